@@ -1,0 +1,293 @@
+"""The configuration of a run: one frozen model per part, a sentence under each field.
+
+The sentence under a field is its documentation and its ``--help`` text. Nothing here imports torch, Ray or a room of the
+project, so every process, an executor node's too, can read it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class UserError(Exception):
+    """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit code 2)."""
+
+
+class Part(BaseModel):
+    """Base of every part: frozen, unknown keys refused, the docstring under a field is its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class RunConfig(Part):
+    """The run as a whole."""
+
+    name: str = ""
+    """Name of the run and of its folder; empty: preset name and time of day."""
+    folder: str = "runs"
+    """Folder in which the run's folder is made."""
+    seed: int = 0
+    """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's weights."""
+    stall_timeout_s: float = Field(600.0, gt=0)
+    """Seconds without a learner step, program or verdict after which the run ends with the name of the part waited for."""
+
+
+class ProblemsConfig(Part):
+    """Where problems come from."""
+
+    train: str = "starter"
+    """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas (apps:PATH,difficulty=introductory)."""
+    held_out: str = "starter,split=heldout"
+    """Problems that are only ever evaluated on, written like `train`; empty: no evaluation."""
+    limit: int | None = Field(None, ge=1)
+    """Use only the first so many training problems."""
+
+
+class PolicyConfig(Part):
+    """The language model that writes programs."""
+
+    model: str = ""
+    """Model folder or hub name for from_pretrained; empty: a fresh model of the shape below."""
+    family: Literal["llama", "qwen2", "gpt2", "codegen", "t5"] = "llama"
+    """Architecture of a fresh model."""
+    d_model: int = Field(128, ge=8)
+    """Width of a fresh model."""
+    layers: int = Field(4, ge=1)
+    """Layers of a fresh model (of the encoder and of the decoder each, for t5)."""
+    heads: int = Field(4, ge=1)
+    """Attention heads of a fresh model."""
+    d_ff: int = Field(352, ge=8)
+    """Width of a fresh model's feed-forward layers."""
+    tokenizer: str = "train"
+    """train: a byte-level BPE trained on the warm-start corpus; else a folder with tokenizer.json or vocab.json and merges.txt."""
+    vocab_size: int = Field(384, ge=260)
+    """Size of a tokenizer that is trained."""
+    max_prompt_tokens: int = Field(128, ge=8)
+    """Prompt length in tokens; a longer question is cut inside the question, never in what follows it."""
+    max_program_tokens: int = Field(128, ge=4)
+    """Most tokens sampled for one program."""
+
+
+class ActorsConfig(Part):
+    """The workers that generate programs."""
+
+    count: int = Field(1, ge=1)
+    """Number of actors."""
+    gpus_per_actor: float = Field(0.0, ge=0)
+    """GPUs each actor asks Ray for; 0: it runs on the CPU."""
+    cpus_per_actor: float = Field(1.0, ge=0)
+    """CPUs each actor asks Ray for."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of one actor on the CPU; on a shared machine one is fastest."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format in which programs are sampled."""
+    problems_per_batch: int = Field(24, ge=1)
+    """Problems whose programs are sampled together."""
+    samples_per_problem: int = Field(8, ge=1)
+    """Sampled programs of one visit of a problem (n)."""
+    greedy: bool = False
+    """Whether each visit also writes one greedy program, the baseline that the rltf objective starts from."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus: the smallest set of tokens whose probabilities add up to this is sampled from."""
+
+
+class ExecutorConfig(Part):
+    """The workers that run programs against tests."""
+
+    count: int = Field(1, ge=1)
+    """Number of executors."""
+    cpus_per_executor: float = Field(0.5, ge=0)
+    """CPUs each executor asks Ray for."""
+    lanes: int = Field(1, ge=1)
+    """Programs that one executor runs at the same time."""
+    time_limit_s: float = Field(4.0, gt=0)
+    """CPU seconds per test where the problem names no limit of its own."""
+    memory_limit_mb: int = Field(1024, ge=64)
+    """Memory of one program in MiB where the problem names no limit of its own."""
+
+
+class BufferConfig(Part):
+    """The online buffer between executors and learner, and the work queue between actors and executors."""
+
+    capacity: int = Field(6400, ge=1)
+    """Length of the online buffer in samples; beyond it the oldest groups are evicted and counted."""
+    work_capacity: int = Field(2048, ge=1)
+    """Length of the work queue in programs; when it is full the actors wait."""
+    fill_before_start: int = Field(0, ge=0)
+    """Samples that must be buffered before the learner's first step."""
+    refresh_steps: int = Field(1, ge=1)
+    """Learner steps between two snapshots of the buffer; batches are drawn from the newest snapshot."""
+    max_staleness: int | None = Field(2, ge=0)
+    """Most policy versions between the one that sampled a program and the learner's own; none: no bound."""
+    when_stale: Literal["drop", "wait"] = "wait"
+    """drop: samples beyond the bound are set aside and counted; wait: actors pause before they would overproduce."""
+
+
+class RedisConfig(Part):
+    """The Redis server that holds work queue, online buffer and ledger."""
+
+    url: str = ""
+    """An existing server (redis://[:password@]host:port/db, rediss:// for TLS); empty: a server of the run's own is started."""
+    timeout_s: float = Field(10.0, gt=0)
+    """Longest wait for an answer of the server."""
+
+
+class WarmStartConfig(Part):
+    """Supervised training before the first program is sampled."""
+
+    steps: int = Field(0, ge=0)
+    """Optimizer steps of the warm start; 0: none."""
+    batch_size: int = Field(64, ge=1)
+    """Programs per step."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Peak learning rate; warmed up over a twentieth of the steps, then decayed by a cosine to a tenth."""
+    until_pass: bool = False
+    """Go on in rounds of `steps` until one sample at temperature 1 on a training problem passes (small models on real problems)."""
+    reuse: str = ""
+    """Folder of a warm-started model to begin from instead of training one (an earlier run's `warm_start` folder)."""
+
+
+class RltfConfig(Part):
+    """The RLTF objective of arXiv 2307.04349; the defaults are the paper's."""
+
+    coarse: bool = True
+    """Use the coarse term (Eq. 3, 8)."""
+    fine: bool = True
+    """Use the fine-grained term (Eq. 4, 9)."""
+    adaptive: bool = True
+    """Use the adaptive term (Eq. 5, 10)."""
+    fine_reward: float = Field(-0.3, le=0)
+    """Reward of the tokens of a failing line (R_fine)."""
+    baseline: Literal["best", "greedy", "none"] = "best"
+    """What a program is compared with: the problem's best program so far, begun with the greedy one; the visit's greedy one; nothing."""
+    normalise: Literal["sequence_sum", "token_mean"] = "sequence_sum"
+    """sequence_sum: Eq. 2, averaged over programs; token_mean: divided by the batch's number of program tokens."""
+
+
+class GrpoConfig(Part):
+    """Group-relative policy optimisation (arXiv 2402.03300): advantage by group, ratio clip."""
+
+    clip_low: float = Field(0.2, ge=0)
+    """The ratio to the sampling policy is clipped below 1 - clip_low."""
+    clip_high: float = Field(0.28, ge=0)
+    """The ratio to the sampling policy is clipped above 1 + clip_high."""
+    reward: Literal["binary", "pass_ratio"] = "binary"
+    """binary: 1 when every test passes, else 0; pass_ratio: the share of tests that pass."""
+
+
+class LearnerConfig(Part):
+    """The DeepSpeed worker group that trains."""
+
+    workers: int = Field(1, ge=1)
+    """Data-parallel learner workers (world size)."""
+    gpus_per_worker: float = Field(0.0, ge=0)
+    """GPUs each worker asks Ray for; 0: it runs on the CPU."""
+    cpus_per_worker: float = Field(1.0, ge=0)
+    """CPUs each worker asks Ray for."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of a worker on the CPU while programs are being written at the same time."""
+    warm_start_threads: int = Field(2, ge=1)
+    """Torch threads of a worker on the CPU during the warm start, when the actors are idle."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of training."""
+    objective: Literal["grpo", "rltf", "supervised"] = "grpo"
+    """What is minimised; supervised trains on the corpus alone, the control without reinforcement learning."""
+    steps: int = Field(100, ge=1)
+    """Optimizer steps after the warm start."""
+    groups_per_step: int = Field(24, ge=1)
+    """Groups (visits of a problem) drawn for one step over all workers; times actors.samples_per_problem is the batch in samples."""
+    micro_batch_size: int = Field(32, ge=1)
+    """Most programs in one forward pass of one worker."""
+    supervised_ratio: float = Field(0.0, ge=0)
+    """Supervised steps per reinforcement step: 1 alternates them one to one as the paper does, 0 does none."""
+    supervised_batch_size: int = Field(32, ge=1)
+    """Programs of one supervised step over all workers."""
+    learning_rate: float = Field(4e-4, gt=0)
+    """Learning rate after warm-up."""
+    warmup_steps: int = Field(10, ge=0)
+    """Steps over which the learning rate rises; the first step already has a rate above zero."""
+    final_learning_rate: float = Field(1.0, gt=0, le=1)
+    """Share of the learning rate left at the last step, reached linearly; 1 keeps it constant."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's running-average coefficients."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's weight decay."""
+    gradient_clip: float = Field(1.0, ge=0)
+    """Largest gradient norm; 0: no clipping."""
+    publish_every: int = Field(1, ge=1)
+    """Learner steps between two published policy versions."""
+
+
+class EvaluationConfig(Part):
+    """Held-out evaluation during the run."""
+
+    every: int = Field(20, ge=0)
+    """Learner steps between two evaluations; 0: only before the first and after the last step."""
+    tasks: int = Field(256, ge=1)
+    """Held-out problems used (all of them if there are fewer)."""
+    samples: int = Field(1, ge=1)
+    """Programs per held-out problem, sampled at temperature 1 with actors.top_p 1."""
+
+
+class RayConfig(Part):
+    """How the run meets Ray."""
+
+    address: str = ""
+    """A running cluster; empty: RAY_ADDRESS, else a cluster that is found running on this machine is not touched and one is started."""
+    dashboard: bool = True
+    """Start the Ray dashboard when Ray is started here."""
+
+
+class Config(Part):
+    """One run. Every field can be set in YAML and on the command line as --part.field VALUE."""
+
+    run: RunConfig = RunConfig()
+    problems: ProblemsConfig = ProblemsConfig()
+    policy: PolicyConfig = PolicyConfig()
+    actors: ActorsConfig = ActorsConfig()
+    executor: ExecutorConfig = ExecutorConfig()
+    buffer: BufferConfig = BufferConfig()
+    redis: RedisConfig = RedisConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    learner: LearnerConfig = LearnerConfig()
+    rltf: RltfConfig = RltfConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    ray: RayConfig = RayConfig()
+
+    @property
+    def group_size(self) -> int:
+        """Programs of one visit of a problem, the greedy one included."""
+        return self.actors.samples_per_problem + int(self.actors.greedy)
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples drawn for one learner step, greedy programs not counted."""
+        return self.learner.groups_per_step * self.actors.samples_per_problem
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Config:
+        if self.learner.objective == "rltf" and self.rltf.baseline != "none" and not self.actors.greedy:
+            raise ValueError("learner.objective rltf compares with a greedy program: set actors.greedy true or rltf.baseline none")
+        if self.learner.objective == "grpo" and self.actors.samples_per_problem < 2:
+            raise ValueError("learner.objective grpo compares programs of one visit: set actors.samples_per_problem to 2 or more")
+        if self.buffer.work_capacity < self.group_size:
+            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than one group of {self.group_size}: it would never fit")
+        if self.buffer.capacity < self.learner.groups_per_step * self.group_size:
+            raise ValueError(
+                f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {self.group_size} "
+                "programs: the learner would wait for ever"
+            )
+        if self.buffer.fill_before_start > self.buffer.capacity:
+            raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
+        if self.learner.objective == "supervised" and not self.learner.supervised_batch_size:
+            raise ValueError("learner.objective supervised needs learner.supervised_batch_size")
+        if self.learner.groups_per_step < self.learner.workers:
+            raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
+        return self
