@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,14 @@ class Recorder:
     Rows are plain JSON values, one of::
 
         {"kind": "phase", "role": .., "name": "generate", "waits_for": None, "start": t, "end": t}   seconds since the epoch
+        {"kind": "now", "role": .., "name": "wait", "waits_for": "learner", "start": t, "time": t}   innermost phase that still goes on
         {"kind": "count", "role": .., "name": "programs", "value": n, "time": t}                     n more since the last row
         {"kind": "gauge", "role": .., "name": "version", "value": x, "time": t}
 
     A phase with `waits_for` is a wait: its value names the part waited for ("executor", "learner", "buffer").
+
+    A thread of its own sends the rows, so a worker that waits for minutes is still seen to wait, and a slow sink does not slow
+    the worker. An exception of the sink is raised in the worker, at its next call. With `period_s` 0 every call sends.
     """
 
     def __init__(self, role: str, sink: Sink | None = None, period_s: float = 0.5) -> None:
@@ -30,39 +35,85 @@ class Recorder:
         self._rows: list[Row] = []
         self._counts: dict[str, float] = {}
         self._gauges: dict[str, float] = {}
-        self._sent_at = time.monotonic()
+        self._open: list[tuple[str, str | None, float]] = []
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._closed = threading.Event()
+        self._failure: Exception | None = None
+        self._thread: threading.Thread | None = None
 
     @contextmanager
     def phase(self, name: str, waits_for: str | None = None) -> Iterator[None]:
         """Times what is done inside; nested phases are recorded each on their own."""
-        start = time.time()
+        opened = (name, waits_for, time.time())
+        with self._lock:
+            self._open.append(opened)
         try:
+            self._keep_sending()
             yield
         finally:
-            self._rows.append({"kind": "phase", "role": self.role, "name": name, "waits_for": waits_for, "start": start, "end": time.time()})
-            self._send_when_due()
+            row = {"kind": "phase", "role": self.role, "name": name, "waits_for": waits_for, "start": opened[2], "end": time.time()}
+            with self._lock:
+                self._open.remove(opened)
+                self._rows.append(row)
+        self._keep_sending()
 
     def count(self, name: str, value: float = 1) -> None:
         """Adds to a counter."""
-        self._counts[name] = self._counts.get(name, 0) + value
-        self._send_when_due()
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + value
+        self._keep_sending()
 
     def gauge(self, name: str, value: float) -> None:
         """Sets a value of which only the newest matters."""
-        self._gauges[name] = value
-        self._send_when_due()
+        with self._lock:
+            self._gauges[name] = value
+        self._keep_sending()
 
     def flush(self) -> None:
-        """Sends what has been collected."""
-        now = time.time()
-        rows = self._rows
-        rows += [{"kind": "count", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._counts.items()]
-        rows += [{"kind": "gauge", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._gauges.items()]
-        self._rows, self._counts, self._gauges = [], {}, {}
-        self._sent_at = time.monotonic()
-        if self._sink is not None and rows:
-            self._sink(rows)
+        """Sends what has been collected, now, in the calling thread. Raises what the sink raises."""
+        with self._sending:
+            rows = self._take()
+            if self._sink is not None and rows:
+                self._sink(rows)
 
-    def _send_when_due(self) -> None:
-        if time.monotonic() - self._sent_at >= self._period_s:
+    def close(self) -> None:
+        """Sends what is left and ends the sending thread."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+            self._thread = None
+        self.flush()
+
+    def _take(self) -> list[Row]:
+        now = time.time()
+        with self._lock:
+            rows = self._rows
+            rows += [{"kind": "count", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._counts.items()]
+            rows += [{"kind": "gauge", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._gauges.items()]
+            if self._open:
+                name, waits_for, start = self._open[-1]
+                rows.append({"kind": "now", "role": self.role, "name": name, "waits_for": waits_for, "start": start, "time": now})
+            self._rows, self._counts, self._gauges = [], {}, {}
+        return rows
+
+    def _keep_sending(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if self._sink is None:
+            with self._lock:  # nobody listens: keep counters and gauges (bounded by their names), drop the phases
+                self._rows.clear()
+            return
+        if self._period_s <= 0:
             self.flush()
+        elif self._thread is None and not self._closed.is_set():
+            self._thread = threading.Thread(target=self._send_periodically, name=f"recorder-{self.role}", daemon=True)
+            self._thread.start()
+
+    def _send_periodically(self) -> None:
+        while not self._closed.wait(self._period_s):
+            try:
+                self.flush()
+            except Exception as error:  # raised in the worker at its next call
+                self._failure = error
