@@ -1,0 +1,177 @@
+"""What the policy is (`PolicySpec`, picklable) and the policy itself (`Policy`: model, tokenizer and the ids that matter)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.initialization import no_init_weights
+
+from config import PolicyConfig, UserError
+from policy import shapes, tokenizers
+from policy.byte_texts import TextPieces
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it is off.
+_DROPOUTS = ("dropout_rate", "attention_dropout", "hidden_dropout", "dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout")
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """All that any process needs to build the policy: shape, tokenizer, origin of the weights. Plain data, picklable."""
+
+    model_config: str
+    """The transformers configuration as JSON, `model_type` included."""
+    source: str
+    """Folder or hub name of pretrained weights; empty: fresh weights."""
+    tokenizer_files: tokenizers.TokenizerFiles
+    max_prompt_tokens: int
+    max_program_tokens: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model with its tokenizer and the token ids that encoding, sampling and training have to agree on."""
+
+    model: Any
+    """An unmodified transformers model for causal or sequence-to-sequence language modelling."""
+    tokenizer: Any
+    spec: PolicySpec
+    is_encoder_decoder: bool
+    pad_id: int
+    eos_id: int
+    bos_id: int | None
+    decoder_start_id: int | None
+    """Encoder-decoder only: what the decoder reads before the first program token."""
+    prompt_prefix: tuple[int, ...]
+    """Special tokens before each prompt, by the tokenizer's own convention."""
+    prompt_suffix: tuple[int, ...]
+    """Special tokens after each prompt (encoder-decoder only: nothing stands between prompt and program otherwise)."""
+    pieces: TextPieces
+    """Each token's share of the text."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, tied ones once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
+    """The specification that `config` describes; `texts` are what a tokenizer is trained on where one has to be.
+
+    Raises UserError when the model folder is no model, the tokenizer folder holds none, or the shape cannot be.
+    """
+    if config.model:
+        model_config = _read_model_config(config.model)
+        tokenizer = tokenizers.read_tokenizer(config.model if config.tokenizer == "train" else config.tokenizer)
+        if len(tokenizer) > model_config.vocab_size:
+            raise UserError(
+                f"The tokenizer has {len(tokenizer)} tokens but the model {config.model} only {model_config.vocab_size}: they do not belong together."
+            )
+        shapes.check_length(model_config, config)
+    else:
+        if config.tokenizer == "train":
+            tokenizer = tokenizers.train_tokenizer(texts, config.vocab_size)
+        else:
+            tokenizer = tokenizers.read_tokenizer(config.tokenizer)
+        model_config = shapes.fresh(config, len(tokenizer), _pad_id(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer of {config.model or config.tokenizer} has no end-of-sequence token: no token would end a program.")
+    return PolicySpec(
+        model_config=json.dumps(model_config.to_dict(), default=str),
+        source=config.model,
+        tokenizer_files=tokenizers.to_files(tokenizer),
+        max_prompt_tokens=config.max_prompt_tokens,
+        max_program_tokens=config.max_program_tokens,
+    )
+
+
+def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weights: bool = True) -> Policy:
+    """The policy on the CPU in evaluation mode, dropout off.
+
+    With `weights` they are read from `spec.source`, or drawn with `seed` (the same on every machine); without, only the
+    shape is built and the values are undefined until `policy.weights.load_into`. Raises UserError when they cannot be read.
+    """
+    settings = json.loads(spec.model_config)
+    model_config = AutoConfig.for_model(**settings)
+    model_config.use_cache = True
+    loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
+    model: Any
+    if weights and spec.source:
+        try:
+            model = loader.from_pretrained(spec.source, config=model_config, dtype=DTYPES[dtype])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"No weights could be loaded from {spec.source}: {tokenizers.first_sentence(error)}") from error
+    elif weights:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = loader.from_config(model_config).to(DTYPES[dtype])
+    else:
+        with no_init_weights():
+            model = loader.from_config(model_config).to(DTYPES[dtype])
+    model.eval()
+    tokenizer = tokenizers.from_files(spec.tokenizer_files)
+    prefix, suffix = _special_frame(tokenizer, spec, model_config.is_encoder_decoder)
+    return Policy(
+        model=model,
+        tokenizer=tokenizer,
+        spec=spec,
+        is_encoder_decoder=model_config.is_encoder_decoder,
+        pad_id=_pad_id(tokenizer),
+        eos_id=tokenizer.eos_token_id,
+        bos_id=tokenizer.bos_token_id,
+        decoder_start_id=_decoder_start_id(model_config, tokenizer),
+        prompt_prefix=prefix,
+        prompt_suffix=suffix if model_config.is_encoder_decoder else (),
+        pieces=TextPieces.of(tokenizer),
+    )
+
+
+def _read_model_config(source: str) -> Any:
+    folder = Path(source).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(f"{source} is no model folder: it has no config.json.")
+    if not folder.is_dir() and (source.startswith((".", "/", "~")) or source.count("/") > 1 or folder.exists()):
+        raise UserError(f"Model folder {source} does not exist.")
+    try:
+        model_config = AutoConfig.from_pretrained(str(folder) if folder.is_dir() else source)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{source} is no model that transformers can load: {tokenizers.first_sentence(error)}") from error
+    if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise UserError(f"{source} is no model folder: it has a config.json but no weights (*.safetensors or *.bin).")
+    for name in _DROPOUTS:
+        if isinstance(getattr(model_config, name, None), float):
+            setattr(model_config, name, 0.0)
+    return model_config
+
+
+def _pad_id(tokenizer: Any) -> int:
+    # Padding is always masked explicitly, so where a tokenizer has no token for it any other one does.
+    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+
+def _decoder_start_id(model_config: Any, tokenizer: Any) -> int | None:
+    if not model_config.is_encoder_decoder:
+        return None
+    start = getattr(model_config, "decoder_start_token_id", None)
+    return int(start) if start is not None else _pad_id(tokenizer)
+
+
+def _special_frame(tokenizer: Any, spec: PolicySpec, is_encoder_decoder: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Special tokens that the tokenizer puts before and after a text; a fresh decoder-only model gets `<s>` where it is a token of its own."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    framed = tokenizer("a", add_special_tokens=True)["input_ids"]
+    before = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)
+    prefix, suffix = tuple(framed[:before]), tuple(framed[before + len(bare) :])
+    if not spec.source and not prefix and not suffix:
+        if is_encoder_decoder:
+            suffix = (tokenizer.eos_token_id,)
+        elif tokenizer.bos_token_id not in (None, tokenizer.eos_token_id):
+            prefix = (tokenizer.bos_token_id,)
+    return prefix, suffix

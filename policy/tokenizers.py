@@ -1,0 +1,109 @@
+"""Tokenizers: trained on the run's own texts, or read from files; always `transformers` fast tokenizers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers.models import BPE
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from config import UserError
+
+PAD, BOS, EOS = "<pad>", "<s>", "</s>"
+
+TokenizerFiles = tuple[tuple[str, bytes], ...]
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
+    """A byte-level BPE of `vocab_size` tokens, `<pad>` 0, `<s>` 1 and `</s>` 2 among them; deterministic in `texts`.
+
+    Every byte is a token, so any text encodes and decodes exactly. A text too poor for the size gives fewer tokens.
+    """
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, BOS, EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS, clean_up_tokenization_spaces=False
+    )
+
+
+def read_tokenizer(source: str) -> Any:
+    """The tokenizer of a folder with tokenizer.json or with one `*vocab.json` and one `*merges.txt`, or of a hub name.
+
+    Raises UserError when there is none.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
+            vocabularies, merges = sorted(folder.glob("*vocab.json")), sorted(folder.glob("*merges.txt"))
+            if len(vocabularies) == 1 and len(merges) == 1:
+                return _byte_level_bpe(vocabularies[0], merges[0])
+            raise UserError(f"{source} holds no tokenizer: expected tokenizer.json, or one *vocab.json and one *merges.txt.")
+        source = str(folder)
+    elif _looks_like_a_path(source):
+        raise UserError(f"Tokenizer folder {source} does not exist.")
+    try:
+        return AutoTokenizer.from_pretrained(source, clean_up_tokenization_spaces=False)
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        raise UserError(f"{source} holds no tokenizer that transformers can load: {first_sentence(error)}") from error
+
+
+def to_files(tokenizer: Any) -> TokenizerFiles:
+    """The tokenizer as (file name, content) pairs that `from_files` restores in another process, on another machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return tuple((path.name, path.read_bytes()) for path in sorted(Path(folder).iterdir()) if path.is_file())
+
+
+def from_files(files: TokenizerFiles) -> Any:
+    """The inverse of `to_files`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files:
+            (Path(folder) / name).write_bytes(content)
+        return AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False)
+
+
+def first_sentence(error: BaseException) -> str:
+    """The first line of an error's message, for a message of one sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _looks_like_a_path(source: str) -> bool:
+    # A hub name is `name` or `owner/name`; everything else was meant as a folder.
+    return source.startswith((".", "/", "~")) or source.count("/") > 1 or source.endswith("/")
+
+
+def _byte_level_bpe(vocabulary: Path, merges: Path) -> Any:
+    try:
+        model = BPE.from_file(str(vocabulary), str(merges))
+        tokenizer = Tokenizer(model)
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"{vocabulary} and {merges} are no BPE vocabulary and merges: {first_sentence(error)}") from error
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    known = set(tokenizer.get_vocab())
+    if "<|endoftext|>" in known:  # GPT-2: one token ends a text, begins one, and there is none for padding
+        roles = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    else:  # RoBERTa's convention, CodeT5's too
+        names = {"pad_token": PAD, "bos_token": BOS, "eos_token": EOS, "unk_token": "<unk>", "mask_token": "<mask>"}
+        roles = {role: name for role, name in names.items() if name in known}
+    if "eos_token" not in roles:
+        raise UserError(f"{vocabulary} has neither <|endoftext|> nor {EOS}: no token would end a program.")
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in dict.fromkeys(roles.values())])
+    if roles.get("bos_token") == BOS and PAD in known:
+        tokenizer.post_processor = processors.RobertaProcessing(
+            (EOS, tokenizer.token_to_id(EOS)), (BOS, tokenizer.token_to_id(BOS)), trim_offsets=False, add_prefix_space=False
+        )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **roles)

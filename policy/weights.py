@@ -1,0 +1,166 @@
+"""Weights on the wire: a few large contiguous buckets of bytes and a manifest that says what lies where.
+
+One flat buffer travels through an object store without a copy per tensor and is many times faster than a pickled state
+dictionary. bfloat16, which numpy does not know, travels as its bytes like every other format.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Bucket = NDArray[np.uint8]
+
+BUCKET_BYTES = 256 << 20
+_ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
+
+
+class ChecksumError(Exception):
+    """The buckets are not the bytes that the manifest was made for; nothing was loaded."""
+
+
+class ManifestMismatch(Exception):
+    """The manifest describes another model than the one it is to be loaded into; nothing was loaded."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Where each tensor of one policy version lies. Names, shapes, dtypes, buckets and offsets run in parallel."""
+
+    version: int
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    """Torch names without the module: float32, bfloat16, float16."""
+    buckets: tuple[int, ...]
+    """Index of the bucket that holds the tensor."""
+    offsets: tuple[int, ...]
+    """Byte offset of the tensor in its bucket."""
+    bucket_bytes: tuple[int, ...]
+    """Length of each bucket."""
+    checksums: tuple[int, ...]
+    """CRC-32 of each bucket."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buckets."""
+        return sum(self.bucket_bytes)
+
+    def verify(self, buckets: list[Bucket]) -> None:
+        """Raises ChecksumError unless `buckets` are exactly the bytes that were packed."""
+        if len(buckets) != len(self.bucket_bytes):
+            raise ChecksumError(f"version {self.version}: {len(buckets)} buckets instead of {len(self.bucket_bytes)}")
+        for index, (bucket, length, checksum) in enumerate(zip(buckets, self.bucket_bytes, self.checksums, strict=True)):
+            if bucket.nbytes != length:
+                raise ChecksumError(f"version {self.version}: bucket {index} has {bucket.nbytes} bytes instead of {length}")
+            if zlib.crc32(bucket.data) != checksum:
+                raise ChecksumError(f"version {self.version}: bucket {index} fails its checksum")
+
+
+def named_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and persistent buffers by name, each once: of tied parameters the first name stands for all."""
+    yield from model.named_parameters()
+    transient = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in module._non_persistent_buffers_set  # torch has no public name for it
+    }
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name not in transient)
+
+
+def pack(model: Any, version: int, dtype: torch.dtype | None = None, bucket_bytes: int = BUCKET_BYTES) -> tuple[Manifest, list[Bucket]]:
+    """All weights of `model` as policy version `version`; see `pack_tensors`."""
+    return pack_tensors(named_weights(model), version, dtype, bucket_bytes)
+
+
+def pack_tensors(
+    tensors: Iterable[tuple[str, Tensor]], version: int, dtype: torch.dtype | None = None, bucket_bytes: int = BUCKET_BYTES
+) -> tuple[Manifest, list[Bucket]]:
+    """Copies named tensors into buckets of at most `bucket_bytes` (a larger tensor has a bucket of its own).
+
+    Floating-point tensors are cast to `dtype` where one is given. The iterator is consumed one tensor at a time, so a
+    partitioned model can gather each tensor just before it is copied and release it after.
+    """
+    names: list[str] = []
+    shapes: list[tuple[int, ...]] = []
+    dtypes: list[str] = []
+    places: list[tuple[int, int]] = []
+    buckets: list[Bucket] = []
+    room = np.empty(0, np.uint8)
+    used = 0
+    opened = False
+    for name, tensor in tensors:
+        source = tensor.detach()
+        target = dtype if dtype is not None and source.is_floating_point() else source.dtype
+        size = source.numel() * target.itemsize
+        start = -(-used // _ALIGNMENT) * _ALIGNMENT
+        if not opened or start + size > room.nbytes:
+            if opened:
+                buckets.append(room[:used])
+            # Untouched pages cost nothing, so a small model does not pay for the size of its bucket.
+            room = np.empty(max(bucket_bytes, size), np.uint8)
+            start, opened = 0, True
+        else:
+            room[used:start] = 0
+        if size:
+            view = torch.from_numpy(room[start : start + size]).view(target)
+            view.view(source.shape).copy_(source)
+        used = start + size
+        names.append(name)
+        shapes.append(tuple(source.shape))
+        dtypes.append(str(target).removeprefix("torch."))
+        places.append((len(buckets), start))
+    if opened:
+        buckets.append(room[:used])
+    manifest = Manifest(
+        version=version,
+        names=tuple(names),
+        shapes=tuple(shapes),
+        dtypes=tuple(dtypes),
+        buckets=tuple(bucket for bucket, _ in places),
+        offsets=tuple(offset for _, offset in places),
+        bucket_bytes=tuple(bucket.nbytes for bucket in buckets),
+        checksums=tuple(zlib.crc32(bucket.data) for bucket in buckets),
+    )
+    return manifest, buckets
+
+
+def unpack(manifest: Manifest, buckets: list[Bucket]) -> Iterator[tuple[str, Tensor]]:
+    """The named tensors as views on the buckets, not verified; they are read-only where the buckets are."""
+    with warnings.catch_warnings():
+        # Buckets that come out of an object store are read-only, and are only read.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        flat = [torch.from_numpy(bucket) for bucket in buckets]
+    for name, shape, dtype, bucket, offset in zip(
+        manifest.names, manifest.shapes, manifest.dtypes, manifest.buckets, manifest.offsets, strict=True
+    ):
+        kind = getattr(torch, dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        yield name, flat[bucket][offset : offset + size].view(kind).view(shape)
+
+
+@torch.no_grad()
+def load_into(model: Any, manifest: Manifest, buckets: list[Bucket]) -> None:
+    """Copies the weights into `model` in place, cast to its own format; tied parameters stay tied.
+
+    Everything is checked before anything is written: raises ChecksumError when a bucket is corrupt, ManifestMismatch when
+    names or shapes are not the model's.
+    """
+    manifest.verify(buckets)
+    targets = dict(named_weights(model))
+    if set(targets) != set(manifest.names):
+        odd = sorted(set(targets) ^ set(manifest.names))
+        raise ManifestMismatch(f"version {manifest.version}: {len(odd)} names differ from the model's, first {odd[0]}")
+    for name, shape in zip(manifest.names, manifest.shapes, strict=True):
+        if tuple(targets[name].shape) != shape:
+            raise ManifestMismatch(f"version {manifest.version}: {name} is {shape}, the model's {tuple(targets[name].shape)}")
+    for name, tensor in unpack(manifest, buckets):
+        targets[name].copy_(tensor, non_blocking=True)
