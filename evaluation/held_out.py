@@ -99,13 +99,13 @@ def before_and_after(before: Iterable[Sample], after: Iterable[Sample], question
     first = _by_problem(before)
     last = _by_problem(after)
     pairs = [
-        Example(problem_id, questions.get(problem_id, problem_id), first[problem_id][0], _passed_or_first(last[problem_id]))
+        Example(problem_id, questions.get(problem_id, problem_id), first[problem_id][0], last[problem_id][0])
         for problem_id in sorted(first.keys() & last.keys())
     ]
     pairs.sort(key=lambda pair: (_rank(pair), len(pair.after.program.text) + len(pair.before.program.text), pair.problem_id))
     chosen: list[Example] = []
     kinds: Counter[tuple[str, str]] = Counter()
-    for repetitions in range(count):
+    for repetitions in range(count + 1):
         for pair in pairs:
             kind = (pair.before.feedback.outcome, error_type(pair.before))
             if len(chosen) < count and pair not in chosen and kinds[kind] <= repetitions and (repetitions or _rank(pair) == 0):
@@ -117,10 +117,6 @@ def before_and_after(before: Iterable[Sample], after: Iterable[Sample], question
 def _rank(pair: Example) -> int:
     was, is_now = pair.before.feedback.outcome == "pass", pair.after.feedback.outcome == "pass"
     return {(False, True): 0, (True, True): 1, (False, False): 2, (True, False): 3}[was, is_now]
-
-
-def _passed_or_first(samples: list[Sample]) -> Sample:
-    return next((sample for sample in samples if sample.feedback.outcome == "pass"), samples[0])
 
 
 def _by_problem(samples: Iterable[Sample]) -> dict[str, list[Sample]]:

@@ -1,0 +1,70 @@
+"""Memory estimates of the parts, in bytes. Good to about a factor of two: meant to tell megabytes from gigabytes before anything starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from config import Config
+
+_PROCESS = 4.0e8
+"""A Python process with torch, transformers and Ray (resident, measured 413 MB)."""
+_LEAN_PROCESS = 1.5e8
+"""A Ray actor without torch and the processes that it forks programs from (measured 123 + 14 MB)."""
+_BYTES_PER_TOKEN = 24
+"""Of one program token in a record: id, log-probability (9 bytes), offset, text."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A sum with its parts in words."""
+
+    total: float
+    words: str
+
+
+def weight_bytes(parameters: int, dtype: str) -> float:
+    """Size of one published version."""
+    return float(parameters * (2 if dtype == "bfloat16" else 4))
+
+
+def learner_bytes(config: Config, parameters: int, vocab_size: int) -> Estimate:
+    """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself.
+
+    Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, bfloat16 2 + 2 + 12, of which stage 1
+    splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers. Activations as in arXiv 2205.05198,
+    Eq. 1 (34 s b h bytes a layer at 2 bytes a number, attention scores left out), and three copies of the logits in float32.
+    """
+    learner, policy = config.learner, config.policy
+    half = learner.dtype == "bfloat16"
+    workers, stage = learner.workers, learner.zero_stage
+    weights = parameters * (2 if half else 4) / (workers if stage >= 3 else 1)
+    gradients = parameters * (2 if half else 4) / (workers if stage >= 2 else 1)
+    optimizer = parameters * (12 if half else 8) / (workers if stage >= 1 else 1)
+    rows = min(learner.micro_batch_size, math.ceil(learner.groups_per_step / workers) * config.actors.samples_per_problem)
+    tokens = rows * (policy.max_prompt_tokens + policy.max_program_tokens)
+    activations = tokens * (policy.layers * policy.d_model * (34 if half else 68) + vocab_size * 12)
+    states = weights + gradients + optimizer
+    words = f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+    return Estimate(states + activations + _PROCESS, words)
+
+
+def actor_bytes(config: Config, parameters: int) -> Estimate:
+    """One actor: weights, keys and values of all programs sampled together, the process itself."""
+    actors, policy = config.actors, config.policy
+    width = 2 if actors.dtype == "bfloat16" else 4
+    rows = actors.problems_per_batch * config.group_size
+    cache = 2 * policy.layers * policy.d_model * (policy.max_prompt_tokens + policy.max_program_tokens) * rows * width
+    words = f"weights {parameters * width / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+    return Estimate(parameters * width + cache + _PROCESS, words)
+
+
+def executor_bytes(config: Config) -> float:
+    """One executor with every lane at its memory limit."""
+    return _LEAN_PROCESS + config.executor.lanes * config.executor.memory_limit_mb * 2**20
+
+
+def redis_bytes(config: Config) -> float:
+    """The server with queue and online buffer full, each program at its greatest length."""
+    record = 1000 + 3 * config.policy.max_prompt_tokens + _BYTES_PER_TOKEN * config.policy.max_program_tokens
+    return float(record * (config.buffer.capacity + config.buffer.work_capacity))

@@ -1,0 +1,73 @@
+"""JSON-lines files in gzipped parts: append-only, readable while the run goes on, nothing rewritten."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_PART = re.compile(r"part-(\d{5,})\.jsonl\.gz")
+
+
+class PartWriter:
+    """Writes lines to FOLDER/part-00000.jsonl.gz, part-00001 and so on.
+
+    A part is written whole under a temporary name and then renamed, so a reader never sees half of one. A folder that has parts
+    already is continued. Lines are held in memory until there are `lines_per_part` of them, or the oldest has been held for
+    `max_age_s` when the next are added, or `flush`.
+    """
+
+    def __init__(self, folder: Path, lines_per_part: int = 2048, max_age_s: float = 60.0) -> None:
+        self._folder = folder
+        self._lines_per_part = lines_per_part
+        self._max_age_s = max_age_s
+        self._held_since = time.monotonic()
+        self._lines: list[bytes] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        self._next = max((_number(path) for path in _parts(folder)), default=-1) + 1
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Appends lines (without their newline)."""
+        if not self._lines:
+            self._held_since = time.monotonic()
+        self._lines.extend(lines)
+        while len(self._lines) >= self._lines_per_part:
+            self._write(self._lines[: self._lines_per_part])
+            del self._lines[: self._lines_per_part]
+            self._held_since = time.monotonic()
+        if time.monotonic() - self._held_since > self._max_age_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is held as a part of its own."""
+        if self._lines:
+            self._write(self._lines)
+            self._lines = []
+
+    def _write(self, lines: list[bytes]) -> None:
+        path = self._folder / f"part-{self._next:05d}.jsonl.gz"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=4))
+        os.replace(temporary, path)
+        self._next += 1
+
+
+def read_parts(folder: Path) -> Iterator[bytes]:
+    """Lines of all parts of a folder in the order they were written; nothing where the folder is absent."""
+    for path in sorted(_parts(folder), key=_number):
+        with gzip.open(path) as file:
+            for line in file:
+                yield line.rstrip(b"\n")
+
+
+def _parts(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("part-*.jsonl.gz") if _PART.fullmatch(path.name)]
+
+
+def _number(path: Path) -> int:
+    match = _PART.fullmatch(path.name)
+    assert match is not None
+    return int(match.group(1))

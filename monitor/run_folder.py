@@ -1,0 +1,235 @@
+"""The folder of one run: everything that is kept of it (see `RunFolder` for the files)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from buffer.records import Sample
+from config import Config, UserError
+from monitor.event_files import TensorBoard
+from monitor.metrics import Row
+from monitor.parts import PartWriter, read_parts
+
+
+class ArchivedSample(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample and what became of it."""
+
+    sample: Sample
+    fate: str
+    """As in the ledger: trained, baseline, no_signal, evicted, stale; evaluation for a held-out program."""
+    step: int | None = None
+    """Learner step that used it up."""
+
+
+class RunFolder:
+    """Files of a run, written by the driver::
+
+        config.yaml            the resolved configuration; the password in redis.url is masked
+        metrics.jsonl          one line per learner step
+        held_out.jsonl         one line per held-out evaluation
+        tensorboard/           both of them as TensorBoard event files
+        samples/               every sample with its feedback, policy versions and fate (part-*.jsonl.gz, records ArchivedSample)
+        telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of monitor.metrics)
+        logs/attempt_N/        one file per process, written by the processes; a resumed run is another attempt
+        result.json            written at the end (`write_result`)
+        report.md, *.png       written by monitor.report
+
+    Everything but the parts is flushed line by line: a run that is killed keeps its rows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a folder for reading and appending; use `create` or `open`."""
+        self.path = path
+        self._samples: PartWriter | None = None
+        self._telemetry: PartWriter | None = None
+        self._tensorboard: TensorBoard | None = None
+        self._phase: tuple[str, float] | None = None
+        self._repaired: set[str] = set()
+
+    @classmethod
+    def create(cls, config: Config, preset: str = "run") -> RunFolder:
+        """Makes the folder `run.folder`/`run.name` and writes config.yaml into it.
+
+        An empty name becomes PRESET-YYYYMMDD-HHMMSS. A name that is taken gets the suffix -2, -3 and so on: no run is ever
+        overwritten, and the same command can be given twice; `.name` tells. Raises UserError for a name that is no plain
+        folder name and for a folder that cannot be made.
+        """
+        name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise UserError(f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter or digit first)")
+        parent = Path(config.run.folder).expanduser()
+        number = 1
+        while True:
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                if parent.exists() and not parent.is_dir():
+                    raise UserError(f"run.folder {parent} is a file: name a folder") from None
+                number += 1
+            except OSError as error:
+                raise UserError(f"the run's folder {path} cannot be made: {error.strerror}; choose another run.folder") from None
+            else:
+                break
+        folder = cls(path)
+        folder._write_config(config)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """Opens the folder of an earlier run. Raises UserError when it is none."""
+        path = Path(path).expanduser()
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} is no run folder: it has no config.yaml")
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.path.name
+
+    def _write_config(self, config: Config) -> None:
+        values = config.model_dump(mode="json")
+        values["run"]["name"] = self.name
+        values["redis"]["url"] = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", config.redis.url)
+        (self.path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+    # ---- writing
+
+    def add_step(self, row: Row) -> None:
+        """One learner step: `step`, and whatever else its row says (see monitor.vocabulary), goes to metrics.jsonl and TensorBoard."""
+        self._append("metrics.jsonl", row)
+        values = {name: value for name, value in row.items() if name not in ("step", "time", "sample_ids")}
+        self.tensorboard.scalars({"train": values}, int(row["step"]), row.get("time", time.time()))
+
+    def add_held_out(self, row: Row) -> None:
+        """One held-out evaluation (evaluation.held_out.HeldOut.as_row) goes to held_out.jsonl and TensorBoard."""
+        self._append("held_out.jsonl", row)
+        values = {name: value for name, value in row.items() if name not in ("step", "time")}
+        self.tensorboard.scalars({"held_out": values}, int(row["step"]), row.get("time", time.time()))
+
+    def add_samples(self, samples: Iterable[ArchivedSample]) -> None:
+        """Archives samples with their fates."""
+        if self._samples is None:
+            self._samples = PartWriter(self.path / "samples")
+        self._samples.add(msgspec.json.encode(sample) for sample in samples)
+
+    def add_telemetry(self, rows: Iterable[Row]) -> None:
+        """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
+        if self._telemetry is None:
+            self._telemetry = PartWriter(self.path / "telemetry", lines_per_part=16384)
+        self._telemetry.add(msgspec.json.encode(row) for row in rows if row["kind"] != "now")
+
+    def enter_phase(self, name: str, now: float) -> None:
+        """The run as a whole enters a phase (warm_start, training, final_evaluation, done); repeated calls with one name are one phase."""
+        if self._phase is not None and self._phase[0] != name:
+            self.add_telemetry([{"kind": "phase", "role": "run", "name": self._phase[0], "waits_for": None, "start": self._phase[1], "end": now}])
+        if self._phase is None or self._phase[0] != name:
+            self._phase = (name, now)
+
+    def new_log_folder(self) -> Path:
+        """Makes logs/attempt_N for the next attempt, N from 1."""
+        logs = self.path / "logs"
+        logs.mkdir(exist_ok=True)
+        number = 1 + max((int(path.name.removeprefix("attempt_")) for path in logs.glob("attempt_*") if path.name[8:].isdigit()), default=0)
+        (logs / f"attempt_{number}").mkdir()
+        return logs / f"attempt_{number}"
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Writes result.json, atomically."""
+        temporary = self.path / "result.json.tmp"
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
+        os.replace(temporary, self.path / "result.json")
+
+    def flush(self) -> None:
+        """Writes samples and telemetry held in memory as parts of their own; meant for every few minutes and the end."""
+        for writer in (self._samples, self._telemetry, self._tensorboard):
+            if writer is not None:
+                writer.flush()
+
+    def close(self) -> None:
+        """Ends the current phase, flushes, closes TensorBoard's file."""
+        if self._phase is not None:
+            self.enter_phase("closed", time.time())
+            self._phase = None
+        self.flush()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+            self._tensorboard = None
+
+    @property
+    def tensorboard(self) -> TensorBoard:
+        """The writer of tensorboard/, opened at first use."""
+        if self._tensorboard is None:
+            self._tensorboard = TensorBoard(self.path / "tensorboard")
+        return self._tensorboard
+
+    def _append(self, file: str, row: Row) -> None:
+        if file not in self._repaired:
+            _cut_broken_tail(self.path / file)
+            self._repaired.add(file)
+        with (self.path / file).open("a") as lines:
+            lines.write(json.dumps(row, default=_number) + "\n")
+
+    # ---- reading
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as nested dictionaries."""
+        values: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text())
+        return values
+
+    def steps(self) -> list[Row]:
+        """Rows of metrics.jsonl; of a step that a resumed run did again the later row."""
+        return _newest(self._read("metrics.jsonl"), "step")
+
+    def held_out(self) -> list[Row]:
+        """Rows of held_out.jsonl by step; of a repeated evaluation the later row."""
+        return sorted(_newest(self._read("held_out.jsonl"), "label"), key=lambda row: int(row["step"]))
+
+    def samples(self) -> Iterator[ArchivedSample]:
+        """The archived samples in the order they were written."""
+        decoder = msgspec.json.Decoder(ArchivedSample)
+        return (decoder.decode(line) for line in read_parts(self.path / "samples"))
+
+    def telemetry(self) -> Iterator[Row]:
+        """The telemetry rows in the order they were written."""
+        return (msgspec.json.decode(line) for line in read_parts(self.path / "telemetry"))
+
+    def result(self) -> dict[str, Any]:
+        """result.json; empty when the run has not ended."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def _read(self, file: str) -> list[Row]:
+        path = self.path / file
+        if not path.exists():
+            return []
+        lines = path.read_text().split("\n")
+        return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline is a line cut off by a kill
+
+
+def _newest(rows: list[Row], key: str) -> list[Row]:
+    return list({row[key]: row for row in rows}.values())
+
+
+def _cut_broken_tail(path: Path) -> None:
+    """Cuts off a last line without its newline, which a killed run may leave, so that the next line does not grow onto it."""
+    if path.exists():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def _number(value: Any) -> float | int:
+    """Numpy scalars as plain numbers."""
+    number: float | int = value.item()
+    return number

@@ -1,0 +1,171 @@
+"""What the run does now: telemetry rows folded into rates, waits and the newest figures of each role."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from monitor.metrics import Row
+from monitor.vocabulary import PRODUCTS, kind_of, plural
+
+_WINDOW_S = 10.0
+
+
+@dataclass
+class RoleState:
+    """One worker as last heard of."""
+
+    role: str
+    doing: str = ""
+    """Name of the phase it is in, or was in last."""
+    waits_for: str | None = None
+    """Part it waits for now; None: it works."""
+    since: float = 0.0
+    """When that phase began (seconds since the epoch)."""
+    heard_at: float = 0.0
+    gauges: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    """Counters since the start."""
+    waits: deque[tuple[float, float, str]] = field(default_factory=deque)
+    """Ended waits of the last seconds: start, end, part waited for."""
+
+    @property
+    def kind(self) -> str:
+        """`executor` for `executor-3`."""
+        return kind_of(self.role)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How much one kind of worker waited for another in the last seconds."""
+
+    kind: str
+    waits_for: str
+    share: float
+    """Of the time of all workers of that kind, 0 to 1."""
+
+
+class RunState:
+    """Folds rows in the order they come. Times are those in the rows, so a recorded run can be folded too."""
+
+    def __init__(self, window_s: float = _WINDOW_S) -> None:
+        self._window_s = window_s
+        self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(deque)
+        self._first_heard: float | None = None
+        self.roles: dict[str, RoleState] = {}
+        self.phase = ""
+        """Phase of the run as a whole: warm_start, training, final_evaluation, done."""
+        self.step: Row = {}
+        """The newest step row."""
+        self.held_out: Row = {}
+        """The newest held-out row."""
+        self.ledger: dict[str, int] = {}
+        """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
+        self.training_since: float | None = None
+        """When the first training program was begun: the zero of RL seconds."""
+
+    def fold(self, rows: Iterable[Row]) -> None:
+        """Takes in telemetry rows (monitor.metrics.Recorder)."""
+        for row in rows:
+            role = self.roles.setdefault(row["role"], RoleState(row["role"]))
+            time = row["end"] if row["kind"] == "phase" else row["time"]
+            role.heard_at = max(role.heard_at, time)
+            self._first_heard = time if self._first_heard is None else min(self._first_heard, time)
+            match row["kind"]:
+                case "phase":
+                    self._fold_phase(role, row)
+                case "now":
+                    role.doing, role.waits_for, role.since = row["name"], row["waits_for"], row["start"]
+                case "count":
+                    role.totals[row["name"]] = role.totals.get(row["name"], 0) + row["value"]
+                    self._counted[role.kind, row["name"]].append((time, row["value"]))
+                case "gauge":
+                    role.gauges[row["name"]] = row["value"]
+                case kind:
+                    raise ValueError(f"a telemetry row of kind {kind!r}")
+
+    def _fold_phase(self, role: RoleState, row: Row) -> None:
+        if row["start"] >= role.since:
+            role.doing, role.waits_for, role.since = row["name"], row["waits_for"], row["start"]
+        if row["waits_for"] is not None:
+            role.waits.append((row["start"], row["end"], row["waits_for"]))
+            while role.waits and role.waits[0][1] < role.heard_at - self._window_s:
+                role.waits.popleft()
+        elif role.kind == "actor" and row["name"] == "generate" and self.training_since is None:
+            self.training_since = row["start"]
+
+    def fold_step(self, row: Row) -> None:
+        """Takes in one row of metrics.jsonl."""
+        self.step = row
+
+    def fold_held_out(self, row: Row) -> None:
+        """Takes in one row of held_out.jsonl."""
+        self.held_out = row
+
+    def fold_ledger(self, counts: Mapping[str, int]) -> None:
+        """Takes in the ledger's counts."""
+        self.ledger = dict(counts)
+
+    def rl_seconds(self, now: float) -> float:
+        """Seconds since the first training program was begun; 0 before."""
+        return 0.0 if self.training_since is None else max(0.0, now - self.training_since)
+
+    def total(self, kind: str, counter: str) -> float:
+        """A counter summed over the workers of a kind, since the start."""
+        return sum(role.totals.get(counter, 0) for role in self.roles.values() if role.kind == kind)
+
+    def rate(self, kind: str, counter: str, now: float) -> float:
+        """A counter per second over the last seconds (10 unless set), all workers of the kind together."""
+        counted = self._counted[kind, counter]
+        while counted and counted[0][0] < now - self._window_s:
+            counted.popleft()
+        if not counted or self._first_heard is None:
+            return 0.0
+        return sum(value for _, value in counted) / max(min(self._window_s, now - self._first_heard), 1.0)
+
+    def rates(self, now: float) -> dict[str, float]:
+        """Programs generated, graded and trained per second: {"generated": .., "graded": .., "trained": ..}."""
+        return {product.verb: self.rate(product.kind, product.counter, now) for product in PRODUCTS}
+
+    def policy_lag(self) -> float | None:
+        """Policy versions between sampling and training: of the newest batch where the learner tells, else learner's minus oldest actor's."""
+        if "staleness" in self.step:
+            return float(self.step["staleness"])
+        learner = [role.gauges["version"] for role in self.roles.values() if role.kind == "learner" and "version" in role.gauges]
+        actors = [role.gauges["version"] for role in self.roles.values() if role.kind == "actor" and "version" in role.gauges]
+        return max(learner) - min(actors) if learner and actors else None
+
+    def waits(self, now: float) -> list[Wait]:
+        """Who waited for whom over the last seconds, the largest share first."""
+        seconds: dict[tuple[str, str], float] = defaultdict(float)
+        members: dict[str, int] = defaultdict(int)
+        begin = now - self._window_s
+        for role in self.roles.values():
+            members[role.kind] += 1
+            spans = [(max(start, begin), min(end, now), part) for start, end, part in role.waits]
+            if role.waits_for is not None and not any(start == role.since for start, _, _ in role.waits):
+                spans.append((max(role.since, begin), now, role.waits_for))
+            for start, end, part in spans:
+                seconds[role.kind, part] += max(0.0, end - start)
+        span = self._window_s if self._first_heard is None else max(min(self._window_s, now - self._first_heard), 1.0)
+        waits = [Wait(kind, part, min(1.0, value / (members[kind] * span))) for (kind, part), value in seconds.items()]
+        return sorted(waits, key=lambda wait: (-wait.share, wait.kind, wait.waits_for))
+
+    def waits_in_words(self, now: float, least: float = 0.05) -> str:
+        """"learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below `least` are left out."""
+        phrases = []
+        for wait in self.waits(now):
+            if wait.share >= least:
+                number = sum(role.kind == wait.kind for role in self.roles.values())
+                part = plural(wait.waits_for, sum(role.kind == wait.waits_for for role in self.roles.values()) or 1)
+                phrases.append(f"{plural(wait.kind, number)} {'waits' if number == 1 else 'wait'} for {part} {wait.share:.0%}")
+        return ", ".join(phrases) or "nobody waits"
+
+    def longest_wait(self, now: float) -> tuple[RoleState, float] | None:
+        """The worker that has waited longest without a break, and for how many seconds; None when nobody waits."""
+        waiting = [role for role in self.roles.values() if role.waits_for is not None]
+        if not waiting:
+            return None
+        longest = min(waiting, key=lambda role: role.since)
+        return longest, now - longest.since

@@ -1,0 +1,39 @@
+"""The names that the monitor reads in telemetry and step rows. Other names are kept and shown as they are.
+
+Telemetry: roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each kind makes one thing, counted by `PRODUCT`.
+
+A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the epoch), and as far as they apply: `loss`, `pass_rate`
+(share of the batch's samples that passed), `outcomes` and `error_types` (programs of the batch by outcome and by error type),
+`staleness` (policy versions between sampling and training, mean over the batch), `version` (the learner's own), `samples`, `seconds` (by phase).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OUTCOMES = ("pass", "failure", "runtime_error", "compile_error")
+
+OUTCOME_WORDS = {"pass": "passed", "failure": "wrong answer", "runtime_error": "runtime error", "compile_error": "syntax error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What workers of one kind make: the counter's name and the verb shown."""
+
+    kind: str
+    counter: str
+    verb: str
+
+
+PRODUCTS = (Product("actor", "programs", "generated"), Product("executor", "programs", "graded"), Product("learner", "samples", "trained"))
+
+
+def kind_of(role: str) -> str:
+    """`executor-3` is an `executor`; a role without a number is a kind of its own."""
+    kind, dash, number = role.rpartition("-")
+    return kind if dash and number.isdigit() else role
+
+
+def plural(kind: str, number: int = 2) -> str:
+    """The kind in words: 1 actor, 2 actors."""
+    return kind if number == 1 else f"{kind}s"
