@@ -1,0 +1,43 @@
+"""Ray shell: the same rows as Ray metrics, so that Ray's Prometheus endpoint and dashboard show them."""
+
+from __future__ import annotations
+
+from ray.util.metrics import Counter, Gauge
+
+from monitor.metrics import Row
+
+
+class RaySink:
+    """A sink of monitor.metrics that turns rows into Ray metrics, tagged with the worker's role; needs an initialised Ray.
+
+    A count `programs` becomes the counter `rltf_programs`, a gauge `version` the gauge `rltf_version`, a phase adds its seconds to
+    the counter `rltf_phase_seconds` (tags `phase` and `waits_for`, the latter empty for work). Step rows: see `step`.
+    """
+
+    def __init__(self) -> None:
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._phases = Counter("rltf_phase_seconds", "Seconds in a phase; waits_for names the part waited for", ("role", "phase", "waits_for"))
+
+    def __call__(self, rows: list[Row]) -> None:
+        """Takes rows in; `now` rows say nothing that later rows do not."""
+        for row in rows:
+            if row["kind"] == "phase":
+                seconds = max(0.0, row["end"] - row["start"])
+                if seconds:
+                    self._phases.inc(seconds, {"role": row["role"], "phase": row["name"], "waits_for": row["waits_for"] or ""})
+            elif row["kind"] == "count" and row["value"] > 0:
+                self._counter(row["name"]).inc(row["value"], {"role": row["role"]})
+            elif row["kind"] == "gauge":
+                self.gauge(row["name"], row["value"], row["role"])
+
+    def gauge(self, name: str, value: float, role: str) -> None:
+        """Sets `rltf_NAME`; the driver does so with the numbers of the status line (step, loss, pass_rate, policy_lag, held_out_pass_at_1)."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(f"rltf_{name}", f"{name.replace('_', ' ')}, newest value", ("role",))
+        self._gauges[name].set(value, {"role": role})
+
+    def _counter(self, name: str) -> Counter:
+        if name not in self._counters:
+            self._counters[name] = Counter(f"rltf_{name}", f"{name.replace('_', ' ')}, since the start", ("role",))
+        return self._counters[name]

@@ -1,0 +1,182 @@
+"""report.md and its pictures from a run folder: what happened, in figures and in words. `python -m monitor.report RUN` writes them anew."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from config import UserError
+from monitor import plots
+from monitor.metrics import Row
+from monitor.run_folder import RunFolder
+from monitor.status import Pair, verdict
+from monitor.timeline import Shares, Timeline, overlap, shares, timeline, training_window
+from monitor.vocabulary import PRODUCTS, plural
+
+
+def write_report(folder: RunFolder, pairs: Sequence[Pair] = (), warnings: Sequence[str] = ()) -> Path:
+    """Writes report.md and the PNGs into the folder and gives back report.md's path. Works on a run that ended early too: it says what is missing.
+
+    `pairs`: programs before and after, shown in full; `warnings`: such as skipped problems. What an earlier call left is overwritten.
+    """
+    rows = list(folder.telemetry())
+    steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
+    spans = timeline(rows)
+    window = training_window(spans)
+    lines = [f"# Run {folder.name}", ""]
+    lines += _results(held_out, steps, result)
+    lines += [f"- Warning: {warning}" for warning in warnings] + [""]
+    lines += _curve(folder.path, held_out)
+    lines += _errors(folder.path, steps)
+    lines += _rates(folder.path, rows, window)
+    lines += _seconds(folder.path, spans, window, result)
+    lines += _ledger(result)
+    lines += _programs(pairs)
+    lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
+    path = folder.path / "report.md"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if held_out:
+        first, last = held_out[0], held_out[-1]
+        lines.append(f"- Held-out pass@1: **{_estimate(first)} before** training, **{_estimate(last)} after** it (step {last['step']}).")
+        lines.append(f"- {last['tasks']:,} held-out tasks, {last['samples']:,} sampled programs, standard errors over the tasks.")
+        if lost := max(row.get("missing", 0) for row in held_out):
+            lines.append(f"- Up to {lost:,} tasks of an evaluation have no graded program; they count as not passed.")
+    else:
+        lines.append("- No held-out evaluation was completed.")
+    numbers = [f"{len(steps):,} learner steps"] if steps else ["no learner step"]
+    numbers += [f"{result[name]:,} {words}" for name, words in (("samples", "programs graded"), ("versions", "policy versions")) if name in result]
+    lines.append(f"- {', '.join(numbers)}.")
+    if seconds := result.get("seconds"):
+        lines.append("- Seconds: " + ", ".join(f"{phase.replace('_', ' ')} {value:.0f}" for phase, value in seconds.items()) + ".")
+    return lines
+
+
+def _estimate(row: Row) -> str:
+    return f"{row['pass@1']:.3f}" + (f" ± {row['pass@1_se']:.3f}" if "pass@1_se" in row else "")
+
+
+def _curve(path: Path, held_out: Sequence[Row]) -> list[str]:
+    if len(held_out) < 2:
+        return []
+    plots.held_out_curve(path / "held_out.png", held_out)
+    lines = ["## Held-out pass@1", "", "![Held-out pass@1 over steps and seconds](held_out.png)", ""]
+    lines += ["| step | seconds | pass@1 | programs |", "|---:|---:|---:|:---|"]
+    lines += [f"| {row['step']} | {row['seconds']:.0f} | {_estimate(row)} | {plots.outcome_words(row.get('outcomes', {}))} |" for row in held_out]
+    return [*lines, ""]
+
+
+def _errors(path: Path, steps: Sequence[Row]) -> list[str]:
+    steps = [row for row in steps if row.get("outcomes")]
+    if not steps:
+        return []
+    plots.error_types(path / "error_types.png", steps)
+    tenth = max(1, len(steps) // 10)
+    early, late = steps[:tenth], steps[-tenth:]
+    lines = ["## What went wrong in the programs", "", "![Error types over learner steps](error_types.png)", ""]
+    lines += [f"| share of the programs trained on | steps {early[0]['step']}-{early[-1]['step']} | steps {late[0]['step']}-{late[-1]['step']} |", "|:---|---:|---:|"]
+    before, after = _mix(early), _mix(late)
+    for name in sorted(before.keys() | after.keys(), key=lambda name: (name != "passed", -before.get(name, 0) - after.get(name, 0), name)):
+        lines.append(f"| {name} | {before.get(name, 0):.1%} | {after.get(name, 0):.1%} |")
+    return [*lines, ""]
+
+
+def _mix(steps: Sequence[Row]) -> dict[str, float]:
+    """Shares of all programs of these steps: passed, and each error type."""
+    errors: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    for row in steps:
+        errors.update(row.get("error_types", {}))
+        outcomes.update(row["outcomes"])
+    total = max(1, sum(outcomes.values()))
+    return {"passed": outcomes["pass"] / total} | {name: count / total for name, count in errors.items()}
+
+
+def _rates(path: Path, rows: Sequence[Row], window: tuple[float, float] | None) -> list[str]:
+    if window is None:
+        return []
+    begin, end = window
+    plots.throughput(path / "throughput.png", rows, begin, end)
+    lines = ["## Throughput", "", "![Programs per second](throughput.png)", ""]
+    means = []
+    for product in PRODUCTS:
+        total = sum(
+            row["value"] for row in rows
+            if row["kind"] == "count" and row["name"] == product.counter and row["role"].startswith(product.kind) and begin <= row["time"] <= end
+        )  # fmt: skip
+        means.append(f"{total / (end - begin):.1f} {product.verb}")
+    return [*lines, f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)}.", ""]
+
+
+def _seconds(path: Path, spans: Timeline, window: tuple[float, float] | None, result: Mapping[str, Any]) -> list[str]:
+    workers = [role_spans for role, role_spans in spans.items() if role != "run" and role_spans]
+    if not workers or window is None:
+        return []
+    begin = min(role_spans[0].start for role_spans in workers)
+    end = max(role_spans[-1].end for role_spans in workers)
+    plots.run_timeline(path / "timeline.png", spans, begin, end, window)
+    lines = ["## Where the seconds go", "", "![Who worked and who waited for whom](timeline.png)", ""]
+    common = overlap(spans, *window)
+    if common is not None:
+        lines += [f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one actor was at work.", ""]
+    lines += [f"Shares of the {window[1] - window[0]:.0f} s between the first training program and the end of training, by kind of worker:", ""]
+    lines += ["| | working | waiting | outside any phase |", "|:---|:---|:---|---:|"]
+    for kind, share in shares(spans, *window).items():
+        lines.append(f"| {share.workers} {plural(kind, share.workers)} | {_parts(share.working, share)} | {_waits(share)} | {share.unaccounted / share.total:.1%} |")
+    return [*lines, ""]
+
+
+def _parts(seconds: Mapping[str, float], share: Shares) -> str:
+    """"71.0% (generate 64.0%, load weights 7.0%)"."""
+    parts = sorted(seconds.items(), key=lambda item: -item[1])
+    if not parts:
+        return "0.0%"
+    words = ", ".join(f"{name.replace('_', ' ')} {value / share.total:.1%}" for name, value in parts)
+    return f"{sum(seconds.values()) / share.total:.1%} ({words})"
+
+
+def _waits(share: Shares) -> str:
+    return _parts({f"for {plural(part) if part in plots.KIND_COLOURS else part}": value for part, value in share.waiting.items()}, share)
+
+
+def _ledger(result: Mapping[str, Any]) -> list[str]:
+    ledger: Mapping[str, int] = result.get("ledger") or {}
+    if not ledger:
+        return []
+    lines = ["## What became of every program", "", "| place or fate | programs |", "|:---|---:|"]
+    return [*lines, *(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
+
+
+def _programs(pairs: Sequence[Pair]) -> list[str]:
+    lines = ["## Programs before and after", "", "Held-out problems chosen to show what changed, not drawn at random.", ""] if pairs else []
+    for pair in pairs:
+        lines += ["> " + line for line in pair.question.strip().split("\n")] + [""]
+        for when, sample in (("Before", pair.before), ("After", pair.after)):
+            lines += [f"{when}: {verdict(sample)}", "", "````python", sample.program.text.rstrip(), "````", ""]
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit code 2 when RUN is no run folder."""
+    parser = argparse.ArgumentParser(prog="python -m monitor.report", description="Writes report.md and its pictures of a run anew.")
+    parser.add_argument("run", help="the run's folder")
+    try:
+        print(write_report(RunFolder.open(parser.parse_args(arguments).run)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
