@@ -1,0 +1,197 @@
+"""One token for every row: the two ways the engine runs a model, with a shared prefix and with `transformers` caches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from actors.shared_prefix import OwnTokens, OwnTokensCache, Rows, SharedPrefix
+from policy.log_probs import pad, position_ids
+from policy.policy import Policy
+
+
+class Decoding(ABC):
+    """The state of one batch: rows are completions still being written, in an order that `keep` may change."""
+
+    def __init__(self, policy: Policy, device: torch.device) -> None:
+        self._policy = policy
+        self._model: Any = policy.model
+        self._device = device
+
+    @abstractmethod
+    def prefill(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
+        """Computes each prompt once; returns the first logits of all rows, (G * per_prompt, V), a prompt's rows together."""
+
+    @abstractmethod
+    def step(self, tokens: Tensor, index: int) -> Tensor:
+        """Feeds each row's token number `index` (n,); returns the next logits (n, V)."""
+
+    @abstractmethod
+    def keep(self, ended: Tensor) -> Tensor:
+        """Drops rows where `ended` (n,) is true; returns the rows that remain, in their new order."""
+
+    def _pad(self, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
+        ids, mask = pad(prompts, self._policy.pad_id, left=not self._policy.is_encoder_decoder)
+        return ids.to(self._device), mask.to(self._device)
+
+    def _start(self, rows: int) -> Tensor:
+        return torch.full((rows, 1), self._policy.decoder_start_id, dtype=torch.long, device=self._device)
+
+
+class SharedPrefixDecoding(Decoding):
+    """Prompt keys and values once per prompt, own tokens in a preallocated block (see `actors.shared_prefix`)."""
+
+    def __init__(self, policy: Policy, device: torch.device, own: OwnTokens) -> None:
+        super().__init__(policy, device)
+        self._own = own
+        config = policy.model.config
+        self._layers = getattr(config, "num_decoder_layers", None) or config.num_hidden_layers
+        # A mask of four dimensions is handed through as it is: no mask is built per token, and none is needed.
+        self._no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+
+    def prefill(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
+        """See Decoding."""
+        ids, mask = self._pad(prompts)
+        count = len(prompts) * per_prompt
+        bias = None
+        if not bool(mask.all()):
+            bias = torch.zeros(mask.shape, device=self._device, dtype=self._model.dtype).masked_fill_(~mask, float("-inf"))[:, None, None]
+        prompt_of_row = torch.arange(len(prompts), device=self._device).repeat_interleave(per_prompt)
+        self._rows = Rows(prompt_of_row, len(prompts), bias)
+        self._own.start(count)
+        cache = OwnTokensCache(self._own, self._layers)
+        if self._policy.is_encoder_decoder:
+            self._encoder_states = self._model.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+            self._cache: Any = EncoderDecoderCache(cache, DynamicCache())
+            self._prefix = SharedPrefix(self._rows, [], [])
+            return self._decode(self._start(count), None)
+        self._cache = cache
+        prompt_cache = DynamicCache()
+        positions = position_ids(mask)
+        output = self._model(
+            input_ids=ids, attention_mask=mask.long(), position_ids=positions, past_key_values=prompt_cache, use_cache=True, logits_to_keep=1
+        )
+        layers = prompt_cache.layers
+        self._prefix = SharedPrefix(self._rows, [layer.keys for layer in layers], [layer.values for layer in layers])
+        self._next_position = mask.sum(dim=1)[prompt_of_row]
+        first: Tensor = output.logits[:, -1].index_select(0, prompt_of_row)
+        return first
+
+    def step(self, tokens: Tensor, index: int) -> Tensor:
+        """See Decoding."""
+        if self._policy.is_encoder_decoder:
+            return self._decode(tokens[:, None], None)
+        return self._decode(tokens[:, None], self._next_position[:, None] + index)
+
+    def keep(self, ended: Tensor) -> Tensor:
+        """See Decoding. The last rows move into the places of ended ones."""
+        alive = torch.nonzero(~ended)[:, 0]
+        n = alive.numel()
+        kept = torch.arange(n, device=self._device)
+        holes = torch.nonzero(ended[:n])[:, 0]
+        sources = alive[n - holes.numel() :]
+        kept[holes] = sources
+        if n == 0:
+            return kept
+        self._own.drop(sources, holes, n)
+        rows = self._rows
+        rows.prompt_of_row = rows.prompt_of_row[kept]
+        if not self._policy.is_encoder_decoder:
+            self._next_position = self._next_position[kept]
+        self._drop_prompts()
+        rows.arrange()
+        return kept
+
+    def _drop_prompts(self) -> None:
+        """Forgets prompts of which no sample is left, once they are a quarter: copying the others has a price too."""
+        rows = self._rows
+        used = torch.unique(rows.prompt_of_row)
+        if used.numel() > 0.75 * rows.prompts:
+            return
+        number = torch.zeros(rows.prompts, dtype=torch.long, device=self._device)
+        number[used] = torch.arange(used.numel(), device=self._device)
+        rows.prompt_of_row = number[rows.prompt_of_row]
+        rows.prompts = used.numel()
+        if rows.prompt_bias is not None:
+            rows.prompt_bias = rows.prompt_bias[used]
+        self._prefix.prompt_keys = [keys[used] for keys in self._prefix.prompt_keys]
+        self._prefix.prompt_values = [values[used] for values in self._prefix.prompt_values]
+        if self._policy.is_encoder_decoder:
+            self._encoder_states = self._encoder_states[used]
+            self._cache.cross_attention_cache.batch_select_indices(used)
+
+    def _decode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        inputs: dict[str, Any]
+        if self._policy.is_encoder_decoder:
+            inputs = {"decoder_input_ids": tokens, "decoder_attention_mask": self._no_mask}
+            inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=self._encoder_states)
+        else:
+            inputs = {"input_ids": tokens, "position_ids": positions}
+        logits: Tensor = self._model(
+            **inputs, attention_mask=self._no_mask, past_key_values=self._cache, use_cache=True, prefix=self._prefix
+        ).logits
+        return logits[:, -1]
+
+
+class PlainDecoding(Decoding):
+    """Any model: the prompt's cache is repeated for each of its samples, finished rows are selected away."""
+
+    def prefill(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
+        """See Decoding."""
+        ids, mask = self._pad(prompts)
+        config = self._model.config
+        rows = torch.arange(len(prompts), device=self._device).repeat_interleave(per_prompt)
+        if self._policy.is_encoder_decoder:
+            states = self._model.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+            self._encoder_states = states[rows]
+            self._mask = mask.long()[rows]
+            self._cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            return self._decode(self._start(len(rows)), None)
+        self._cache = DynamicCache(config=config)
+        output = self._model(
+            input_ids=ids,
+            attention_mask=mask.long(),
+            position_ids=position_ids(mask),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self._cache.batch_repeat_interleave(per_prompt)
+        self._mask = mask.long()[rows]
+        self._next_position = mask.sum(dim=1)[rows]
+        first: Tensor = output.logits[:, -1][rows]
+        return first
+
+    def step(self, tokens: Tensor, index: int) -> Tensor:
+        """See Decoding."""
+        if self._policy.is_encoder_decoder:
+            return self._decode(tokens[:, None], None)
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
+        return self._decode(tokens[:, None], self._next_position[:, None] + index)
+
+    def keep(self, ended: Tensor) -> Tensor:
+        """See Decoding."""
+        kept = torch.nonzero(~ended)[:, 0]
+        if not kept.numel():
+            return kept
+        self._cache.batch_select_indices(kept)
+        self._mask = self._mask[kept]
+        if self._policy.is_encoder_decoder:
+            self._encoder_states = self._encoder_states[kept]
+        else:
+            self._next_position = self._next_position[kept]
+        return kept
+
+    def _decode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        inputs: dict[str, Any]
+        if self._policy.is_encoder_decoder:
+            inputs = {"decoder_input_ids": tokens, "encoder_outputs": BaseModelOutput(last_hidden_state=self._encoder_states)}
+        else:
+            inputs = {"input_ids": tokens, "position_ids": positions}
+        logits: Tensor = self._model(**inputs, attention_mask=self._mask, past_key_values=self._cache, use_cache=True).logits
+        return logits[:, -1]
