@@ -1,0 +1,25 @@
+"""Data sets from the Hugging Face hub, for a bare `apps` or `mbpp`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from config import UserError
+from problems.spec import Spec
+
+
+def hub_rows(spec: Spec, *arguments: str, **options: Any) -> Iterable[dict[str, Any]]:
+    """Rows of `datasets.load_dataset(*arguments, **options)`.
+
+    Raises UserError when the library is not installed or the hub does not answer: then a downloaded copy can be named by its path.
+    """
+    try:
+        from datasets import load_dataset  # type: ignore[attr-defined, unused-ignore]  # lazy: an executor node has no such library
+    except ImportError:
+        raise UserError(f"{spec.text} alone loads from the hub and needs the library datasets: pip install datasets") from None
+    try:
+        return load_dataset(*arguments, **options)  # type: ignore[no-any-return, unused-ignore]
+    except Exception as error:  # the library raises many kinds of its own and of its HTTP client, all of which mean: no data
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{spec.text}: the hub gave no data ({reason}); name a downloaded copy instead, {spec.source}:PATH") from error

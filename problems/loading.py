@@ -1,0 +1,50 @@
+"""From a SPEC to problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from config import UserError
+from problems import apps, jsonl, mbpp
+from problems.problem import Problem, ProblemSet, Skipped
+from problems.spec import Spec, parse_spec
+from problems.starter.tasks import starter_problems
+
+
+def load_problems(spec: str, *, seed: int = 0) -> ProblemSet:
+    """Problems of a SPEC: `starter[,split=train|heldout]`, `apps[:FOLDER][,split=..][,difficulty=..][,ids=..]`,
+    `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub.
+
+    `seed` draws the starter tasks; other sources do not depend on it. A problem that cannot be used is named in `skipped` and the
+    rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and when no problem is left.
+    """
+    parsed = parse_spec(spec)
+    problems, skipped = _collect(_records(parsed, seed))
+    if not problems:
+        if skipped:
+            raise UserError(f"{spec}: none of its {len(skipped)} problems can be used; the first, {skipped[0].id}: {skipped[0].reason}")
+        raise UserError(f"{spec}: no problem is left; check its options against the data")
+    return ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped))
+
+
+def _records(spec: Spec, seed: int) -> Iterable[Problem | Skipped]:
+    if spec.source == "starter":
+        return starter_problems(spec.one_of("split", ("train", "heldout"), "train"), seed)
+    if spec.source == "apps":
+        return apps.load(spec)
+    if spec.source == "mbpp":
+        return mbpp.load(spec)
+    return jsonl.load(spec)
+
+
+def _collect(records: Iterable[Problem | Skipped]) -> tuple[list[Problem], list[Skipped]]:
+    problems: dict[str, Problem] = {}
+    skipped: list[Skipped] = []
+    for record in records:
+        if isinstance(record, Skipped):
+            skipped.append(record)
+        elif record.id in problems:
+            skipped.append(Skipped(record.id, "the id occurs twice, the first one is used"))
+        else:
+            problems[record.id] = record
+    return list(problems.values()), skipped

@@ -1,0 +1,170 @@
+"""A problem, the tests that judge it, and a named set of problems."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Literal, get_args
+
+Kind = Literal["stdin", "call", "assert"]
+PromptStyle = Literal["apps", "mbpp", "starter"]
+
+
+@dataclass(frozen=True, slots=True)
+class TestSuite:
+    """All that an executor needs to judge a program: tests and limits, no statement and no solutions.
+
+    Inputs and outputs are JSON values, so a suite survives `to_json` / `from_json` unchanged.
+    """
+
+    __test__ = False  # the name starts with Test: keeps pytest from collecting it
+
+    kind: Kind
+    """stdin: a whole program, text in, text out; call: a function's arguments and return value; assert: statements about it."""
+    fn_name: str | None
+    """call: the function, or the method of a class `Solution`; assert: the function under test if the data names it."""
+    inputs: tuple[Any, ...]
+    """stdin: one string per test; call: one list of positional arguments per test; assert: empty."""
+    outputs: tuple[Any, ...]
+    """stdin: the expected text; call: the expected return value; assert: empty."""
+    asserts: tuple[str, ...] = ()
+    """assert: the source of one test each."""
+    setup: str = ""
+    """assert: code that runs before the tests and beside the program's names (imports, helpers, a `check` function)."""
+    time_limit_s: float | None = None
+    """CPU seconds per test; None: the executor's own limit."""
+    memory_limit_mb: int | None = None
+    """Memory in MiB; None: the executor's own limit."""
+    checker: str = "standard"
+    """Name of the rule that compares expected and actual output."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a suite that no executor could judge by."""
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"unknown kind of tests {self.kind!r}")
+        if len(self.inputs) != len(self.outputs):
+            raise ValueError(f"{len(self.inputs)} inputs but {len(self.outputs)} outputs")
+        if self.count == 0:
+            raise ValueError("there are no tests")
+        if self.kind == "stdin" and not all(isinstance(text, str) for text in (*self.inputs, *self.outputs)):
+            raise ValueError("inputs and outputs of a stdin problem must be strings")
+        if self.kind == "call" and not (self.fn_name and all(isinstance(arguments, list) for arguments in self.inputs)):
+            raise ValueError("a call-based problem needs fn_name and one list of arguments per test")
+        if self.time_limit_s is not None and not self.time_limit_s > 0:
+            raise ValueError("time_limit_s must be more than 0")
+        if self.memory_limit_mb is not None and not self.memory_limit_mb > 0:
+            raise ValueError("memory_limit_mb must be more than 0")
+
+    def __hash__(self) -> int:
+        """Hash by content: the generated one would fail on the lists inside."""
+        return hash(self.content_hash)
+
+    @property
+    def count(self) -> int:
+        """Number of tests."""
+        return len(self.asserts) if self.kind == "assert" else len(self.inputs)
+
+    @property
+    def content_hash(self) -> str:
+        """BLAKE2b (16 bytes, hex) of `to_json`: equal for equal tests and limits, in every process and on every machine."""
+        return blake2b(self.to_json(), digest_size=16).hexdigest()
+
+    def to_json(self) -> bytes:
+        """Canonical ASCII JSON. Fields in a fixed order; the key order of dicts among the arguments is kept, programs can see it."""
+        record = {
+            "kind": self.kind,
+            "fn_name": self.fn_name,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "asserts": self.asserts,
+            "setup": self.setup,
+            "time_limit_s": self.time_limit_s,
+            "memory_limit_mb": self.memory_limit_mb,
+            "checker": self.checker,
+        }
+        return json.dumps(record, separators=(",", ":")).encode("ascii")
+
+    @staticmethod
+    def from_json(data: bytes) -> TestSuite:
+        """Inverse of `to_json`. Raises ValueError when the bytes are not a test suite."""
+        record = json.loads(data)
+        if not isinstance(record, dict):
+            raise ValueError("a test suite must be a JSON object")
+        try:
+            return TestSuite(
+                kind=record["kind"],
+                fn_name=record["fn_name"],
+                inputs=tuple(record["inputs"]),
+                outputs=tuple(record["outputs"]),
+                asserts=tuple(record["asserts"]),
+                setup=record["setup"],
+                time_limit_s=record["time_limit_s"],
+                memory_limit_mb=record["memory_limit_mb"],
+                checker=record["checker"],
+            )
+        except KeyError as error:
+            raise ValueError(f"a test suite needs the field {error}") from None
+        except TypeError as error:
+            raise ValueError(f"a field of the test suite has the wrong type: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One programming problem."""
+
+    id: str
+    """Unique over the sets of a run, for example `train/0001`, `mbpp/11`, `starter/call/add-3/sum`."""
+    question: str
+    """The statement."""
+    starter_code: str
+    """Code that the program is to begin with; empty if there is none."""
+    suite: TestSuite
+    """The tests."""
+    solutions: tuple[str, ...]
+    """Reference programs. Those of `starter` are for tests and checks only: no training step sees them."""
+    difficulty: str
+    """The data set's own word, `unknown` if it has none."""
+    prompt_style: PromptStyle
+    """Format in which the problem is shown to a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A problem that could not be used."""
+
+    id: str
+    """Id, or the place in the file."""
+    reason: str
+    """What is wrong with it, one sentence without a full stop."""
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """The problems of one SPEC, in the order of the data."""
+
+    name: str
+    """The SPEC as it was written."""
+    problems: tuple[Problem, ...]
+    """Usable problems; ids are unique."""
+    skipped: tuple[Skipped, ...] = ()
+    """Problems of the data that could not be used, to be counted and shown."""
+
+    def __len__(self) -> int:
+        """Number of usable problems."""
+        return len(self.problems)
+
+    def __iter__(self) -> Iterator[Problem]:
+        """Iterate over the usable problems."""
+        return iter(self.problems)
+
+    @cached_property
+    def by_id(self) -> dict[str, Problem]:
+        """Problems by id, and by the last part of the id (`0001` for `train/0001`) where only one problem has it."""
+        last_parts: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            last_parts.setdefault(problem.id.rsplit("/", 1)[-1], []).append(problem)
+        short = {name: problems[0] for name, problems in last_parts.items() if len(problems) == 1}
+        return short | {problem.id: problem for problem in self.problems}
