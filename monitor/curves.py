@@ -24,7 +24,7 @@ Points = np.ndarray
 
 
 def draw_curves(path: Path, curves: Mapping[str, Sequence[Points]], x_label: str, title: str = "Held-out pass@1") -> None:
-    """Draws the curves of each label; the mean spans what all runs of the label cover. Dashed: the mean warm start, the curves' first points."""
+    """Draws the curves of each label; a mean spans what all runs of the label cover. Dashed: the warm start, the first points' mean."""
     start = float(np.mean([points[0, 1] for group in curves.values() for points in group]))
     with style.figure(path, 8.5, 4.8) as (_, (axis,)):
         axis.set_title(title)
@@ -37,12 +37,14 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Points]], x_label: str
             if len(group) > 1:
                 for points in group:
                     axis.plot(points[:, 0], points[:, 1], color=style.tint(colour, 0.45), linewidth=1.1)
-            axis.plot(mean[:, 0], mean[:, 1], color=colour, linewidth=2.4, marker="o" if len(group) == 1 else None, markersize=3.5)
+            axis.plot(
+                mean[:, 0], mean[:, 1], color=colour, linewidth=2.4, marker="o" if len(group) == 1 else None, markersize=3.5, clip_on=False
+            )
             runs = f", mean of {len(group)}" if len(group) > 1 else ""
             labels.append((float(mean[-1, 1]), f"{label}{runs}: {mean[-1, 1]:.2f}", colour))
         labels.append((start, f"warm start: {start:.2f}", style.GREY))
         axis.set_xlim(0, max(float(points[-1, 0]) for group in curves.values() for points in group))
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
         style.end_labels(axis, labels)
 
 
@@ -71,8 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 when a run cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m monitor.curves", description="Held-out curves of several runs in one picture.")
     parser.add_argument("out", type=Path, help="PNG to write")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or LABEL=FOLDER; runs of one label share a colour and a mean")
-    parser.add_argument("--x", choices=("seconds", "steps"), default="seconds", help="seconds since the first training program, or learner steps")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run's folder, or LABEL=FOLDER; runs of one label share a colour and a mean"
+    )
+    parser.add_argument(
+        "--x", choices=("seconds", "steps"), default="seconds", help="seconds since the first training program, or learner steps"
+    )
     parser.add_argument("--title", default="Held-out pass@1")
     given = parser.parse_args(arguments)
     curves: dict[str, list[Points]] = {}

@@ -22,7 +22,7 @@ class TensorBoard:
         self._writer = EventFileWriter(str(folder), flush_secs=5)
 
     def scalars(self, values: Mapping[str, Any], step: int, time: float) -> None:
-        """One point of each number in `values` at `step`; nested mappings become tags with a slash, what is no finite number is left out."""
+        """One point of each finite number in `values` at `step`; nested mappings become tags with a slash, the rest is left out."""
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in flat_numbers(values).items()]
         if points:
             self._writer.add_event(Event(wall_time=time, step=step, summary=Summary(value=points)))

@@ -55,8 +55,11 @@ def actor_bytes(config: Config, parameters: int) -> Estimate:
     width = 2 if actors.dtype == "bfloat16" else 4
     rows = actors.problems_per_batch * config.group_size
     cache = 2 * policy.layers * policy.d_model * (policy.max_prompt_tokens + policy.max_program_tokens) * rows * width
-    words = f"weights {parameters * width / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
-    return Estimate(parameters * width + cache + _PROCESS, words)
+    weights = parameters * width
+    words = (
+        f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+    )
+    return Estimate(weights + cache + _PROCESS, words)
 
 
 def executor_bytes(config: Config) -> float:

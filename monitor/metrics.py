@@ -89,8 +89,12 @@ class Recorder:
         now = time.time()
         with self._lock:
             rows = self._rows
-            rows += [{"kind": "count", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._counts.items()]
-            rows += [{"kind": "gauge", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._gauges.items()]
+            rows += [
+                {"kind": "count", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._counts.items()
+            ]
+            rows += [
+                {"kind": "gauge", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._gauges.items()
+            ]
             if self._open:
                 name, waits_for, start = self._open[-1]
                 rows.append({"kind": "now", "role": self.role, "name": name, "waits_for": waits_for, "start": start, "time": now})

@@ -1,4 +1,4 @@
-"""The plan of a run before it starts, from its configuration and a few facts: who runs where, what a step is made of, memory, expected waits."""
+"""The plan of a run before it starts: who runs where, what a step is made of, memory, expected waits."""
 
 from __future__ import annotations
 
@@ -65,14 +65,23 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     if warm.reuse:
         warm_start = f"reused from {warm.reuse}"
     elif warm.steps:
-        warm_start = f"{warm.steps} steps x {warm.batch_size} programs" + (", repeated until a training problem is solved" if warm.until_pass else "")
+        warm_start = f"{warm.steps} steps x {warm.batch_size} programs" + (
+            ", repeated until a training problem is solved" if warm.until_pass else ""
+        )
     else:
         warm_start = "none"
-    when = f"every {evaluation.every} steps, before the first and after the last" if evaluation.every else "before the first step and after the last"
+    when = (
+        f"every {evaluation.every} steps, before the first and after the last"
+        if evaluation.every
+        else "before the first step and after the last"
+    )
     return (
         ("folder", facts.folder),
         ("training problems", _problems(config.problems.train, facts.train_problems, facts.train_skipped)),
-        ("held-out problems", _problems(config.problems.held_out, facts.held_out_problems, facts.held_out_skipped) if tasks else "none: no evaluation"),
+        (
+            "held-out problems",
+            _problems(config.problems.held_out, facts.held_out_problems, facts.held_out_skipped) if tasks else "none: no evaluation",
+        ),
         ("warm start", warm_start),
         ("training", f"{learner.steps} steps of objective {learner.objective}, learning rate {learner.learning_rate:g}"),
         ("evaluation", f"{tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}" if tasks else "none"),
@@ -94,20 +103,18 @@ def _placement(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     crowd = f"; {threads} busy threads share {cluster.cpus:g} cores" if threads > cluster.cpus and not gpus else ""
     return (
         ("cluster", f"{cluster.found}: {_many(cluster.nodes, 'node')}, {_size(cluster.memory_bytes)} of memory"),
-        (_many(actors.count, "actor"), f"{_device(actors.cpus_per_actor, actors.gpus_per_actor)} each, {_threads(actors)}sampling in {actors.dtype}"),
+        (
+            _many(actors.count, "actor"),
+            f"{_device(actors.cpus_per_actor, actors.gpus_per_actor)} each, {_many(actors.threads, 'torch thread')}, {actors.dtype}",
+        ),
         (_many(executor.count, "executor"), f"{_device(executor.cpus_per_executor, 0)} each, {_many(executor.lanes, 'program')} at a time"),
         (
             _many(learner.workers, "learner worker"),
-            f"{_device(learner.cpus_per_worker, learner.gpus_per_worker)} each, DeepSpeed ZeRO {learner.zero_stage}, training in {learner.dtype}",
+            f"{_device(learner.cpus_per_worker, learner.gpus_per_worker)} each, DeepSpeed ZeRO {learner.zero_stage}, {learner.dtype}",
         ),
         ("asked of the cluster", asked + crowd),
         ("buffer and queue", facts.redis),
     )
-
-
-def _threads(actors: object) -> str:
-    threads = getattr(actors, "threads", 1)
-    return f"{threads} torch threads, " if threads > 1 else ""
 
 
 def _device(cpus: float, gpus: float) -> str:
@@ -120,29 +127,43 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     batch = f"{_many(learner.groups_per_step, 'group')} x {group} = {config.samples_per_step} samples per step{micro_batches(config)}"
     if learner.objective == "supervised":
         batch = f"{learner.supervised_batch_size} programs of the corpus; no reinforcement learning (the control)"
+    versions = math.ceil(learner.steps / learner.publish_every) + 1
     rows = [("batch", batch)]
     if actors.greedy:
         rows.append(("baseline", f"1 greedy program per group, {learner.groups_per_step} per step, compared with and not trained on"))
     if learner.supervised_ratio and learner.objective != "supervised":
         rows.append(("supervised", f"{learner.supervised_ratio:g} supervised steps of {learner.supervised_batch_size} programs per step"))
-    rows.append(("generation", f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an actor"))
-    rows.append(("new policy", f"published every {_many(learner.publish_every, 'step')}, {math.ceil(learner.steps / learner.publish_every) + 1} versions in all"))
-    bound = "no bound on staleness" if buffer.max_staleness is None else f"at most {_many(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
+    rows.append(
+        ("generation", f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an actor")
+    )
+    rows.append(
+        (
+            "new policy",
+            f"published every {_many(learner.publish_every, 'step')}, {versions} versions in all",
+        )
+    )
+    bound = (
+        "no bound on staleness"
+        if buffer.max_staleness is None
+        else f"at most {_many(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
+    )
     rows.append(("online buffer", f"{buffer.capacity:,} samples, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}"))
     return tuple(rows)
 
 
 def micro_batches(config: Config) -> str:
-    """" = 6 micro-batches of 32 on each of 1 workers": groups are dealt to the workers whole, the largest share counts."""
+    """ " = 6 micro-batches of 32 on each of 1 workers": groups are dealt to the workers whole, the largest share counts."""
     learner = config.learner
     per_worker = math.ceil(learner.groups_per_step / learner.workers) * config.actors.samples_per_problem
     count = math.ceil(per_worker / learner.micro_batch_size)
     size = learner.micro_batch_size if count > 1 else per_worker
     bound = "" if per_worker % size == 0 and learner.groups_per_step % learner.workers == 0 else "at most "
-    return f" = {bound}{count} {'micro-batch' if count == 1 else 'micro-batches'} of {size} on {'1 worker' if learner.workers == 1 else f'each of {learner.workers} workers'}"
+    where = "1 worker" if learner.workers == 1 else f"each of {learner.workers} workers"
+    return f" = {bound}{count} {'micro-batch' if count == 1 else 'micro-batches'} of {size} on {where}"
 
 
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
+    executor = config.executor
     weights = weight_bytes(facts.parameters, config.actors.dtype)
     learner = learner_bytes(config, facts.parameters, facts.vocab_size)
     actor = actor_bytes(config, facts.parameters)
@@ -153,8 +174,14 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         ("weights", f"{_size(weights)} per publish and actor ({config.actors.dtype}); the newest two versions are kept"),
         ("a learner worker", f"{_size(learner.total)}: {learner.words}"),
         ("an actor", f"{_size(actor.total)}: {actor.words}"),
-        ("an executor", f"up to {_size(executor_bytes(config))} while {_many(config.executor.lanes, 'program')} of {config.executor.memory_limit_mb} MiB at most run"),
-        ("Redis", f"up to {_size(redis_bytes(config))}: {config.buffer.work_capacity:,} queued programs and {config.buffer.capacity:,} samples"),
+        (
+            "an executor",
+            f"up to {_size(executor_bytes(config))}: {_many(executor.lanes, 'lane')} of at most {executor.memory_limit_mb} MiB",
+        ),
+        (
+            "Redis",
+            f"up to {_size(redis_bytes(config))}: {config.buffer.work_capacity:,} queued programs and {config.buffer.capacity:,} samples",
+        ),
     ]
     if not (config.actors.gpus_per_actor or config.learner.gpus_per_worker):
         short = ": MORE THAN THERE IS" if total > facts.cluster.memory_bytes else ""
@@ -170,11 +197,18 @@ def _waits(config: Config) -> tuple[tuple[str, str], ...]:
         return (("actors and executors", "between evaluations: the control trains on the corpus alone"),)
     if buffer.max_staleness is not None and buffer.when_stale == "wait":
         ahead = (buffer.max_staleness + 1) * learner.groups_per_step * learner.publish_every
-        rows.append(("actors", f"for the learner when {_many(ahead, 'group')} ({ahead * config.group_size:,} programs) are written and not yet trained on"))
+        rows.append(
+            (
+                "actors",
+                f"for the learner when {_many(ahead, 'group')} ({ahead * config.group_size:,} programs) are written and not yet trained on",
+            )
+        )
     rows.append(("actors", f"for the executors when {buffer.work_capacity:,} programs are queued"))
     limit = config.executor.time_limit_s
     rows.append(("executors", f"for the actors most of the time; a program that hangs costs up to {limit:g} CPU s of a lane per test"))
-    rows.append(("everyone", f"at most {config.run.stall_timeout_s:g} s without any progress; then the run ends and names the part waited for"))
+    rows.append(
+        ("everyone", f"at most {config.run.stall_timeout_s:g} s without any progress; then the run ends and names the part waited for")
+    )
     return tuple(rows)
 
 

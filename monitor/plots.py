@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from monitor import style
 from monitor.metrics import Row
 from monitor.timeline import Timeline, binned, clipped, counted
-from monitor.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, plural
+from monitor.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, outcome_shares, plural
+
+Colour = tuple[float, float, float]
 
 KIND_COLOURS = {"learner": style.RED, "actor": style.BLUE, "executor": style.GREEN}
-OUTCOME_COLOURS = {"failure": style.ORANGE, "runtime_error": style.RED, "compile_error": style.PURPLE}
 _ERROR_COLOURS = (style.ORANGE, style.RED, style.PURPLE, style.SKY, style.BLUE, style.YELLOW, style.GREEN)
 
 
@@ -32,13 +33,14 @@ def held_out_curve(path: Path, rows: Sequence[Row]) -> None:
             axis.plot(x, y, color=style.BLUE, marker="o", markersize=4)
             axis.axhline(start, color=style.GREY, linestyle=(0, (4, 3)), linewidth=1.3)
             axis.set(xlabel=label, ylim=(0, 1))
-            axis.set_xlim(left=0)
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            axis.annotate(f"{y[-1]:.2f}", (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="center", color=style.BLUE, fontweight="bold")
+            axis.set_xlim(-0.02 * x[-1], 1.04 * x[-1])
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+            axis.annotate(
+                f"{y[-1]:.2f}", (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="center", color=style.BLUE, fontweight="bold"
+            )
         above = start < 0.9
         axes[0].annotate(
-            f"warm start {start:.2f}", (0.98, start), xycoords=("axes fraction", "data"), xytext=(0, 4 if above else -4), textcoords="offset points",
-            ha="right", va="bottom" if above else "top", color=style.GREY, fontsize=10,
+            f"warm start {start:.2f}", (0.98, start), (0, 4 if above else -4), ("axes fraction", "data"), "offset points", ha="right", va="bottom" if above else "top", color=style.GREY, fontsize=10,
         )  # fmt: skip
         axes[0].set_ylabel("share of programs that pass")
 
@@ -73,25 +75,29 @@ def error_types(path: Path, rows: Sequence[Row], most: int = 7) -> None:
         axis.set(xlabel="learner steps", ylabel="share of programs", xlim=(steps[0], max(steps[-1], steps[0] + 1)), ylim=(0, 1))
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        bottom, labels = 0.0, []
+        bottom = 0.0
+        labels: list[tuple[float, str, object]] = []
         for (name, shares), colour in zip(bands.items(), colours, strict=False):
-            labels.append((bottom + shares[-1] / 2, f"{name} {shares[-1]:.0%}", style.INK if colour in (style.YELLOW, style.PALE) else colour))
+            labels.append((bottom + shares[-1] / 2, f"{name} {shares[-1]:.0%}", colour))
             bottom += shares[-1]
-        labels.append(((1 + bottom) / 2, f"passed {1 - bottom:.0%}", style.INK))
-        style.end_labels(axis, labels)
+        labels.append(((1 + bottom) / 2, f"passed {1 - bottom:.0%}", "white"))
+        style.end_labels(axis, labels, squares=True)
 
 
 def throughput(path: Path, rows: Sequence[Row], begin: float, end: float) -> None:
-    """Programs per second generated, graded and trained over the training window, averaged over a sixtieth of it (at least 2 s)."""
-    edges = np.linspace(begin, end, max(2, min(60, int((end - begin) / 2))) + 1)
+    """Programs per second generated, graded and trained over the training window, smoothed over a twentieth of it (at least 6 s)."""
+    edges = np.linspace(begin, end, max(2, min(2000, int((end - begin) / 0.5))) + 1)
     middle = (edges[:-1] + edges[1:]) / 2 - begin
+    reach = max(1, round(max(6.0, (end - begin) / 20) / (edges[1] - edges[0])))
+    kernel = np.bartlett(2 * min(reach, (len(middle) - 1) // 2) + 3)
     with style.figure(path, 8.5, 4.2) as (_, (axis,)):
         axis.set_title("Throughput")
         labels = []
         for product in PRODUCTS:
             rate = counted(rows, product.kind, product.counter, edges)
-            axis.plot(middle, rate, color=KIND_COLOURS[product.kind], linewidth=1.8)
-            labels.append((float(np.mean(rate[-5:])), f"{product.verb} (mean {np.mean(rate):.0f})", KIND_COLOURS[product.kind]))
+            smooth = np.convolve(rate, kernel, "same") / np.convolve(np.ones_like(rate), kernel, "same")
+            axis.plot(middle, smooth, color=KIND_COLOURS[product.kind], linewidth=1.8)
+            labels.append((float(smooth[-1]), f"{product.verb} (mean {np.mean(rate):.0f})", KIND_COLOURS[product.kind]))
         axis.set(xlabel="seconds since the first training program", ylabel="programs per second", xlim=(0, end - begin))
         axis.set_ylim(bottom=0)
         style.end_labels(axis, labels)
@@ -112,58 +118,59 @@ def run_timeline(path: Path, spans: Timeline, begin: float, end: float, window: 
     with style.figure(path, 11.0, height, rows=2) as (drawn, (whole, detail)):
         whole.set_title("The whole run")
         detail.set_title(f"{zoom[1] - zoom[0]:.0f} seconds of it")
-        edges = np.linspace(begin, end, 401)
+        edges = np.linspace(begin, end, max(10, min(120, int((end - begin) / 4))) + 1)
+        steps = np.repeat(edges, 2)[1:-1] - begin
         for index, role in enumerate(roles):
-            bottom = np.full(400, index + 0.42)
+            bottom = np.full(len(edges) - 1, index + 0.42)
             bins = binned(spans[role], edges)
             for key in sorted(bins, key=lambda key: list(colours).index(key)):
-                whole.fill_between((edges[:-1] + edges[1:]) / 2 - begin, bottom, bottom - 0.84 * bins[key], color=colours[key], linewidth=0, step="mid")
-                bottom = bottom - 0.84 * bins[key]
+                top = bottom - 0.84 * bins[key]
+                whole.fill_between(steps, np.repeat(bottom, 2), np.repeat(top, 2), color=colours[key], linewidth=0)
+                bottom = top
             shown = clipped(spans[role], *zoom)
             for key in colours:
                 bars = [(span.start - begin, span.seconds) for span in shown if _key(span.name, span.waits_for) == key]
                 if bars:
                     detail.broken_barh(bars, (index - 0.42, 0.84), color=colours[key], linewidth=0)
-        whole.axvspan(zoom[0] - begin, zoom[1] - begin, color=style.INK, alpha=0.08, linewidth=0)
+        whole.axvspan(zoom[0] - begin, zoom[1] - begin, facecolor="none", edgecolor=style.INK, linewidth=1)
         for axis, limits in ((whole, (0.0, end - begin)), (detail, (zoom[0] - begin, zoom[1] - begin))):
             axis.set(xlim=limits, ylim=(len(roles) - 0.5, -0.5), yticks=range(len(roles)), yticklabels=roles)
             axis.grid(False)
             axis.tick_params(axis="y", length=0)
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, steps=[1, 2, 5, 10]))
             axis.spines["left"].set_visible(False)
         detail.set_xlabel("seconds since the start of the run")
         present = {_key(span.name, span.waits_for) for role in roles for span in spans[role]}
-        handles = [_patch(whole, colour, _words(key)) for key, colour in colours.items() if key in present]
+        handles = [Patch(color=colour, label=_words(key, roles), linewidth=0) for key, colour in colours.items() if key in present]
         drawn.legend(handles=handles, loc="outside lower left", ncols=4, handlelength=1.2, columnspacing=1.6)
-
-
-def _patch(axis: Axes, colour: object, label: str) -> object:
-    from matplotlib.patches import Patch
-
-    return Patch(color=colour, label=label, linewidth=0)  # type: ignore[arg-type]
 
 
 def _key(name: str, waits_for: str | None) -> tuple[str, str | None]:
     return ("wait", waits_for) if waits_for is not None else (name, None)
 
 
-def _words(key: tuple[str, str | None]) -> str:
-    return f"waits for {plural(key[1]) if key[1] in KIND_COLOURS else key[1]}" if key[1] is not None else key[0].replace("_", " ")
+def _words(key: tuple[str, str | None], roles: Sequence[str]) -> str:
+    name, part = key
+    if part is None:
+        return name.replace("_", " ")
+    number = sum(kind_of(role) == part for role in roles)
+    return f"waits for {plural(part, number) if number else part}"
 
 
-def phase_colours(spans: Timeline) -> Mapping[tuple[str, str | None], object]:
+def phase_colours(spans: Timeline) -> dict[tuple[str, str | None], Colour]:
     """A colour for each (phase, None) and ("wait", part): work in shades of the worker's own colour, the longest phase the fullest."""
-    seconds: dict[str, Counter[str]] = {kind: Counter() for kind in KIND_COLOURS}
+    seconds: dict[str, dict[str, float]] = {kind: {} for kind in KIND_COLOURS}
     waits: set[str] = set()
     for role, role_spans in spans.items():
         if (kind := kind_of(role)) in KIND_COLOURS:
             for span in role_spans:
                 if span.waits_for is None:
-                    seconds[kind][span.name] += span.seconds
+                    seconds[kind][span.name] = seconds[kind].get(span.name, 0.0) + span.seconds
                 else:
                     waits.add(span.waits_for)
-    colours: dict[tuple[str, str | None], object] = {}
+    colours: dict[tuple[str, str | None], Colour] = {}
     for kind, phases in seconds.items():
-        for rank, (name, _) in enumerate(phases.most_common()):
+        for rank, name in enumerate(sorted(phases, key=lambda name: -phases[name])):
             if (name, None) not in colours:
                 colours[name, None] = _shade(KIND_COLOURS[kind], rank)
     for part in sorted(waits, key=lambda part: (part not in KIND_COLOURS, part)):
@@ -171,7 +178,7 @@ def phase_colours(spans: Timeline) -> Mapping[tuple[str, str | None], object]:
     return colours
 
 
-def _shade(colour: str, rank: int) -> tuple[float, float, float]:
+def _shade(colour: str, rank: int) -> Colour:
     """Full, darker, lighter, then ever lighter shades."""
     red, green, blue = style.tint(colour, 1.0)
     if rank % 2:
@@ -181,6 +188,5 @@ def _shade(colour: str, rank: int) -> tuple[float, float, float]:
 
 
 def outcome_words(outcomes: Mapping[str, int]) -> str:
-    """"passed 61%, wrong answer 20%, ..."; empty for none."""
-    total = sum(outcomes.values())
-    return ", ".join(f"{OUTCOME_WORDS[name]} {outcomes.get(name, 0) / total:.1%}" for name in OUTCOME_WORDS) if total else ""
+    """ "passed 61%, wrong answer 20%, ..."; empty for none."""
+    return ", ".join(f"{OUTCOME_WORDS[name]} {share:.1%}" for name, share in outcome_shares(outcomes).items())

@@ -17,7 +17,9 @@ class RaySink:
     def __init__(self) -> None:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
-        self._phases = Counter("rltf_phase_seconds", "Seconds in a phase; waits_for names the part waited for", ("role", "phase", "waits_for"))
+        self._phases = Counter(
+            "rltf_phase_seconds", "Seconds in a phase; waits_for names the part waited for", ("role", "phase", "waits_for")
+        )
 
     def __call__(self, rows: list[Row]) -> None:
         """Takes rows in; `now` rows say nothing that later rows do not."""
@@ -32,7 +34,7 @@ class RaySink:
                 self.gauge(row["name"], row["value"], row["role"])
 
     def gauge(self, name: str, value: float, role: str) -> None:
-        """Sets `rltf_NAME`; the driver does so with the numbers of the status line (step, loss, pass_rate, policy_lag, held_out_pass_at_1)."""
+        """Sets `rltf_NAME`; the driver does so with the numbers of the status line (monitor.state.RunState.numbers)."""
         if name not in self._gauges:
             self._gauges[name] = Gauge(f"rltf_{name}", f"{name.replace('_', ' ')}, newest value", ("role",))
         self._gauges[name].set(value, {"role": role})

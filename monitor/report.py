@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from config import UserError
@@ -16,12 +17,12 @@ from monitor import plots
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
 from monitor.status import Pair, verdict
-from monitor.timeline import Shares, Timeline, overlap, shares, timeline, training_window
+from monitor.timeline import Shares, Timeline, counted, overlap, shares, timeline, training_window
 from monitor.vocabulary import PRODUCTS, plural
 
 
 def write_report(folder: RunFolder, pairs: Sequence[Pair] = (), warnings: Sequence[str] = ()) -> Path:
-    """Writes report.md and the PNGs into the folder and gives back report.md's path. Works on a run that ended early too: it says what is missing.
+    """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows what there is.
 
     `pairs`: programs before and after, shown in full; `warnings`: such as skipped problems. What an earlier call left is overwritten.
     """
@@ -55,7 +56,9 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     else:
         lines.append("- No held-out evaluation was completed.")
     numbers = [f"{len(steps):,} learner steps"] if steps else ["no learner step"]
-    numbers += [f"{result[name]:,} {words}" for name, words in (("samples", "programs graded"), ("versions", "policy versions")) if name in result]
+    numbers += [
+        f"{result[name]:,} {words}" for name, words in (("samples", "programs graded"), ("versions", "policy versions")) if name in result
+    ]
     lines.append(f"- {', '.join(numbers)}.")
     if seconds := result.get("seconds"):
         lines.append("- Seconds: " + ", ".join(f"{phase.replace('_', ' ')} {value:.0f}" for phase, value in seconds.items()) + ".")
@@ -72,7 +75,9 @@ def _curve(path: Path, held_out: Sequence[Row]) -> list[str]:
     plots.held_out_curve(path / "held_out.png", held_out)
     lines = ["## Held-out pass@1", "", "![Held-out pass@1 over steps and seconds](held_out.png)", ""]
     lines += ["| step | seconds | pass@1 | programs |", "|---:|---:|---:|:---|"]
-    lines += [f"| {row['step']} | {row['seconds']:.0f} | {_estimate(row)} | {plots.outcome_words(row.get('outcomes', {}))} |" for row in held_out]
+    lines += [
+        f"| {row['step']} | {row['seconds']:.0f} | {_estimate(row)} | {plots.outcome_words(row.get('outcomes', {}))} |" for row in held_out
+    ]
     return [*lines, ""]
 
 
@@ -84,7 +89,10 @@ def _errors(path: Path, steps: Sequence[Row]) -> list[str]:
     tenth = max(1, len(steps) // 10)
     early, late = steps[:tenth], steps[-tenth:]
     lines = ["## What went wrong in the programs", "", "![Error types over learner steps](error_types.png)", ""]
-    lines += [f"| share of the programs trained on | steps {early[0]['step']}-{early[-1]['step']} | steps {late[0]['step']}-{late[-1]['step']} |", "|:---|---:|---:|"]
+    lines += [
+        f"| share of the programs trained on | steps {early[0]['step']}-{early[-1]['step']} | steps {late[0]['step']}-{late[-1]['step']} |",
+        "|:---|---:|---:|",
+    ]
     before, after = _mix(early), _mix(late)
     for name in sorted(before.keys() | after.keys(), key=lambda name: (name != "passed", -before.get(name, 0) - after.get(name, 0), name)):
         lines.append(f"| {name} | {before.get(name, 0):.1%} | {after.get(name, 0):.1%} |")
@@ -108,13 +116,8 @@ def _rates(path: Path, rows: Sequence[Row], window: tuple[float, float] | None) 
     begin, end = window
     plots.throughput(path / "throughput.png", rows, begin, end)
     lines = ["## Throughput", "", "![Programs per second](throughput.png)", ""]
-    means = []
-    for product in PRODUCTS:
-        total = sum(
-            row["value"] for row in rows
-            if row["kind"] == "count" and row["name"] == product.counter and row["role"].startswith(product.kind) and begin <= row["time"] <= end
-        )  # fmt: skip
-        means.append(f"{total / (end - begin):.1f} {product.verb}")
+    window_edges = np.array([begin, end])
+    means = [f"{counted(rows, product.kind, product.counter, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
     return [*lines, f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)}.", ""]
 
 
@@ -128,16 +131,25 @@ def _seconds(path: Path, spans: Timeline, window: tuple[float, float] | None, re
     lines = ["## Where the seconds go", "", "![Who worked and who waited for whom](timeline.png)", ""]
     common = overlap(spans, *window)
     if common is not None:
-        lines += [f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one actor was at work.", ""]
-    lines += [f"Shares of the {window[1] - window[0]:.0f} s between the first training program and the end of training, by kind of worker:", ""]
+        lines += [
+            f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one actor was at work.",
+            "",
+        ]
+    lines += [
+        f"Shares of the {window[1] - window[0]:.0f} s between the first training program and the end of training, by kind of worker:",
+        "",
+    ]
     lines += ["| | working | waiting | outside any phase |", "|:---|:---|:---|---:|"]
-    for kind, share in shares(spans, *window).items():
-        lines.append(f"| {share.workers} {plural(kind, share.workers)} | {_parts(share.working, share)} | {_waits(share)} | {share.unaccounted / share.total:.1%} |")
+    kinds = shares(spans, *window)
+    for kind, share in kinds.items():
+        waiting = _parts({f"for {_part(part, kinds)}": seconds for part, seconds in share.waiting.items()}, share)
+        working = _parts(share.working, share)
+        lines.append(f"| {share.workers} {plural(kind, share.workers)} | {working} | {waiting} | {share.unaccounted / share.total:.1%} |")
     return [*lines, ""]
 
 
 def _parts(seconds: Mapping[str, float], share: Shares) -> str:
-    """"71.0% (generate 64.0%, load weights 7.0%)"."""
+    """ "71.0% (generate 64.0%, load weights 7.0%)"."""
     parts = sorted(seconds.items(), key=lambda item: -item[1])
     if not parts:
         return "0.0%"
@@ -145,8 +157,8 @@ def _parts(seconds: Mapping[str, float], share: Shares) -> str:
     return f"{sum(seconds.values()) / share.total:.1%} ({words})"
 
 
-def _waits(share: Shares) -> str:
-    return _parts({f"for {plural(part) if part in plots.KIND_COLOURS else part}": value for part, value in share.waiting.items()}, share)
+def _part(part: str, kinds: Mapping[str, Shares]) -> str:
+    return plural(part, kinds[part].workers) if part in kinds else part
 
 
 def _ledger(result: Mapping[str, Any]) -> list[str]:

@@ -65,7 +65,9 @@ class RunFolder:
         """
         name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-            raise UserError(f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter or digit first)")
+            raise UserError(
+                f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter or digit first)"
+            )
         parent = Path(config.run.folder).expanduser()
         number = 1
         while True:
@@ -132,7 +134,9 @@ class RunFolder:
     def enter_phase(self, name: str, now: float) -> None:
         """The run as a whole enters a phase (warm_start, training, final_evaluation, done); repeated calls with one name are one phase."""
         if self._phase is not None and self._phase[0] != name:
-            self.add_telemetry([{"kind": "phase", "role": "run", "name": self._phase[0], "waits_for": None, "start": self._phase[1], "end": now}])
+            self.add_telemetry(
+                [{"kind": "phase", "role": "run", "name": self._phase[0], "waits_for": None, "start": self._phase[1], "end": now}]
+            )
         if self._phase is None or self._phase[0] != name:
             self._phase = (name, now)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.metrics import Row
-from monitor.vocabulary import PRODUCTS, kind_of, plural
+from monitor.vocabulary import PRODUCTS, kind_of, outcome_shares, plural
 
 _WINDOW_S = 10.0
 
@@ -129,12 +129,25 @@ class RunState:
         return {product.verb: self.rate(product.kind, product.counter, now) for product in PRODUCTS}
 
     def policy_lag(self) -> float | None:
-        """Policy versions between sampling and training: of the newest batch where the learner tells, else learner's minus oldest actor's."""
+        """Policy versions between sampling and training: the newest batch's where its row tells, else learner's minus oldest actor's."""
         if "staleness" in self.step:
             return float(self.step["staleness"])
         learner = [role.gauges["version"] for role in self.roles.values() if role.kind == "learner" and "version" in role.gauges]
         actors = [role.gauges["version"] for role in self.roles.values() if role.kind == "actor" and "version" in role.gauges]
         return max(learner) - min(actors) if learner and actors else None
+
+    def numbers(self, now: float) -> dict[str, float]:
+        """The status line's numbers by name, for Ray's metrics (step, loss, pass_rate, policy_lag, held_out_pass_at_1, rates, ...)."""
+        numbers = {f"{verb}_per_second": rate for verb, rate in self.rates(now).items()}
+        numbers |= {name: float(self.step[name]) for name in ("step", "loss", "pass_rate") if name in self.step}
+        numbers |= {f"ledger_{name}": float(count) for name, count in self.ledger.items()}
+        numbers |= {f"share_{outcome}": share for outcome, share in outcome_shares(self.step.get("outcomes", {})).items()}
+        numbers |= {f"wait_share_{wait.kind}_for_{wait.waits_for}": wait.share for wait in self.waits(now)}
+        if "pass@1" in self.held_out:
+            numbers["held_out_pass_at_1"] = float(self.held_out["pass@1"])
+        if (lag := self.policy_lag()) is not None:
+            numbers["policy_lag"] = lag
+        return numbers
 
     def waits(self, now: float) -> list[Wait]:
         """Who waited for whom over the last seconds, the largest share first."""
@@ -153,7 +166,7 @@ class RunState:
         return sorted(waits, key=lambda wait: (-wait.share, wait.kind, wait.waits_for))
 
     def waits_in_words(self, now: float, least: float = 0.05) -> str:
-        """"learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below `least` are left out."""
+        """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below `least` are left out."""
         phrases = []
         for wait in self.waits(now):
             if wait.share >= least:

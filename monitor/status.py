@@ -16,7 +16,7 @@ from rich.text import Text
 from buffer.records import Sample
 from monitor.plan import Section
 from monitor.state import RunState
-from monitor.vocabulary import OUTCOMES
+from monitor.vocabulary import outcome_shares
 
 
 class Pair(Protocol):
@@ -139,15 +139,14 @@ def fitted(parts: Sequence[tuple[int, str]], width: int) -> str:
 
 
 def outcome_mix(outcomes: Mapping[str, int]) -> str:
-    """"wrong 20% runtime 9% syntax 2%" of all programs; empty for none. What is not listed passed."""
-    total = sum(outcomes.values())
-    if not total:
-        return ""
+    """ "wrong 20% runtime 9% syntax 2%" of all programs; empty for none. What is not listed passed."""
     names = {"failure": "wrong", "runtime_error": "runtime", "compile_error": "syntax"}
-    return " ".join(f"{names[outcome]} {outcomes.get(outcome, 0) / total:.0%}" for outcome in OUTCOMES if outcome in names)
+    return " ".join(f"{names[outcome]} {share:.0%}" for outcome, share in outcome_shares(outcomes).items() if outcome in names)
 
 
-def print_end(console: Console, result: Mapping[str, Any], pairs: Sequence[Pair] = (), warnings: Sequence[str] = (), folder: str = "") -> None:
+def print_end(
+    console: Console, result: Mapping[str, Any], pairs: Sequence[Pair] = (), warnings: Sequence[str] = (), folder: str = ""
+) -> None:
     """Prints held-out pass@1 before and after, programs before and after, warnings and where the rest is.
 
     `result`: result.json. Plain text where the output is no terminal.
@@ -161,11 +160,15 @@ def print_end(console: Console, result: Mapping[str, Any], pairs: Sequence[Pair]
     if held_out:
         for when in ("before", "after"):
             error = held_out[when].get("pass@1_se")
-            table.add_row(f"held-out pass@1 {when} training", f"{held_out[when]['pass@1']:.3f}" + (f" ± {error:.3f}" if error is not None else ""))
+            table.add_row(
+                f"held-out pass@1 {when} training", f"{held_out[when]['pass@1']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+            )
         table.add_row("held-out tasks", f"{held_out['tasks']:,}")
     for name in ("steps", "samples", "versions"):
         if name in result:
-            table.add_row({"steps": "learner steps", "samples": "programs graded", "versions": "policy versions"}[name], f"{result[name]:,}")
+            table.add_row(
+                {"steps": "learner steps", "samples": "programs graded", "versions": "policy versions"}[name], f"{result[name]:,}"
+            )
     for phase, seconds in result.get("seconds", {}).items():
         table.add_row(f"seconds in {phase.replace('_', ' ')}", f"{seconds:.1f}")
     console.print(table)
@@ -197,7 +200,7 @@ def _program(sample: Sample, most_lines: int = 24) -> Syntax:
 
 
 def verdict(sample: Sample) -> str:
-    """"passes 5 of 5 tests", or what went wrong and where."""
+    """ "passes 5 of 5 tests", or what went wrong and where."""
     feedback = sample.feedback
     if feedback.outcome == "pass":
         return f"passes {feedback.passed} of {len(feedback.tests) or feedback.passed} tests"

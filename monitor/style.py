@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = "#0072B2", "#E69F00", "#009E73",
 INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
 SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY)
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 13,
@@ -51,10 +52,12 @@ _STYLE = {
 
 
 @contextmanager
-def figure(path: Path, width: float = 8.0, height: float = 4.5, rows: int = 1, columns: int = 1, **options: object) -> Iterator[tuple[Figure, list[Axes]]]:
+def figure(
+    path: Path, width: float = 8.0, height: float = 4.5, rows: int = 1, columns: int = 1, **options: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure in the project's style (inches), written to `path` as PNG when the block ends without an exception."""
     with plt.rc_context(_STYLE):
-        drawn, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)  # type: ignore[arg-type]
+        drawn, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
         try:
             yield drawn, list(axes.flat)
             drawn.savefig(path)
@@ -68,8 +71,11 @@ def tint(colour: str, share: float) -> tuple[float, float, float]:
     return (1 - share * (1 - red), 1 - share * (1 - green), 1 - share * (1 - blue))
 
 
-def end_labels(axes: Axes, labels: Sequence[tuple[float, str, object]], gap: float = 0.055) -> None:
-    """Writes (y, text, colour) just right of the axes, moved apart vertically where they would overlap (gap: share of the height)."""
+def end_labels(axes: Axes, labels: Sequence[tuple[float, str, object]], gap: float = 0.055, squares: bool = False) -> None:
+    """Writes (y, text, colour) just right of the axes, moved apart vertically where they would overlap (gap: share of the height).
+
+    With `squares` the text is black behind a square of the colour, for colours too light to read.
+    """
     low, high = axes.get_ylim()
     least = gap * (high - low)
     placed = sorted(labels, key=lambda label: label[0])
@@ -82,6 +88,13 @@ def end_labels(axes: Axes, labels: Sequence[tuple[float, str, object]], gap: flo
         for i in range(len(heights) - 2, -1, -1):
             heights[i] = min(heights[i], heights[i + 1] - least)
     for height, (_, text, colour) in zip(heights, placed, strict=True):
-        axes.annotate(
-            text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center", color=colour, fontsize=10
-        )
+        place: dict[str, Any] = {
+            "xy": (1.0, height),
+            "xycoords": ("axes fraction", "data"),
+            "textcoords": "offset points",
+            "va": "center",
+            "fontsize": 10,
+        }
+        if squares:
+            axes.annotate("■", xytext=(6, 0), color=colour, **place)
+        axes.annotate(text, xytext=(19 if squares else 6, 0), color=INK if squares else colour, **place)

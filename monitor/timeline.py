@@ -119,7 +119,9 @@ def training_window(spans: Timeline) -> tuple[float, float] | None:
 
     The run's own `training` phase where it was recorded, trimmed to the first `generate` of an actor.
     """
-    starts = [span.start for role, role_spans in spans.items() if kind_of(role) == "actor" for span in role_spans if span.name == "generate"]
+    starts = [
+        span.start for role, role_spans in spans.items() if kind_of(role) == "actor" for span in role_spans if span.name == "generate"
+    ]
     ends = [span.end for role, role_spans in spans.items() if kind_of(role) == "learner" for span in role_spans if span.name == "train"]
     phases = [span for span in spans.get("run", []) if span.name == "training"]
     begin = min(starts, default=phases[0].start if phases else None)
@@ -183,7 +185,9 @@ def binned(spans: Iterable[Span], edges: np.ndarray) -> Mapping[tuple[str, str |
 
 def counted(rows: Iterable[Row], kind: str, counter: str, edges: np.ndarray) -> np.ndarray:
     """A counter per second in each bin, all workers of a kind together. (N+1 edges in seconds since the epoch give N rates.)"""
-    points = [(row["time"], row["value"]) for row in rows if row["kind"] == "count" and row["name"] == counter and kind_of(row["role"]) == kind]
+    points = [
+        (row["time"], row["value"]) for row in rows if row["kind"] == "count" and row["name"] == counter and kind_of(row["role"]) == kind
+    ]
     if not points:
         return np.zeros(len(edges) - 1)
     times, values = np.array(points).T

@@ -4,11 +4,12 @@ Telemetry: roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each ki
 
 A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the epoch), and as far as they apply: `loss`, `pass_rate`
 (share of the batch's samples that passed), `outcomes` and `error_types` (programs of the batch by outcome and by error type),
-`staleness` (policy versions between sampling and training, mean over the batch), `version` (the learner's own), `samples`, `seconds` (by phase).
+`staleness` (policy versions between sampling and training, mean over the batch), `version` (the learner's own), `samples`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 OUTCOMES = ("pass", "failure", "runtime_error", "compile_error")
@@ -26,6 +27,12 @@ class Product:
 
 
 PRODUCTS = (Product("actor", "programs", "generated"), Product("executor", "programs", "graded"), Product("learner", "samples", "trained"))
+
+
+def outcome_shares(outcomes: Mapping[str, int]) -> dict[str, float]:
+    """Each outcome's share of all programs, all four present; empty for no programs."""
+    total = sum(outcomes.values())
+    return {outcome: outcomes.get(outcome, 0) / total for outcome in OUTCOMES} if total else {}
 
 
 def kind_of(role: str) -> str:

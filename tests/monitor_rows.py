@@ -25,7 +25,7 @@ def count(role: str, name: str, value: float, time: float) -> Row:
 
 
 def telemetry(steps: int = 40, warm_start_s: float = 15.0) -> list[Row]:
-    """A warm start, then `steps` cycles of 2 s: two actors generate 1.4 s and wait 0.5 s for the learner, the learner waits 0.6 s and trains 1.3 s."""
+    """A warm start, then `steps` cycles of 2 s: actors generate 1.4 s and wait 0.5 s for the learner, which waits 0.6 s and trains 1.3 s."""
     rng = random.Random(0)
     rows = [phase("run", "warm_start", 0, warm_start_s), phase("learner-0", "warm_start", 1.0, warm_start_s)]
     rows += [phase(role, "wait", 2.0, warm_start_s, "learner") for role in ("actor-0", "actor-1")]
@@ -38,7 +38,11 @@ def telemetry(steps: int = 40, warm_start_s: float = 15.0) -> list[Row]:
             rows += [phase(actor, "load_weights", late, at + 0.1), phase(actor, "generate", at + 0.1, at + 1.5)]
             rows += [phase(actor, "wait", at + 1.5, at + 2.0, "learner"), count(actor, "programs", 96, at + 1.5)]
         for executor in ("executor-0", "executor-1"):
-            rows += [phase(executor, "wait", at, at + 1.2, "actor"), phase(executor, "grade", at + 1.2, at + 1.9), count(executor, "programs", 96, at + 1.9)]
+            rows += [
+                phase(executor, "wait", at, at + 1.2, "actor"),
+                phase(executor, "grade", at + 1.2, at + 1.9),
+                count(executor, "programs", 96, at + 1.9),
+            ]
         rows += [phase("learner-0", "wait", at, at + 0.6, "executor"), phase("learner-0", "train", at + 0.6, at + 1.9)]
         rows += [phase("learner-0", "publish", at + 1.9, at + 2.0), count("learner-0", "samples", 192, at + 1.9)]
     return rows
@@ -51,7 +55,8 @@ def step_row(step: int, steps: int = 40) -> Row:
     errors = {"WrongAnswer": failed // 2, "TypeError": failed // 4, "NameError": failed // 8}
     errors["SyntaxError"] = failed - sum(errors.values())
     return {
-        "step": step, "time": BEGIN + 15 + 2 * step, "loss": 0.02 * math.cos(step), "pass_rate": passed / 192, "staleness": 0.5, "samples": 192,
+        "step": step, "time": BEGIN + 15 + 2 * step,
+        "loss": 0.02 * math.cos(step), "pass_rate": passed / 192, "staleness": 0.5, "samples": 192,
         "outcomes": {"pass": passed, "failure": errors["WrongAnswer"], "runtime_error": errors["TypeError"] + errors["NameError"],
                      "compile_error": errors["SyntaxError"]},
         "error_types": errors, "version": step, "seconds": {"train": 1.3, "wait": 0.6},
@@ -62,16 +67,20 @@ def held_out_row(step: int, value: float) -> Row:
     """A held-out row of 256 tasks."""
     outcomes = {"pass": round(256 * value), "failure": 256 - round(256 * value), "runtime_error": 0, "compile_error": 0}
     return {
-        "label": f"step-{step:06d}", "step": step, "seconds": 2.0 * step, "time": BEGIN + 15 + 2 * step, "tasks": 256, "samples": 256, "missing": 0,
+        "label": f"step-{step:06d}", "step": step, "seconds": 2.0 * step, "time": BEGIN + 15 + 2 * step,
+        "tasks": 256, "samples": 256, "missing": 0,
         "versions": [step], "pass@1": value, "pass@1_se": math.sqrt(value * (1 - value) / 256), "outcomes": outcomes, "error_types": {},
     }  # fmt: skip
 
 
-def sample(problem_id: str, outcome: str, text: str = "def f(xs):\n    return xs", version: int = 0, error: str | None = None, **program: Any) -> Sample:
+def sample(
+    problem_id: str, outcome: str, text: str = "def f(xs):\n    return xs", version: int = 0, error: str | None = None, **program: Any
+) -> Sample:
     """A graded program."""
     record = {
         "id": f"{problem_id}-{version}", "problem_id": problem_id, "group_id": problem_id, "prompt_ids": [1, 2], "token_ids": [3, 4, 5],
-        "log_probs": [-0.1, -0.2, -1e-9], "versions": [VersionRun(version, 0)], "finish_reason": "stop", "temperature": 1.0, "top_p": 1.0, "text": text,
+        "log_probs": [-0.1, -0.2, -1e-9], "versions": [VersionRun(version, 0)], "finish_reason": "stop",
+        "temperature": 1.0, "top_p": 1.0, "text": text,
         "offsets": [0, 3, 6],
     }  # fmt: skip
     passed = 5 if outcome == "pass" else 2 if outcome == "failure" else 0
@@ -93,7 +102,10 @@ def fill(folder: RunFolder, steps: int = 40) -> None:
     folder.write_result(
         {
             "held_out": {"tasks": 256, "before": {"pass@1": rows[0]["pass@1"]}, "after": {"pass@1": rows[-1]["pass@1"]}},
-            "steps": steps, "samples": 192 * steps, "versions": steps + 1, "seconds": {"warm_start": 15.0, "training": 2.0 * steps},
+            "steps": steps,
+            "samples": 192 * steps,
+            "versions": steps + 1,
+            "seconds": {"warm_start": 15.0, "training": 2.0 * steps},
             "ledger": {"generated": 192 * steps, "trained": 150 * steps, "no_signal": 42 * steps},
             "curve": [[row["step"], row["seconds"], row["pass@1"]] for row in rows],
         }  # fmt: skip
