@@ -23,20 +23,13 @@ def passes(problem: Problem, program: str) -> bool:
         if suite.kind == "call":
             names: dict[str, Any] = {}
             exec(code, names)
-            # Compared strictly: an executor tells True from 1 and a set from a list.
             return all(
-                _same(names[suite.fn_name](*copy.deepcopy(arguments)), expected)
+                names[suite.fn_name](*copy.deepcopy(arguments)) == expected
                 for arguments, expected in zip(suite.inputs, suite.outputs, strict=True)
             )
         return all(_output(code, text).split() == expected.split() for text, expected in zip(suite.inputs, suite.outputs, strict=True))
     except Exception:
         return False
-
-
-def _same(value: Any, expected: Any) -> bool:
-    if isinstance(value, list) and isinstance(expected, list):
-        return len(value) == len(expected) and all(map(_same, value, expected))
-    return value == expected
 
 
 def _output(code: Any, text: str) -> str:

@@ -115,6 +115,7 @@ def begin_line(form: Form) -> Line:
 
 def finish_line(form: Form, reducer: Reducer) -> Line:
     """The last line: a right or wrong answer handed over rightly, or the right answer handed over wrongly."""
+    other: tuple[str, ...]
     if form == "call":
         right, other = "return {}", ("print({})", "retrun {}")
     elif reducer.name == "list":

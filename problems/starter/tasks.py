@@ -168,7 +168,8 @@ def _test_inputs(task: Task, rng: random.Random) -> list[list[int]]:
     rng.shuffle(near)
     repeated = _random_list(rng, 4)
     edges = [[], [rng.randint(1, 9)], [-rng.randint(2, 9), rng.randint(3, 9)], near, [*repeated, *repeated[::-1][1:], 0]]
-    return edges + [_random_list(rng, length) for length in (3, 5, 6, 7, 8)]
+    many = rng.sample(range(-9, 13), 14)  # most small numbers: after the first operation one of them may be the second's constant
+    return [*edges, many, *(_random_list(rng, length) for length in (3, 5, 6, 8))]
 
 
 def _problem(task: Task, rng: random.Random) -> Problem:
