@@ -129,6 +129,10 @@ class BufferConfig(Part):
     """Most policy versions between the one that sampled a program and the learner's own; none: no bound."""
     when_stale: Literal["drop", "wait"] = "wait"
     """drop: samples beyond the bound are set aside and counted; wait: actors pause before they would overproduce."""
+    lease_s: float = Field(60.0, gt=0)
+    """Seconds after which a claimed program that its executor neither graded nor refreshed is claimed by another; longer than any grading."""
+    archive_capacity: int = Field(8192, ge=1)
+    """Samples with a known fate that are kept for the driver to write out; beyond it the oldest are lost and counted."""
 
 
 class RedisConfig(Part):

@@ -11,10 +11,14 @@ import msgspec
 
 SCHEMA = 1
 
-T = TypeVar("T", "Program", "Sample")
+T = TypeVar("T", "Program", "Feedback", "Sample")
 
 Outcome = Literal["pass", "failure", "runtime_error", "compile_error"]
 Purpose = Literal["train", "evaluation"]
+LearnerFate = Literal["trained", "baseline", "no_signal"]
+Fate = Literal["trained", "baseline", "no_signal", "evicted", "stale", "malformed", "dead_letter", "evaluated"]
+"""How a program ends: used by the learner (for training, as a greedy baseline, without effect because its advantage is zero), put out
+of the full buffer, too old, not a record, given up after three tries; or read as an evaluation's result."""
 
 
 class Malformed(Exception):
@@ -109,7 +113,33 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     greedy: Sample | None = None
 
 
-def encode(record: Program | Sample) -> bytes:
+class Archived(msgspec.Struct, frozen=True, kw_only=True):
+    """A program whose fate is known, as the driver writes it to the run folder."""
+
+    schema: int = SCHEMA
+    id: str
+    group_id: str
+    problem_id: str
+    fate: Fate
+    step: int | None = None
+    """Learner step that used the sample."""
+    reason: str = ""
+    """Why it was dead-lettered or malformed."""
+    program: bytes
+    """An encoded Program; anything at all when malformed."""
+    feedback: bytes = b""
+    """An encoded Feedback; empty when there never was one."""
+
+    @property
+    def sample(self) -> Sample | None:
+        """The sample; None when it is malformed or never got its feedback."""
+        try:
+            return Sample(program=decode_program(self.program), feedback=decode_feedback(self.feedback))
+        except Malformed:
+            return None
+
+
+def encode(record: Program | Feedback | Sample | Archived) -> bytes:
     """The record as msgpack."""
     return msgspec.msgpack.encode(record)
 
@@ -117,6 +147,11 @@ def encode(record: Program | Sample) -> bytes:
 def decode_program(data: bytes) -> Program:
     """Raises Malformed when `data` is no Program of this schema."""
     return _decode(data, Program)
+
+
+def decode_feedback(data: bytes) -> Feedback:
+    """Raises Malformed when `data` is no Feedback of this schema."""
+    return _decode(data, Feedback)
 
 
 def decode_sample(data: bytes) -> Sample:

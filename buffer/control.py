@@ -1,0 +1,67 @@
+"""What all workers of a run agree on: phase, stop, failures, the order of visits."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import Literal
+
+import redis
+
+from buffer.keys import Keys
+from buffer.lua import Scripts
+
+Phase = Literal["warm_start", "training", "final_evaluation", "done"]
+
+
+class Control:
+    """A few shared values; every worker looks at them between two pieces of work."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._keys = keys
+        self._sender = uuid.uuid4().hex
+        self._number = 0
+        self._one_at_a_time = threading.Lock()
+
+    def next_visits(self, n: int) -> int:
+        """The first of `n` visit numbers that no other caller gets; visit numbers order the problems over all actors."""
+        with self._one_at_a_time:
+            self._number += 1
+            return int(self._scripts.run("next_visits", self._sender, self._number, n))
+
+    def stop(self, reason: str) -> None:
+        """Asks every worker to end; the first reason stays."""
+        self._client.hsetnx(self._keys.control, "stop", reason)
+
+    def stopping(self) -> str | None:
+        """Why the run is to end; None while it goes on."""
+        return self._text("stop")
+
+    def set_phase(self, phase: Phase) -> None:
+        """Says what the run is doing."""
+        self._client.hset(self._keys.control, "phase", phase)
+
+    def phase(self) -> Phase | None:
+        """What the run is doing; None before the learner has begun."""
+        return self._text("phase")  # type: ignore[return-value]
+
+    def fail(self, role: str, sentence: str) -> None:
+        """Records why `role` cannot go on, its first sentence, and asks every worker to end."""
+        self._client.hsetnx(self._keys.failures, role, sentence)
+        self.stop(f"{role}: {sentence}")
+
+    def failures(self) -> dict[str, str]:
+        """What each role that failed said."""
+        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.failures)  # type: ignore[assignment]
+        return {role.decode(): sentence.decode() for role, sentence in fields.items()}
+
+    def resume(self) -> None:
+        """Forgets stop and failures of an earlier attempt, before a stopped run goes on."""
+        self._client.hdel(self._keys.control, "stop")
+        self._client.delete(self._keys.failures)
+
+    def _text(self, name: str) -> str | None:
+        value = self._client.hget(self._keys.control, name)
+        return None if value is None else bytes(value).decode()  # type: ignore[arg-type]

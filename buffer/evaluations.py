@@ -1,0 +1,111 @@
+"""Held-out evaluations: asked for by the learner, written by actors in chunks, graded through their own work queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import redis
+
+from buffer.groups import read_groups
+from buffer.keys import Keys
+from buffer.lua import Scripts
+from buffer.records import Sample
+
+ANY_VERSION = 2**53
+"""An actor that will load whatever version a chunk asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Problems of one evaluation that one actor writes programs for."""
+
+    id: str
+    label: str
+    version: int
+    """Policy version to sample with, or a later one."""
+    problem_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an evaluation is, in programs unless said otherwise."""
+
+    version: int
+    expected: int
+    pushed: int
+    finished: int
+    """With a result, dead-lettered or malformed."""
+    lost: int
+    """Dead-lettered or malformed."""
+    chunks: int
+    chunks_done: int
+
+    @property
+    def complete(self) -> bool:
+        """Every chunk is written and every program has its result or is lost."""
+        return self.chunks_done == self.chunks and self.finished == self.pushed
+
+
+class Evaluations:
+    """Evaluations by label, for example step-000020."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._keys = keys
+
+    def request(self, label: str, version: int, chunks: Sequence[Sequence[str]], programs_per_problem: int = 1) -> None:
+        """Offers problems to the actors, chunk by chunk; a label is requested once, again has no effect.
+
+        Raises:
+            ValueError: a problem occurs twice (a problem's programs are one group).
+        """
+        problem_ids = [problem_id for chunk in chunks for problem_id in chunk]
+        if len(set(problem_ids)) < len(problem_ids):
+            raise ValueError(f"evaluation {label} names a problem twice")
+        parts = [part for chunk in chunks for part in (len(chunk), msgspec.msgpack.encode([label, version, list(chunk)]))]
+        self._scripts.run("request", label, version, programs_per_problem, *parts)
+
+    def next_chunk(self, actor: str, version: int = ANY_VERSION) -> Chunk | None:
+        """A chunk for `actor`, which can sample with policy `version`; None when there is none.
+
+        An actor holds one chunk at a time and gets the same again, after a restart too, until `done`. A chunk whose actor has not
+        asked again within a lease is offered to others; programs that both push count once.
+        """
+        answer = self._scripts.run("next_chunk", actor, version)
+        if not answer:
+            return None
+        label, chunk_version, problem_ids = msgspec.msgpack.decode(answer[1], type=tuple[str, int, list[str]])
+        return Chunk(answer[0].decode(), label, chunk_version, problem_ids)
+
+    def done(self, chunk: Chunk) -> None:
+        """All programs of the chunk are pushed."""
+        self._scripts.run("finish_chunk", chunk.id, chunk.label)
+
+    def progress(self, label: str) -> Progress:
+        """How far the evaluation is. Raises KeyError when it was never requested."""
+        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.label(label))  # type: ignore[assignment]
+        if b"version" not in fields:
+            raise KeyError(f"no evaluation {label!r} was requested")
+        names = ("version", "expected", "pushed", "finished", "bad", "chunks", "chunks_done")
+        return Progress(*(int(fields.get(name.encode(), 0)) for name in names))
+
+    def expected(self, label: str) -> int:
+        """Programs that the request asked for."""
+        return self.progress(label).expected
+
+    def complete(self, label: str) -> bool:
+        """Whether nothing is left to write or to grade; what was dead-lettered is missing from the results."""
+        return self.progress(label).complete
+
+    def results(self, label: str) -> list[Sample]:
+        """The samples so far, problem by problem in order of completion, the greedy one of a problem last; empty after `close`."""
+        ids = self._client.lrange(self._keys.label(label) + ":results", 0, -1)
+        groups = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in ids])  # type: ignore[union-attr]
+        return [sample for group in groups for sample in [*group.samples, *([group.greedy] if group.greedy else [])]]
+
+    def close(self, label: str) -> None:
+        """Sends the samples to the archive, fate `evaluated`; call it once the results have been read. Later ones follow by themselves."""
+        self._scripts.run("close_evaluation", label)

@@ -1,0 +1,110 @@
+"""The data flow of one run: every place a program can be, behind one connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from buffer.connection import connect
+from buffer.control import Control
+from buffer.evaluations import Evaluations
+from buffer.keys import Keys, base_of
+from buffer.ledger import Ledger
+from buffer.lua import Scripts
+from buffer.online_buffer import OnlineBuffer
+from buffer.problem_store import ProblemStore
+from buffer.records import Purpose
+from buffer.telemetry import Telemetry
+from buffer.work_queue import WorkQueue
+from config import BufferConfig, Config
+
+MAX_TRIES = 3
+"""Tries without a verdict after which a program is a dead letter."""
+
+
+@dataclass(frozen=True)
+class FlowAddress:
+    """All that a process needs to take part in a run's data flow; picklable."""
+
+    url: str = field(repr=False)
+    """Redis server, password included."""
+    run: str
+    """Name of the run: all its keys begin with it."""
+    buffer: BufferConfig
+    groups_per_step: int
+    """Groups drawn for one learner step."""
+    groups_per_version: int
+    """Groups drawn between two published policy versions."""
+    group_size: int
+    """Programs of one group, the greedy one included."""
+    seed: int = 0
+    """Seed of the order in which snapshots are drawn."""
+    timeout_s: float = 10.0
+
+    @classmethod
+    def of(cls, config: Config, url: str, run: str) -> FlowAddress:
+        """The address of the flow of a configured run on the server at `url`."""
+        return cls(
+            url=url,
+            run=run,
+            buffer=config.buffer,
+            groups_per_step=config.learner.groups_per_step,
+            groups_per_version=config.learner.groups_per_step * config.learner.publish_every,
+            group_size=config.group_size,
+            seed=config.run.seed,
+            timeout_s=config.redis.timeout_s,
+        )
+
+
+class Flow:
+    """Every place of one run. Cheap to make; each process makes its own, the threads of a process may share it."""
+
+    def __init__(self, address: FlowAddress) -> None:
+        """Connects; raises UserError when the server cannot be used."""
+        self.address = address
+        self.client = connect(address.url, address.timeout_s)
+        train, evaluation = Keys(address.run, "train"), Keys(address.run, "evaluation")
+        base = base_of(address.run)
+        for_training = Scripts(self.client, base, _settings(address, "train"))
+        for_evaluation = Scripts(self.client, base, _settings(address, "evaluation"))
+        self.problems = ProblemStore(self.client, train)
+        self.work = WorkQueue(self.client, for_training, train, "train")
+        self.evaluation_work = WorkQueue(self.client, for_evaluation, evaluation, "evaluation")
+        self.online = OnlineBuffer(self.client, for_training, train)
+        self.evaluations = Evaluations(self.client, for_evaluation, evaluation)
+        self.ledger = Ledger(
+            self.client, {"train": for_training, "evaluation": for_evaluation}, {"train": train, "evaluation": evaluation}
+        )
+        self.telemetry = Telemetry(self.client, for_training, train)
+        self.control = Control(self.client, for_training, train)
+
+    @classmethod
+    def connect(cls, address: FlowAddress) -> Flow:
+        """The flow at `address`."""
+        return cls(address)
+
+    def close(self) -> None:
+        """Closes the connections of this process; what is in Redis stays."""
+        self.client.close()
+
+
+def _settings(address: FlowAddress, purpose: Purpose) -> dict[str, Any]:
+    """What the scripts need to know of the configuration; -1 stands for no bound."""
+    buffer = address.buffer
+    # More than this can never be buffered in whole groups, so waiting for more would not end.
+    fill = min(buffer.fill_before_start, buffer.capacity - address.group_size + 1)
+    return {
+        "purpose": purpose,
+        "capacity": buffer.capacity,
+        "work_capacity": buffer.work_capacity,
+        "archive_capacity": buffer.archive_capacity,
+        "lease_ms": int(1000 * buffer.lease_s),
+        "max_tries": MAX_TRIES,
+        "refresh_steps": buffer.refresh_steps,
+        "max_staleness": -1 if buffer.max_staleness is None else buffer.max_staleness,
+        "when_stale": buffer.when_stale,
+        "groups_per_version": address.groups_per_version,
+        "group_size": address.group_size,
+        "fill": fill,
+        "seed": address.seed,
+    }

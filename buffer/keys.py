@@ -1,0 +1,86 @@
+"""Names of everything a run keeps in Redis. All keys of a run share one hash tag, so scripts work on a Redis cluster too."""
+
+from __future__ import annotations
+
+from buffer.records import Purpose
+
+RUN_KEYS = {
+    "archive": "stream; one entry per group whose fate is known, id = samples archived so far",
+    "totals": "hash; how many samples and rows were archived, held and lost, ever",
+    "rows": "stream; recorder rows, id = rows so far",
+    "steps": "stream; learner step rows, id = rows so far",
+    "senders": "hash; sender -> number of its last message and the answer it got (a retry is recognised by it)",
+    "control": "hash; phase, stop reason, visits handed out",
+    "failures": "hash; role -> the sentence it failed with",
+    "problems": "hash; problem id -> content hash of its tests",
+    "suites": "hash; content hash -> tests",
+}
+"""Keys of the run as a whole and what they hold."""
+
+QUEUE_KEYS = {
+    "work": "stream; one entry (group, program) per program that has no verdict",
+    "claims": "hash; consumer -> its last claim, so that a retry gets the same",
+    "counts": "hash; the ledger",
+    "events": "hash; what happened that is no fate: given back, reclaimed, refused",
+    "state": "hash; scan position, arrivals, newest policy version, draws of that version, last finished step",
+    "open": "set; groups with a member that has neither verdict nor dead letter",
+    "known": "sorted set; pushed group -> server time; a push of the last hour is recognised by it",
+    "dead": "list; the newest dead letters, for people",
+    "buffer": "sorted set; groups that can be drawn, by oldest policy version, then arrival",
+    "drawn": "sorted set; groups drawn and not finished -> step",
+    "draws": "hash; step -> groups drawn for it",
+    "snapshot": "list; groups in the order in which they will be drawn",
+    "reserved": "hash; actor -> groups it was admitted to write",
+    "chunks": "hash; evaluation chunk that is not done -> what to evaluate",
+    "offered": "list; evaluation chunks nobody holds",
+    "held": "sorted set; evaluation chunks held by an actor -> end of the lease in milliseconds",
+    "holders": "hash; evaluation chunk -> the actor that holds it",
+    "group": "prefix of one hash per group: the bytes of its programs and feedbacks, once, and its counters",
+    "label": "prefix of one hash per evaluation (counters) and one list (finished groups) and one set (problems pushed)",
+}
+"""Keys that training and evaluation have each of their own, and what they hold."""
+
+
+def base_of(run: str) -> str:
+    """Prefix of all keys of `run`."""
+    return f"rltf:{{{run}}}:"
+
+
+class Keys:
+    """Key names of one run and purpose, as attributes named like the entries of RUN_KEYS and QUEUE_KEYS."""
+
+    def __init__(self, run: str, purpose: Purpose) -> None:
+        self.base = base_of(run)
+        self.archive = self.base + "archive"
+        self.rows = self.base + "rows"
+        self.steps = self.base + "steps"
+        self.control = self.base + "control"
+        self.failures = self.base + "failures"
+        self.problems = self.base + "problems"
+        self.suites = self.base + "suites"
+        own = f"{self.base}{purpose}:"
+        self.work = own + "work"
+        self.counts = own + "counts"
+        self.events = own + "events"
+        self.dead = own + "dead"
+        self.reserved = own + "reserved"
+        self._group = own + "group:"
+        self._label = own + "label:"
+
+    def group(self, group_id: str) -> str:
+        """The hash of one group."""
+        return self._group + group_id
+
+    def label(self, label: str) -> str:
+        """The hash of one evaluation."""
+        return self._label + label
+
+
+def lua_prelude() -> str:
+    """Lua source that builds the same names from KEYS[1] and the purpose in the settings, for the scripts."""
+    run = ", ".join(f"{name} = base .. '{name}'" for name in RUN_KEYS)
+    own = ", ".join(f"{name} = own .. '{name}{':' if name in ('group', 'label') else ''}'" for name in QUEUE_KEYS)
+    return (
+        "local C = cmsgpack.unpack(ARGV[1])\nlocal base = KEYS[1]\nlocal own = base .. C.purpose .. ':'\n"
+        f"local K = {{{run}, {own}}}\n"
+    )

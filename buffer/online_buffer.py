@@ -1,0 +1,116 @@
+"""The online buffer between executors and learner: bounded, evicts its oldest, each sample used once, staleness bounded in versions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import redis
+
+from buffer.groups import read_groups
+from buffer.keys import Keys
+from buffer.lua import Scripts
+from buffer.records import Group, LearnerFate
+
+POLL_S = 0.01
+"""Pause between two looks into a buffer that has too few groups."""
+
+
+class StepFinished(Exception):
+    """A step that was finished is drawn again: a learner that starts from a checkpoint calls `OnlineBuffer.resume` first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether an actor may write more groups now."""
+
+    granted: bool
+    """Whether it may write any."""
+    groups: int
+    """How many: at most what was asked for."""
+    reason: str
+    """Why not all, naming who is waited for; empty when all were granted."""
+    waits_for: str
+    """learner, executor or actor; empty when all were granted."""
+    version: int
+    """Newest policy version the learner drew with, -1 before its first draw: an actor that holds an older one loads weights first."""
+
+
+class OnlineBuffer:
+    """Complete groups of samples, from the last verdict until the learner has finished with them.
+
+    `capacity` bounds the samples that are buffered or drawn and not finished.
+    """
+
+    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._keys = keys
+
+    def admit(self, actor: str, groups: int) -> Admission:
+        """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or released.
+
+        With when_stale `drop` always. With `wait` so many that each of them, drawn oldest first, is used at most `max_staleness`
+        versions after the newest one now known, and that all of them find room in the buffer. Admit, load the newest weights,
+        sample, push: then the bound holds. No bound that is waited for can keep the learner from filling its next step.
+        """
+        granted, version, outstanding, bound, waits_for = self._scripts.run("admit", actor, groups)
+        name = waits_for.decode()
+        reason = f"{outstanding} of at most {bound} groups are under way; waiting for the {name}" if name else ""
+        return Admission(granted > 0, granted, reason, name, int(version))
+
+    def release(self, actor: str) -> None:
+        """Drops the reservation of an actor that will not push what it was admitted for."""
+        self._client.hdel(self._keys.reserved, actor)
+
+    def draw(self, step: int, groups: int, policy_version: int, block_s: float = 0.0) -> list[Group] | None:
+        """The groups of one learner step; None when there are too few after `block_s` seconds.
+
+        Every rank and every retry gets the same groups for a step. Groups of which a token is more than `max_staleness` versions
+        older than `policy_version` are set aside before and counted as stale. Before the first draw the buffer has to hold
+        `fill_before_start` samples. With `refresh_steps` 1 the oldest groups are drawn (lowest version, then arrival); otherwise the
+        next of a seeded permutation of what was buffered when the snapshot was taken. Members that were dead-lettered or do not
+        decode are missing from their group; in the extreme a group has no samples, or only its greedy one.
+
+        Raises:
+            StepFinished: all samples of this step got their fates before.
+        """
+        deadline = time.monotonic() + block_s
+        while True:
+            status, *rest = self._scripts.run("draw", step, groups, policy_version)
+            if status == b"drawn":
+                return read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest])
+            if status == b"finished":
+                raise StepFinished(f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the checkpoint's step")
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(POLL_S)
+
+    def finish(self, step: int, fates: Mapping[str, LearnerFate]) -> int:
+        """Records what became of samples drawn for `step` (fate by program id); returns for how many it was new.
+
+        Ranks may call it for their parts. When no sample of the step is left, its groups leave the buffer for the archive.
+
+        Raises:
+            KeyError: a program that this step did not draw; nothing is changed.
+        """
+        arguments = [part for program_id, fate in fates.items() for part in (program_id, fate)]
+        status, answer = self._scripts.run("finish", step, *arguments)
+        if status == b"unknown":
+            raise KeyError(f"step {step} did not draw program {answer.decode()!r}")
+        return int(answer)
+
+    def resume(self, step: int) -> tuple[int, int]:
+        """To be called by a learner that goes on after `step` from a checkpoint, before its first draw.
+
+        Unfinished draws of later steps go back to the buffer; what later steps finished stays finished (no sample is used twice);
+        unfinished draws up to `step` count as trained, for the checkpoint holds their effect. Returns the numbers of groups that
+        went back, and of groups evicted because only part of them was finished.
+        """
+        back, lost = self._scripts.run("resume", step)
+        return int(back), int(lost)
+
+    def length(self) -> int:
+        """Samples buffered, drawn ones included until they are finished."""
+        return int(self._client.hget(self._keys.counts, "buffered") or 0)  # type: ignore[arg-type]

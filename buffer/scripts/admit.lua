@@ -1,0 +1,51 @@
+-- admit: may an actor start writing so many more groups?
+-- ARGV: actor, groups asked for
+-- Answer: granted, newest policy version the learner drew with, groups outstanding, bound, who is waited for ('' when granted in full)
+-- Retry: the actor's reservation is set, not added to.
+--
+-- when_stale = wait: let B = groups_per_version. A group is admitted only if at most (max_staleness + 1) * B groups lie before its
+-- use, itself included: those reserved, in the work queue, incomplete, buffered, and those already drawn since the newest version
+-- was published. Drawn oldest first, it is then used at most max_staleness versions later. Nor may more be under way than the
+-- buffer holds, so nothing has to be evicted. Both bounds leave room for one step's groups at any time: the learner's next step
+-- always can be filled.
+local actor, asked = ARGV[2], tonumber(ARGV[3])
+local version = redis.call('HGET', K.state, 'version') or '-1'
+if C.when_stale == 'drop' then return {asked, version, 0, 0, ''} end
+
+local reserved = 0
+local reservations = redis.call('HGETALL', K.reserved)
+for i = 1, #reservations, 2 do
+  if reservations[i] ~= actor then reserved = reserved + reservations[i + 1] end
+end
+local unjudged = counted('queued') + counted('executing')
+local buffered = counted('buffered')
+local samples = unjudged + counted('waiting') + buffered + reserved * C.group_size
+local bound = math.floor(C.capacity / C.group_size)
+local outstanding = math.ceil(samples / C.group_size)
+local room = math.floor((C.capacity - samples) / C.group_size)
+if C.max_staleness >= 0 then
+  local used = tonumber(redis.call('HGET', K.state, 'used') or '0')
+  local under_way = redis.call('SCARD', K.open) + redis.call('ZCARD', K.buffer) + reserved + used
+  local limit = (C.max_staleness + 1) * C.groups_per_version
+  local fresh = limit - under_way
+  if redis.call('HEXISTS', K.state, 'started') == 0 then
+    -- Before the first step the buffer has to be filled, whatever the bound says.
+    fresh = math.max(fresh, math.ceil((C.fill - samples) / C.group_size))
+  end
+  if fresh < room then
+    room, bound, outstanding = fresh, limit, under_way
+  end
+end
+local granted = math.max(0, math.min(asked, room))
+if granted > 0 then
+  redis.call('HSET', K.reserved, actor, granted)
+else
+  redis.call('HDEL', K.reserved, actor)
+end
+local waits_for = ''
+if granted < asked then
+  waits_for = 'learner'
+  if unjudged > buffered then waits_for = 'executor' end
+  if reserved * C.group_size > unjudged + buffered then waits_for = 'actor' end
+end
+return {granted, version, outstanding, bound, waits_for}

