@@ -53,7 +53,7 @@ def _check(url: str, timeout_s: float) -> None:
     """One quick conversation without retries, so that a wrong address is reported at once."""
     probe = _client(url, timeout_s, Retry(NoBackoff(), 0))
     try:
-        facts: dict[str, Any] = dict(probe.info("server")) | dict(probe.info("memory"))  # type: ignore[arg-type]
+        facts: dict[str, Any] = dict(probe.info("server")) | dict(probe.info("memory"))
     finally:
         probe.close()
     version = str(facts.get("redis_version", "0"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import Literal
+from typing import Any, Literal, cast
 
 import redis
 
@@ -18,7 +18,7 @@ class Control:
     """A few shared values; every worker looks at them between two pieces of work."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client = client
+        self._client: Any = client
         self._scripts = scripts
         self._keys = keys
         self._sender = uuid.uuid4().hex
@@ -45,7 +45,7 @@ class Control:
 
     def phase(self) -> Phase | None:
         """What the run is doing; None before the learner has begun."""
-        return self._text("phase")  # type: ignore[return-value]
+        return cast("Phase | None", self._text("phase"))
 
     def fail(self, role: str, sentence: str) -> None:
         """Records why `role` cannot go on, its first sentence, and asks every worker to end."""
@@ -54,7 +54,7 @@ class Control:
 
     def failures(self) -> dict[str, str]:
         """What each role that failed said."""
-        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.failures)  # type: ignore[assignment]
+        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.failures)
         return {role.decode(): sentence.decode() for role, sentence in fields.items()}
 
     def resume(self) -> None:
@@ -64,4 +64,4 @@ class Control:
 
     def _text(self, name: str) -> str | None:
         value = self._client.hget(self._keys.control, name)
-        return None if value is None else bytes(value).decode()  # type: ignore[arg-type]
+        return None if value is None else bytes(value).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import redis
@@ -52,7 +53,7 @@ class Evaluations:
     """Evaluations by label, for example step-000020."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client = client
+        self._client: Any = client
         self._scripts = scripts
         self._keys = keys
 
@@ -86,7 +87,7 @@ class Evaluations:
 
     def progress(self, label: str) -> Progress:
         """How far the evaluation is. Raises KeyError when it was never requested."""
-        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.label(label))  # type: ignore[assignment]
+        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.label(label))
         if b"version" not in fields:
             raise KeyError(f"no evaluation {label!r} was requested")
         names = ("version", "expected", "pushed", "finished", "bad", "chunks", "chunks_done")
@@ -103,7 +104,7 @@ class Evaluations:
     def results(self, label: str) -> list[Sample]:
         """The samples so far, problem by problem in order of completion, the greedy one of a problem last; empty after `close`."""
         ids = self._client.lrange(self._keys.label(label) + ":results", 0, -1)
-        groups = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in ids])  # type: ignore[union-attr]
+        groups = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in ids])
         return [sample for group in groups for sample in [*group.samples, *([group.greedy] if group.greedy else [])]]
 
     def close(self, label: str) -> None:

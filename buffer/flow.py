@@ -72,9 +72,7 @@ class Flow:
         self.evaluation_work = WorkQueue(self.client, for_evaluation, evaluation, "evaluation")
         self.online = OnlineBuffer(self.client, for_training, train)
         self.evaluations = Evaluations(self.client, for_evaluation, evaluation)
-        self.ledger = Ledger(
-            self.client, {"train": for_training, "evaluation": for_evaluation}, {"train": train, "evaluation": evaluation}
-        )
+        self.ledger = Ledger(self.client, {"train": for_training, "evaluation": for_evaluation}, {"train": train, "evaluation": evaluation})
         self.telemetry = Telemetry(self.client, for_training, train)
         self.control = Control(self.client, for_training, train)
 

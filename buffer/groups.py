@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-import redis
 
 from buffer.keys import Keys
 from buffer.lua import Scripts
@@ -14,11 +14,11 @@ from buffer.records import Archived, Group, Malformed, Sample, decode_feedback, 
 Fields = dict[bytes, bytes]
 
 
-def read_fields(client: redis.Redis, keys: Sequence[str | bytes]) -> list[Fields]:
+def read_fields(client: Any, keys: Sequence[str | bytes]) -> list[Fields]:
     """The hashes at `keys`, in one round trip; an empty one where there is none."""
     pipe = client.pipeline(transaction=False)
     for key in keys:
-        pipe.hgetall(key)  # type: ignore[arg-type]
+        pipe.hgetall(key)
     return list(pipe.execute())
 
 
@@ -27,7 +27,7 @@ def members_of(fields: Fields) -> list[str]:
     return msgspec.msgpack.decode(fields[b"members"], type=list[str])
 
 
-def read_groups(client: redis.Redis, scripts: Scripts, keys: Keys, group_ids: Sequence[str]) -> list[Group]:
+def read_groups(client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[str]) -> list[Group]:
     """Complete groups, without members that are dead letters; a member that does not decode is left out and counted as malformed."""
     groups: list[Group] = []
     spoiled: list[str] = []

@@ -80,7 +80,4 @@ def lua_prelude() -> str:
     """Lua source that builds the same names from KEYS[1] and the purpose in the settings, for the scripts."""
     run = ", ".join(f"{name} = base .. '{name}'" for name in RUN_KEYS)
     own = ", ".join(f"{name} = own .. '{name}{':' if name in ('group', 'label') else ''}'" for name in QUEUE_KEYS)
-    return (
-        "local C = cmsgpack.unpack(ARGV[1])\nlocal base = KEYS[1]\nlocal own = base .. C.purpose .. ':'\n"
-        f"local K = {{{run}, {own}}}\n"
-    )
+    return f"local C = cmsgpack.unpack(ARGV[1])\nlocal base = KEYS[1]\nlocal own = base .. C.purpose .. ':'\nlocal K = {{{run}, {own}}}\n"

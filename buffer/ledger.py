@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 
 from buffer.keys import Keys
@@ -22,17 +24,17 @@ class Ledger:
     """Counters that the scripts change together with what they count."""
 
     def __init__(self, client: redis.Redis, scripts: dict[Purpose, Scripts], keys: dict[Purpose, Keys]) -> None:
-        self._client = client
+        self._client: Any = client
         self._scripts = scripts
         self._keys = keys
 
     def counts(self, purpose: Purpose = "train") -> dict[str, int]:
         """Programs by place and fate, `generated` first; `waiting` is for the rest of the group. Reads one hash."""
-        return _named(self._client.hgetall(self._keys[purpose].counts), purpose)  # type: ignore[arg-type]
+        return _named(self._client.hgetall(self._keys[purpose].counts), purpose)
 
     def events(self, purpose: Purpose = "train") -> dict[str, int]:
         """What happened that is no fate: push_refused, given_back, reclaimed, groups_evicted, groups_stale, chunks_reoffered."""
-        fields: dict[bytes, bytes] = self._client.hgetall(self._keys[purpose].events)  # type: ignore[assignment]
+        fields: dict[bytes, bytes] = self._client.hgetall(self._keys[purpose].events)
         return {name.decode(): int(value) for name, value in fields.items()}
 
     def check(self) -> str | None:

@@ -30,7 +30,7 @@ class Scripts:
     """The scripts of one run and purpose. Each is given the key prefix, the settings, then its own arguments."""
 
     def __init__(self, client: redis.Redis, base: str, settings: dict[str, Any]) -> None:
-        self._client = client
+        self._client: Any = client
         self._base = base
         self._settings = msgspec.msgpack.encode(settings)
 
@@ -46,10 +46,11 @@ class Scripts:
         """
         if not calls:
             return []
+        answers: list[Any] = []
         for _ in range(3):
             pipe = self._client.pipeline(transaction=False)
             for name, arguments in calls:
-                pipe.evalsha(source_of(name)[1], 1, self._base, self._settings, *arguments)  # type: ignore[arg-type]
+                pipe.evalsha(source_of(name)[1], 1, self._base, self._settings, *arguments)
             answers = pipe.execute(raise_on_error=False)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -44,7 +45,7 @@ class OnlineBuffer:
     """
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client = client
+        self._client: Any = client
         self._scripts = scripts
         self._keys = keys
 
@@ -82,7 +83,9 @@ class OnlineBuffer:
             if status == b"drawn":
                 return read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest])
             if status == b"finished":
-                raise StepFinished(f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the checkpoint's step")
+                raise StepFinished(
+                    f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the checkpoint's step"
+                )
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_S)
@@ -113,4 +116,4 @@ class OnlineBuffer:
 
     def length(self) -> int:
         """Samples buffered, drawn ones included until they are finished."""
-        return int(self._client.hget(self._keys.counts, "buffered") or 0)  # type: ignore[arg-type]
+        return int(self._client.hget(self._keys.counts, "buffered") or 0)

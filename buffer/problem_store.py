@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import redis
 
@@ -13,7 +14,7 @@ class ProblemStore:
     """Opaque bytes by problem id. The launcher puts, executors read."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
+        self._client: Any = client
         self._keys = keys
 
     def put(self, problem_id: str, suite_json: bytes, content_hash: str) -> None:
@@ -24,7 +25,7 @@ class ProblemStore:
         """Stores (problem id, tests, content hash) of many problems, 256 in a round trip."""
         pipe = self._client.pipeline(transaction=False)
         for number, (problem_id, suite_json, content_hash) in enumerate(problems, start=1):
-            pipe.hset(self._keys.suites, content_hash, suite_json)  # type: ignore[arg-type]
+            pipe.hset(self._keys.suites, content_hash, suite_json)
             pipe.hset(self._keys.problems, problem_id, content_hash)
             if number % 256 == 0:
                 pipe.execute()
@@ -40,15 +41,15 @@ class ProblemStore:
         suite = self._client.hget(self._keys.suites, content_hash)
         if suite is None:
             raise KeyError(f"tests {content_hash} of problem {problem_id!r} are not in the problem store")
-        return content_hash, bytes(suite)  # type: ignore[arg-type]
+        return content_hash, bytes(suite)
 
     def hash_of(self, problem_id: str) -> str:
         """Content hash of the problem's tests, what an executor's cache is asked for first. Raises KeyError like `suite`."""
         content_hash = self._client.hget(self._keys.problems, problem_id)
         if content_hash is None:
             raise KeyError(f"problem {problem_id!r} is not in the problem store")
-        return bytes(content_hash).decode()  # type: ignore[arg-type]
+        return bytes(content_hash).decode()
 
     def __len__(self) -> int:
         """Number of problems stored."""
-        return int(self._client.hlen(self._keys.problems))  # type: ignore[arg-type]
+        return int(self._client.hlen(self._keys.problems))

@@ -42,7 +42,7 @@ class Telemetry:
     """Recorder rows and learner step rows in, both and the archive out."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client = client
+        self._client: Any = client
         self._scripts = scripts
         self._keys = keys
         self._sender = uuid.uuid4().hex
@@ -78,7 +78,7 @@ class Telemetry:
         entries = self._client.xrange(key, f"({position}-0", "+", count=count)
         items: list[Row] = []
         lost, end = 0, position
-        for entry_id, fields in entries:  # type: ignore[union-attr]
+        for entry_id, fields in entries:
             last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
             # An entry may reach back before a position that lies inside it; only what is after the position counts.
             lost += max(0, last - size - end)
@@ -95,10 +95,10 @@ class Telemetry:
         if position:
             self._scripts.run("drained", position)
         entries = self._client.xrange(self._keys.archive, f"({position}-0", "+", count=count)
-        groups = read_fields(self._client, [fields[b"key"] for _, fields in entries])  # type: ignore[union-attr]
+        groups = read_fields(self._client, [fields[b"key"] for _, fields in entries])
         items: list[Archived] = []
         lost, end = 0, position
-        for (entry_id, fields), group in zip(entries, groups, strict=True):  # type: ignore[arg-type]
+        for (entry_id, fields), group in zip(entries, groups, strict=True):
             last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
             lost += last - size - end
             if group:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import redis
@@ -45,7 +46,7 @@ class WorkQueue:
     """Programs without a verdict. Delivery is at least once; the first verdict of a program is the one that counts."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys, purpose: Purpose) -> None:
-        self._client = client
+        self._client: Any = client
         self._scripts = scripts
         self._keys = keys
         self._purpose = purpose
@@ -155,14 +156,14 @@ class WorkQueue:
 
     def length(self) -> int:
         """Programs that nobody has claimed; the bound `work_capacity` is on these."""
-        return int(self._client.hget(self._keys.counts, "queued") or 0)  # type: ignore[arg-type]
+        return int(self._client.hget(self._keys.counts, "queued") or 0)
 
     def executing(self) -> int:
         """Programs that are claimed and have no verdict."""
-        return int(self._client.hget(self._keys.counts, "executing") or 0)  # type: ignore[arg-type]
+        return int(self._client.hget(self._keys.counts, "executing") or 0)
 
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
         """The newest programs that were given up, newest first; the last 1,000 are kept."""
         rows = self._client.lrange(self._keys.dead, 0, count - 1)
-        decoded = [msgspec.msgpack.decode(row, type=tuple[str, str, str, str, float], strict=False) for row in rows]  # type: ignore[union-attr]
+        decoded = [msgspec.msgpack.decode(row, type=tuple[str, str, str, str, float], strict=False) for row in rows]
         return [DeadLetter(pid, gid, fate, reason, time_ms / 1000) for pid, gid, fate, reason, time_ms in decoded]
