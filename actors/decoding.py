@@ -74,7 +74,12 @@ class SharedPrefixDecoding(Decoding):
         prompt_cache = DynamicCache()
         positions = position_ids(mask)
         output = self._model(
-            input_ids=ids, attention_mask=mask.long(), position_ids=positions, past_key_values=prompt_cache, use_cache=True, logits_to_keep=1
+            input_ids=ids,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=prompt_cache,
+            use_cache=True,
+            logits_to_keep=1,
         )
         layers = prompt_cache.layers
         self._prefix = SharedPrefix(self._rows, [layer.keys for layer in layers], [layer.values for layer in layers])

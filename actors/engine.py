@@ -64,7 +64,9 @@ class SamplingEngine:
         per_prompt = samples_per_prompt + int(greedy)
         limit = self._policy.spec.max_program_tokens if max_tokens is None else max_tokens
         if not prompts or not all(prompts) or per_prompt < 1 or limit < 1:
-            raise ValueError(f"nothing to sample: {len(prompts)} prompts (none may be empty), {per_prompt} completions each, {limit} tokens")
+            raise ValueError(
+                f"nothing to sample: {len(prompts)} prompts (none may be empty), {per_prompt} completions each, {limit} tokens"
+            )
         count = len(prompts) * per_prompt
         # All random numbers are drawn beforehand, one per row and token, so dropping rows changes no other row's sample.
         uniforms = torch.rand(limit, count, generator=generator, dtype=torch.float64).to(self._device)
@@ -121,5 +123,3 @@ def _completions(tokens: Tensor, log_probs: Tensor, lengths: Tensor, stopped: Te
     ]
     per_prompt = is_greedy.shape[1]
     return [flat[start : start + per_prompt] for start in range(0, len(flat), per_prompt)]
-
-

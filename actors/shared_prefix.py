@@ -159,7 +159,7 @@ class SharedPrefix:
     """What attention needs beside its arguments: the grid of rows and, for decoder-only models, the prompts' keys and values."""
 
     def __init__(self, rows: Rows, prompt_keys: list[Tensor], prompt_values: list[Tensor]) -> None:
-        """`prompt_keys`, `prompt_values`: per layer (G, heads, P, width); empty for an encoder-decoder, whose cross attention brings them."""
+        """`prompt_keys`, `prompt_values`: per layer (G, heads, P, width); empty for an encoder-decoder, whose cache has them."""
         self.rows = rows
         self.prompt_keys = prompt_keys
         self.prompt_values = prompt_values

@@ -76,7 +76,7 @@ class TextPieces:
 
     def _decode_by_prefixes(self, token_ids: list[int]) -> tuple[str, list[int]]:
         text = self._plain(token_ids)
-        offsets = []
+        offsets: list[int] = []
         for count in range(len(token_ids)):
             prefix = self._plain(token_ids[:count])
             agreed = 0

@@ -19,7 +19,16 @@ from policy.byte_texts import TextPieces
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it is off.
-_DROPOUTS = ("dropout_rate", "attention_dropout", "hidden_dropout", "dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout")
+_DROPOUTS = (
+    "dropout_rate",
+    "attention_dropout",
+    "hidden_dropout",
+    "dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
+    "summary_first_dropout",
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,8 @@ class Policy:
     pad_id: int
     eos_id: int
     bos_id: int | None
-    decoder_start_id: int | None
-    """Encoder-decoder only: what the decoder reads before the first program token."""
+    decoder_start_id: int
+    """What the decoder of an encoder-decoder reads before the first program token; meaningless for decoder-only."""
     prompt_prefix: tuple[int, ...]
     """Special tokens before each prompt, by the tokenizer's own convention."""
     prompt_suffix: tuple[int, ...]
@@ -72,7 +81,8 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
         tokenizer = tokenizers.read_tokenizer(config.model if config.tokenizer == "train" else config.tokenizer)
         if len(tokenizer) > model_config.vocab_size:
             raise UserError(
-                f"The tokenizer has {len(tokenizer)} tokens but the model {config.model} only {model_config.vocab_size}: they do not belong together."
+                f"The tokenizer has {len(tokenizer)} tokens but the model {config.model} only {model_config.vocab_size}: "
+                "they do not belong together."
             )
         shapes.check_length(model_config, config)
     else:
@@ -156,15 +166,16 @@ def _pad_id(tokenizer: Any) -> int:
     return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
 
 
-def _decoder_start_id(model_config: Any, tokenizer: Any) -> int | None:
-    if not model_config.is_encoder_decoder:
-        return None
+def _decoder_start_id(model_config: Any, tokenizer: Any) -> int:
     start = getattr(model_config, "decoder_start_token_id", None)
     return int(start) if start is not None else _pad_id(tokenizer)
 
 
 def _special_frame(tokenizer: Any, spec: PolicySpec, is_encoder_decoder: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Special tokens that the tokenizer puts before and after a text; a fresh decoder-only model gets `<s>` where it is a token of its own."""
+    """Special tokens that the tokenizer puts before and after a text.
+
+    Where it puts none, a fresh decoder-only model gets `<s>` before (if that is a token of its own), a fresh T5 `</s>` after.
+    """
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a", add_special_tokens=True)["input_ids"]
     before = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)

@@ -10,13 +10,13 @@ from typing import Any
 
 import ray
 
-from policy.weights import Bucket, Manifest
+from policy.weights import Bucket, Manifest, WeightsUnavailable
 
 STORE_NAME = "weights"
 KEPT_VERSIONS = 2
 
 
-class WeightStoreError(Exception):
+class WeightStoreError(WeightsUnavailable):
     """The weight store did not do what was asked within the bound; the message says what and how long."""
 
 
@@ -101,7 +101,7 @@ def fetch(store: Any, timeout_s: float, newer_than: int = -1) -> tuple[Manifest,
 
 
 class StoreSource:
-    """The weight store as an actor's source of weights (`actors.worker.WeightSource`)."""
+    """The weight store as an actor's source of weights (`actors.weight_loader.WeightSource`)."""
 
     def __init__(self, store: Any, role: str, timeout_s: float) -> None:
         self._store, self._role, self._timeout_s = store, role, timeout_s

@@ -1,4 +1,4 @@
-"""Model configurations of fresh shapes: Llama, Qwen2, GPT-2, CodeGen and T5 (CodeT5's architecture), dropout off, small vocabularies tied."""
+"""Model configurations of fresh shapes: Llama, Qwen2, GPT-2, CodeGen and T5 (CodeT5's architecture); dropout off, embeddings tied."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def check_length(model_config: Any, config: PolicyConfig) -> None:
     needed = config.max_program_tokens if model_config.is_encoder_decoder else config.max_prompt_tokens + config.max_program_tokens
     if positions is not None and needed > positions:
         raise UserError(
-            f"{config.model} has {positions} positions but policy.max_prompt_tokens + policy.max_program_tokens is {needed}: lower one of them."
+            f"{config.model} has {positions} positions but policy.max_prompt_tokens + policy.max_program_tokens is {needed}: lower one."
         )

@@ -103,7 +103,8 @@ def _byte_level_bpe(vocabulary: Path, merges: Path) -> Any:
         raise UserError(f"{vocabulary} has neither <|endoftext|> nor {EOS}: no token would end a program.")
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in dict.fromkeys(roles.values())])
     if roles.get("bos_token") == BOS and PAD in known:
+        ids = tokenizer.get_vocab()
         tokenizer.post_processor = processors.RobertaProcessing(
-            (EOS, tokenizer.token_to_id(EOS)), (BOS, tokenizer.token_to_id(BOS)), trim_offsets=False, add_prefix_space=False
+            (EOS, ids[EOS]), (BOS, ids[BOS]), trim_offsets=False, add_prefix_space=False
         )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **roles)

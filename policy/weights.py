@@ -27,6 +27,10 @@ class ChecksumError(Exception):
     """The buckets are not the bytes that the manifest was made for; nothing was loaded."""
 
 
+class WeightsUnavailable(Exception):
+    """A source of weights did not give its newest version within its bound; the message says what and how long."""
+
+
 class ManifestMismatch(Exception):
     """The manifest describes another model than the one it is to be loaded into; nothing was loaded."""
 

@@ -1,0 +1,49 @@
+"""Completions of the engine as the records that travel on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.engine import Completion
+from buffer.records import Program, Purpose, VersionRun
+from policy.encoding import decode_with_offsets
+from policy.policy import Policy
+
+
+def programs_of(
+    policy: Policy,
+    completions: Sequence[Completion],
+    *,
+    group_id: str,
+    problem_id: str,
+    prompt_ids: list[int],
+    version: int,
+    temperature: float,
+    top_p: float,
+    purpose: Purpose = "train",
+    label: str = "",
+) -> list[Program]:
+    """The programs of one visit; their ids are the group's with a number, so a visit that is repeated makes the same ids."""
+    programs = []
+    for number, completion in enumerate(completions):
+        text, offsets = decode_with_offsets(policy, completion.token_ids)
+        programs.append(
+            Program(
+                id=f"{group_id}/{number}",
+                problem_id=problem_id,
+                group_id=group_id,
+                purpose=purpose,
+                label=label,
+                greedy=completion.greedy,
+                prompt_ids=prompt_ids,
+                token_ids=completion.token_ids,
+                log_probs=completion.log_probs,
+                versions=[VersionRun(version=version, first_token=0)],
+                finish_reason=completion.finish_reason,
+                temperature=temperature,
+                top_p=top_p,
+                text=text,
+                offsets=offsets,
+            )
+        )
+    return programs

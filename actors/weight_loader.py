@@ -1,0 +1,57 @@
+"""Keeps an actor's policy at the newest version that can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from monitor.metrics import Recorder
+from policy.weights import Bucket, ChecksumError, Manifest, WeightsUnavailable, load_into
+
+MOST_FAILURES = 5
+"""Failed loads in a row after which an actor gives up; each is counted."""
+
+
+class WeightSource(Protocol):
+    """Where an actor gets its weights: the Ray weight store, or anything that keeps versions."""
+
+    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
+        """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded time."""
+
+    def acknowledge(self, version: int) -> None:
+        """Says that the actor generates with `version` from now on."""
+
+
+class WeightLoader:
+    """Loads versions into a model in place. A version that fails its checksum is counted, tried again, and never generated with."""
+
+    def __init__(self, model: Any, source: WeightSource, recorder: Recorder) -> None:
+        self._model = model
+        self._source = source
+        self._recorder = recorder
+        self._failures = 0
+        self.version = -1
+        """The version in the model; -1 before the first."""
+
+    def refresh(self) -> bool:
+        """Loads a newer version if there is one; whether it did.
+
+        A failed load leaves the model as it was. Raises the last failure after MOST_FAILURES in a row.
+        """
+        try:
+            found = self._source.latest(self.version)
+            if found is None:
+                return False
+            manifest, buckets = found
+            with self._recorder.phase("load_weights"):
+                load_into(self._model, manifest, buckets)
+        except (ChecksumError, WeightsUnavailable) as error:
+            self._failures += 1
+            self._recorder.count("corrupt_versions" if isinstance(error, ChecksumError) else "unavailable_versions")
+            if self._failures >= MOST_FAILURES:
+                raise
+            return False
+        self._failures = 0
+        self.version = manifest.version
+        self._source.acknowledge(manifest.version)
+        self._recorder.gauge("version", manifest.version)
+        return True

@@ -1,0 +1,259 @@
+"""The actor's loop: newest weights, an evaluation if one is asked for, else the next visits of training problems. No Ray in here."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from actors.engine import SamplingEngine
+from actors.programs import programs_of
+from actors.visits import Visits
+from actors.weight_loader import WeightLoader, WeightSource
+from buffer.evaluations import Chunk
+from buffer.flow import Flow
+from buffer.records import Program
+from buffer.work_queue import WorkQueue
+from config import Config
+from monitor.metrics import Recorder
+from policy.encoding import PromptText, encode_prompt
+from policy.policy import Policy
+
+_POLL_S = 0.02
+"""Seconds between two looks at what is waited for."""
+_IDLE_POLL_S = 0.2
+"""The same while the learner has all of the machine, before training and after it."""
+_PATIENCE_S = 0.25
+"""Seconds after which a smaller batch than asked for is better than none."""
+
+
+class Stalled(Exception):
+    """Nothing happened for run.stall_timeout_s; the message names the part waited for."""
+
+
+class Stopped(Exception):
+    """The run is to end while something was waited for."""
+
+
+class ActorWorker:
+    """Generates programs until it is told to stop. One thread; the policy is used by nobody else."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        train: Mapping[str, PromptText],
+        held_out: Mapping[str, PromptText],
+        flow: Flow,
+        weights: WeightSource,
+        config: Config,
+        recorder: Recorder,
+        device: str = "cpu",
+    ) -> None:
+        """`train` and `held_out` are prompts by problem id, the same for every actor; `policy` may have undefined weights."""
+        self.name = name
+        self._policy = policy
+        self._prompts = {**held_out, **train}
+        self._encoded: dict[str, list[int]] = {}
+        self._flow = flow
+        self._config = config
+        self._recorder = recorder
+        self._engine = SamplingEngine(policy, device)
+        self._weights = WeightLoader(policy.model, weights, recorder)
+        self._visits = Visits(list(train), config.run.seed)
+        self._stop = threading.Event()
+
+    @property
+    def version(self) -> int:
+        """Policy version in use, -1 before the first."""
+        return self._weights.version
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set or the run ends. A failure is told to the run (`flow.control.fail`) and raised."""
+        self._stop = stop
+        try:
+            while not self._stopping():
+                self._turn()
+        except Stopped:
+            pass
+        except Exception as error:
+            self._flow.control.fail(self.name, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self._flow.online.release(self.name)
+            self._recorder.flush()
+
+    def _turn(self) -> None:
+        """One piece of work, or the wait for one."""
+        self._weights.refresh()
+        # A warm start or the last evaluation takes as long as it takes: the bound of these waits is the run's own stop, which a
+        # learner that fails or does not answer sets too.
+        if self.version < 0:
+            self._wait(lambda: "learner" if not self._weights.refresh() else "", poll_s=_IDLE_POLL_S, bounded=False)
+        chunk = self._flow.evaluations.next_chunk(self.name, self.version)
+        if chunk is not None:
+            self._evaluate(chunk)
+        elif self._flow.control.phase() == "training":
+            self._generate()
+        else:
+            self._wait(lambda: "learner" if not self._has_work() else "", poll_s=_IDLE_POLL_S, bounded=False)
+
+    def _has_work(self) -> bool:
+        return self._flow.control.phase() == "training" or self._evaluation_waits()
+
+    def _generate(self) -> None:
+        """The next visits of training problems, as many as the buffer has room for."""
+        settings = self._config.actors
+        groups = self._admitted(settings.problems_per_batch)
+        if not groups:
+            return
+        first = self._flow.control.next_visits(groups)
+        visits = range(first, first + groups)
+        problem_ids = [self._visits.problem(visit) for visit in visits]
+        version = self.version
+        programs = self._sample(
+            [f"{visit:08d}" for visit in visits],
+            problem_ids,
+            samples=settings.samples_per_problem,
+            greedy=settings.greedy,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            generator=self._generator("train", first, version),
+            phase="generate",
+        )
+        self._push(self._flow.work, programs)
+
+    def _admitted(self, groups: int) -> int:
+        """Groups that may be written now, 0 when something else is to be done first. Waits for whom the buffer names."""
+        asked_at = time.monotonic()
+        granted = 0
+
+        def blocked() -> str:
+            nonlocal granted
+            admission = self._flow.online.admit(self.name, groups)
+            if not admission.granted:
+                return "" if not self._training_goes_on() else admission.waits_for
+            if admission.groups < groups and time.monotonic() - asked_at < _PATIENCE_S:
+                return admission.waits_for
+            # Admit, then load: so the version sampled with is not older than the one the admission was reckoned with.
+            self._weights.refresh()
+            if self.version < admission.version:
+                return "learner"
+            granted = admission.groups
+            return ""
+
+        self._wait(blocked)
+        if not granted:
+            self._flow.online.release(self.name)
+        return granted
+
+    def _training_goes_on(self) -> bool:
+        """False when an evaluation is to be written first, or the training phase is over."""
+        return self._flow.control.phase() == "training" and not self._evaluation_waits()
+
+    def _evaluation_waits(self) -> bool:
+        self._weights.refresh()
+        return self._flow.evaluations.next_chunk(self.name, self.version) is not None
+
+    def _evaluate(self, chunk: Chunk) -> None:
+        """Writes the programs of one chunk at temperature 1 over the whole distribution."""
+        samples = self._config.evaluation.samples
+        size = max(1, self._config.actors.problems_per_batch * self._config.actors.samples_per_problem // samples)
+        for start in range(0, len(chunk.problem_ids), size):
+            if start:  # asking again holds the chunk for another lease
+                self._flow.evaluations.next_chunk(self.name, self.version)
+            problem_ids = chunk.problem_ids[start : start + size]
+            programs = self._sample(
+                [f"{chunk.label}/{problem_id}" for problem_id in problem_ids],
+                problem_ids,
+                samples=samples,
+                greedy=False,
+                temperature=1.0,
+                top_p=1.0,
+                generator=self._generator(chunk.label, problem_ids[0], self.version),
+                phase="evaluate",
+                label=chunk.label,
+            )
+            self._push(self._flow.evaluation_work, programs)
+        self._flow.evaluations.done(chunk)
+
+    def _sample(
+        self,
+        group_ids: Sequence[str],
+        problem_ids: Sequence[str],
+        *,
+        samples: int,
+        greedy: bool,
+        temperature: float,
+        top_p: float,
+        generator: torch.Generator,
+        phase: str,
+        label: str = "",
+    ) -> list[list[Program]]:
+        prompts = [self._prompt(problem_id) for problem_id in problem_ids]
+        with self._recorder.phase(phase):
+            completions = self._engine.sample(prompts, samples, greedy, temperature, top_p, generator)
+            groups = [
+                programs_of(
+                    self._policy,
+                    group,
+                    group_id=group_id,
+                    problem_id=problem_id,
+                    prompt_ids=prompt,
+                    version=self.version,
+                    temperature=temperature,
+                    top_p=top_p,
+                    purpose="evaluation" if label else "train",
+                    label=label,
+                )
+                for group, group_id, problem_id, prompt in zip(completions, group_ids, problem_ids, prompts, strict=True)
+            ]
+        self._recorder.count("programs", sum(len(group) for group in groups))
+        self._recorder.count("tokens", sum(len(program.token_ids) for group in groups for program in group))
+        return groups
+
+    def _push(self, queue: WorkQueue, groups: list[list[Program]]) -> None:
+        """Into the work queue; waits for executors while it is full."""
+        left = groups
+
+        def blocked() -> str:
+            nonlocal left
+            answers = queue.push_many(left, self.name)
+            left = [group for group, answer in zip(left, answers, strict=True) if not answer]
+            return "executor" if left else ""
+
+        self._wait(blocked)
+
+    def _prompt(self, problem_id: str) -> list[int]:
+        if problem_id not in self._encoded:
+            self._encoded[problem_id] = encode_prompt(self._policy, self._prompts[problem_id])
+        return self._encoded[problem_id]
+
+    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S, bounded: bool = True) -> None:
+        """Waits until `blocked` no longer names a part; every wait is recorded with the part it is for.
+
+        Raises Stopped when the run ends meanwhile and, if `bounded`, Stalled after run.stall_timeout_s.
+        """
+        bound_s = self._config.run.stall_timeout_s
+        deadline = time.monotonic() + bound_s
+        waits_for = blocked()
+        while waits_for:
+            named = waits_for
+            with self._recorder.phase("wait", waits_for=named):
+                while waits_for == named:
+                    if self._stop.wait(poll_s) or self._stopping():
+                        raise Stopped
+                    if bounded and time.monotonic() > deadline:
+                        raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}")
+                    waits_for = blocked()
+
+    def _stopping(self) -> bool:
+        return self._stop.is_set() or self._flow.control.stopping() is not None
+
+    def _generator(self, *what: object) -> torch.Generator:
+        """A generator seeded by the run's seed and what is sampled: the same visits with the same version give the same programs."""
+        text = repr((self._config.run.seed, *what)).encode()
+        return torch.Generator().manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big"))
