@@ -1,6 +1,6 @@
 # `make run` trains the quick start, `make test` runs the tests; each first makes .venv when it is missing or out of date.
 
-PYTHON := .venv/bin/python
+VENV_PYTHON := .venv/bin/python
 READY := .venv/.ready
 
 # Further arguments: make run ARGS="--learner.steps 50", make test ARGS="tests/test_config.py -x"
@@ -23,15 +23,18 @@ $(READY): pyproject.toml constraints.txt scripts/setup.sh
 	@bash scripts/setup.sh
 
 run: $(READY)
-	@$(PYTHON) launch.py $(ARGS)
+	@$(VENV_PYTHON) launch.py $(ARGS)
 
 test: $(READY)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(VENV_PYTHON) -m pytest $(ARGS)
 
+# Every linter runs, whichever fails.
 lint: $(READY)
-	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m mypy
-	@.venv/bin/lint-imports
+	@status=0; \
+	$(VENV_PYTHON) -m ruff check . || status=1; \
+	$(VENV_PYTHON) -m mypy || status=1; \
+	.venv/bin/lint-imports --no-logo || status=1; \
+	exit $$status
 
 clean:
 	rm -rf .venv

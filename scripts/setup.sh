@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Makes the virtual environment .venv in the project's root, with the versions of constraints.txt. Safe to run again at any time.
+#   EXTRAS          what to install of pyproject.toml's extras; default: dev (everything a developer needs). An executor node takes: executor
 #   TORCH_INDEX     extra package index for CPU torch where there is no NVIDIA GPU; empty: none
 #   PYTHON          the interpreter to make .venv with; default: the first suitable of python3.11, python3.12, python3.13, python3
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+EXTRAS="${EXTRAS:-dev}"
 TORCH_INDEX="${TORCH_INDEX-https://download.pytorch.org/whl/cpu}"
 venv=.venv
 log=$venv/setup.log
@@ -35,7 +37,7 @@ find_python() {
 pip_install() {
     if ! "$venv/bin/python" -m pip install "$@" >>"$log" 2>&1; then
         tail -n 15 "$log" >&2
-        die "pip could not install the packages above; everything it said is in $log."
+        die "pip could not install the packages of this stage; everything it said is in $log."
     fi
 }
 
@@ -50,19 +52,28 @@ rm -f "$venv/.ready"
 : >"$log"
 
 # torch goes first and alone, so that nothing the other packages ask for can choose another build of it.
-torch=$(grep -E '^torch==' constraints.txt)
-if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
-    say "$torch (an NVIDIA GPU answers: the registry's CUDA build)"
-    pip_install "$torch" -c constraints.txt
-elif [ -z "$TORCH_INDEX" ]; then
-    say "$torch (no NVIDIA GPU; TORCH_INDEX is empty)"
-    pip_install "$torch" -c constraints.txt
-else
-    say "$torch (no NVIDIA GPU: the CPU build of $TORCH_INDEX where it can be reached)"
-    # One short try, and --no-deps so that it is one look-up: without a route to that index pip goes on with the registry's build.
-    pip_install --no-deps --retries 0 --timeout 5 --extra-index-url "$TORCH_INDEX" "$torch"
-fi
-say "the other packages (constraints.txt), a minute or two the first time"
-pip_install -c constraints.txt -e '.[dev]'
+install_torch() {
+    local torch
+    torch=$(grep -E '^torch==' constraints.txt)
+    if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+        say "$torch (an NVIDIA GPU answers: the registry's CUDA build)"
+        pip_install -c constraints.txt "$torch"
+    elif [ -z "$TORCH_INDEX" ]; then
+        say "$torch (no NVIDIA GPU; TORCH_INDEX is empty)"
+        pip_install -c constraints.txt "$torch"
+    else
+        say "$torch (no NVIDIA GPU: the CPU build of $TORCH_INDEX where it can be reached)"
+        # One short try, and --no-deps so that it is one look-up: without a route to that index pip goes on with the registry's build.
+        # Should the registry itself have stumbled in it, pip's usual patience follows.
+        "$venv/bin/python" -m pip install --no-deps --retries 0 --timeout 5 --extra-index-url "$TORCH_INDEX" "$torch" >>"$log" 2>&1 ||
+            pip_install --no-deps --extra-index-url "$TORCH_INDEX" "$torch"
+    fi
+}
+
+case ",$EXTRAS," in
+    *,dev,* | *,train,* | *,benchmark,*) install_torch ;;
+esac
+say "the packages of [$EXTRAS] (versions of constraints.txt), a minute or two the first time"
+pip_install -c constraints.txt -e ".[$EXTRAS]"
 touch "$venv/.ready"
 say "ready after $SECONDS s, $(du -sm "$venv" | cut -f1) MiB"
