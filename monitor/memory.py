@@ -68,6 +68,6 @@ def executor_bytes(config: Config) -> float:
 
 
 def redis_bytes(config: Config) -> float:
-    """The server with queue and online buffer full, each program at its greatest length."""
+    """The server with queue, online buffer and archive full, each program at its greatest length."""
     record = 1000 + 3 * config.policy.max_prompt_tokens + _BYTES_PER_TOKEN * config.policy.max_program_tokens
-    return float(record * (config.buffer.capacity + config.buffer.work_capacity))
+    return float(record * (config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity))

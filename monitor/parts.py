@@ -50,7 +50,7 @@ class PartWriter:
     def _write(self, lines: list[bytes]) -> None:
         path = self._folder / f"part-{self._next:05d}.jsonl.gz"
         temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=4))
+        temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=1))
         os.replace(temporary, path)
         self._next += 1
 

@@ -152,14 +152,13 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
 
 
 def micro_batches(config: Config) -> str:
-    """ " = 6 micro-batches of 32 on each of 1 workers": groups are dealt to the workers whole, the largest share counts."""
+    """In words: " = up to 6 micro-batches of 32 on each of 2 workers"; fewer where programs have no advantage and are not forwarded."""
     learner = config.learner
-    per_worker = math.ceil(learner.groups_per_step / learner.workers) * config.actors.samples_per_problem
+    per_worker = math.ceil(config.samples_per_step / learner.workers)
     count = math.ceil(per_worker / learner.micro_batch_size)
-    size = learner.micro_batch_size if count > 1 else per_worker
-    bound = "" if per_worker % size == 0 and learner.groups_per_step % learner.workers == 0 else "at most "
+    size = min(per_worker, learner.micro_batch_size)
     where = "1 worker" if learner.workers == 1 else f"each of {learner.workers} workers"
-    return f" = {bound}{count} {'micro-batch' if count == 1 else 'micro-batches'} of {size} on {where}"
+    return f" = up to {count} {'micro-batch' if count == 1 else 'micro-batches'} of {size} on {where}"
 
 
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -180,7 +179,7 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Redis",
-            f"up to {_size(redis_bytes(config))}: {config.buffer.work_capacity:,} queued programs and {config.buffer.capacity:,} samples",
+            f"up to {_size(redis_bytes(config))}: queue, online buffer and archive full",
         ),
     ]
     if not (config.actors.gpus_per_actor or config.learner.gpus_per_worker):

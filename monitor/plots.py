@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import Patch
@@ -39,9 +40,9 @@ def held_out_curve(path: Path, rows: Sequence[Row]) -> None:
                 f"{y[-1]:.2f}", (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="center", color=style.BLUE, fontweight="bold"
             )
         above = start < 0.9
-        axes[0].annotate(
-            f"warm start {start:.2f}", (0.98, start), (0, 4 if above else -4), ("axes fraction", "data"), "offset points", ha="right", va="bottom" if above else "top", color=style.GREY, fontsize=10,
-        )  # fmt: skip
+        place: dict[str, Any] = {"ha": "right", "va": "bottom" if above else "top", "color": style.GREY, "fontsize": 10}
+        offset = (0, 4 if above else -4)
+        axes[0].annotate(f"warm start {start:.2f}", (0.98, start), offset, ("axes fraction", "data"), "offset points", **place)
         axes[0].set_ylabel("share of programs that pass")
 
 
@@ -89,7 +90,7 @@ def throughput(path: Path, rows: Sequence[Row], begin: float, end: float) -> Non
     edges = np.linspace(begin, end, max(2, min(2000, int((end - begin) / 0.5))) + 1)
     middle = (edges[:-1] + edges[1:]) / 2 - begin
     reach = max(1, round(max(6.0, (end - begin) / 20) / (edges[1] - edges[0])))
-    kernel = np.bartlett(2 * min(reach, (len(middle) - 1) // 2) + 3)
+    kernel = np.bartlett(2 * min(reach, (len(middle) - 1) // 2) + 3)[1:-1]
     with style.figure(path, 8.5, 4.2) as (_, (axis,)):
         axis.set_title("Throughput")
         labels = []
@@ -116,8 +117,8 @@ def run_timeline(path: Path, spans: Timeline, begin: float, end: float, window: 
     zoom = (max(low, middle - zoom_s / 2), min(high, middle + zoom_s / 2))
     height = 2.6 + 2 * 0.42 * len(roles) + 0.25 * ((len(colours) + 4) // 4)
     with style.figure(path, 11.0, height, rows=2) as (drawn, (whole, detail)):
-        whole.set_title("The whole run")
-        detail.set_title(f"{zoom[1] - zoom[0]:.0f} seconds of it")
+        whole.set_title("The whole run (height: share of the time)")
+        detail.set_title(f"{zoom[1] - zoom[0]:.0f} seconds of it, every phase")
         edges = np.linspace(begin, end, max(10, min(120, int((end - begin) / 4))) + 1)
         steps = np.repeat(edges, 2)[1:-1] - begin
         for index, role in enumerate(roles):

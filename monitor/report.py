@@ -132,7 +132,8 @@ def _seconds(path: Path, spans: Timeline, window: tuple[float, float] | None, re
     common = overlap(spans, *window)
     if common is not None:
         lines += [
-            f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one actor was at work.",
+            f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one actor wrote "
+            "training programs.",
             "",
         ]
     lines += [

@@ -13,21 +13,57 @@ from typing import Any
 import msgspec
 import yaml
 
-from buffer.records import Sample
+from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, decode_feedback, decode_program
 from config import Config, UserError
 from monitor.event_files import TensorBoard
 from monitor.metrics import Row
 from monitor.parts import PartWriter, read_parts
 
 
-class ArchivedSample(msgspec.Struct, frozen=True, kw_only=True):
-    """A sample and what became of it."""
+class KeptSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A program, its feedback and what became of it: one line of samples/."""
 
-    sample: Sample
-    fate: str
-    """As in the ledger: trained, baseline, no_signal, evicted, stale; evaluation for a held-out program."""
+    id: str
+    group_id: str
+    problem_id: str
+    fate: Fate
     step: int | None = None
     """Learner step that used it up."""
+    reason: str = ""
+    """Why it was dead-lettered or malformed."""
+    program: Program | None = None
+    feedback: Feedback | None = None
+    """None when it never got one."""
+    raw: bytes = b""
+    """What came in the program's place when it is malformed."""
+
+    @classmethod
+    def of(cls, archived: Archived) -> KeptSample:
+        """The same with its records decoded."""
+        program = feedback = None
+        raw = b""
+        try:
+            program = decode_program(archived.program)
+        except Malformed:
+            raw = archived.program
+        if archived.feedback:
+            feedback = decode_feedback(archived.feedback)
+        return cls(
+            id=archived.id,
+            group_id=archived.group_id,
+            problem_id=archived.problem_id,
+            fate=archived.fate,
+            step=archived.step,
+            reason=archived.reason,
+            program=program,
+            feedback=feedback,
+            raw=raw,
+        )
+
+    @property
+    def sample(self) -> Sample | None:
+        """The sample; None when it is malformed or never got its feedback."""
+        return Sample(program=self.program, feedback=self.feedback) if self.program and self.feedback else None
 
 
 class RunFolder:
@@ -37,7 +73,7 @@ class RunFolder:
         metrics.jsonl          one line per learner step
         held_out.jsonl         one line per held-out evaluation
         tensorboard/           both of them as TensorBoard event files
-        samples/               every sample with its feedback, policy versions and fate (part-*.jsonl.gz, records ArchivedSample)
+        samples/               every sample with its feedback, policy versions and fate (part-*.jsonl.gz, records KeptSample)
         telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of monitor.metrics)
         logs/attempt_N/        one file per process, written by the processes; a resumed run is another attempt
         result.json            written at the end (`write_result`)
@@ -119,11 +155,12 @@ class RunFolder:
         values = {name: value for name, value in row.items() if name not in ("step", "time")}
         self.tensorboard.scalars({"held_out": values}, int(row["step"]), row.get("time", time.time()))
 
-    def add_samples(self, samples: Iterable[ArchivedSample]) -> None:
-        """Archives samples with their fates."""
+    def add_samples(self, archived: Iterable[Archived]) -> None:
+        """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""
         if self._samples is None:
-            self._samples = PartWriter(self.path / "samples")
-        self._samples.add(msgspec.json.encode(sample) for sample in samples)
+            self._samples = PartWriter(self.path / "samples", lines_per_part=8192)
+        self._samples.add(msgspec.json.encode(KeptSample.of(sample)) for sample in archived)
+        self._samples.flush()
 
     def add_telemetry(self, rows: Iterable[Row]) -> None:
         """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
@@ -199,9 +236,9 @@ class RunFolder:
         """Rows of held_out.jsonl by step; of a repeated evaluation the later row."""
         return sorted(_newest(self._read("held_out.jsonl"), "label"), key=lambda row: int(row["step"]))
 
-    def samples(self) -> Iterator[ArchivedSample]:
-        """The archived samples in the order they were written."""
-        decoder = msgspec.json.Decoder(ArchivedSample)
+    def samples(self) -> Iterator[KeptSample]:
+        """Every program with its fate, in the order in which the fates were known."""
+        decoder = msgspec.json.Decoder(KeptSample)
         return (decoder.decode(line) for line in read_parts(self.path / "samples"))
 
     def telemetry(self) -> Iterator[Row]:

@@ -10,6 +10,8 @@ from monitor.metrics import Row
 from monitor.vocabulary import PRODUCTS, kind_of, outcome_shares, plural
 
 _WINDOW_S = 10.0
+_GAP_S = 0.1
+"""Waits of a worker that polls follow each other with less than this between them."""
 
 
 @dataclass
@@ -22,7 +24,13 @@ class RoleState:
     waits_for: str | None = None
     """Part it waits for now; None: it works."""
     since: float = 0.0
-    """When that phase began (seconds since the epoch)."""
+    """When it began that (seconds since the epoch); waits for one part that follow each other at once are one."""
+    begun: float = 0.0
+    """When its newest phase began."""
+    open_since: float | None = None
+    """When the phase began that it was last heard to be in and not yet heard to have left."""
+    waited_until: float = 0.0
+    """End of its newest ended wait."""
     heard_at: float = 0.0
     gauges: dict[str, float] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
@@ -34,6 +42,13 @@ class RoleState:
     def kind(self) -> str:
         """`executor` for `executor-3`."""
         return kind_of(self.role)
+
+    def enter(self, row: Row) -> None:
+        """Takes over the phase of a `phase` or `now` row as the newest."""
+        goes_on = row["waits_for"] is not None and row["waits_for"] == self.waits_for
+        if not goes_on or (row["start"] != self.begun and row["start"] - self.waited_until > _GAP_S):
+            self.since = row["start"]
+        self.doing, self.waits_for, self.begun = row["name"], row["waits_for"], row["start"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class RunState:
         self._window_s = window_s
         self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(deque)
         self._first_heard: float | None = None
+        self._step_times: dict[int, float] = {}
         self.roles: dict[str, RoleState] = {}
         self.phase = ""
         """Phase of the run as a whole: warm_start, training, final_evaluation, done."""
@@ -71,12 +87,14 @@ class RunState:
             role = self.roles.setdefault(row["role"], RoleState(row["role"]))
             time = row["end"] if row["kind"] == "phase" else row["time"]
             role.heard_at = max(role.heard_at, time)
-            self._first_heard = time if self._first_heard is None else min(self._first_heard, time)
+            begun = float(row.get("start", time))
+            self._first_heard = begun if self._first_heard is None else min(self._first_heard, begun)
             match row["kind"]:
                 case "phase":
                     self._fold_phase(role, row)
                 case "now":
-                    role.doing, role.waits_for, role.since = row["name"], row["waits_for"], row["start"]
+                    role.enter(row)
+                    role.open_since = row["start"]
                 case "count":
                     role.totals[row["name"]] = role.totals.get(row["name"], 0) + row["value"]
                     self._counted[role.kind, row["name"]].append((time, row["value"]))
@@ -86,9 +104,12 @@ class RunState:
                     raise ValueError(f"a telemetry row of kind {kind!r}")
 
     def _fold_phase(self, role: RoleState, row: Row) -> None:
-        if row["start"] >= role.since:
-            role.doing, role.waits_for, role.since = row["name"], row["waits_for"], row["start"]
+        if row["start"] == role.open_since:
+            role.open_since = None
+        if row["start"] >= role.begun:
+            role.enter(row)
         if row["waits_for"] is not None:
+            role.waited_until = row["end"]
             role.waits.append((row["start"], row["end"], row["waits_for"]))
             while role.waits and role.waits[0][1] < role.heard_at - self._window_s:
                 role.waits.popleft()
@@ -98,6 +119,8 @@ class RunState:
     def fold_step(self, row: Row) -> None:
         """Takes in one row of metrics.jsonl."""
         self.step = row
+        if "time" in row:
+            self._step_times[int(row["step"])] = float(row["time"])
 
     def fold_held_out(self, row: Row) -> None:
         """Takes in one row of held_out.jsonl."""
@@ -110,6 +133,10 @@ class RunState:
     def rl_seconds(self, now: float) -> float:
         """Seconds since the first training program was begun; 0 before."""
         return 0.0 if self.training_since is None else max(0.0, now - self.training_since)
+
+    def rl_seconds_of_step(self, step: int) -> float:
+        """RL seconds at the end of a learner step (the x of a held-out curve), 0 for step 0. Raises KeyError for a step without row."""
+        return 0.0 if step == 0 else self.rl_seconds(self._step_times[step])
 
     def total(self, kind: str, counter: str) -> float:
         """A counter summed over the workers of a kind, since the start."""
@@ -157,8 +184,8 @@ class RunState:
         for role in self.roles.values():
             members[role.kind] += 1
             spans = [(max(start, begin), min(end, now), part) for start, end, part in role.waits]
-            if role.waits_for is not None and not any(start == role.since for start, _, _ in role.waits):
-                spans.append((max(role.since, begin), now, role.waits_for))
+            if role.waits_for is not None and role.open_since is not None:
+                spans.append((max(role.open_since, begin), now, role.waits_for))
             for start, end, part in spans:
                 seconds[role.kind, part] += max(0.0, end - start)
         span = self._window_s if self._first_heard is None else max(min(self._window_s, now - self._first_heard), 1.0)

@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monitor.metrics import Row
-from monitor.vocabulary import kind_of
-
-WARM_UP = frozenset({"build", "warm_start", "load", "start"})
-"""Phases of the learner before reinforcement learning: no training in the sense of `overlap`."""
+from monitor.vocabulary import NO_GENERATION, NO_TRAINING, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +131,11 @@ def training_window(spans: Timeline) -> tuple[float, float] | None:
 def overlap(spans: Timeline, begin: float, end: float) -> float | None:
     """Share of the learner's training time (0 to 1) during which at least one actor generated; None when it did not train.
 
-    Only work counts, not waiting. With several learner workers, training time is when any of them worked.
+    Only work on training programs and steps counts (NO_TRAINING, NO_GENERATION), not waiting. With several learner workers, training
+    time is when any of them worked.
     """
-    training = _union(spans, "learner", begin, end)
-    generating = _union(spans, "actor", begin, end)
+    training = _union(spans, "learner", NO_TRAINING, begin, end)
+    generating = _union(spans, "actor", NO_GENERATION, begin, end)
     total = sum(stop - start for start, stop in training)
     if not total:
         return None
@@ -151,14 +149,14 @@ def overlap(spans: Timeline, begin: float, end: float) -> float | None:
     return common / total
 
 
-def _union(spans: Timeline, kind: str, begin: float, end: float) -> list[tuple[float, float]]:
-    """Times at which any worker of the kind worked, disjoint and in order."""
+def _union(spans: Timeline, kind: str, left_out: frozenset[str], begin: float, end: float) -> list[tuple[float, float]]:
+    """Times at which any worker of the kind worked on what is not left out, disjoint and in order."""
     work = sorted(
         (span.start, span.end)
         for role, role_spans in spans.items()
         if kind_of(role) == kind
         for span in clipped(role_spans, begin, end)
-        if span.waits_for is None and span.name not in WARM_UP
+        if span.waits_for is None and span.name not in left_out
     )
     merged: list[tuple[float, float]] = []
     for start, stop in work:

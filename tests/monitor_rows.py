@@ -6,9 +6,9 @@ import math
 import random
 from typing import Any
 
-from buffer.records import Feedback, Program, Sample, TestResult, VersionRun
+from buffer.records import Archived, Fate, Feedback, Program, Sample, TestResult, VersionRun, encode
 from config import Config
-from monitor.run_folder import ArchivedSample, RunFolder
+from monitor.run_folder import RunFolder
 
 Row = dict[str, Any]
 BEGIN = 1_700_000_000.0
@@ -25,7 +25,7 @@ def count(role: str, name: str, value: float, time: float) -> Row:
 
 
 def telemetry(steps: int = 40, warm_start_s: float = 15.0) -> list[Row]:
-    """A warm start, then `steps` cycles of 2 s: actors generate 1.4 s and wait 0.5 s for the learner, which waits 0.6 s and trains 1.3 s."""
+    """A warm start, then `steps` cycles of 2 s: actors generate 1.4 s and wait 0.5 s, the learner waits 0.6 s and trains 1.3 s."""
     rng = random.Random(0)
     rows = [phase("run", "warm_start", 0, warm_start_s), phase("learner-0", "warm_start", 1.0, warm_start_s)]
     rows += [phase(role, "wait", 2.0, warm_start_s, "learner") for role in ("actor-0", "actor-1")]
@@ -90,6 +90,15 @@ def sample(
     return Sample(program=Program(**(record | program)), feedback=feedback)
 
 
+def archived(sample: Sample, fate: Fate, step: int | None = None) -> Archived:
+    """A sample as the buffer hands it over once its fate is known."""
+    program = sample.program
+    return Archived(
+        id=program.id, group_id=program.group_id, problem_id=program.problem_id, fate=fate, step=step, program=encode(program),
+        feedback=encode(sample.feedback),
+    )  # fmt: skip
+
+
 def fill(folder: RunFolder, steps: int = 40) -> None:
     """Writes a whole made-up run into a run folder."""
     folder.add_telemetry(telemetry(steps))
@@ -97,7 +106,7 @@ def fill(folder: RunFolder, steps: int = 40) -> None:
         folder.add_step(step_row(step, steps))
     for step in range(0, steps + 1, 5):
         folder.add_held_out(held_out_row(step, 0.2 + 0.6 * (1 - math.exp(-step / 12))))
-    folder.add_samples([ArchivedSample(sample=sample("add/0", "pass"), fate="trained", step=1)])
+    folder.add_samples([archived(sample("add/0", "pass"), "trained", step=1)])
     rows = folder.held_out()
     folder.write_result(
         {

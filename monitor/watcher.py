@@ -1,0 +1,74 @@
+"""Reads what the workers of a run report and hands it on: to the state, to the run folder, to Ray's metrics."""
+
+from __future__ import annotations
+
+import time
+
+from buffer.flow import Flow
+from monitor.metrics import Row, Sink
+from monitor.run_folder import RunFolder
+from monitor.state import RunState
+
+_ARCHIVE_EVERY_S = 5.0
+_GROUPS_PER_READ = 512
+
+
+class Watcher:
+    """The driver's ear: `poll` a few times a second. It is in no sample's path; stopped for a while, it goes on where it was.
+
+    What the buffer dropped meanwhile is counted in `lost`, by kind (rows, steps, samples).
+    """
+
+    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, sink: Sink | None = None) -> None:
+        """`sink`: gets every telemetry row too (monitor.ray_metrics.RaySink)."""
+        self._flow = flow
+        self._folder = folder
+        self._state = state
+        self._sink = sink
+        self._position = {"rows": 0, "steps": 0, "samples": 0}
+        self._archived_at = float("-inf")
+        self.lost = {"rows": 0, "steps": 0, "samples": 0}
+
+    def poll(self) -> list[Row]:
+        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces."""
+        telemetry = self._flow.telemetry
+        rows = telemetry.rows(self._position["rows"])
+        self._state.fold(rows.items)
+        self._folder.add_telemetry(rows.items)
+        if self._sink is not None:
+            self._sink(rows.items)
+        steps = telemetry.steps(self._position["steps"])
+        for row in steps.items:
+            self._state.fold_step(row)
+            self._folder.add_step(row)
+        self._position |= {"rows": rows.position, "steps": steps.position}
+        self.lost["rows"] += rows.lost
+        self.lost["steps"] += steps.lost
+        self._state.fold_ledger(self._flow.ledger.counts())
+        if phase := self._flow.control.phase():
+            self._state.phase = phase
+            self._folder.enter_phase(phase, time.time())
+        if time.monotonic() - self._archived_at >= _ARCHIVE_EVERY_S:
+            while self._read_samples():
+                pass
+            self._archived_at = time.monotonic()
+        return steps.items
+
+    def finish(self) -> list[Row]:
+        """Takes in everything that is left, once the workers have ended; gives back the step rows."""
+        rows = self.poll()
+        while True:
+            before = dict(self._position)
+            rows += self.poll()
+            self._read_samples()
+            if self._position == before:
+                return rows
+
+    def _read_samples(self) -> bool:
+        """One piece of the archive; whether there may be more. Asking for the next piece tells the buffer that this one is on disk."""
+        archived = self._flow.telemetry.archived(self._position["samples"], _GROUPS_PER_READ)
+        self._folder.add_samples(archived.items)
+        moved = archived.position != self._position["samples"]
+        self._position["samples"] = archived.position
+        self.lost["samples"] += archived.lost
+        return moved

@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from monitor_rows import archived, config, count, fill, held_out_row, phase, sample, step_row
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from buffer.records import Archived
+from config import Config, UserError
+from monitor.parts import PartWriter, read_parts
+from monitor.run_folder import RunFolder
+
+
+def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path, redis={"url": "redis://user:secret@host:6379/0"}))
+    fill(folder)
+    assert {path.name for path in folder.path.iterdir()} == {
+        "config.yaml", "metrics.jsonl", "held_out.jsonl", "tensorboard", "samples", "telemetry", "result.json"
+    }  # fmt: skip
+    resolved = yaml.safe_load((folder.path / "config.yaml").read_text())
+    assert resolved["redis"]["url"] == "redis://user:***@host:6379/0" and "secret" not in (folder.path / "config.yaml").read_text()
+    assert Config(**resolved).run.name == "example"
+    assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 40
+    read = RunFolder.open(folder.path)
+    assert read.steps()[39] == step_row(40) and read.held_out()[-1]["step"] == 40
+    assert json.loads((folder.path / "result.json").read_text())["held_out"]["tasks"] == 256
+    assert sum(row["kind"] == "count" for row in read.telemetry()) == 40 * 5
+
+
+def test_samples_come_back_exactly(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    written = sample("a", "runtime_error", error="TypeError", text="x = 'ü'\n")
+    malformed = Archived(id="b", group_id="b", problem_id="b", fate="malformed", reason="not a Program", program=b"\xff\x00")
+    folder.add_samples([archived(written, "evicted"), malformed])
+    first, second = RunFolder.open(folder.path).samples()
+    assert first.sample == written and (first.fate, first.step) == ("evicted", None)
+    assert second.sample is None and second.raw == b"\xff\x00" and second.reason == "not a Program"
+
+
+def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    folder.add_step(step_row(1) | {"loss": float("nan"), "grad_norm": 0.5, "objective": "grpo"})
+    folder.add_step(step_row(2))
+    folder.add_held_out(held_out_row(2, 0.5))
+    folder.tensorboard.text("configuration", "| a | b |", 0, 1.0)
+    folder.close()
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    assert {"train/pass_rate", "train/seconds/train", "train/outcomes/failure", "held_out/pass@1"} <= set(tags)
+    assert [(event.step, round(event.value, 4)) for event in events.Scalars("train/pass_rate")] == [
+        (1, round(step_row(1)["pass_rate"], 4)),
+        (2, round(step_row(2)["pass_rate"], 4)),
+    ]
+    assert [event.step for event in events.Scalars("train/loss")] == [2]
+    assert events.Scalars("held_out/pass@1")[0].wall_time == pytest.approx(held_out_row(2, 0.5)["time"])
+
+
+def test_a_name_that_is_taken_gets_a_suffix(tmp_path: Path) -> None:
+    assert [RunFolder.create(config(tmp_path)).name for _ in range(3)] == ["example", "example-2", "example-3"]
+    assert RunFolder.open(tmp_path / "runs" / "example-3").config()["run"]["name"] == "example-3"
+    unnamed = RunFolder.create(Config(run={"folder": str(tmp_path)}), preset="starter")
+    assert unnamed.name.startswith("starter-2")
+
+
+@pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden", "a b"])
+def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="run.name"):
+        RunFolder.create(Config(run={"folder": str(tmp_path), "name": name}))
+
+
+def test_folders_that_do_not_fit_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="run.folder"):
+        RunFolder.create(Config(run={"folder": str(tmp_path / "file"), "name": "x"}))
+    with pytest.raises(UserError, match="no run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_attempts_and_resumed_steps(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    assert [folder.new_log_folder().name, folder.new_log_folder().name] == ["attempt_1", "attempt_2"]
+    folder.add_step(step_row(1))
+    folder.add_step(step_row(2) | {"loss": 1.0})
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')  # killed while writing
+    resumed = RunFolder.open(folder.path)
+    assert [row["step"] for row in resumed.steps()] == [1, 2]
+    resumed.add_step(step_row(2) | {"loss": 2.0})
+    resumed.add_step(step_row(3))
+    assert [(row["step"], row["loss"]) for row in resumed.steps()][1] == (2, 2.0)
+    assert [row["step"] for row in resumed.steps()] == [1, 2, 3]
+
+
+def test_phases_of_the_run_become_rows(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    for name, now in (("warm_start", 10.0), ("warm_start", 11.0), ("training", 12.0), ("done", 20.0)):
+        folder.enter_phase(name, now)
+    folder.add_telemetry([phase("actor-0", "generate", 0, 1), count("actor-0", "programs", 1, 1)])
+    folder.close()
+    rows = [(row["name"], row["start"], row["end"]) for row in folder.telemetry() if row["role"] == "run"]
+    assert rows[:2] == [("warm_start", 10.0, 12.0), ("training", 12.0, 20.0)]
+
+
+def test_parts_continue_where_they_ended_and_ignore_halves(tmp_path: Path) -> None:
+    writer = PartWriter(tmp_path / "parts", lines_per_part=3)
+    writer.add(str(i).encode() for i in range(7))
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+    writer.flush()
+    (tmp_path / "parts" / "part-00009.jsonl.tmp").write_bytes(b"half")
+    again = PartWriter(tmp_path / "parts", lines_per_part=3, max_age_s=0)
+    again.add([b"7"])
+    again.add([b"8"])
+    again.flush()
+    assert [int(line) for line in read_parts(tmp_path / "parts")] == list(range(9))

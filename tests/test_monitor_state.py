@@ -1,0 +1,91 @@
+import pytest
+from monitor_rows import BEGIN, count, phase, step_row, telemetry
+
+from monitor.state import RunState
+
+
+def test_rates_are_counts_over_the_last_ten_seconds() -> None:
+    state = RunState()
+    state.fold(telemetry(steps=20))
+    now = BEGIN + 15 + 40
+    assert state.rates(now) == pytest.approx({"generated": 96.0, "graded": 96.0, "trained": 96.0}, rel=0.01)
+    assert state.total("actor", "programs") == 20 * 2 * 96
+    assert state.rates(now + 60) == {"generated": 0.0, "graded": 0.0, "trained": 0.0}
+
+
+def test_waits_name_who_waits_for_whom() -> None:
+    state = RunState()
+    state.fold(telemetry(steps=20))
+    now = BEGIN + 15 + 40
+    waits = {(wait.kind, wait.waits_for): wait.share for wait in state.waits(now)}
+    assert waits["executor", "actor"] == pytest.approx(0.6, abs=0.01)
+    assert waits["learner", "executor"] == pytest.approx(0.3, abs=0.01)
+    assert waits["actor", "learner"] == pytest.approx(0.25, abs=0.01)
+    assert state.waits_in_words(now) == "executors wait for actors 60%, learner waits for executors 30%, actors wait for learner 25%"
+
+
+def test_a_wait_that_still_lasts_counts_and_ends() -> None:
+    state = RunState()
+    state.fold([phase("learner-0", "train", 0, 10)])
+    state.fold([{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": BEGIN + 10, "time": BEGIN + 14}])
+    longest = state.longest_wait(BEGIN + 15)
+    assert longest is not None and longest[0].role == "learner-0" and longest[1] == pytest.approx(5)
+    assert state.waits(BEGIN + 15)[0].share == pytest.approx(0.5)
+    state.fold([phase("learner-0", "wait", 10, 16, "actor"), phase("learner-0", "train", 16, 17)])
+    assert state.longest_wait(BEGIN + 17) is None
+    assert state.waits(BEGIN + 20)[0].share == pytest.approx(0.6)
+    assert state.waits_in_words(BEGIN + 60) == "nobody waits"
+
+
+def test_waits_of_a_worker_that_polls_are_one_wait() -> None:
+    state = RunState()
+    state.fold([phase("executor-0", "wait", second, second + 0.99, "actor") for second in range(8)])
+    longest = state.longest_wait(BEGIN + 8)
+    assert longest is not None and longest[1] == pytest.approx(8)
+    state.fold([phase("executor-0", "grade", 8, 9), phase("executor-0", "wait", 9, 10, "actor")])
+    longest = state.longest_wait(BEGIN + 10)
+    assert longest is not None and longest[1] == pytest.approx(1)
+
+
+def test_an_outer_phase_that_ends_after_its_inner_ones_does_not_hide_the_newer() -> None:
+    state = RunState()
+    state.fold([phase("actor-0", "wait", 5, 6, "executor"), phase("actor-0", "visit", 1, 6.1)])
+    assert state.roles["actor-0"].doing == "wait"
+
+
+def test_policy_lag_comes_from_the_batch_or_the_versions() -> None:
+    state = RunState()
+    assert state.policy_lag() is None
+    state.fold(
+        [
+            {"kind": "gauge", "role": role, "name": "version", "value": value, "time": BEGIN}
+            for role, value in (("learner-0", 7), ("actor-0", 4))
+        ]
+    )
+    assert state.policy_lag() == 3
+    state.fold_step(step_row(3))
+    assert state.policy_lag() == 0.5
+
+
+def test_rl_seconds_begin_with_the_first_training_program() -> None:
+    state = RunState()
+    assert state.rl_seconds(BEGIN) == 0
+    state.fold(telemetry(steps=2))
+    assert state.rl_seconds(BEGIN + 25.1) == pytest.approx(10)
+    state.fold_step(step_row(2))
+    assert state.rl_seconds_of_step(0) == 0 and state.rl_seconds_of_step(2) == pytest.approx(3.9)
+
+
+def test_numbers_for_ray_are_plain_and_named() -> None:
+    state = RunState()
+    state.fold([count("actor-0", "programs", 50, 1.0)])
+    state.fold_step(step_row(20))
+    state.fold_ledger({"queued": 3})
+    numbers = state.numbers(BEGIN + 1)
+    assert numbers["step"] == 20 and numbers["ledger_queued"] == 3 and numbers["generated_per_second"] == 50
+    assert all(name.replace("_", "").isalnum() for name in numbers)
+
+
+def test_an_unknown_row_is_an_error() -> None:
+    with pytest.raises(ValueError, match="histogram"):
+        RunState().fold([{"kind": "histogram", "role": "actor-0", "time": 1.0}])

@@ -1,0 +1,145 @@
+import io
+
+import pytest
+from monitor_rows import BEGIN, held_out_row, sample, step_row, telemetry
+from rich.console import Console
+
+from config import Config
+from evaluation import before_and_after
+from monitor.plan import ClusterFacts, Facts, make_plan, micro_batches
+from monitor.state import RunState
+from monitor.status import StatusLine, fitted, print_end, print_plan, status_parts
+
+FACTS = Facts(
+    folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", vocab_size=384, train_problems=2000, train_skipped=3,
+    held_out_problems=256, held_out_skipped=0, cluster=ClusterFacts("started here", 1, 2, 0, 8e9), redis="a valkey-server of the run's own",
+)  # fmt: skip
+
+
+def state_of_a_run() -> RunState:
+    state = RunState()
+    state.fold(telemetry(steps=20))
+    state.fold_step(step_row(20))
+    state.fold_held_out(held_out_row(20, 0.61))
+    state.fold_ledger({"queued": 24, "executing": 8, "buffered": 192})
+    state.phase = "training"
+    return state
+
+
+def plain() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=80), out
+
+
+def test_the_status_line_has_the_numbers() -> None:
+    line = " · ".join(text for _, text in status_parts(state_of_a_run(), 40, BEGIN + 55))
+    for words in (
+        "step 20/40", "loss +0.00", "pass 50%", "wrong 25% runtime 19% syntax 6%", "held-out 0.61 at step 20",
+        "96 generated, 96 graded, 96 trained",
+        "queue 32, buffer 192", "lag 0.5", "executors wait for actors 60%",
+    ):  # fmt: skip
+        assert words in line
+
+
+def test_a_narrow_terminal_keeps_what_matters_most() -> None:
+    parts = status_parts(state_of_a_run(), 40, BEGIN + 55)
+    for width in (20, 60, 100):
+        line = fitted(parts, width)
+        assert len(line) <= width and line.startswith("step 20/40")
+
+
+def test_without_a_terminal_a_plain_line_now_and_then() -> None:
+    console, out = plain()
+    state = state_of_a_run()
+    with StatusLine(console, 40, log_every_s=3600) as line:
+        for _ in range(5):
+            line.update(state, BEGIN + 55)
+        state.phase = "final_evaluation"
+        line.update(state, BEGIN + 56)
+        line.note("2 problems skipped")
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3 and "\x1b" not in out.getvalue()
+    assert "| pass 50% |" in lines[0] and "final evaluation" in lines[1] and lines[2] == "2 problems skipped"
+
+
+def test_on_a_terminal_one_line_is_redrawn() -> None:
+    out = io.StringIO()
+    with StatusLine(Console(file=out, width=100, force_terminal=True), 40) as line:
+        line.update(state_of_a_run(), BEGIN + 55)
+        assert "step 20/40" in out.getvalue()
+    assert out.getvalue().endswith("\x1b[2K")  # the line is gone, the results come in its place
+
+
+def test_before_anything_happened_the_line_says_starting() -> None:
+    assert fitted(status_parts(RunState(), 40, BEGIN), 80) == "starting"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_plan_and_end_are_printed(terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=160, force_terminal=terminal, color_system=None)
+    print_plan(console, make_plan(Config(), FACTS))
+    assert "24 groups x 8 samples = 192 samples per step = up to 6 micro-batches of 32 on 1 worker" in out.getvalue()
+    result = {
+        "held_out": {"tasks": 256, "before": {"pass@1": 0.18, "pass@1_se": 0.02}, "after": {"pass@1": 0.9}}, "steps": 100, "samples": 19200,
+        "seconds": {"training": 83.21}, "ledger": {"generated": 19200, "trained": 12000, "no_signal": 7200, "stale": 0},
+    }  # fmt: skip
+    pairs = before_and_after([sample("a", "failure")], [sample("a", "pass")], {"a": "Give xs back."})
+    print_end(console, result, pairs, ["2 problems skipped"], "runs/example")
+    text = out.getvalue()
+    for words in (
+        "0.180 ± 0.020",
+        "0.900",
+        "19,200",
+        "83.2",
+        "Give xs back.",
+        "before: wrong answer, 2 of 5 tests passed",
+        "after: passes 5 of 5",
+    ):
+        assert words in text
+    assert (
+        "generated 19,200, trained 12,000, no signal 7,200" in text
+        and "Warning: 2 problems skipped" in text
+        and "runs/example/report.md" in text
+    )
+
+
+def test_micro_batches_share_a_step_over_the_workers() -> None:
+    def words(**learner: int) -> str:
+        return micro_batches(Config(learner=learner))
+
+    assert words(workers=2) == " = up to 3 micro-batches of 32 on each of 2 workers"
+    assert words(workers=2, groups_per_step=25) == " = up to 4 micro-batches of 32 on each of 2 workers"
+    assert words(micro_batch_size=1000) == " = up to 1 micro-batch of 192 on 1 worker"
+
+
+def test_the_plan_says_what_to_expect() -> None:
+    config = Config(
+        actors={"greedy": True, "count": 2}, learner={"objective": "rltf", "supervised_ratio": 1.0}, buffer={"fill_before_start": 500}
+    )
+    rows = [row for section in make_plan(config, FACTS) for row in section.rows]
+    plan = "\n".join(f"{name}: {value}" for name, value in rows)
+    assert "training problems: 2,000 from starter; 3 skipped" in plan
+    assert "2 actors: 1 CPU each" in plan and "3.5 of 2 CPUs" in plan and "4 busy threads share 2 cores" in plan
+    assert "1 greedy program per group" in plan and "1 supervised steps of 32 programs" in plan
+    assert "weights: 3.4 MB per publish" in plan
+    assert "before its first step for 500 programs" in plan
+    assert "when 72 groups (648 programs) are written and not yet trained on" in plan
+    assert "853,000 parameters" in plan and "101 versions in all" in plan
+
+
+def test_the_plan_of_the_control_says_so() -> None:
+    config = Config(learner={"objective": "supervised"}, evaluation={"every": 0})
+    plan = "\n".join(f"{name}: {value}" for section in make_plan(config, FACTS) for name, value in section.rows)
+    assert "no reinforcement learning (the control)" in plan and "before the first step and after the last" in plan
+
+
+def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
+    from monitor.memory import learner_bytes
+
+    def states(**learner: object) -> float:
+        return learner_bytes(Config(learner=learner), 10**9, 384).total
+
+    whole, split = states(workers=4), states(workers=4, zero_stage=3)
+    assert whole - split == pytest.approx(16e9 * 3 / 4)
+    assert states(dtype="bfloat16", workers=4, zero_stage=1) < whole
