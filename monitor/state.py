@@ -87,7 +87,7 @@ class RunState:
             role = self.roles.setdefault(row["role"], RoleState(row["role"]))
             time = row["end"] if row["kind"] == "phase" else row["time"]
             role.heard_at = max(role.heard_at, time)
-            begun = float(row.get("start", time))
+            begun: float = row["start"] if "start" in row else time
             self._first_heard = begun if self._first_heard is None else min(self._first_heard, begun)
             match row["kind"]:
                 case "phase":
