@@ -1,0 +1,71 @@
+"""Batches of corpus programs without end, of similar length within a batch so that little is padded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Protocol
+
+from learner.objectives.base import Totals, TrainItem
+from learner.objectives.supervised import Supervised
+from policy.encoding import PromptText, encode_program, encode_prompt
+from policy.policy import Policy
+
+POOL_BATCHES = 8
+_KEPT_ENCODINGS = 100_000
+
+
+class Corpus(Protocol):
+    """A source of programs to imitate (`problems.corpus.Corpus`)."""
+
+    def draw(self, rng: random.Random) -> tuple[PromptText, str]:
+        """A prompt and the text of a program for it."""
+
+
+class CorpusStream:
+    """Draws `POOL_BATCHES` batches at a time, sorts them by length, cuts them and shuffles the batches.
+
+    Every rank that makes one with the same seed gets the same batches. The order of draws does not depend on lengths, so the stream is
+    a uniform sample of the corpus.
+    """
+
+    def __init__(self, policy: Policy, corpus: Corpus, batch_size: int, seed: str) -> None:
+        self._policy = policy
+        self._corpus = corpus
+        self._batch_size = batch_size
+        self._rng = random.Random(seed)
+        self._supervised = Supervised()
+        self._encoded: dict[str, list[int]] = {}
+        self._pools = self._batches()
+
+    def next(self) -> tuple[list[TrainItem], Totals]:
+        """The next batch and what its loss is divided by: the mean over its pool.
+
+        With the same divisor for long and short batches each program token weighs the same over a pool, as in batches cut at random.
+        """
+        return next(self._pools)
+
+    def _batches(self) -> Iterator[tuple[list[TrainItem], Totals]]:
+        number = 0
+        while True:
+            pool = [self._encode(*self._corpus.draw(self._rng)) for _ in range(POOL_BATCHES * self._batch_size)]
+            pool.sort(key=lambda pair: (len(pair[0]) + len(pair[1]), len(pair[1])))
+            batches = [pool[start : start + self._batch_size] for start in range(0, len(pool), self._batch_size)]
+            self._rng.shuffle(batches)
+            totals = Totals(self._batch_size, round(sum(len(program) for _, program in pool) / POOL_BATCHES))
+            for batch in batches:
+                yield self._supervised.items(batch, f"corpus:{number}"), totals
+                number += 1
+
+    def _encode(self, prompt: PromptText, program: str) -> tuple[list[int], list[int]]:
+        if len(self._encoded) > _KEPT_ENCODINGS:
+            self._encoded.clear()
+        # Prompts come again and again; the two kinds of text are kept apart by what no prompt begins with.
+        key = "\0" + prompt.before + "\0" + prompt.question + "\0" + prompt.after
+        prompt_ids = self._encoded.get(key)
+        if prompt_ids is None:
+            prompt_ids = self._encoded[key] = encode_prompt(self._policy, prompt)
+        program_ids = self._encoded.get(program)
+        if program_ids is None:
+            program_ids = self._encoded[program] = encode_program(self._policy, program)
+        return prompt_ids, program_ids

@@ -1,0 +1,233 @@
+"""The DeepSpeed engine: one optimizer step over any number of micro-batches, on any ZeRO stage, with the loss scaled by us alone.
+
+DeepSpeed divides a loss by its accumulation steps and averages gradients over ranks. The losses here are already parts of one step's
+loss that add up, so accumulation is set to one, the end of the step is announced (`set_gradient_accumulation_boundary`), and the
+average over ranks is undone by a factor of the world size: neither micro-batch size nor world size changes the gradient.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+
+from config import LearnerConfig
+from learner.batching import MicroBatch, tensors
+from learner.objectives.base import LossResult, Signal, Totals
+from learner.world import World, join
+from policy.log_probs import token_log_probs
+from policy.policy import Policy
+
+_LONGEST_EAGER = 512
+Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one optimizer step was, the same on every rank."""
+
+    loss: float
+    gradient_norm: float
+    """Before clipping."""
+    entropy: float
+    """Mean over the program tokens that were forwarded, in nats."""
+    sums: dict[str, float]
+    """The objective's additive statistics (`LossResult.sums`); those named ``per_token/..`` are means over forwarded program tokens."""
+    tokens: int
+    """Program tokens that were forwarded."""
+    seconds: dict[str, float]
+    """Of this rank: forward_backward, step."""
+
+    @classmethod
+    def nothing(cls) -> StepResult:
+        """A step in which no program carried a signal: no gradient, no change."""
+        return cls(loss=0.0, gradient_norm=0.0, entropy=0.0, sums={}, tokens=0, seconds={})
+
+
+class TrainingEngine:
+    """Trains one policy's model in place.
+
+    ``begin`` starts a phase (warm start, reinforcement) with fresh optimizer state. The learning rate is given with every step.
+    """
+
+    def __init__(self, policy: Policy, config: LearnerConfig, world: World) -> None:
+        join(world)
+        deepspeed = _import_deepspeed(world.device)
+        self.world = world
+        self.device = torch.device(world.device)
+        self.policy = policy
+        self._clip = config.gradient_clip
+        self._zero = config.zero_stage
+        self._dtype = config.dtype
+        self._mixed = False
+        # Without ZeRO in float32 the gradients are plain tensors: their norm is known before the step is taken.
+        self._plain = config.zero_stage == 0 and config.dtype == "float32"
+        self._adamw = torch.optim.AdamW(
+            policy.model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+        self._engine, *_ = deepspeed.initialize(
+            model=policy.model,
+            optimizer=self._adamw,
+            config={
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": 1,
+                "zero_allow_untested_optimizer": True,
+                "gradient_clipping": 0.0 if self._plain else config.gradient_clip,
+                "bf16": {"enabled": config.dtype == "bfloat16"},
+                "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False},
+                "steps_per_print": None,
+            },
+            dist_init_required=False,
+        )
+        self._gathered = deepspeed.zero.GatheredParameters
+        self._engine.eval()  # dropout stays off: the trained policy is the one that samples
+
+    def begin(self, betas: tuple[float, float], weight_decay: float) -> None:
+        """Forgets the optimizer's running averages and sets its coefficients."""
+        self._adamw.state.clear()
+        for group in self._adamw.param_groups:
+            group["betas"], group["weight_decay"] = betas, weight_decay
+
+    def step(
+        self, micro_batches: Sequence[MicroBatch], loss: Loss, totals: Totals, learning_rate: float, statistics: bool = True
+    ) -> StepResult:
+        """Forward and backward over this rank's micro-batches, then one optimizer step. Collective: every rank calls it alike.
+
+        `statistics` false skips the entropies. Raises FloatingPointError, on every rank and before the weights change where ZeRO is
+        off, when the loss or the gradient is not finite; the message names this rank's programs.
+        """
+        if not micro_batches:
+            raise ValueError("a step needs at least one micro-batch on every rank")
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        begin = time.perf_counter()
+        names: list[str] = []
+        collected: list[torch.Tensor] = []
+        suspects: list[str] = []
+        for index, micro_batch in enumerate(micro_batches):
+            last = index == len(micro_batches) - 1
+            self._engine.set_gradient_accumulation_boundary(last)
+            batch, signal = tensors(self.policy, micro_batch, self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+                result = token_log_probs(self._engine, batch, entropy=statistics)
+            part = loss(result.values, result.mask, signal, totals)
+            self._engine.backward(part.loss * self.world.size, scale_wrt_gas=False)
+            if not last:
+                self._engine.micro_steps += 1  # what engine.step() does between boundaries, at a fraction of its cost
+            real = 0.0 if micro_batch.empty else 1.0
+            names = ["loss", "entropy", "tokens", *part.sums]
+            values = [part.loss.detach(), result.entropy.sum() * real, result.mask.sum() * real, *part.sums.values()]
+            collected.append(torch.stack([value.float() for value in values]))
+            if not bool(torch.isfinite(part.loss)):
+                suspects += [item.id for item in micro_batch.items]
+        middle = time.perf_counter()
+        norm = self._finish(micro_batches, suspects)
+        end = time.perf_counter()
+        sums = torch.stack(collected).sum(0).double()
+        if self.world.size > 1:
+            dist.all_reduce(sums)
+        total = dict(zip(names, sums.tolist(), strict=True))
+        tokens = total.pop("tokens")
+        mean = {name: value / max(1.0, tokens) if name.startswith("per_token/") else value for name, value in total.items()}
+        return StepResult(
+            loss=total["loss"],
+            gradient_norm=norm,
+            entropy=total["entropy"] / max(1.0, tokens),
+            sums={name: value for name, value in mean.items() if name not in ("loss", "entropy")},
+            tokens=int(tokens),
+            seconds={"forward_backward": middle - begin, "step": end - middle},
+        )
+
+    def _finish(self, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> float:
+        """Clips, checks and applies the gradient; returns its norm."""
+        if self._plain:
+            parameters = [parameter for parameter in self.policy.model.parameters() if parameter.grad is not None]
+            limit = self._clip or math.inf
+            norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True))
+            self._check(norm, micro_batches, suspects)
+            self._engine.step()
+        else:
+            self._engine.step()
+            norm = float(self._engine.get_global_grad_norm() or 0.0)
+            self._check(norm, micro_batches, suspects)
+        return norm
+
+    def _check(self, norm: float, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> None:
+        if math.isfinite(norm) and not suspects:
+            return
+        ids = suspects or [item.id for batch in micro_batches for item in batch.items if not batch.empty]
+        what = "loss" if suspects else "gradient"
+        raise FloatingPointError(
+            f"The {what} of a learner step is not finite (gradient norm {norm}); the step was given up. "
+            f"Programs of rank {self.world.rank}: {', '.join(ids[:64])}"
+        )
+
+    def gathered_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The same named tensors, each whole while it is yielded (ZeRO-3 keeps parts). Collective: every rank exhausts it."""
+        for name, tensor in weights:
+            partitioned = self._zero == 3 and isinstance(tensor, torch.nn.Parameter)
+            with self._gathered([tensor]) if partitioned else nullcontext():
+                yield name, tensor
+
+    @contextmanager
+    def mixed_precision(self, mode: Literal["auto", "off"]) -> Iterator[None]:
+        """Matrix products in bfloat16 with float32 weights while inside, where that is faster: on a CPU with instructions for it.
+
+        Attention is then computed step by step, since torch's fused one has no fast bfloat16 backward on the CPU; that needs memory for
+        the square of the length, so long sequences stay in float32.
+        """
+        spec, model = self.policy.spec, self.policy.model
+        short = spec.max_prompt_tokens + spec.max_program_tokens <= _LONGEST_EAGER
+        able = self.device.type == "cpu" and self._dtype == "float32" and short and torch.cpu._is_avx512_bf16_supported()
+        if mode == "off" or not able:
+            yield
+            return
+        attention = model.config._attn_implementation
+        if attention == "sdpa":
+            model.set_attn_implementation("eager")
+        self._mixed = True
+        try:
+            yield
+        finally:
+            self._mixed = False
+            model.set_attn_implementation(attention)
+
+    def barrier(self) -> None:
+        """Returns when every rank has called it."""
+        if self.world.size > 1:
+            dist.barrier()
+
+    def agree(self, value: int) -> int:
+        """Rank 0's value, on every rank. Collective."""
+        if self.world.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.int64, device=self.device)
+        dist.broadcast(shared, src=0)
+        return int(shared.item())
+
+    def close(self) -> None:
+        """Takes DeepSpeed's hooks off the model."""
+        self._engine.destroy()
+
+
+def _import_deepspeed(device: str) -> Any:
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+    import deepspeed
+
+    for name in ("DeepSpeed", "deepspeed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if device == "cpu":
+        # The op only speeds up collectives between ranks, and compiling it needs g++, ninja and up to two minutes; a process killed
+        # in that time leaves a lock for which every later one waits for ever.
+        import deepspeed.ops
+
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed

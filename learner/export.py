@@ -1,0 +1,84 @@
+"""Models in Hugging Face format: the warm-started one, to be used again, and the trained one with its model card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from config import Config, UserError
+from learner.engine import TrainingEngine
+from policy.policy import Policy
+from policy.weights import named_weights
+
+
+def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
+    """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all."""
+    state: dict[str, torch.Tensor] = {}
+    for name, tensor in engine.gathered_weights(named_weights(policy.model)):
+        if engine.world.rank == 0:
+            state[name] = tensor.detach().cpu().clone()
+    if engine.world.rank == 0:
+        unfinished = folder.with_name(folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        policy.model.save_pretrained(unfinished, state_dict=state)
+        policy.tokenizer.save_pretrained(unfinished)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unfinished, folder)
+
+
+def load_weights(policy: Policy, folder: Path) -> None:
+    """Reads the weights of a folder that `save_model` wrote, before there is an engine.
+
+    Raises UserError when it holds no model, or one of another shape or with another tokenizer than the policy's.
+    """
+    kind = type(policy.model)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
+    try:
+        found = kind.from_pretrained(folder, dtype=policy.model.dtype)
+        tokenizer = type(policy.tokenizer).from_pretrained(folder)
+        policy.model.load_state_dict(found.state_dict(), strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {reason}") from error
+    if tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+        raise UserError(f"warm_start.reuse {folder}: its tokenizer is not the policy's (another corpus or policy.vocab_size)")
+
+
+def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
+    """The trained model with a model card. `facts`: steps, data, held-out pass@1. Collective."""
+    save_model(engine, policy, folder)
+    if engine.world.rank == 0:
+        (folder / "README.md").write_text(model_card(config, facts), encoding="utf-8")
+
+
+def model_card(config: Config, facts: Mapping[str, Any]) -> str:
+    """The model card as Markdown, with the front matter that the Hugging Face hub reads."""
+    front = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["code", "reinforcement-learning", "unit-tests"]}
+    held_out = facts.get("held_out") or {}
+    rows = [(when, held_out[when]) for when in ("before", "after") if when in held_out]
+    scores = "".join(f"| {when} | {row['step']} | {row['pass@1']:.4f} |\n" for when, row in rows)
+    evaluated = (
+        f"Share of programs, sampled at temperature 1, that pass all tests of {held_out['tasks']} held-out problems "
+        f"(`{config.problems.held_out}`):\n\n| | step | pass@1 |\n|---|---|---|\n{scores}"
+        if scores
+        else "It was not evaluated on held-out problems.\n"
+    )
+    settings = config.model_dump(mode="json")
+    settings["redis"]["url"] = ""  # may hold a password
+    return (
+        f"---\n{yaml.safe_dump(front)}---\n\n# {config.run.name or 'policy'}\n\n"
+        "A language model that writes Python programs, trained by reinforcement learning from unit-test feedback "
+        f"(RLTF, arXiv 2307.04349): objective `{config.learner.objective}`, {facts.get('steps', 0)} steps.\n\n"
+        f"- base: {config.policy.model or 'a fresh ' + config.policy.family + ' model'}\n- training problems: `{config.problems.train}`\n"
+        f"- programs trained on: {facts.get('samples', 0)}\n- code version: {facts.get('code_version', 'unknown')}\n\n"
+        f"## Evaluation\n\n{evaluated}\n"
+        f"## Configuration\n\n```json\n{json.dumps(settings, indent=1)}\n```\n"
+    )

@@ -1,0 +1,89 @@
+"""The metrics row of a learner step: names as in `monitor.vocabulary`, values that JSON knows."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from buffer.records import Group, Sample
+from learner.batching import Plan
+from learner.engine import StepResult
+from learner.objectives.base import Prepared, TrainItem
+
+
+def rl_row(
+    step: int,
+    version: int,
+    objective: str,
+    groups: Sequence[Group],
+    prepared: Prepared,
+    result: StepResult,
+    plan: Plan,
+    learning_rate: float,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Row of a reinforcement step. Shares are of the sampled programs; staleness is in policy versions; seconds are rank 0's."""
+    samples = [sample for group in groups for sample in group.samples]
+    number = max(1, len(samples))
+    outcomes = Counter(sample.feedback.outcome for sample in samples)
+    errors = Counter(_error_type(sample) for sample in samples if sample.feedback.outcome != "pass")
+    staleness = [version - min(run.version for run in sample.program.versions) for sample in samples if sample.program.versions]
+    fates = Counter(prepared.fates.values())
+    return {
+        **_common(step, version, objective, result, plan, learning_rate, seconds),
+        "samples": len(samples),
+        "groups": len(groups),
+        "pass_rate": outcomes["pass"] / number,
+        "reward": sum(prepared.rewards) / max(1, len(prepared.rewards)),
+        "outcomes": dict(outcomes),
+        "error_types": dict(errors.most_common()),
+        "length": sum(len(sample.program.token_ids) for sample in samples) / number,
+        "truncated_share": sum(sample.program.finish_reason == "length" for sample in samples) / number,
+        "staleness": sum(staleness) / max(1, len(staleness)),
+        "staleness_max": max(staleness, default=0),
+        "zero_advantage_share": fates["no_signal"] / number,
+        "fates": dict(fates),
+        **prepared.row,
+        "sample_ids": [sample.program.id for sample in samples],
+    }
+
+
+def supervised_row(
+    step: int, version: int, items: Sequence[TrainItem], result: StepResult, plan: Plan, learning_rate: float, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Row of a supervised step."""
+    return {
+        **_common(step, version, "supervised", result, plan, learning_rate, seconds),
+        "supervised_programs": len(items),
+        "length": sum(len(item.token_ids) for item in items) / max(1, len(items)),
+    }
+
+
+def _common(
+    step: int, version: int, objective: str, result: StepResult, plan: Plan, learning_rate: float, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    busy = sum(seconds.get(name, 0.0) for name in ("forward_backward", "step"))
+    return {
+        "step": step,
+        "time": time.time(),
+        "version": version,
+        "objective": objective,
+        "loss": result.loss,
+        "loss_terms": {name.removeprefix("loss/"): value for name, value in result.sums.items() if name.startswith("loss/")},
+        "gradient_norm": result.gradient_norm,
+        "entropy": result.entropy,
+        **{name.removeprefix("per_token/"): value for name, value in result.sums.items() if name.startswith("per_token/")},
+        "tokens": result.tokens,
+        "tokens_per_second": result.tokens / busy if busy else 0.0,
+        "padding_share": plan.padding_share,
+        "learning_rate": learning_rate,
+        "seconds": {name: round(value, 6) for name, value in seconds.items()},
+    }
+
+
+def _error_type(sample: Sample) -> str:
+    if sample.feedback.error_type:
+        return sample.feedback.error_type
+    return "WrongAnswer" if sample.feedback.outcome == "failure" else sample.feedback.outcome

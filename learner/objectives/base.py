@@ -1,0 +1,123 @@
+"""The interface of an objective: it turns groups into per-token weights, and weights and log-probabilities into a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from buffer.records import Group, LearnerFate, Program
+
+Weights = npt.NDArray[np.float32]
+Normalise = Literal["sequence_sum", "token_mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainItem:
+    """One program to train on."""
+
+    id: str
+    """The program's id; for corpus programs a running name."""
+    prompt_ids: Sequence[int]
+    token_ids: Sequence[int]
+    """T program tokens, at least one."""
+    weights: Weights
+    """(K, T): weight of each token's log-probability in each of the objective's K terms."""
+    behaviour_log_probs: Sequence[float] | None = None
+    """T log-probabilities under the policy that sampled the program; none where the objective needs none."""
+
+    @property
+    def tokens(self) -> int:
+        """Length of prompt and program."""
+        return len(self.prompt_ids) + len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a step's loss is divided by: counted over all programs of the step, on all ranks, zero weights included."""
+
+    sequences: int
+    tokens: int
+    """Program tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A step's work, the same on every rank."""
+
+    items: list[TrainItem]
+    """Programs to forward, a signal in each."""
+    totals: Totals
+    fates: dict[str, LearnerFate]
+    """Of every program drawn, by id."""
+    rewards: list[float]
+    """Of every sampled program, for the metrics."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """More for the metrics row; JSON-able."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A micro-batch's weights, padded to (.., B, T) with zeros."""
+
+    weights: torch.Tensor
+    """(K, B, T) float32."""
+    behaviour_log_probs: torch.Tensor | None
+    """(B, T) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossResult:
+    """Loss of one micro-batch: a part of the step's loss, so that the parts of all micro-batches and ranks add up to it."""
+
+    loss: torch.Tensor
+    """Scalar with gradient."""
+    sums: dict[str, torch.Tensor]
+    """Scalars without gradient, additive over micro-batches and ranks. Those named ``loss/TERM`` are shares of the loss, and
+    ``per_token/NAME`` are sums over tokens, reported as means."""
+
+
+class Objective(Protocol):
+    """A reinforcement objective."""
+
+    @property
+    def name(self) -> str:
+        """As in `learner.objective`."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the K terms."""
+
+    def prepare(self, groups: Sequence[Group]) -> Prepared:
+        """Turns the groups of one step into items. Deterministic: every rank calls it with the same groups."""
+
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+        """`log_probs` (B, T) with gradient and `mask` (B, T), true where a program token is."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to survive a restart; JSON-able."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError when the state does not fit."""
+
+
+def weighted_loss(terms: Sequence[str], log_probs: torch.Tensor, signal: Signal, totals: Totals, normalise: Normalise) -> LossResult:
+    """-sum_k sum_t w_kt log p_t, divided by the step's number of programs (sequence_sum) or of program tokens (token_mean)."""
+    scale = 1.0 / max(1, totals.sequences if normalise == "sequence_sum" else totals.tokens)
+    loss = -(signal.weights.sum(0) * log_probs).sum() * scale
+    shares = -(signal.weights * log_probs.detach()).sum((1, 2)) * scale
+    return LossResult(loss, {f"loss/{term}": share for term, share in zip(terms, shares, strict=True)})
+
+
+def greedy_fates(groups: Sequence[Group]) -> dict[str, LearnerFate]:
+    """Greedy programs are compared with, not trained on."""
+    return {group.greedy.program.id: "baseline" for group in groups if group.greedy is not None}
+
+
+def totals_of(programs: Sequence[Program]) -> Totals:
+    """Totals over sampled programs."""
+    return Totals(len(programs), sum(len(program.token_ids) for program in programs))

@@ -1,0 +1,41 @@
+"""Policy versions on their way to the actors."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from learner.engine import TrainingEngine
+from policy.policy import Policy
+from policy.weights import Bucket, Manifest, named_weights, pack_tensors
+
+
+class Publisher(Protocol):
+    """Where versions go: the weight store, or a test's list."""
+
+    def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
+        """Takes a version over; returns when actors can get it."""
+
+
+class Versions:
+    """Counts versions from 0 and publishes them. Collective: every rank calls, rank 0 hands over."""
+
+    def __init__(self, engine: TrainingEngine, policy: Policy, publisher: Publisher, dtype: torch.dtype) -> None:
+        """`dtype`: the number format that the actors sample in."""
+        self._engine = engine
+        self._policy = policy
+        self._publisher = publisher
+        self._dtype = dtype
+        self.newest = -1
+
+    def publish(self) -> int:
+        """The weights as they are now, as the next version; returns its number."""
+        weights = self._engine.gathered_weights(named_weights(self._policy.model))
+        self.newest += 1
+        if self._engine.world.rank == 0:
+            self._publisher.publish(*pack_tensors(weights, self.newest, self._dtype))
+        else:
+            for _ in weights:  # takes part in gathering what the ranks hold parts of
+                pass
+        return self.newest
