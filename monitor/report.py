@@ -118,7 +118,11 @@ def _rates(path: Path, rows: Sequence[Row], window: tuple[float, float] | None) 
     lines = ["## Throughput", "", "![Programs per second](throughput.png)", ""]
     window_edges = np.array([begin, end])
     means = [f"{counted(rows, product.kind, product.counter, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
-    return [*lines, f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)}.", ""]
+    return [
+        *lines,
+        f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)} (those without advantage are not trained on).",
+        "",
+    ]
 
 
 def _seconds(path: Path, spans: Timeline, window: tuple[float, float] | None, result: Mapping[str, Any]) -> list[str]:

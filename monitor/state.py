@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.metrics import Row
-from monitor.vocabulary import PRODUCTS, kind_of, outcome_shares, plural
+from monitor.vocabulary import PRODUCTS, kind_of, outcome_shares, plural, starts_training
 
 _WINDOW_S = 10.0
 _GAP_S = 0.1
@@ -79,7 +79,7 @@ class RunState:
         self.ledger: dict[str, int] = {}
         """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
         self.training_since: float | None = None
-        """When the first training program was begun: the zero of RL seconds."""
+        """When the first training program was begun, or the first training step where none is written: the zero of RL seconds."""
 
     def fold(self, rows: Iterable[Row]) -> None:
         """Takes in telemetry rows (monitor.metrics.Recorder)."""
@@ -113,12 +113,12 @@ class RunState:
             role.waits.append((row["start"], row["end"], row["waits_for"]))
             while role.waits and role.waits[0][1] < role.heard_at - self._window_s:
                 role.waits.popleft()
-        elif role.kind == "actor" and row["name"] == "generate" and self.training_since is None:
-            self.training_since = row["start"]
+        elif starts_training(role.kind, row["name"]):
+            self.training_since = min(row["start"], self.training_since or row["start"])
 
     def fold_step(self, row: Row) -> None:
-        """Takes in one row of metrics.jsonl."""
-        self.step = row
+        """Takes in one row of metrics.jsonl. After a supervised step the figures of the last reinforcement step stay."""
+        self.step = self.step | {"step": row["step"]} if "pass_rate" in self.step and "pass_rate" not in row else row
         if "time" in row:
             self._step_times[int(row["step"])] = float(row["time"])
 
@@ -131,7 +131,7 @@ class RunState:
         self.ledger = dict(counts)
 
     def rl_seconds(self, now: float) -> float:
-        """Seconds since the first training program was begun; 0 before."""
+        """Seconds since the first training program was begun (of a run without: the first training step); 0 before."""
         return 0.0 if self.training_since is None else max(0.0, now - self.training_since)
 
     def rl_seconds_of_step(self, step: int) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monitor.metrics import Row
-from monitor.vocabulary import NO_GENERATION, NO_TRAINING, kind_of
+from monitor.vocabulary import NO_GENERATION, NO_TRAINING, TRAINING, kind_of, starts_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +112,13 @@ def shares(spans: Timeline, begin: float, end: float) -> dict[str, Shares]:
 
 
 def training_window(spans: Timeline) -> tuple[float, float] | None:
-    """From the first training program's begin to the end of the learner's last work on a step; None when there was no such time.
-
-    The run's own `training` phase where it was recorded, trimmed to the first `generate` of an actor.
-    """
-    starts = [
-        span.start for role, role_spans in spans.items() if kind_of(role) == "actor" for span in role_spans if span.name == "generate"
-    ]
-    ends = [span.end for role, role_spans in spans.items() if kind_of(role) == "learner" for span in role_spans if span.name == "train"]
-    phases = [span for span in spans.get("run", []) if span.name == "training"]
-    begin = min(starts, default=phases[0].start if phases else None)
-    end = phases[-1].end if phases else max(ends, default=None)
-    if begin is None or end is None or end <= begin:
+    """From the first training program's begin to the end of the learner's last step; None when there was no such time."""
+    work = [(kind_of(role), span) for role, role_spans in spans.items() for span in role_spans if span.waits_for is None]
+    starts = [span.start for kind, span in work if starts_training(kind, span.name)]
+    ends = [span.end for kind, span in work if kind == "learner" and span.name in TRAINING]
+    if not starts or not ends or max(ends) <= min(starts):
         return None
-    return begin, end
+    return min(starts), max(ends)
 
 
 def overlap(spans: Timeline, begin: float, end: float) -> float | None:

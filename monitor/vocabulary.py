@@ -18,6 +18,9 @@ NO_TRAINING = frozenset({"start", "build", "load", "warm_start", "publish", "eva
 NO_GENERATION = frozenset({"start", "build", "load", "load_weights", "push", "evaluate"})
 """Phases of an actor that are work and write no training program; every other one, waits apart, counts as generation."""
 
+TRAINING = frozenset({"train", "train_supervised"})
+"""Phases of a learner that are a training step as a whole."""
+
 OUTCOMES = ("pass", "failure", "runtime_error", "compile_error")
 
 OUTCOME_WORDS = {"pass": "passed", "failure": "wrong answer", "runtime_error": "runtime error", "compile_error": "syntax error"}
@@ -45,6 +48,11 @@ def kind_of(role: str) -> str:
     """`executor-3` is an `executor`; a role without a number is a kind of its own."""
     kind, dash, number = role.rpartition("-")
     return kind if dash and number.isdigit() else role
+
+
+def starts_training(kind: str, phase: str) -> bool:
+    """Whether the first such phase is the zero of RL seconds: an actor writes training programs or, in the control, a step is trained."""
+    return (kind == "actor" and phase == "generate") or (kind == "learner" and phase in TRAINING)
 
 
 def plural(kind: str, number: int = 2) -> str:

@@ -76,6 +76,17 @@ def test_rl_seconds_begin_with_the_first_training_program() -> None:
     assert state.rl_seconds_of_step(0) == 0 and state.rl_seconds_of_step(2) == pytest.approx(3.9)
 
 
+def test_the_control_has_seconds_and_supervised_steps_keep_the_figures() -> None:
+    state = RunState()
+    state.fold([phase("learner-0", "train_supervised", 4, 5)])
+    assert state.rl_seconds(BEGIN + 6) == pytest.approx(2)
+    state.fold_step({"step": 1, "loss": 2.0})
+    assert state.step["loss"] == 2.0
+    state.fold_step(step_row(2))
+    state.fold_step({"step": 3, "loss": 1.5})
+    assert state.step["step"] == 3 and state.step["pass_rate"] == step_row(2)["pass_rate"]
+
+
 def test_numbers_for_ray_are_plain_and_named() -> None:
     state = RunState()
     state.fold([count("actor-0", "programs", 50, 1.0)])

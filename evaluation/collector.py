@@ -1,0 +1,67 @@
+"""Finds the held-out evaluations that the learner asks for and folds each one when it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from buffer.flow import Flow
+from buffer.records import Sample
+from evaluation.held_out import HeldOut, summarise
+
+
+def label_of(step: int) -> str:
+    """Label under which the learner asks for the held-out evaluation after `step` steps."""
+    return f"step-{step:06d}"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A complete evaluation."""
+
+    step: int
+    label: str
+    held_out: HeldOut
+    samples: Sequence[Sample]
+
+
+class HeldOutCollector:
+    """Looks after the evaluations of one run.
+
+    The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a request is forgotten as
+    soon as the row of a later one has been seen. Results stay in the buffer: who reads them last closes the label.
+    """
+
+    def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,)) -> None:
+        """`problem_ids`: the held-out problems used; those without a graded program count as not passed."""
+        self._flow = flow
+        self._problem_ids = tuple(problem_ids)
+        self._ks = tuple(ks)
+        self._open = {0}
+        self._newest = 0
+        self.pending: tuple[str, ...] = ()
+        """Labels asked for and not complete at the last look."""
+
+    def collect(self, steps: Iterable[int] = ()) -> list[Collected]:
+        """The evaluations that have become complete since the last call, in order of their steps. `steps`: those whose rows are new."""
+        new = set(steps)
+        self._open |= new
+        self._newest = max(self._newest, *new) if new else self._newest
+        complete: list[Collected] = []
+        pending: list[str] = []
+        for step in sorted(self._open):
+            label = label_of(step)
+            try:
+                progress = self._flow.evaluations.progress(label)
+            except KeyError:  # not asked for, or not yet
+                if step < self._newest:
+                    self._open.discard(step)
+                continue
+            if not progress.complete:
+                pending.append(label)
+                continue
+            samples = self._flow.evaluations.results(label)
+            complete.append(Collected(step, label, summarise(samples, self._problem_ids, self._ks), samples))
+            self._open.discard(step)
+        self.pending = tuple(pending)
+        return complete

@@ -1,0 +1,56 @@
+"""Held-out evaluations on a real Redis, asked for as the learner does, written and graded as actors and executors do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from monitor_rows import config, sample
+
+from buffer.flow import Flow, FlowAddress
+from buffer.records import Feedback
+from buffer.server import EmbeddedRedis
+from evaluation.collector import HeldOutCollector, label_of
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    redis = EmbeddedRedis.start(tmp_path_factory.mktemp("redis"))
+    yield redis
+    redis.stop()
+
+
+def write_and_grade(flow: Flow, passing: set[str]) -> None:
+    while (chunk := flow.evaluations.next_chunk("actor-0")) is not None:
+        for problem_id in chunk.problem_ids:
+            written = sample(
+                problem_id,
+                "pass",
+                id=f"{chunk.label}/{problem_id}",
+                group_id=f"{chunk.label}/{problem_id}",
+                purpose="evaluation",
+                label=chunk.label,
+            )
+            assert flow.evaluation_work.push([written.program], "actor-0")
+        flow.evaluations.done(chunk)
+    claims = flow.evaluation_work.claim("executor-0", 100)
+    verdicts = [Feedback(outcome="pass" if claim.program.problem_id in passing else "failure", run=1) for claim in claims]
+    flow.evaluation_work.hand_over_many("executor-0", list(zip(claims, verdicts, strict=True)))
+
+
+def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis, tmp_path: Path) -> None:
+    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "collected"))
+    problems = ["a", "b", "c", "d"]
+    collector = HeldOutCollector(flow, problems)
+    assert collector.collect() == [] and collector.pending == ()
+    flow.evaluations.request(label_of(0), 0, [problems[:3], problems[3:]])
+    assert collector.collect() == [] and collector.pending == ("step-000000",)
+    write_and_grade(flow, {"a"})
+    (first,) = collector.collect([1])
+    assert (first.step, first.held_out.pass_at[1].value, first.held_out.tasks, len(first.samples)) == (0, 0.25, 4, 4)
+    flow.evaluations.request(label_of(2), 2, [problems])
+    assert collector.collect([2, 3]) == [] and collector.pending == ("step-000002",)
+    write_and_grade(flow, {"a", "b", "c"})
+    (second,) = collector.collect()
+    assert (second.step, second.held_out.pass_at[1].value) == (2, 0.75)
+    assert collector.collect([4]) == [] and collector.pending == ()
+    flow.close()
