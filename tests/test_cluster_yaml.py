@@ -1,0 +1,146 @@
+"""cluster.yaml passes Ray's own validation, starts the right nodes and keeps clear of known pitfalls. No cloud is touched."""
+
+import importlib.metadata
+import re
+import subprocess
+import tomllib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
+from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+import config as configuration
+
+ROOT = Path(__file__).parents[1]
+START = ("head_start_ray_commands", "worker_start_ray_commands")
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def prepared(written: dict[str, Any]) -> dict[str, Any]:
+    """As `ray up` prepares it before it talks to the cloud: defaults filled in, common set-up commands merged, then validated."""
+    prepared = prepare_config(written)
+    validate_config(prepared)
+    return prepared
+
+
+def _nodes_for(prepared: dict[str, Any], demands: list[dict[str, float]]) -> tuple[dict[str, int], list[dict[str, float]]]:
+    """Nodes that Ray's autoscaler would start for demands that find no room, and the demands that it could not help."""
+    scorer = partial(_default_utilization_scorer, node_availability_summary=NodeAvailabilitySummary({}))
+    nodes, unmet = get_nodes_for(prepared["available_node_types"], {}, prepared["head_node_type"], prepared["max_workers"], demands, scorer)
+    return dict(nodes), unmet
+
+
+def test_validation_is_rays_own_and_can_fail(written: dict[str, Any]) -> None:
+    broken = prepare_config(written | {"available_node_type": {}})
+    with pytest.raises(Exception, match="available_node_type"):
+        validate_config(broken)
+
+
+def test_head_gpu_and_executor_nodes(prepared: dict[str, Any]) -> None:
+    types = prepared["available_node_types"]
+    assert prepared["head_node_type"] == "head"
+    assert types["head"]["resources"] == {"CPU": 0} and types["head"]["max_workers"] == 0
+    assert types["gpu"]["resources"]["GPU"] > 0
+    assert "GPU" not in types["executor"]["resources"]
+    assert types["executor"]["min_workers"] < types["executor"]["max_workers"]
+
+
+def test_waiting_executors_start_executor_nodes_only(prepared: dict[str, Any]) -> None:
+    nodes, unmet = _nodes_for(prepared, [{"CPU": 16, "executor": 16}] * 8)
+    assert nodes == {"executor": 8} and not unmet
+
+
+def test_the_apps_preset_fits(prepared: dict[str, Any]) -> None:
+    preset = configuration.load(ROOT / "configs" / "apps-codet5.yaml")
+    actors, executor, learner = preset.actors, preset.executor, preset.learner
+    asked = [{"CPU": learner.cpus_per_worker, "GPU": learner.gpus_per_worker}] * learner.workers
+    asked += [{"CPU": actors.cpus_per_actor, "GPU": actors.gpus_per_actor}] * actors.count
+    asked += [{"CPU": executor.cpus_per_executor, "executor": executor.cpus_per_executor}] * executor.count
+    nodes, unmet = _nodes_for(prepared, asked)
+    assert not unmet
+    gpu = prepared["available_node_types"]["gpu"]
+    assert nodes["gpu"] == gpu["min_workers"] == gpu["max_workers"], "all GPU nodes are there before the run asks"
+
+
+@pytest.mark.parametrize("part", START)
+def test_start_commands_state_rays_environment(prepared: dict[str, Any], part: str) -> None:
+    """Each command runs in a shell of its own, so the variables must be exported in the very command that starts Ray."""
+    start = [command for command in prepared[part] if "ray start" in command]
+    assert len(start) == 1
+    before = start[0].split("ray start")[0]
+    for setting in ("RAY_AUTH_MODE=token", "RAY_enable_autoscaler_v2=0", "RAY_worker_niceness=0"):
+        assert f"export {setting};" in before
+    assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start[0] or part.startswith("worker")
+
+
+def test_settings_are_the_same_everywhere(prepared: dict[str, Any]) -> None:
+    exported = [set(re.findall(r"export (RAY_\w+=\w+);", " ".join(prepared[part]))) for part in START]
+    assert exported[0] == exported[1]
+    text = (ROOT / "cluster.yaml").read_text()
+    assert set(re.findall(r"RAY_AUTH_MODE=(\w+)", text)) == {"token"}
+    assert prepared["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_one_image_for_all_nodes(prepared: dict[str, Any]) -> None:
+    """Ray's default image is too old for torch's wheels, and nodes with different Pythons are refused."""
+    images = {node["node_config"].get("ImageId") for node in prepared["available_node_types"].values()}
+    assert len(images) == 1 and None not in images
+
+
+def test_nodes_set_up_what_they_need(prepared: dict[str, Any]) -> None:
+    executor = " ; ".join(prepared["available_node_types"]["executor"]["worker_setup_commands"])
+    assert "EXTRAS=executor " in executor and "train" not in executor
+    assert "EXTRAS=train " in " ; ".join(prepared["worker_setup_commands"])
+    assert "EXTRAS=train,cluster " in " ; ".join(prepared["head_setup_commands"])
+
+
+def test_commands_are_shell(prepared: dict[str, Any]) -> None:
+    lists = [prepared[part] for part in (*START, "head_setup_commands", "worker_setup_commands")]
+    lists += [node.get("worker_setup_commands", []) for node in prepared["available_node_types"].values()]
+    for command in (command for commands in lists for command in commands):
+        checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+        assert checked.returncode == 0, checked.stderr
+
+
+def test_an_executor_node_needs_no_torch() -> None:
+    """Nothing that the executor extra asks for, directly or through other packages, is torch or one of its users."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pending = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["executor"]]
+    needed: set[tuple[str, str]] = set()
+    while pending:
+        requirement = pending.pop()
+        for extra in ("", *requirement.extras):
+            if (requirement.name.lower(), extra) in needed:
+                continue
+            needed.add((requirement.name.lower(), extra))
+            for text in importlib.metadata.requires(requirement.name) or ():
+                inner = Requirement(text)
+                if inner.marker is None or inner.marker.evaluate({"extra": extra}):
+                    pending.append(inner)
+    names = {name for name, _ in needed}
+    assert {"ray", "redis", "msgspec"} <= names
+    assert not names & {"torch", "transformers", "deepspeed", "datasets", "accelerate"}
+
+
+def test_every_dependency_is_pinned_as_tried() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {pin.name.lower(): pin for pin in map(Requirement, (line for line in lines if line and not line.startswith("#")))}
+    wanted = [*project["dependencies"], *(text for texts in project["optional-dependencies"].values() for text in texts)]
+    for requirement in map(Requirement, wanted):
+        if requirement.name == project["name"]:
+            continue
+        pin = pins[requirement.name.lower()]
+        version = re.fullmatch(r"==(\S+)", str(pin.specifier))
+        assert version and requirement.specifier.contains(version[1]), f"{requirement} and constraints.txt's {pin} do not fit"
