@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.initialization import no_init_weights
 
@@ -116,7 +117,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
     if weights and spec.source:
         try:
             model = loader.from_pretrained(spec.source, config=model_config, dtype=DTYPES[dtype])
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(f"No weights could be loaded from {spec.source}: {tokenizers.first_sentence(error)}") from error
     elif weights:
         with torch.random.fork_rng(devices=[]):
@@ -125,6 +126,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
     else:
         with no_init_weights():
             model = loader.from_config(model_config).to(DTYPES[dtype])
+        model.tie_weights()  # left out together with the initialisation
     model.eval()
     tokenizer = tokenizers.from_files(spec.tokenizer_files)
     prefix, suffix = _special_frame(tokenizer, spec, model_config.is_encoder_decoder)

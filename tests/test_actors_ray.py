@@ -1,0 +1,129 @@
+"""The weight store and the actor's shell on a Ray cluster of this test's own."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from policies import Prompt, policy_of, spec_of
+
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from config import Config
+from policy.policy import build_policy
+from policy.weights import load_into, pack
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ["RAY_worker_niceness"] = "0"
+    ray = pytest.importorskip("ray")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=200 << 20,
+        namespace=f"test-{os.getpid()}",
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"}},
+    )
+    yield ray
+    ray.shutdown()
+
+
+def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
+    deadline = time.monotonic() + bound_s
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Publisher:
+    """Stands where the learner stands: packs a policy and hands it to the store."""
+
+    def publish(self, store: Any, version: int, seed: int) -> None:
+        from policy.ray_weight_store import publish
+
+        publish(store, *pack(policy_of("llama", 12, seed=seed).model, version, bucket_bytes=100_000), timeout_s=30)
+
+
+def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(cluster: Any) -> None:
+    from policy.ray_weight_store import StoreSource, WeightStoreError, fetch, find_store, start_store
+
+    with pytest.raises(WeightStoreError, match="no weight store"):
+        find_store()
+    store = start_store(timeout_s=60)
+    assert fetch(store, 30) is None
+    sys.modules[Publisher.__module__] = sys.modules[__name__]
+    publisher = cluster.remote(Publisher).options(num_cpus=0).remote()
+    for version in (0, 1, 2):
+        cluster.get(publisher.publish.remote(store, version, version + 1), timeout=60)
+    cluster.kill(publisher)
+    _until(lambda: _is_dead(cluster, publisher))
+    assert cluster.get(store.versions.remote(), timeout=30) == [1, 2]
+    found = fetch(find_store(), 30)
+    assert found is not None
+    manifest, buckets = found
+    assert manifest.version == 2 and len(buckets) > 1
+    target = build_policy(spec_of("llama", 12), weights=False)
+    load_into(target.model, manifest, buckets)
+    expected = policy_of("llama", 12, seed=3)
+    assert (target.model.lm_head.weight == expected.model.lm_head.weight).all()
+    source = StoreSource(store, "actor-7", 30)
+    assert source.latest(2) is None and source.latest(1) is not None
+    source.acknowledge(2)
+    _until(lambda: cluster.get(store.acknowledged.remote(), timeout=30) == {"actor-7": 2})
+    cluster.kill(store)
+    _until(lambda: _is_dead(cluster, store))
+    with pytest.raises(WeightStoreError, match="could not give its newest version"):
+        fetch(store, 5)
+
+
+def _is_dead(ray: Any, handle: Any) -> bool:
+    try:
+        ray.get(handle.__ray_ready__.remote(), timeout=5)
+    except ray.exceptions.RayError:
+        return True
+    return False
+
+
+def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tmp_path: Path) -> None:
+    from actors.ray_actor import generator_actor
+    from policy.ray_weight_store import publish, start_store
+
+    server = EmbeddedRedis.start(tmp_path)
+    store = start_store(timeout_s=60)
+    config = Config.model_validate(
+        {
+            "actors": {"problems_per_batch": 2, "samples_per_problem": 2, "cpus_per_actor": 0.5},
+            "learner": {"groups_per_step": 2},
+        }
+    )
+    address = FlowAddress.of(config, server.url, "ray")
+    flow = Flow.connect(address)
+    prompts = {f"p{index}": Prompt("", f"task {index}", "\n") for index in range(3)}
+    try:
+        actor = generator_actor(config, "actor-0").remote("actor-0", spec_of("llama", 12), prompts, {}, address, store, config)
+        cluster.get(actor.start.remote(), timeout=60)
+        assert cluster.get(actor.health.remote(), timeout=30)["running"]
+        publish(store, *pack(policy_of("llama", 12).model, 0), timeout_s=30)
+        flow.control.set_phase("training")
+        _until(lambda: flow.work.length() >= 4)
+        assert cluster.get(actor.health.remote(), timeout=30)["version"] == 0
+        assert cluster.get(actor.stop.remote(), timeout=30)
+
+        second = generator_actor(config, "actor-1").remote("actor-1", spec_of("gpt2", 12), prompts, {}, address, store, config)
+        cluster.get(second.start.remote(), timeout=60)
+        _until(lambda: flow.control.stopping() is not None)
+        assert "ManifestMismatch" in str(flow.control.stopping())
+        with pytest.raises(cluster.exceptions.RayTaskError, match="actor-1 failed"):
+            cluster.get(second.health.remote(), timeout=30)
+    finally:
+        flow.close()
+        server.stop()

@@ -1,0 +1,53 @@
+import torch
+
+from actors.sampling import choose, draw
+
+
+def _frequencies(logits: torch.Tensor, draws: int, temperature: float = 1.0, top_p: float = 1.0) -> torch.Tensor:
+    uniforms = torch.rand(draws, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    tokens, _ = choose(logits.expand(draws, -1), uniforms, temperature, top_p, None)
+    return torch.bincount(tokens, minlength=logits.shape[-1]) / draws
+
+
+def _chi_square(found: torch.Tensor, expected: torch.Tensor, draws: int) -> float:
+    likely = expected > 0
+    assert not found[~likely].any(), "a token of probability zero was drawn"
+    return float(draws * ((found - expected)[likely] ** 2 / expected[likely]).sum())
+
+
+def test_tokens_are_drawn_with_the_models_probabilities() -> None:
+    logits = torch.tensor([2.0, 0.0, -1.0, 1.0, float("-inf"), 0.5])
+    # 99.9% quantile of chi square with 4 degrees of freedom: 18.5
+    assert _chi_square(_frequencies(logits, 40_000), torch.softmax(logits, -1), 40_000) < 18.5
+
+
+def test_temperature_and_nucleus_change_what_is_drawn_but_not_the_log_probs() -> None:
+    logits = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5])
+    cold = torch.softmax(logits / 0.5, -1)
+    assert _chi_square(_frequencies(logits, 40_000, temperature=0.5), cold, 40_000) < 18.5
+    # At temperature 1 the probabilities are .54, .20, .12, .07, .03 in order of tokens 0, 3, 4, 1, 2: three make up 0.8.
+    plain = torch.softmax(logits, -1)
+    nucleus = torch.where(torch.tensor([True, False, False, True, True]), plain, 0.0)
+    assert _chi_square(_frequencies(logits, 40_000, top_p=0.8), nucleus / nucleus.sum(), 40_000) < 18.5
+    assert _frequencies(logits, 1000, top_p=1e-6)[0] == 1.0
+    tokens, log_probs = choose(logits[None], torch.tensor([0.99], dtype=torch.float64), 0.5, 0.9, None)
+    torch.testing.assert_close(log_probs, torch.log_softmax(logits, -1)[tokens])
+
+
+def test_greedy_rows_take_the_most_probable_token_whatever_the_draw() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0]]).expand(2, -1)
+    tokens, _ = choose(logits, torch.tensor([0.999, 0.999], dtype=torch.float64), 1.0, 1.0, torch.tensor([True, False]))
+    assert tokens.tolist() == [1, 2]
+
+
+def test_a_large_vocabulary_is_drawn_from_in_two_steps_with_the_same_probabilities() -> None:
+    size = 8_000
+    weights = torch.rand(size, generator=torch.Generator().manual_seed(1)) ** 8
+    weights[::3] = 0
+    uniforms = torch.linspace(0, 1, 2001, dtype=torch.float64)[:-1]
+    exact = torch.searchsorted(weights.double().cumsum(0), uniforms * weights.double().sum(), right=True)
+    drawn = torch.cat([draw(weights.expand(len(part), -1), part) for part in uniforms.split(500)])
+    assert (drawn - exact).abs().float().mean() < 0.5 and (drawn == exact).float().mean() > 0.999
+    assert (weights[drawn] > 0).all()
+    edges = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    assert (weights[draw(weights.expand(2, -1), edges)] > 0).all()
