@@ -1,0 +1,226 @@
+"""Runs a program's tests, inside the process that was forked for the program. Standard library only; expected outputs never come here.
+
+What the process reports is data that the judge validates: one JSON line per test in a memory file, followed by `"end"`, and
+what the program wrote to standard output in another. Lines that faulthandler adds on a time limit or a crash end up behind them.
+
+    [0, cpu_us, offset]                               stdin: ended with status 0; standard output ends at this offset
+    [0, cpu_us, value]                                call: returned
+    [1, cpu_us, offset, class, line, message, kind]   raised; kind: "", "memory" or "output"
+    [2, cpu_us, offset, "", line, message, ""]        ended with another status
+    [3, cpu_us, 0, class, line, message, ""]          does not compile
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import io
+import json
+import os
+import random
+import sys
+import threading
+import time
+from types import ModuleType, TracebackType
+from typing import Any
+
+from executor.isolation import CpuTimer
+from executor.plaindata import LARGEST_CALL, decode, encode
+from executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
+
+LONGEST_MESSAGE = 300
+RECURSION_LIMIT = 1000 + 6  # a script's own frames, and the harness below them
+
+
+def report(line: str) -> None:
+    """Appends a line. Written at once: the process may be killed at any moment."""
+    data = line.encode() + b"\n"
+    if os.write(REPORT, data) != len(data):
+        raise OSError(errno.EFBIG, "the report does not fit")
+
+
+def line_of(error: BaseException, trace: TracebackType | None) -> int | None:
+    """Line of the deepest frame inside the program; for what does not compile, the line the compiler names."""
+    line = None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILENAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    if line is None and isinstance(error, SyntaxError) and error.filename == FILENAME:
+        return error.lineno
+    return line
+
+
+def message_of(error: BaseException) -> str:
+    """Text of an exception, shortened; its `__str__` may be the program's."""
+    try:
+        return str(error)[:LONGEST_MESSAGE]
+    except BaseException as second:
+        return f"its message cannot be read ({type(second).__name__})"
+
+
+def kind_of(error: BaseException) -> str:
+    """Whether an exception stands for a limit."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "output" if isinstance(error, OSError) and error.errno == errno.EFBIG else ""
+
+
+class Tests:
+    """One program and the tests that its process runs, in order."""
+
+    def __init__(self, job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
+        """`job` as in `run_tests`; `limit_ns` of CPU time for each test."""
+        self._source: str = job["program"]
+        self._mode: str = job["mode"]
+        self._tests: list[Any] = job["tests"]
+        self._limit_ns = limit_ns
+        self._timer = timer
+        self._random = "random" in self._source
+        self._started = 0
+        self._me = os.getpid()
+        self._reserve: bytearray | None = bytearray(1 << 18)
+
+    def run(self) -> None:
+        """Runs every test; returns when all are reported."""
+        self.begin()
+        code = self.compiled()
+        if code is not None:
+            one = self._stdin if self._mode == "stdin" else self._call
+            for index, test in enumerate(self._tests):
+                if index:
+                    self.begin()
+                one(code, test)
+        report('"end"')
+
+    def begin(self) -> None:
+        """Starts the clock of a test."""
+        self._timer.start(self._limit_ns)
+        self._started = time.process_time_ns()
+
+    def cpu_us(self) -> int:
+        """CPU time since `begin`."""
+        return (time.process_time_ns() - self._started) // 1000
+
+    def compiled(self) -> Any:
+        """The program's code, None (and a line in the report) where it does not compile."""
+        try:
+            return compile(self._source, FILENAME, "exec", dont_inherit=True)
+        except BaseException as error:
+            self.failed(3, error, 0)
+            return None
+
+    def failed(self, code: int, error: BaseException, offset: int) -> None:
+        """Reports an exception, and lets go of what it holds first: memory may be what ran out."""
+        name, line, kind = type(error).__name__[:100], line_of(error, error.__traceback__), kind_of(error)
+        if kind == "memory":
+            self._reserve = None
+            error.__traceback__ = error.__context__ = None
+        report(json.dumps([code, self.cpu_us(), offset, name, line, message_of(error), kind]))
+
+    def namespace(self, name: str) -> dict[str, Any]:
+        """A fresh module for the program to run in."""
+        module = ModuleType(name)
+        sys.modules[name] = module
+        names = module.__dict__
+        names["__file__"] = "/box/program.py"
+        if self._random:
+            random.seed(0)
+        sys.setrecursionlimit(RECURSION_LIMIT)
+        return names
+
+    def _stdin(self, code: Any, text: str) -> None:
+        os.ftruncate(INPUT, 0)
+        os.pwrite(INPUT, text.encode("utf-8", "surrogatepass"), 0)
+        os.lseek(INPUT, 0, 0)
+        os.dup2(INPUT, 0)
+        os.dup2(OUTPUT, 1)
+        into = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "utf-8")
+        out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "utf-8")
+        into.mode, out.mode = "r", "w"
+        sys.stdin = sys.__stdin__ = into  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
+        code_of_end, caught = 0, None
+        try:
+            exec(code, self.namespace("__main__"))
+        except BaseException as error:
+            caught = error
+        try:
+            _finish_threads()
+            if sys.stdout is not out and not sys.stdout.closed:
+                sys.stdout.flush()
+            if not out.closed:
+                out.flush()
+        except BaseException as error:
+            caught = caught or error
+        if os.getpid() != self._me:
+            os._exit(0)
+        offset = os.lseek(OUTPUT, 0, 1)
+        if isinstance(caught, SystemExit):
+            status = caught.code
+            code_of_end = 0 if status is None or status == 0 else 2
+            if code_of_end:
+                text = f"exit status {status}" if isinstance(status, int) else f"exit: {message_of(caught)}"
+                line = line_of(caught, caught.__traceback__)
+                report(json.dumps([2, self.cpu_us(), offset, "", line, text[:LONGEST_MESSAGE], ""]))
+                return
+            caught = None
+        if caught is None:
+            report(f"[0,{self.cpu_us()},{offset}]")
+        else:
+            self.failed(1, caught, offset)
+            if kind_of(caught) == "output":
+                os._exit(0)  # the file is full for the next test as well: that needs a new process
+
+    def _call(self, code: Any, test: list[Any]) -> None:
+        function, arguments = test
+        names: dict[str, Any] = {}
+        try:
+            names = self.namespace("solution")
+            exec(code, names)
+            value = find_function(names, function)(*[decode(argument, LARGEST_CALL) for argument in arguments])
+            result = json.dumps(encode(value), separators=(",", ":"))
+        except BaseException as error:
+            if os.getpid() != self._me:
+                os._exit(0)
+            names.clear()
+            if isinstance(error, SystemExit):
+                report(json.dumps([2, self.cpu_us(), 0, "", line_of(error, error.__traceback__), f"exit: {message_of(error)}", ""]))
+            else:
+                self.failed(1, error, 0)
+            return
+        if os.getpid() != self._me:
+            os._exit(0)
+        report(f"[0,{self.cpu_us()},{result}]")
+
+
+def find_function(names: dict[str, Any], function: str) -> Any:
+    """The function under test: a method of a new `Solution` where that class has one of the name, else a plain function.
+
+    Raises NameError when the program defines neither.
+    """
+    solution = names.get("Solution")
+    if isinstance(solution, type) and hasattr(solution, function):
+        return getattr(solution(), function)
+    if function not in names:
+        raise NameError(f"name '{function}' is not defined")
+    return names[function]
+
+
+def _finish_threads() -> None:
+    """What an interpreter does before it ends: waits for threads, calls what was registered for the exit."""
+    if len(threading._active) > 1:  # type: ignore[attr-defined]
+        for function in reversed(threading._threading_atexits):  # type: ignore[attr-defined]
+            function()
+        main = threading.main_thread()
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not main:
+                thread.join()
+    if atexit._ncallbacks():
+        atexit._run_exitfuncs()
+        atexit._clear()
+
+
+def run_tests(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
+    """The job of a program's process: {"program": text, "mode": "stdin" or "call", "tests": [..]}."""
+    Tests(job, limit_ns, timer).run()

@@ -1,0 +1,159 @@
+"""The judge: lanes of this machine that grade programs, and a memory of what has been graded. No Ray, no Redis, no torch."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from types import TracebackType
+
+from buffer.records import Feedback
+from executor.grading import Grader
+from executor.lane import Lane
+from executor.protocol import LaneFailure
+from executor.suites import ReadySuite, make_ready
+from problems.problem import TestSuite
+
+CACHED_FEEDBACKS = 20_000
+CACHED_SUITES = 4_096
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class InfrastructureFailure:
+    """A program could not be judged. It is no verdict: the program is to be tried elsewhere."""
+
+    reason: str
+
+
+class Judge:
+    """Grades programs on `lanes` sandboxed processes. Used by one thread; as a context manager it ends them."""
+
+    def __init__(self, lanes: int, time_limit_s: float, memory_limit_mb: int, *, namespaces: bool = True) -> None:
+        """Starts the lanes.
+
+        Args:
+            lanes: programs that run at the same time.
+            time_limit_s: CPU seconds per test where a suite names no limit.
+            memory_limit_mb: MiB per program where a suite names no limit.
+            namespaces: whether lanes try to get namespaces of their own; without, only limits and process groups hold a program.
+
+        Raises:
+            LaneFailure: a lane does not start at all on this machine.
+
+        """
+        self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
+        self._lanes: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+        self._all = [Lane(namespaces) for _ in range(lanes)]
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
+        self._suites: OrderedDict[str, ReadySuite] = OrderedDict()
+        self._feedbacks: OrderedDict[tuple[str, str], Feedback] = OrderedDict()
+        self.hits = 0
+        """Programs answered from memory."""
+        self.restarts = 0
+        """Lanes that broke and were started anew."""
+        try:
+            for lane in self._all:
+                lane.start()
+                self._lanes.put(lane)
+        except LaneFailure:
+            self.close()
+            raise
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Isolation layer -> "on", or "off: reason"."""
+        return self._all[0].layers
+
+    def grade(self, work: Sequence[tuple[TestSuite, str]]) -> list[Feedback | InfrastructureFailure]:
+        """Verdicts in the order of `work`."""
+        results: list[Feedback | InfrastructureFailure | None] = [None] * len(work)
+        for index, result in self.grade_each(work):
+            results[index] = result
+        return [result for result in results if result is not None]
+
+    def grade_each(self, work: Sequence[tuple[TestSuite, str]]) -> Iterator[tuple[int, Feedback | InfrastructureFailure]]:
+        """Verdicts as they come, each with its place in `work`. Equal programs of equal suites are graded once."""
+        places: dict[tuple[str, str], list[int]] = {}
+        readies: dict[tuple[str, str], ReadySuite] = {}
+        for index, (suite, program) in enumerate(work):
+            try:
+                ready = self._ready(suite)
+            except ValueError as error:
+                yield index, InfrastructureFailure(f"the test suite cannot be used: {error}")
+                continue
+            key = (ready.suite_hash, program)
+            known = self._feedbacks.get(key)
+            if known is not None:
+                self._feedbacks.move_to_end(key)
+                self.hits += 1
+                yield index, known
+                continue
+            places.setdefault(key, []).append(index)
+            readies[key] = ready
+        for key, result in self._run_all(readies):
+            if isinstance(result, Feedback):
+                self._feedbacks[key] = result
+                if len(self._feedbacks) > CACHED_FEEDBACKS:
+                    self._feedbacks.popitem(last=False)
+            self.hits += len(places[key]) - 1
+            for index in places[key]:
+                yield index, result
+
+    def _run_all(self, readies: dict[tuple[str, str], ReadySuite]) -> Iterator[tuple[tuple[str, str], Feedback | InfrastructureFailure]]:
+        if self._threads is None:
+            for key, ready in readies.items():
+                yield key, self._run(ready, key[1])
+            return
+        futures = {self._threads.submit(self._run, ready, key[1]): key for key, ready in readies.items()}
+        for future in as_completed(futures):  # bounded: each run is, by its lane
+            yield futures[future], future.result()
+
+    def _run(self, ready: ReadySuite, program: str) -> Feedback | InfrastructureFailure:
+        """Grades on a free lane; a lane that breaks is started anew and gets one more try."""
+        lane = self._lanes.get()
+        time_limit_s = ready.suite.time_limit_s or self._time_limit_s
+        memory_limit_mb = ready.suite.memory_limit_mb or self._memory_limit_mb
+        reasons: list[str] = []
+        try:
+            for _ in range(2):
+                try:
+                    return Grader(lane, ready, program, time_limit_s, memory_limit_mb).grade()
+                except LaneFailure as failure:
+                    reasons.append(str(failure))
+                    log.warning("lane started anew: %s", failure)
+                    self.restarts += 1
+                    lane.stop()
+            return InfrastructureFailure("; then ".join(reasons))
+        finally:
+            self._lanes.put(lane)
+
+    def _ready(self, suite: TestSuite) -> ReadySuite:
+        suite_hash = suite.content_hash
+        ready = self._suites.get(suite_hash)
+        if ready is None:
+            ready = self._suites[suite_hash] = make_ready(suite)
+            if len(self._suites) > CACHED_SUITES:
+                self._suites.popitem(last=False)
+        else:
+            self._suites.move_to_end(suite_hash)
+        return ready
+
+    def close(self) -> None:
+        """Ends the lanes."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=True)
+        for lane in self._all:
+            lane.stop()
+
+    def __enter__(self) -> Judge:
+        """Return the judge."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the lanes."""
+        self.close()

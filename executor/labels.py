@@ -1,0 +1,171 @@
+"""From what a process left behind to labels: outcome, error type, line. Everything here is a program's word, and is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from buffer.records import Outcome
+from executor.lane import Ended
+from executor.plaindata import NotPlain, decode
+from executor.protocol import (
+    CPU_KILLED,
+    FILENAME,
+    HARNESS_STATUS,
+    MEMORY_STATUS,
+    OUTPUT_STATUS,
+    TIME_LIMIT_STATUS,
+    WALL_KILLED,
+    LaneFailure,
+)
+from executor.suites import ReadySuite
+
+LONGEST_MESSAGE = 300
+LONGEST_VALUE = 100
+MOST_LINES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One test's."""
+
+    outcome: Outcome | Literal["not_run"]
+    error_type: str | None = None
+    line: int | None = None
+    message: str = ""
+    cpu_s: float = 0.0
+
+
+NOT_RUN = Verdict("not_run")
+
+
+def runtime_error(error_type: str, line: int | None = None, message: str = "", cpu_s: float = 0.0) -> Verdict:
+    """A verdict of that outcome."""
+    return Verdict("runtime_error", error_type, line, message[:LONGEST_MESSAGE], cpu_s)
+
+
+class Report:
+    """The lines of a report, as far as they are what they should be."""
+
+    def __init__(self, data: bytes) -> None:
+        """`data` is what the process wrote, and faulthandler after it."""
+        self.records: list[list[Any]] = []
+        self.complete = False
+        self.last_words = ""
+        """What faulthandler added."""
+        start = 0
+        while start < len(data):
+            end = data.find(b"\n", start)
+            line = data[start : end if end >= 0 else len(data)]
+            if line == b'"end"':
+                self.complete = True
+                return
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, list) or not record:
+                self.last_words = data[start : start + 100_000].decode("utf-8", "replace")
+                return
+            self.records.append(record)
+            start += len(line) + 1
+
+    def line(self) -> int | None:
+        """Line of the program that faulthandler names: of the thread that was hit, or of another if that one only waited."""
+        blocks = re.split(r"\n\s*\n", self.last_words)
+        blocks.sort(key=lambda block: "Current thread" not in block)
+        found = [_deepest(block) for block in blocks]
+        waiting = found[:1] and 'threading.py"' in blocks[0]
+        numbers = [number for number in (reversed(found) if waiting else found) if number is not None]
+        return numbers[0] if numbers else None
+
+
+def _deepest(block: str) -> int | None:
+    match = re.search(rf'File "{re.escape(FILENAME)}", line (\d{{1,9}})', block)
+    return int(match.group(1)) if match else None
+
+
+def read_record(ready: ReadySuite, index: int, record: list[Any], output: bytes, start: int) -> tuple[Verdict, int]:
+    """Verdict of a test that came to an end, and where its output ended. Raises ValueError for a record that is none."""
+    code, cpu_us, third, *rest = record
+    cpu_s = max(0, int(cpu_us)) / 1e6
+    if code == 0:
+        if ready.mode == "stdin":
+            end = _offset(third, start, len(output))
+            return _compared(ready, index, output[start:end].decode("utf-8", "replace"), cpu_s), end
+        return _returned(ready, index, third, cpu_s), start
+    name, line, message, kind = rest
+    line = line if isinstance(line, int) and not isinstance(line, bool) and 0 < line < 1 << 31 else None
+    name, message = str(name)[:LONGEST_VALUE], str(message)[:LONGEST_MESSAGE]
+    end = _offset(third, start, len(output)) if ready.mode == "stdin" else start
+    if code == 1:
+        error_type = {"memory": "MemoryLimit", "output": "OutputLimit"}.get(kind, name)
+        return runtime_error(error_type, line, message, cpu_s), end
+    if code == 2:
+        return runtime_error("NonZeroExit" if ready.mode == "stdin" else "SystemExit", line, message, cpu_s), end
+    if code == 3:
+        return Verdict("compile_error", name, line, message, cpu_s), end
+    raise ValueError("not a record")
+
+
+def _offset(value: Any, start: int, size: int) -> int:
+    if not isinstance(value, int) or not start <= value <= size:
+        raise ValueError("not an offset")
+    return value
+
+
+def _compared(ready: ReadySuite, index: int, given: Any, cpu_s: float) -> Verdict:
+    expected = ready.expected[index]
+    if ready.match(expected, given):
+        return Verdict("pass", cpu_s=cpu_s)
+    return Verdict("failure", None, None, f"expected {_short(expected)}, got {_short(given)}", cpu_s)
+
+
+def _returned(ready: ReadySuite, index: int, data: Any, cpu_s: float) -> Verdict:
+    try:
+        value = decode(data, ready.most_nodes[index])
+    except NotPlain as error:
+        return Verdict("failure", None, None, f"expected {_short(ready.expected[index])}, got {error}", cpu_s)
+    return _compared(ready, index, value, cpu_s)
+
+
+def _short(value: Any) -> str:
+    try:
+        text = value if isinstance(value, str) and len(value) > LONGEST_VALUE else repr(value)
+    except ValueError:
+        return "a long integer"  # beyond the digits that Python writes
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + ".."
+
+
+def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start: int, limit_s: float, contained: bool) -> Verdict:
+    """Verdict of the test in which a process ended without saying so. `contained`: nobody inside can have killed it.
+
+    Raises LaneFailure when that was neither the program's doing nor a limit.
+    """
+    line, exited = report.line(), os.WIFEXITED(ended.status)
+    status = os.WEXITSTATUS(ended.status) if exited else -os.WTERMSIG(ended.status)
+    timed = status == TIME_LIMIT_STATUS and "most recent call first" in report.last_words
+    if timed or ended.cause in (CPU_KILLED, WALL_KILLED) or status in (-signal.SIGXCPU, -signal.SIGPROF):
+        reason = "asleep or waiting" if ended.cause == WALL_KILLED else f"more than {limit_s:g} s of CPU time"
+        return runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s)
+    if status == -signal.SIGKILL and ended.cpu_s >= limit_s:
+        return runtime_error("TimeLimit", line, f"more than {limit_s:g} s of CPU time", ended.cpu_s)
+    if status == -signal.SIGKILL and contained:
+        raise LaneFailure("a program's process was killed from outside")
+    if status < 0:
+        return runtime_error("Crash", line, signal.Signals(-status).name, ended.cpu_s)
+    if status == MEMORY_STATUS or "MemoryError" in report.last_words[:200]:
+        return runtime_error("MemoryLimit", line, "out of memory", ended.cpu_s)
+    if status == OUTPUT_STATUS:
+        return runtime_error("OutputLimit", line, "the result is too large", ended.cpu_s)
+    if status == HARNESS_STATUS:
+        return runtime_error("Crash", line, "the program broke what reports its results", ended.cpu_s)
+    if status:
+        return runtime_error("NonZeroExit", line, f"exit status {status}", ended.cpu_s)
+    if ready.mode == "stdin":
+        return _compared(ready, index, ended.output[start:].decode("utf-8", "replace"), ended.cpu_s)
+    return runtime_error("SystemExit", line, "the process ended before the function returned", ended.cpu_s)

@@ -1,0 +1,140 @@
+"""Python values as JSON and back: how arguments and results travel between a program's process and the judge. No code, no pickle.
+
+Scalars and lists are JSON's own; everything else is an object with one tag: `t` tuple, `s` set, `f` frozenset, `d` dict as pairs,
+`b` bytes, `c` complex, `i` a long integer in hex, `y` a plain type such as int, `o` a value that has no plain form (its type's
+name), `h` a handle of one that stays where it is. Standard library only: the zygote imports this module as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+MOST_LEVELS = 120
+LARGEST_CALL = 10_000_000
+"""Bound on the values of one call where both sides may be trusted with it: arguments, and results inside the sandbox."""
+LONG_BITS = 4000
+"""Longer integers go as hex: decimal takes quadratic time and is refused by Python above 4,300 digits."""
+
+
+_TYPES: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)}
+
+
+class NotPlain(Exception):
+    """Text that is no encoded value, or one that is larger than allowed."""
+
+
+class Opaque:
+    """A value without a plain form. Equal to nothing, itself excepted."""
+
+    def __init__(self, type_name: str) -> None:
+        """`type_name` is the class's."""
+        self.type_name = type_name
+
+    def __repr__(self) -> str:
+        """Show the type, as Python does for objects without a repr of their own."""
+        return f"<{self.type_name} object>"
+
+
+def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = MOST_LEVELS) -> Any:
+    """JSON value of a Python value. What has no plain form becomes a handle from `keep`, or its type's name."""
+    kind = type(value)
+    if kind is int:
+        return value if -LONG_BITS < value.bit_length() < LONG_BITS else {"i": hex(value)}
+    if kind is str or kind is bool or value is None or kind is float:
+        return value
+    if levels == 0:
+        return {"o": "too deeply nested"}
+    levels -= 1
+    if kind is list:
+        return [encode(item, keep, levels) for item in value]
+    if kind is tuple:
+        return {"t": [encode(item, keep, levels) for item in value]}
+    if kind is dict:
+        return {"d": [[encode(key, keep, levels), encode(item, keep, levels)] for key, item in value.items()]}
+    if kind is set:
+        return {"s": [encode(item, keep, levels) for item in value]}
+    if kind is frozenset:
+        return {"f": [encode(item, keep, levels) for item in value]}
+    if kind is bytes or kind is bytearray:
+        return {"b": value.hex()}
+    if kind is complex:
+        return {"c": [value.real, value.imag]}
+    return _encode_other(value, keep, levels)
+
+
+def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) -> Any:
+    """Subclasses of plain types by what they hold (named tuples, counters, enumerations), numpy by its lists."""
+    # Constructors would call overridden methods; these read the storage itself.
+    if isinstance(value, int):
+        return encode(int.__add__(value, 0), keep, levels)
+    if isinstance(value, float):
+        return float.__add__(value, 0.0)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, dict):
+        return encode(dict(dict.items(value)), keep, levels)
+    for base in (list, tuple, set, frozenset):
+        if isinstance(value, base):
+            return encode(base(base.__iter__(value)), keep, levels)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return encode(value.tolist(), keep, levels)
+    if type(value) is type and value is _TYPES.get(value.__name__):
+        return {"y": value.__name__}
+    if keep is not None:
+        return {"h": keep(value)}
+    return {"o": type(value).__name__[:100]}
+
+
+def decode(data: Any, most_nodes: int, handle: Callable[[int], Any] | None = None) -> Any:
+    """Inverse of `encode`. Raises NotPlain when `data` is malformed or holds more than `most_nodes` values.
+
+    The bound keeps a program from making its judge hash millions of colliding keys.
+    """
+    left = most_nodes
+
+    def walk(item: Any, levels: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or levels < 0:
+            raise NotPlain("a value larger than allowed")
+        if item is None or isinstance(item, bool | int | float | str):
+            return item
+        levels -= 1
+        if isinstance(item, list):
+            return [walk(part, levels) for part in item]
+        if not isinstance(item, dict) or len(item) != 1:
+            raise NotPlain("not an encoded value")
+        ((tag, body),) = item.items()
+        if tag in ("t", "s", "f") and isinstance(body, list):
+            parts = [walk(part, levels) for part in body]
+            return tuple(parts) if tag == "t" else set(parts) if tag == "s" else frozenset(parts)
+        if tag == "d" and isinstance(body, list):
+            return {walk(key, levels): walk(part, levels) for key, part in body}
+        if tag == "b":
+            return bytes.fromhex(body)
+        if tag == "c":
+            return complex(*body)
+        if tag == "i":
+            return int(body, 16)
+        if tag == "y" and body in _TYPES:
+            return _TYPES[body]
+        if tag == "o" and isinstance(body, str):
+            return Opaque(body)
+        if tag == "h" and isinstance(body, int) and handle is not None:
+            return handle(body)
+        raise NotPlain("not an encoded value")
+
+    try:
+        return walk(data, MOST_LEVELS + 1)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise NotPlain(f"not an encoded value: {error}") from None
+
+
+def nodes(value: Any) -> int:
+    """How many values a decoded value holds, containers included."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return 1 + sum(map(nodes, value))
+    if isinstance(value, dict):
+        return 1 + sum(nodes(key) + nodes(item) for key, item in value.items())
+    return 1

@@ -1,0 +1,254 @@
+"""Assertions that need a data set's own code: one process has the program, another the tests, and only plain data passes between.
+
+The test process sees the program's functions and objects as proxies. What a proxy answers is the program's word and may
+be wrong, so nothing that decides a test is left to it: proxies are equal only to themselves and refuse to be ordered.
+Standard library only; both sides run in the zygote's forks.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+import os
+import socket
+import sys
+import time
+from types import ModuleType
+from typing import Any
+
+from executor.child import find_function, kind_of, line_of, message_of, report
+from executor.isolation import CpuTimer
+from executor.plaindata import LARGEST_CALL, decode, encode
+from executor.protocol import FILENAME, RPC
+
+
+def _send(connection: socket.socket, message: Any) -> None:
+    data = json.dumps(message).encode()
+    connection.sendall(len(data).to_bytes(4, "little") + data)
+
+
+def _receive(connection: socket.socket) -> Any:
+    """Next message; None when the peer has gone."""
+    head = _exactly(connection, 4)
+    body = None if head is None else _exactly(connection, int.from_bytes(head, "little"))
+    return None if body is None else json.loads(body)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < count:
+        try:
+            part = connection.recv(min(count - len(data), 1 << 20))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+class _Server:
+    """The program's side: does what it is asked, hands out plain data and handles."""
+
+    def __init__(self, job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
+        self._job, self._limit_ns, self._timer = job, limit_ns, timer
+        self._connection = socket.socket(fileno=RPC)
+        self._objects: list[Any] = []
+        self._code: Any = None
+
+    def keep(self, value: Any) -> int:
+        for handle, kept in enumerate(self._objects):
+            if kept is value:
+                return handle
+        self._objects.append(value)
+        return len(self._objects) - 1
+
+    def run(self) -> None:
+        self._timer.start(self._limit_ns)
+        try:
+            self._code = compile(self._job["program"], FILENAME, "exec", dont_inherit=True)
+        except BaseException as error:
+            line = line_of(error, error.__traceback__)
+            report(json.dumps([3, time.process_time_ns() // 1000, 0, type(error).__name__[:100], line, message_of(error), ""]))
+            return
+        me = os.getpid()
+        while (message := _receive(self._connection)) is not None:
+            try:
+                answer = ["ok", encode(self._do(message), self.keep)]
+            except StopIteration:
+                answer = ["stop"]
+            except BaseException as error:
+                answer = ["error", type(error).__name__[:100], line_of(error, error.__traceback__), message_of(error), kind_of(error)]
+            if os.getpid() != me:
+                os._exit(0)
+            _send(self._connection, answer)
+
+    def _plain(self, data: Any) -> Any:
+        return decode(data, LARGEST_CALL, self._objects.__getitem__)
+
+    def _do(self, message: list[Any]) -> Any:
+        operation, target, *rest = message
+        if operation == "begin":
+            return self._begin(target)
+        subject = self._objects[target]
+        arguments = [self._plain(argument) for argument in rest]
+        if operation == "call":
+            return subject(*arguments[0], **arguments[1])
+        if operation == "get":
+            return getattr(subject, arguments[0])
+        if operation == "set":
+            return setattr(subject, arguments[0], arguments[1])
+        if operation == "item":
+            return subject[arguments[0]]
+        if operation == "iter":
+            return iter(subject)
+        if operation == "next":
+            return next(subject)
+        if operation == "len":
+            return len(subject)
+        return bool(subject) if operation == "bool" else str(subject)
+
+    def _begin(self, names: list[str]) -> dict[str, Any]:
+        """Runs the program afresh for one test and returns what of it the test mentions."""
+        self._timer.start(self._limit_ns)
+        report(f"[0,{time.process_time_ns() // 1000},0]")
+        self._objects.clear()
+        module = ModuleType("solution")
+        sys.modules["solution"] = module
+        exec(self._code, module.__dict__)
+        found = {}
+        for name in names:
+            try:
+                found[name] = find_function(module.__dict__, name)
+            except NameError:
+                continue  # the test will say so, at the place where it needs the name
+        return found
+
+
+def serve(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
+    """The job of a program's process: {"program": text}."""
+    _Server(job, limit_ns, timer).run()
+
+
+class _ProgramGone(BaseException):
+    """The program's process has ended; why is in its own report."""
+
+
+class _Remote:
+    """An object of the program, seen from the tests."""
+
+    def __init__(self, link: _Link, handle: int) -> None:
+        object.__setattr__(self, "_link", link)
+        object.__setattr__(self, "_handle", handle)
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        return self._link.ask(operation, self._handle, *arguments)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._ask("call", list(arguments), named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._ask("get", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._ask("set", name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._ask("item", key)
+
+    def __iter__(self) -> Any:
+        iterator = self._ask("iter")
+        if not isinstance(iterator, _Remote):
+            raise TypeError("not an iterator")
+        while True:
+            try:
+                value = iterator._ask("next")
+            except StopIteration:
+                return
+            yield value
+
+    def __next__(self) -> Any:
+        return self._ask("next")
+
+    def __len__(self) -> int:
+        return int(self._ask("len"))
+
+    def __bool__(self) -> bool:
+        return bool(self._ask("bool"))
+
+    def __str__(self) -> str:
+        return str(self._ask("str"))
+
+
+def _handle_of(value: Any) -> int:
+    """Handle under which the program knows a value. Raises TypeError for objects of the tests' own, which it cannot have."""
+    if isinstance(value, _Remote):
+        return int(value._handle)
+    raise TypeError(f"a {type(value).__name__} cannot be passed to the program's process")
+
+
+class _Link:
+    """The tests' side of the socket."""
+
+    def __init__(self) -> None:
+        self._connection = socket.socket(fileno=RPC)
+
+    def ask(self, operation: str, target: Any, *arguments: Any) -> Any:
+        """One question. Raises what the program raised, marked as its own, or _ProgramGone."""
+        try:
+            _send(self._connection, [operation, target, *(encode(argument, _handle_of) for argument in arguments)])
+            answer = _receive(self._connection)
+        except (ConnectionError, ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, list) or not answer:
+            raise _ProgramGone
+        if answer[0] == "ok":
+            return decode(answer[1], LARGEST_CALL, lambda handle: _Remote(self, handle))
+        if answer[0] == "stop":
+            raise StopIteration
+        _, name, line, message, kind = answer
+        known = getattr(builtins, name, None)
+        known = known if isinstance(known, type) and issubclass(known, Exception) else RuntimeError
+        try:
+            error = known(message)
+        except TypeError:
+            error = RuntimeError(message)
+        error.of_program = (name, line, message, kind)  # type: ignore[attr-defined]
+        raise error
+
+
+def ask(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
+    """The job of the tests' process: {"setup": text, "asserts": [text, ..], "names": [..], "modules": [..]}.
+
+    Reports per test ["pass"], ["failed", message], ["raised", class, line, message, kind] (by the program), ["error", class, message]
+    (by the test itself) or ["gone"], and "end" when it got through.
+    """
+    os.dup2(2, 0)
+    link = _Link()
+    setup = compile(job["setup"], "<setup>", "exec", dont_inherit=True)
+    for text in job["asserts"]:
+        timer.start(limit_ns)
+        try:
+            names: dict[str, Any] = {name: importlib.import_module(name) for name in job["modules"]}
+            names |= link.ask("begin", job["names"])
+            exec(setup, names)
+            exec(compile(text, "<test>", "exec", dont_inherit=True), names)
+            verdict: list[Any] = ["pass"]
+        except _ProgramGone:
+            report('["gone"]')
+            return
+        except BaseException as error:
+            verdict = _verdict(error)
+        report(json.dumps(verdict))
+    report('"end"')
+
+
+def _verdict(error: BaseException) -> list[Any]:
+    if hasattr(error, "of_program"):
+        return ["raised", *error.of_program]
+    if isinstance(error, AssertionError):
+        return ["failed", message_of(error)]
+    return ["error", type(error).__name__, message_of(error)]
