@@ -137,7 +137,7 @@ class Tests:
         os.dup2(OUTPUT, 1)
         into = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "utf-8")
         out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "utf-8")
-        into.mode, out.mode = "r", "w"
+        into.mode, out.mode = "r", "w"  # type: ignore[misc]
         sys.stdin = sys.__stdin__ = into  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
         code_of_end, caught = 0, None

@@ -178,7 +178,8 @@ class Isolation:
         except OSError as error:
             self.layers["run-queue clock"] = f"off: {error}"
         os.mkdir("/box")
-        os.symlink("/box", "/tmp")
+        for name in ("/tmp", "/dev/shm"):
+            os.symlink("/box", name)
         _check(libc.umount2(b"/host", MNT_DETACH), "umount of the host's root")
         os.rmdir("/host")
         _mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)

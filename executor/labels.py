@@ -104,7 +104,7 @@ def read_record(ready: ReadySuite, index: int, record: list[Any], output: bytes,
     end = _offset(third, start, len(output)) if ready.mode == "stdin" else start
     if code == 1:
         error_type = {"memory": "MemoryLimit", "output": "OutputLimit"}.get(kind, name)
-        return runtime_error(error_type, line, message, cpu_s), end
+        return runtime_error(error_type, line, message or {"memory": "out of memory"}.get(kind, ""), cpu_s), end
     if code == 2:
         return runtime_error("NonZeroExit" if ready.mode == "stdin" else "SystemExit", line, message, cpu_s), end
     if code == 3:

@@ -91,6 +91,8 @@ class Lane:
                 ours.settimeout(START_TIMEOUT_S)
                 hello = protocol.receive_reply(ours)
                 self.layers = json.loads(protocol.receive(ours, hello.report_bytes))["layers"]
+                if self.layers.get("read-only root") == "on":
+                    self._drop_box()  # the lane has one that nobody else sees
             except (OSError, LaneFailure) as failure:
                 raise LaneFailure(f"the zygote did not start ({failure}): {self._broken()}") from None
 
@@ -142,6 +144,9 @@ class Lane:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        self._drop_box()
+
+    def _drop_box(self) -> None:
         if self._box:
             shutil.rmtree(self._box, ignore_errors=True)
             self._box = ""

@@ -74,6 +74,7 @@ def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) ->
         return str.__str__(value)
     if isinstance(value, dict):
         return encode(dict(dict.items(value)), keep, levels)
+    base: Any
     for base in (list, tuple, set, frozenset):
         if isinstance(value, base):
             return encode(base(base.__iter__(value)), keep, levels)

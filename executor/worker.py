@@ -1,0 +1,152 @@
+"""The executor's loop: claim programs, grade them, hand over the verdicts. Any number of workers may join or leave at any time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from buffer.flow import Flow
+from buffer.records import Feedback
+from buffer.work_queue import Claim, WorkQueue
+from config import ExecutorConfig
+from executor.judge import InfrastructureFailure, Judge
+from monitor.metrics import Recorder
+from problems.problem import TestSuite
+
+PROGRAMS_PER_LANE = 16
+"""Programs claimed at once, per lane: some tens of milliseconds of work, so that the last one does not wait long."""
+WAIT_S = 0.25
+"""Longest wait for training programs before evaluation is looked at again."""
+HAND_OVER_S = 0.05
+"""Verdicts are kept at most so long for company on their way."""
+CACHED_SUITES = 4096
+
+log = logging.getLogger(__name__)
+
+
+class ExecutorWorker:
+    """One executor of a run."""
+
+    def __init__(self, name: str, flow: Flow, config: ExecutorConfig, recorder: Recorder) -> None:
+        """`name` is unique among the run's executors; a worker that starts under an earlier one's name takes over what that one held."""
+        self.name = name
+        self._flow = flow
+        self._config = config
+        self._recorder = recorder
+        self._suites: OrderedDict[str, TestSuite] = OrderedDict()
+        self._held: dict[str, Claim] = {}
+        self._held_in: WorkQueue = flow.work
+        self._lock = threading.Lock()
+        self.layers: dict[str, str] = {}
+        """Isolation layers of the lanes, known once the loop runs."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set; what was claimed and not yet run is given back then.
+
+        Raises executor.protocol.LaneFailure when no lane starts on this machine, and what Redis raises when it is gone for good.
+        """
+        for work in (self._flow.evaluation_work, self._flow.work):
+            work.abandon(self.name)
+        config = self._config
+        with Judge(config.lanes, config.time_limit_s, config.memory_limit_mb) as judge, self._holding():
+            self.layers = judge.layers
+            log.info("%s: isolation: %s", self.name, "; ".join(f"{layer} {state}" for layer, state in judge.layers.items()))
+            while not stop.is_set():
+                work, claims = self._claim()
+                if claims:
+                    self._grade(judge, work, claims, stop)
+
+    def _claim(self) -> tuple[WorkQueue, list[Claim]]:
+        """Evaluation first: its programs are few, and a run waits for them."""
+        count = self._config.lanes * PROGRAMS_PER_LANE
+        for work in (self._flow.evaluation_work, self._flow.work):
+            claims = work.claim(self.name, count)
+            if claims:
+                return work, claims
+        with self._recorder.phase("wait", waits_for="actor"):
+            return self._flow.work, self._flow.work.claim(self.name, count, WAIT_S)
+
+    def _grade(self, judge: Judge, work: WorkQueue, claims: list[Claim], stop: threading.Event) -> None:
+        with self._lock:
+            self._held_in, self._held = work, {claim.entry: claim for claim in claims}
+        batch: list[tuple[Claim, TestSuite]] = []
+        for claim in claims:
+            try:
+                batch.append((claim, self._suite(claim.program.problem_id)))
+            except (KeyError, ValueError) as error:
+                self._give_back(work, claim, f"its tests cannot be read: {error}")
+        ready: list[tuple[Claim, Feedback]] = []
+        sent_at, hits = time.monotonic(), judge.hits
+        with self._recorder.phase("grade"):
+            for index, result in judge.grade_each([(suite, claim.program.text) for claim, suite in batch]):
+                claim = batch[index][0]
+                if isinstance(result, InfrastructureFailure):
+                    self._give_back(work, claim, result.reason)
+                else:
+                    ready.append((claim, result))
+                if time.monotonic() - sent_at > HAND_OVER_S:
+                    self._hand_over(work, ready)
+                    sent_at = time.monotonic()
+                    if stop.is_set():
+                        break
+            self._hand_over(work, ready)
+        self._recorder.count("cached", judge.hits - hits)
+        with self._lock:
+            left, self._held = list(self._held.values()), {}
+        for claim in left:
+            work.give_back(self.name, claim, "the executor stops", tried=False)
+
+    def _hand_over(self, work: WorkQueue, ready: list[tuple[Claim, Feedback]]) -> None:
+        """Sends the collected verdicts and empties the list."""
+        if not ready:
+            return
+        counted = work.hand_over_many(self.name, ready)
+        with self._lock:
+            for claim, _ in ready:
+                self._held.pop(claim.entry, None)
+        self._recorder.count("programs", len(ready))
+        late = counted.count(False)
+        if late:
+            self._recorder.count("late_verdicts", late)  # another executor's came first
+        ready.clear()
+
+    def _give_back(self, work: WorkQueue, claim: Claim, reason: str) -> None:
+        log.warning("%s: program %s goes back to the queue: %s", self.name, claim.program.id, reason)
+        work.give_back(self.name, claim, reason)
+        self._recorder.count("infrastructure_failures")
+        with self._lock:
+            self._held.pop(claim.entry, None)
+
+    def _suite(self, problem_id: str) -> TestSuite:
+        """A problem's tests, from memory if seen before: they never change within a run."""
+        suite = self._suites.get(problem_id)
+        if suite is None:
+            suite = self._suites[problem_id] = TestSuite.from_json(self._flow.problems.suite(problem_id)[1])
+            if len(self._suites) > CACHED_SUITES:
+                self._suites.popitem(last=False)
+        else:
+            self._suites.move_to_end(problem_id)
+        return suite
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Refreshes what is held while a long program runs; a third of the lease apart, so one missed beat does no harm."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._refresh, args=(over,), name=f"{self.name}-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(self._flow.address.timeout_s * 2)
+
+    def _refresh(self, over: threading.Event) -> None:
+        while not over.wait(self._flow.address.buffer.lease_s / 3):
+            with self._lock:
+                work, claims = self._held_in, list(self._held.values())
+            if claims:
+                work.refresh(self.name, claims)
