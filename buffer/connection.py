@@ -18,7 +18,7 @@ OLDEST_SERVER = (6, 2)
 
 def masked(url: str) -> str:
     """`url` without its password, fit for a message or a log."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def connect(url: str, timeout_s: float) -> redis.Redis:
@@ -31,7 +31,7 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
     Raises:
         UserError: the address is malformed, nothing answers there, the password is wrong, or the server cannot hold a run.
     """
-    if urlsplit(url).scheme not in ("redis", "rediss"):
+    if not _is_address(url):
         raise UserError(f"redis.url {masked(url)!r} is no Redis address: write redis://[:password@]host:port/db, or rediss:// for TLS")
     # Pauses of 0.05, 0.1, .. 0.8 s (1.6 s together), then 1 s each.
     patient = Retry(ExponentialBackoff(cap=1.0, base=0.05), 5 + int(timeout_s))
@@ -40,6 +40,15 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
         return _client(url, timeout_s, patient)
     except (redis.RedisError, OSError, ValueError) as error:
         raise UserError(f"Redis at {masked(url)} cannot be used: {_reason(error)}; {_advice(error)}") from None
+
+
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        # Reading the port raises when it is no number; its message would show what may be part of a password.
+        return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _client(url: str, timeout_s: float, retry: Retry) -> redis.Redis:

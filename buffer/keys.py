@@ -21,7 +21,7 @@ QUEUE_KEYS = {
     "work": "stream; one entry (group, program) per program that has no verdict",
     "claims": "hash; consumer -> its last claim, so that a retry gets the same",
     "counts": "hash; the ledger",
-    "events": "hash; what happened that is no fate: given back, reclaimed, refused",
+    "events": "hash; what happened that is no fate: given back, reclaimed, evicted as a group",
     "state": "hash; scan position, arrivals, newest policy version, draws of that version, last finished step",
     "open": "set; groups with a member that has neither verdict nor dead letter",
     "known": "sorted set; pushed group -> server time; a push of the last hour is recognised by it",

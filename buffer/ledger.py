@@ -33,7 +33,7 @@ class Ledger:
         return _named(self._client.hgetall(self._keys[purpose].counts), purpose)
 
     def events(self, purpose: Purpose = "train") -> dict[str, int]:
-        """What happened that is no fate: push_refused, given_back, reclaimed, groups_evicted, groups_stale, chunks_reoffered."""
+        """What happened that is no fate: given_back, reclaimed, groups_evicted, groups_stale, chunks_reoffered."""
         fields: dict[bytes, bytes] = self._client.hgetall(self._keys[purpose].events)
         return {name.decode(): int(value) for name, value in fields.items()}
 

@@ -14,6 +14,10 @@ if state[1] and step <= tonumber(state[1]) then return {'finished', state[1]} en
 
 if version > tonumber(state[2] or '-1') then
   redis.call('HSET', K.state, 'version', version, 'used', 0)
+else
+  -- A learner that asks for more than a version's groups does not publish at the expected rate: actors must not wait for that.
+  local used = tonumber(redis.call('HGET', K.state, 'used') or '0')
+  if used >= C.groups_per_version then redis.call('HSET', K.state, 'used', used % C.groups_per_version) end
 end
 if C.max_staleness >= 0 and version > C.max_staleness then
   local below = '(' .. text((version - C.max_staleness) * VERSION)

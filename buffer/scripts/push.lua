@@ -8,10 +8,7 @@ local key = K.group .. gid
 if redis.call('ZSCORE', K.known, gid) or redis.call('EXISTS', key) == 1 then return 2 end
 local pushed = K.label .. label .. ':pushed'
 if C.purpose == 'evaluation' and redis.call('SISMEMBER', pushed, problem) == 1 then return 2 end
-if counted('queued') + n > C.work_capacity then
-  happened('push_refused')
-  return 0
-end
+if counted('queued') + n > C.work_capacity then return 0 end
 
 local now = now_ms()
 redis.call('ZREMRANGEBYSCORE', K.known, '-inf', text(now - 3600000))

@@ -1,0 +1,157 @@
+"""The embedded server: durable, private, ends with its parent; and what a wrong address is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from buffer_programs import PASS, fates, group_of, places
+
+from buffer.connection import connect, masked
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from config import BufferConfig, UserError
+
+
+def address_of(server: EmbeddedRedis) -> FlowAddress:
+    return FlowAddress(server.url, "durable", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2, timeout_s=20.0)
+
+
+def test_killed_and_restarted_on_its_file_everything_is_there_for_the_same_clients(tmp_path):
+    server = EmbeddedRedis.start(tmp_path / "redis")
+    flow = Flow.connect(address_of(server))
+    for name in "abcdef":
+        flow.work.push(group_of(name))
+    claims = flow.work.claim("executor-0", 7)
+    flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims[:5]])
+    flow.problems.put("p", b"tests", "hash")
+    drawn = flow.online.draw(1, 1, 0)
+    before = places(flow)
+    assert before == {"generated": 12, "queued": 5, "executing": 2, "waiting": 1, "buffered": 4}
+
+    os.kill(server.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while server.running() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not server.running()
+    again = EmbeddedRedis.start(tmp_path / "redis")
+    try:
+        assert again.url == server.url
+        assert places(flow) == before and flow.problems.suite("p") == ("hash", b"tests")
+        assert flow.online.draw(1, 1, 0) == drawn
+        assert flow.work.refresh("executor-0", claims) == claims[5:], "claims survive"
+        assert flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims]) == [True] * 7
+        flow.online.finish(1, fates(drawn))
+        assert places(flow) == {"generated": 12, "queued": 5, "waiting": 1, "buffered": 4, "trained": 2}
+    finally:
+        flow.close()
+        again.stop()
+    assert not again.running()
+
+
+def test_the_server_is_private_and_in_a_session_of_its_own(redis_server):
+    url = redis_server.url
+    assert stat.S_IMODE((redis_server.folder / "redis.conf").stat().st_mode) == 0o600
+    password = url.split(":")[2].split("@")[0]
+    assert len(password) >= 20 and password not in Path(f"/proc/{redis_server.pid}/cmdline").read_text()
+    assert os.getsid(redis_server.pid) == redis_server.pid != os.getsid(0)
+    client = connect(url, 5.0)
+    assert client.config_get("appendonly")["appendonly"] == "yes" and client.config_get("save")["save"] == ""
+    assert client.config_get("appendfsync")["appendfsync"] == "everysec" and client.config_get("bind")["bind"] == "127.0.0.1"
+    assert (redis_server.folder / "redis.log").stat().st_size > 0
+    client.close()
+
+
+def test_the_server_dies_with_the_process_that_started_it(tmp_path):
+    code = (
+        "import sys, time, pathlib\nfrom buffer.server import EmbeddedRedis\n"
+        "print(EmbeddedRedis.start(pathlib.Path(sys.argv[1])).pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    server_pid = int(parent.stdout.readline())
+    assert Path(f"/proc/{server_pid}").exists()
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while alive(server_pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(server_pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_taken_port_is_replaced(tmp_path):
+    first = EmbeddedRedis.start(tmp_path / "first")
+    try:
+        (tmp_path / "second").mkdir()
+        (tmp_path / "second" / "redis.conf").write_text(
+            (tmp_path / "first" / "redis.conf").read_text().replace("requirepass ", "requirepass x")
+        )
+        second = EmbeddedRedis.start(tmp_path / "second")
+        second.stop()
+        assert second.url != first.url
+    finally:
+        first.stop()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("localhost:6379", "is no Redis address"),
+        ("redis://:secret@127.0.0.1:1/0", "Connection refused"),
+        ("redis://:secret@no-such-host.invalid:6379/0", "cannot be used"),
+        ("redis://:se/secret@127.0.0.1:6379/0", "is no Redis address"),
+    ],
+)
+def test_an_unusable_address_is_one_sentence_without_the_password(url, words):
+    with pytest.raises(UserError) as caught:
+        connect(url, 2.0)
+    text = str(caught.value)
+    assert words in text and "redis.url" in text and "secret" not in text and "\n" not in text
+
+
+def test_a_wrong_password_is_told_so(redis_server):
+    port = redis_server.url.rsplit(":", 1)[1]
+    with pytest.raises(UserError, match="give user and password in redis.url"):
+        connect(f"redis://:wrong@127.0.0.1:{port}", 2.0)
+    with pytest.raises(UserError, match="give user and password in redis.url"):
+        connect(f"redis://127.0.0.1:{port}", 2.0)
+
+
+def test_what_never_answers_is_given_up(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(UserError, match="cannot be used"):
+            connect(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", 0.3)
+
+
+def test_a_server_that_deletes_keys_is_refused(tmp_path):
+    server = EmbeddedRedis.start(tmp_path)
+    try:
+        client = redis.Redis.from_url(server.url)
+        client.config_set("maxmemory", "100mb")
+        connect(server.url, 5.0).close()
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.close()
+        with pytest.raises(UserError, match="allkeys-lru"):
+            connect(server.url, 5.0)
+    finally:
+        server.stop()
+
+
+def test_passwords_are_masked():
+    assert masked("rediss://user:secret@host:1/0") == "rediss://user:***@host:1/0"
+    assert masked("redis://:s3:cr@et@host:1") == "redis://:***@host:1"
+    assert masked("redis://host:1") == "redis://host:1"
