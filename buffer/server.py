@@ -52,8 +52,10 @@ class EmbeddedRedis:
     def start(cls, folder: Path, bind: str = "127.0.0.1") -> EmbeddedRedis:
         """Starts a server with its files in `folder` and returns when it answers, after `READY_S` seconds at most.
 
-        Listens on `bind` alone, with a generated password and append-only persistence, synchronised every second: a killed server
-        loses next to nothing, a power loss about the last second. In a session of its own, so Ctrl-C in the terminal does not reach it.
+        Listens on `bind` alone, with a generated password and append-only persistence, synchronised every second. A killed server
+        keeps what reached the operating system: everything it answered, except for at most two seconds while the disk is slower
+        than its synchronisation. A power loss may cost the last second or two. What is lost is always the newest moves as a whole,
+        so the ledger balances again after a restart. In a session of its own, so Ctrl-C in the terminal does not reach it.
 
         Raises:
             UserError: there is no server binary, or the folder cannot be written.

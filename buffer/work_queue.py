@@ -45,11 +45,13 @@ class DeadLetter:
 class WorkQueue:
     """Programs without a verdict. Delivery is at least once; the first verdict of a program is the one that counts."""
 
-    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys, purpose: Purpose) -> None:
+    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys, purpose: Purpose, timeout_s: float) -> None:
         self._client: Any = client
         self._scripts = scripts
         self._keys = keys
         self._purpose = purpose
+        # A blocking read must answer before the connection's own time limit; expired leases are looked for at least this often.
+        self._longest_read_s = min(1.0, timeout_s / 2)
 
     def push(self, group: Sequence[Program], actor: str = "") -> bool:
         """Adds all programs of one visit, the greedy one included; False when they do not fit, then nothing is added.
@@ -94,8 +96,9 @@ class WorkQueue:
             left = deadline - time.monotonic()
             if claims or left <= 0:
                 return claims
-            # Only a bell: returns as soon as there is an entry after the last one, takes nothing. Rung once a second for expired leases.
-            self._client.xread({self._keys.work: answer[0]}, count=1, block=max(1, int(1000 * min(left, 1.0))))
+            # Only a bell: returns as soon as there is an entry after the last one, and takes nothing.
+            block_ms = max(1, int(1000 * min(left, self._longest_read_s)))
+            self._client.xread({self._keys.work: answer[0]}, count=1, block=block_ms)
 
     def _decode(self, answer: list[bytes]) -> list[Claim]:
         claims: list[Claim] = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
 import pytest
 from buffer_programs import PASS, fates, grade_all, group_of, names, places, program
 
+from buffer.flow import Flow
 from buffer.records import decode_program
 
 
@@ -66,6 +68,14 @@ def test_a_claim_waits_for_the_first_program_and_not_for_all(flow):
     assert time.monotonic() - started < 15, "the push rings"
     threading.Timer(0.1, lambda: flow.work.push(group_of("h"))).start()
     assert len(flow.work.claim("executor-0", 4, block_s=20)) == 2
+
+
+def test_a_claim_may_wait_longer_than_the_time_limit_of_an_answer(flow):
+    hasty = Flow.connect(dataclasses.replace(flow.address, timeout_s=0.2))
+    started = time.monotonic()
+    assert hasty.work.claim("executor-0", 1, block_s=0.6) == []
+    assert time.monotonic() - started >= 0.6
+    hasty.close()
 
 
 def test_what_is_not_refreshed_is_claimed_by_another_and_the_first_verdict_counts(make_flow):
