@@ -1,7 +1,8 @@
 """The weight store: a small named Ray actor that owns the newest two policy versions, and the two ends that use it.
 
-Objects die with the process that owns them, so the learner puts its buckets in the store's name (`_owner`): a learner that
-crashes does not take the weights with it, and a restarted actor loads the newest version before its first program.
+An object dies with the process that put it, so the store puts a copy of its own of what the learner hands over: a learner that
+crashes does not take the weights with it, and a restarted actor loads the newest version before its first program. (Ray 2.56
+removed the argument by which the learner could have put an object in the store's name.)
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class WeightStore:
         """True once the actor runs."""
         return True
 
-    def publish(self, manifest: Manifest, refs: list[Any]) -> int:
+    def publish(self, manifest: Manifest, *buckets: Bucket) -> int:
         """Keeps the version, drops all but the newest two; returns the newest version kept. Safe to repeat."""
-        self._versions[manifest.version] = (manifest, list(refs))
+        self._versions[manifest.version] = (manifest, [ray.put(bucket) for bucket in buckets])
         for version in sorted(self._versions)[:-KEPT_VERSIONS]:
             del self._versions[version]
         return max(self._versions)
@@ -77,8 +78,9 @@ def publish(store: Any, manifest: Manifest, buckets: list[Bucket], timeout_s: fl
     """Hands the buckets over to the store; afterwards they no longer need this process. Raises WeightStoreError."""
 
     def hand_over() -> None:
-        refs = [ray.put(bucket, _owner=store) for bucket in buckets]
-        ray.get(store.publish.remote(manifest, refs), timeout=timeout_s)
+        # By reference: the store reads the learner's copy where it lies, which is free again when this function returns.
+        refs = [ray.put(bucket) for bucket in buckets]
+        ray.get(store.publish.remote(manifest, *refs), timeout=timeout_s)
 
     _bounded(f"take version {manifest.version} ({manifest.nbytes / 1e6:.1f} MB)", hand_over, timeout_s)
 
