@@ -1,0 +1,73 @@
+"""From lines to token spans: exact for any tokenizer, at both ends of the program and beyond."""
+
+from __future__ import annotations
+
+import pytest
+from learner_parts import characters, policy, written
+
+from learner.spans import is_last_line, line_span, resolve_line
+
+
+def text_of(program, span):  # type: ignore[no-untyped-def]
+    ends = [*program.offsets[1:], len(program.text)]
+    return program.text[program.offsets[span[0]] : ends[span[1] - 1]]
+
+
+def test_each_line_of_one_token_per_character() -> None:
+    program = characters("ab\nab\n\nab")
+    assert [line_span(program, line) for line in (1, 2, 3, 4)] == [(0, 3), (3, 6), (6, 7), (7, 9)]
+
+
+def test_past_the_end_is_the_last_line_that_is_not_blank() -> None:
+    program = characters("a\nbc\n  \n\n")
+    assert line_span(program, 5) == line_span(program, 99) == line_span(program, 2) == (2, 5)
+    assert line_span(program, 3) == (5, 8)  # a blank line that is there is itself
+    assert line_span(characters("\n\n"), 7) is None
+
+
+def test_no_line_and_empty_program() -> None:
+    assert line_span(characters("a\n"), None) is None
+    assert line_span(characters("a\n"), 0) is None
+    assert line_span(characters(""), 1) is None
+    with pytest.raises(ValueError, match="3 offsets for 2 tokens"):
+        line_span(characters("ab", offsets=[0, 1, 2]), 1)
+
+
+def test_tokens_across_lines_belong_to_both() -> None:
+    # tokens: "a", "b\n  c", "d\n", end of sequence
+    program = characters("ab\n  cd\n", token_ids=[5, 6, 7, 0], offsets=[0, 1, 6, 8])
+    assert line_span(program, 1) == (0, 2)
+    assert line_span(program, 2) == (1, 3)
+
+
+def test_pieces_of_one_character_go_together() -> None:
+    # "é" begins the second line and is spelt by two tokens, the first without text: it has the second's offset.
+    program = characters("x\né = 1\n", token_ids=[5, 6, 7, 8, 0], offsets=[0, 2, 2, 3, 8])
+    assert line_span(program, 2) == (1, 4)
+    assert line_span(program, 1) == (0, 1)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_lines_end_where_the_compiler_says(line_end: str) -> None:
+    text = line_end.join(["a = '\x0c \u2028 \x1c'", "b = 1", "c = ="])
+    with pytest.raises(SyntaxError) as caught:
+        compile(text, "<solution>", "exec")
+    line = caught.value.lineno
+    assert line == 3 and is_last_line(text, line) and resolve_line(text, 4) == 3
+    span = line_span(characters(text), line)
+    assert span == (len(text) - 5, len(text))
+
+
+def test_spans_of_a_byte_level_tokenizer() -> None:
+    toy = policy(max_program_tokens=128)
+    lines = ["def f(xs):\n", "    naïve = '日本語 🙂'\n", "    return sum(xs)\n", "    return sum(xs)\n", "\n", "größe = 1"]
+    program = written(toy, "".join(lines), [5, 6])
+    assert program.text == "".join(lines) and len(program.token_ids) > len(lines)
+    covered = []
+    for number, line in enumerate(lines, start=1):
+        span = line_span(program, number)
+        assert span is not None and line in text_of(program, span)
+        assert len(text_of(program, span)) - len(line) <= 8  # no more than the tokens that reach over a line's end
+        covered += range(*span)
+    assert set(covered) == set(range(len(program.token_ids) - 1))  # all but the end of the sequence, which has no text
+    assert line_span(program, 3) != line_span(program, 4)
