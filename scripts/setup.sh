@@ -55,7 +55,7 @@ rm -f "$venv/.ready"
 install_torch() {
     local torch
     torch=$(grep -E '^torch==' constraints.txt)
-    if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+    if [[ "$(nvidia-smi -L 2>/dev/null)" == GPU* ]]; then
         say "$torch (an NVIDIA GPU answers: the registry's CUDA build)"
         pip_install -c constraints.txt "$torch"
     elif [ -z "$TORCH_INDEX" ]; then
