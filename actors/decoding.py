@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from actors.fused_step import FusedStep
 from actors.shared_prefix import OwnTokens, OwnTokensCache, Rows, SharedPrefix
 from policy.log_probs import pad, position_ids
 from policy.policy import Policy
@@ -46,9 +47,10 @@ class Decoding(ABC):
 class SharedPrefixDecoding(Decoding):
     """Prompt keys and values once per prompt, own tokens in a preallocated block (see `actors.shared_prefix`)."""
 
-    def __init__(self, policy: Policy, device: torch.device, own: OwnTokens) -> None:
+    def __init__(self, policy: Policy, device: torch.device, own: OwnTokens, fused: FusedStep | None = None) -> None:
         super().__init__(policy, device)
         self._own = own
+        self._fused = fused
         config = policy.model.config
         self._layers = getattr(config, "num_decoder_layers", None) or config.num_hidden_layers
         # A mask of four dimensions is handed through as it is: no mask is built per token, and none is needed.
@@ -91,6 +93,8 @@ class SharedPrefixDecoding(Decoding):
         """See Decoding."""
         if self._policy.is_encoder_decoder:
             return self._decode(tokens[:, None], None)
+        if self._fused is not None:
+            return self._fused(tokens, self._next_position + index, self._own, self._prefix)
         return self._decode(tokens[:, None], self._next_position[:, None] + index)
 
     def keep(self, ended: Tensor) -> Tensor:

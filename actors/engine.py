@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
+from actors.fused_step import FusedStep, fits
 from actors.sampling import choose
 from actors.shared_prefix import FAMILIES, OwnTokens, plug_into
 from policy.policy import Policy
@@ -34,15 +35,21 @@ class Completion:
 class SamplingEngine:
     """Samples from a policy whose weights may be replaced between two calls of `sample`. Not for use by several threads at once."""
 
-    def __init__(self, policy: Policy, device: torch.device | str = "cpu", share_prefix: bool = True) -> None:
-        """Moves the model to `device`. With `share_prefix` false, or for a model that cannot, `transformers` caches are used."""
+    def __init__(self, policy: Policy, device: torch.device | str = "cpu", share_prefix: bool = True, fuse: bool = True) -> None:
+        """Moves the model to `device`.
+
+        With `share_prefix` false, or for a model that cannot, `transformers` caches are used. With `fuse` a model that
+        `fused_step.fits` decodes with fewer calls.
+        """
         self._policy = policy
         self._device = torch.device(device)
         policy.model.to(self._device).eval()
         config = policy.model.config
         self._own: OwnTokens | None = None
+        self._fuses = False
         if share_prefix and config.model_type in FAMILIES and not getattr(config, "use_sliding_window", False):
             plug_into(policy.model)
+            self._fuses = fuse and fits(policy.model)
             self._own = OwnTokens(getattr(config, "num_decoder_layers", None) or config.num_hidden_layers)
 
     @torch.inference_mode()
@@ -102,7 +109,9 @@ class SamplingEngine:
     def _prefill(self, prompts: list[list[int]], per_prompt: int) -> tuple[Decoding, Tensor]:
         decoding: Decoding
         if self._own is not None:
-            decoding = SharedPrefixDecoding(self._policy, self._device, self._own)
+            # The weights may have changed since the last batch, so their joined copies are made anew.
+            fused = FusedStep(self._policy.model) if self._fuses else None
+            decoding = SharedPrefixDecoding(self._policy, self._device, self._own, fused)
         else:
             decoding = PlainDecoding(self._policy, self._device)
         return decoding, decoding.prefill(prompts, per_prompt)

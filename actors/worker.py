@@ -26,6 +26,8 @@ _POLL_S = 0.02
 """Seconds between two looks at what is waited for."""
 _IDLE_POLL_S = 0.2
 """The same while the learner has all of the machine, before training and after it."""
+_LOOK_AROUND_S = 0.1
+"""Seconds between two looks for new weights and evaluations while the buffer has no room: each look costs several calls."""
 _PATIENCE_S = 0.25
 """Seconds after which a smaller batch than asked for is better than none."""
 
@@ -129,14 +131,19 @@ class ActorWorker:
     def _admitted(self, groups: int) -> int:
         """Groups that may be written now, 0 when something else is to be done first. Waits for whom the buffer names."""
         asked_at = time.monotonic()
+        looked_at = asked_at
         granted = 0
 
         def blocked() -> str:
-            nonlocal granted
+            nonlocal granted, looked_at
             admission = self._flow.online.admit(self.name, groups)
+            now = time.monotonic()
             if not admission.granted:
-                return "" if not self._training_goes_on() else admission.waits_for
-            if admission.groups < groups and time.monotonic() - asked_at < _PATIENCE_S:
+                if now - looked_at < _LOOK_AROUND_S:
+                    return admission.waits_for
+                looked_at = now
+                return admission.waits_for if self._training_goes_on() else ""
+            if admission.groups < groups and now - asked_at < _PATIENCE_S:
                 return admission.waits_for
             # Admit, then load: so the version sampled with is not older than the one the admission was reckoned with.
             self._weights.refresh()

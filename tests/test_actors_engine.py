@@ -5,7 +5,9 @@ from policies import FAMILIES, policy_of, with_end_likely
 from actors.engine import Completion, SamplingEngine
 from policy.log_probs import collate, token_log_probs
 from policy.policy import Policy
+from policy.weights import load_into, pack
 
+WAYS = [{}, {"fuse": False}, {"share_prefix": False}]
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [20], [21, 22]]
 
 
@@ -36,20 +38,20 @@ def _ending_policy(family: str) -> Policy:
 def test_greedy_programs_are_those_of_generate(family: str) -> None:
     policy = _ending_policy(family)
     expected = [_generate(policy, prompt) for prompt in PROMPTS]
-    for share_prefix in (True, False):
-        groups = SamplingEngine(policy, share_prefix=share_prefix).sample(PROMPTS, 0, True)
+    for way in WAYS:
+        groups = SamplingEngine(policy, **way).sample(PROMPTS, 0, True)
         assert [group[0].token_ids for group in groups] == expected
         assert all(group[0].greedy for group in groups)
-        alone = [SamplingEngine(policy, share_prefix=share_prefix).sample([prompt], 0, True)[0][0].token_ids for prompt in PROMPTS]
+        alone = [SamplingEngine(policy, **way).sample([prompt], 0, True)[0][0].token_ids for prompt in PROMPTS]
         assert alone == expected
 
 
-@pytest.mark.parametrize("share_prefix", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, share_prefix: bool) -> None:
+def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[str, bool]) -> None:
     policy = _ending_policy(family)
     reference = policy_of(family, max_program_tokens=16)
-    engine = SamplingEngine(policy, share_prefix=share_prefix)
+    engine = SamplingEngine(policy, **way)
     for temperature, top_p in ((1.0, 1.0), (0.7, 0.8)):
         groups = engine.sample(PROMPTS, 6, True, temperature, top_p, torch.Generator().manual_seed(0))
         flat = _flat(PROMPTS, groups)
@@ -68,10 +70,9 @@ def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, share_prefix
 def test_dropping_finished_rows_changes_no_program(family: str) -> None:
     policy = _ending_policy(family)
     never_ending = with_end_likely(policy, -1)
-    for share_prefix in (True, False):
-        engine = SamplingEngine(policy, share_prefix=share_prefix)
-        dropped = engine.sample(PROMPTS, 6, False, generator=torch.Generator().manual_seed(5))
-        kept = SamplingEngine(never_ending, share_prefix=share_prefix).sample(PROMPTS, 6, False, generator=torch.Generator().manual_seed(5))
+    for way in WAYS:
+        dropped = SamplingEngine(policy, **way).sample(PROMPTS, 6, False, generator=torch.Generator().manual_seed(5))
+        kept = SamplingEngine(never_ending, **way).sample(PROMPTS, 6, False, generator=torch.Generator().manual_seed(5))
         for (_, short), (_, long) in zip(_flat(PROMPTS, dropped), _flat(PROMPTS, kept), strict=True):
             assert short.token_ids == long.token_ids[: len(short.token_ids)]
             assert long.finish_reason == "length" and len(long.token_ids) == 16
@@ -80,6 +81,7 @@ def test_dropping_finished_rows_changes_no_program(family: str) -> None:
 def test_both_ways_of_decoding_draw_the_same_programs_and_an_engine_can_be_used_again() -> None:
     policy = _ending_policy("llama")
     shared, plain = SamplingEngine(policy), SamplingEngine(_ending_policy("llama"), share_prefix=False)
+    assert shared._fuses and not plain._fuses
     for seed, count in ((1, 5), (2, 2), (3, 9)):
         first = shared.sample(PROMPTS, count, True, generator=torch.Generator().manual_seed(seed))
         second = plain.sample(PROMPTS, count, True, generator=torch.Generator().manual_seed(seed))
@@ -94,7 +96,18 @@ def test_grouped_query_attention_shares_a_prefix_too() -> None:
     torch.manual_seed(0)
     grouped = policy.__class__(**{**policy.__dict__, "model": LlamaForCausalLM(config).eval()})
     expected = [_generate(grouped, prompt) for prompt in PROMPTS]
-    assert [group[0].token_ids for group in SamplingEngine(grouped).sample(PROMPTS, 0, True)] == expected
+    for way in WAYS:
+        assert [group[0].token_ids for group in SamplingEngine(grouped, **way).sample(PROMPTS, 0, True)] == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_weights_are_sampled_with_from_the_next_batch_on(family: str) -> None:
+    policy, other = policy_of(family, 16), policy_of(family, 16, seed=2)
+    engine = SamplingEngine(policy)
+    first = engine.sample(PROMPTS, 1, True, generator=torch.Generator().manual_seed(0))
+    load_into(policy.model, *pack(other.model, 1))
+    second = engine.sample(PROMPTS, 1, True, generator=torch.Generator().manual_seed(0))
+    assert second == SamplingEngine(other).sample(PROMPTS, 1, True, generator=torch.Generator().manual_seed(0)) != first
 
 
 def test_programs_longer_than_one_block_of_memory_are_whole() -> None:

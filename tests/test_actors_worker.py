@@ -1,7 +1,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,13 +38,6 @@ class Source:
 
     def acknowledge(self, version: int) -> None:
         self.acknowledged.append(version)
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = EmbeddedRedis.start(tmp_path_factory.mktemp("redis"))
-    yield server.url
-    server.stop()
 
 
 class Run:
@@ -101,11 +93,11 @@ class Run:
 
 
 @pytest.fixture
-def start(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Run]]:
+def start(redis_server: EmbeddedRedis, request: pytest.FixtureRequest) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
     def make(**parts: dict[str, object]) -> Run:
-        runs.append(Run(redis_url, f"{request.node.name}-{len(runs)}", **parts))
+        runs.append(Run(redis_server.url, f"{request.node.name}-{len(runs)}", **parts))
         return runs[-1]
 
     yield make
@@ -237,13 +229,13 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     assert counted == 2 * MOST_FAILURES - 1
 
 
-def test_an_actor_restarted_in_the_middle_goes_on_with_the_next_visits(redis_url: str, tmp_path: Path) -> None:
-    runs = [Run(redis_url, "restarted") for _ in range(1)]
-    runs[0].source.publish(0, seed=1)
-    runs[0].flow.control.set_phase("training")
-    runs[0].until(lambda: runs[0].flow.work.length() == 16)
-    runs[0].end()
-    again = Run(redis_url, "restarted")
+def test_an_actor_restarted_in_the_middle_goes_on_with_the_next_visits(redis_server: EmbeddedRedis) -> None:
+    run = Run(redis_server.url, "restarted")
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: run.flow.work.length() == 16)
+    run.end()
+    again = Run(redis_server.url, "restarted")
     again.source.publish(0, seed=1)
     first = again.take()
     groups = again.flow.online.draw(0, 2, 0)
