@@ -42,7 +42,8 @@ def engine_of(toy: Policy, **fields: Any) -> Iterator[TrainingEngine]:
 
 def programs(seed: int, number: int = 13) -> list[TrainItem]:
     rng = random.Random(seed)
-    pairs = [([rng.randrange(4, 260) for _ in range(rng.randint(2, 20))], [rng.randrange(4, 260) for _ in range(rng.randint(1, 30))]) for _ in range(number)]  # fmt: skip
+    lengths = [(rng.randint(2, 20), rng.randint(1, 30)) for _ in range(number)]
+    pairs = [([rng.randrange(4, 260) for _ in range(p)], [rng.randrange(4, 260) for _ in range(t)]) for p, t in lengths]
     items = Supervised().items(pairs, "c")
     return [TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items]
 

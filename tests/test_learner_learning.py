@@ -1,0 +1,64 @@
+"""Objective, engine and sampling together: what is rewarded becomes more likely."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from learner_parts import characters, feedback, group, learner_config, policy
+
+from actors.engine import SamplingEngine
+from buffer.records import Group, Sample
+from config import GrpoConfig, RltfConfig
+from learner.batching import plan
+from learner.engine import TrainingEngine
+from learner.objectives.base import Objective
+from learner.objectives.grpo import Grpo
+from learner.objectives.rltf import Rltf
+from learner.world import World
+
+PROMPTS = [[5, 6, 7], [9, 8]]
+GOOD = range(4, 70)
+"""A program passes if its first token is one of these: a quarter of all."""
+
+
+@pytest.mark.parametrize("objective", [Grpo(GrpoConfig()), Rltf(RltfConfig())], ids=["grpo", "rltf"])
+def test_a_rewarded_program_becomes_likely(objective: Objective) -> None:
+    toy = policy(max_program_tokens=4)
+    sampler = SamplingEngine(toy, "cpu")
+    generator = torch.Generator().manual_seed(0)
+    numbers = itertools.count()
+    engine = TrainingEngine(toy, learner_config(), World())
+    engine.begin((0.9, 0.95), 0.0)
+
+    def draw() -> list[Group]:
+        groups = []
+        for index, (prompt, completions) in enumerate(zip(PROMPTS, sampler.sample(PROMPTS, 48, True, 1.0, 1.0, generator), strict=True)):
+            samples, greedy = [], None
+            for completion in completions:
+                passed = completion.token_ids[0] in GOOD
+                program = characters(
+                    "x" * len(completion.token_ids), id=f"s{next(numbers)}", prompt_ids=prompt, token_ids=completion.token_ids,
+                    log_probs=completion.log_probs, finish_reason=completion.finish_reason, greedy=completion.greedy,
+                )  # fmt: skip
+                verdict = feedback("pass", passed=5) if passed else feedback("runtime_error", "NameError", 1)
+                sample = Sample(program=program, feedback=verdict)
+                if completion.greedy:
+                    greedy = sample
+                else:
+                    samples.append(sample)
+            groups.append(group(samples, greedy, problem_id=f"p{index}"))
+        return groups
+
+    rates = []
+    for _ in range(40):
+        groups = draw()
+        samples = [sample for found in groups for sample in found.samples]
+        rates.append(sum(sample.feedback.outcome == "pass" for sample in samples) / len(samples))
+        prepared = objective.prepare(groups)
+        mine = plan(prepared.items, 64)
+        if mine.micro_batches:
+            engine.step(mine.micro_batches, objective.loss, prepared.totals, 1e-2)
+    engine.close()
+    assert rates[0] < 0.5 and sum(rates[-3:]) / 3 > 0.75

@@ -1,0 +1,245 @@
+"""The learner's loop with real actors, executors and Redis, all in threads of this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from learner_parts import learner_config  # noqa: F401  (sets the number of threads)
+
+from actors.worker import ActorWorker
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from config import Config, UserError
+from executor.worker import ExecutorWorker
+from learner.corpus_stream import POOL_BATCHES, CorpusStream
+from learner.engine import TrainingEngine
+from learner.export import load_weights, save_model
+from learner.waiting import Stalled
+from learner.warm_start import warm_start
+from learner.worker import LearnerTask, LearnerWorker, is_supervised
+from learner.world import World
+from monitor.metrics import Recorder
+from policy.policy import build_policy, make_spec
+from policy.weights import Bucket, Manifest, load_into
+from problems.corpus import SolutionCorpus
+from problems.problem import Problem, TestSuite
+from problems.prompts import prompt_of
+
+SHAPE = {"d_model": 64, "layers": 1, "heads": 4, "d_ff": 96, "vocab_size": 300, "max_prompt_tokens": 64, "max_program_tokens": 24}
+
+
+class Published:
+    """The newest version, as publisher and as source of weights."""
+
+    def __init__(self) -> None:
+        self.versions: list[tuple[Manifest, list[Bucket]]] = []
+
+    def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
+        self.versions.append((manifest, buckets))
+
+    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
+        return self.versions[-1] if self.versions and self.versions[-1][0].version > newer_than else None
+
+    def acknowledge(self, version: int) -> None:
+        pass
+
+
+def problem(number: int) -> Problem:
+    suite = TestSuite(
+        kind="stdin", fn_name=None, inputs=("",), outputs=(f"{number}\n",), asserts=(), setup="", time_limit_s=1.0, memory_limit_mb=None
+    )
+    return Problem(
+        id=f"print-{number}", question=f"Print {number}.", starter_code="", suite=suite, solutions=(f"print({number})\n",),
+        difficulty="", prompt_style="starter",
+    )  # fmt: skip
+
+
+PROBLEMS = tuple(problem(number) for number in range(6))
+
+
+class Run:
+    """A run of one actor, one executor and one learner."""
+
+    def __init__(self, server: EmbeddedRedis, folder: Path, **fields: Any) -> None:
+        defaults: dict[str, Any] = {
+            "run": {"name": "test", "stall_timeout_s": 60},
+            "policy": SHAPE,
+            "warm_start": {"steps": 60, "batch_size": 16},
+            "actors": {"problems_per_batch": 2, "samples_per_problem": 4, "greedy": True},
+            "learner": {"groups_per_step": 2, "micro_batch_size": 5, "steps": 6, "supervised_batch_size": 8},
+            "evaluation": {"every": 2, "tasks": 2, "samples": 2},
+        }
+        for part, values in fields.items():
+            defaults[part] = defaults.get(part, {}) | values
+        self.config = Config.model_validate(defaults)
+        self.spec = make_spec(self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])
+        self.flow = Flow.connect(FlowAddress.of(self.config, server.url, folder.name))
+        self.published = Published()
+        corpus = SolutionCorpus(PROBLEMS)
+        ids = [task.id for task in PROBLEMS]
+        task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, "test")
+        self.learner = LearnerWorker(task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append))
+
+    @contextmanager
+    def others(self) -> Iterator[None]:
+        """The actor and the executor."""
+        for task in PROBLEMS:
+            self.flow.problems.put(task.id, task.suite.to_json(), task.suite.content_hash)
+        prompts = {task.id: prompt_of(task) for task in PROBLEMS}
+        train = {name: prompts[name] for name in list(prompts)[:4]}
+        held_out = {name: prompts[name] for name in list(prompts)[4:]}
+        policy = build_policy(self.spec, weights=False)
+        actor = ActorWorker("actor-0", policy, train, held_out, self.flow, self.published, self.config, Recorder("actor-0"))
+        executor = ExecutorWorker("executor-0", self.flow, self.config.executor, Recorder("executor-0"))
+        stop = threading.Event()
+        threads = [threading.Thread(target=part.run, args=(stop,), daemon=True) for part in (actor, executor)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(30)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.flow.telemetry.steps().items
+
+
+@pytest.fixture
+def make_run(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def make(**fields: Any) -> Run:
+        runs.append(Run(redis_server, tmp_path, **fields))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.flow.close()
+
+
+def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(warm_start={"until_pass": True}, learner={"objective": "rltf", "supervised_ratio": 1})
+    with run.others():
+        run.learner.run(threading.Event())
+    rows = run.rows()
+    assert [row["step"] for row in rows] == list(range(1, 7))
+    assert [row["objective"] for row in rows] == ["rltf", "supervised"] * 3
+    drawn = [row for row in rows if row["objective"] == "rltf"]
+    for row in drawn:
+        assert row["samples"] == 8 and sum(row["outcomes"].values()) == 8 and row["fates"]["baseline"] == 2
+        assert set(row["loss_terms"]) <= {"coarse", "fine", "adaptive"} and sum(row["loss_terms"].values()) == pytest.approx(
+            row["loss"], abs=1e-5
+        )
+        assert 0 <= row["staleness_max"] <= 2 and len(row["baselines"]) == 2 and len(row["sample_ids"]) == 8
+        assert row["seconds"]["wait"] >= 0 and row["learning_rate"] > 0
+        json.dumps(row)
+    # One version per reinforcement step, and the last one; what the rounds of the warm start published came before.
+    versions = [manifest.version for manifest, _ in run.published.versions]
+    assert versions == list(range(len(versions)))
+    assert [row["version"] - rows[0]["version"] for row in drawn] == [0, 1, 2] and versions[-1] == rows[0]["version"] + 3
+    passes = run.flow.evaluations.progress("warm-start-000")
+    assert passes.expected == 8
+    for label, step in (("step-000000", 0), ("step-000002", 1), ("step-000004", 2), ("step-000006", 3)):
+        progress = run.flow.evaluations.progress(label)
+        assert progress.version == rows[0]["version"] + step and progress.expected == 4
+    assert run.flow.evaluations.complete("step-000006") and run.flow.control.phase() == "done" and run.flow.ledger.check() is None
+    fates = run.flow.ledger.counts()
+    assert fates["baseline"] == 6 and fates["trained"] + fates["no_signal"] == 24
+
+    exported = type(run.learner._policy.model).from_pretrained(tmp_path / "export")
+    shape = build_policy(run.spec, weights=False)
+    load_into(shape.model, *run.published.versions[-1])
+    for name, value in shape.model.state_dict().items():
+        assert bool((value == exported.state_dict()[name]).all()), name
+    card = (tmp_path / "export" / "README.md").read_text()
+    assert "| before | 0 |" in card and "| after | 6 |" in card and '"objective": "rltf"' in card
+
+
+def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(learner={"steps": 3}, actors={"greedy": False}, evaluation={"every": 0})
+    with run.others():
+        run.learner.run(threading.Event())
+    assert [row["objective"] for row in run.rows()] == ["grpo"] * 3
+    report = json.loads((tmp_path / "warm_start" / "warm_start.json").read_text())
+    assert report["steps"] == 60 and report["loss"] < 2.5 and 0 <= report["padding_share"] < 0.3
+    control = make_run(learner={"objective": "supervised", "steps": 4}, warm_start={"reuse": str(tmp_path / "warm_start")})
+    control.flow = Flow.connect(FlowAddress.of(control.config, run.flow.address.url, "control"))
+    control.learner._flow = control.flow
+    with control.others():
+        control.learner.run(threading.Event())
+    assert [row["objective"] for row in control.rows()] == ["supervised"] * 4
+    assert control.flow.ledger.counts()["generated"] == 0  # no training program is written for the control
+    for name in ("step-000000", "step-000002", "step-000004"):
+        assert control.flow.evaluations.complete(name)
+    first, begun = control.published.versions[0], run.published.versions[0]
+    assert first[0] == begun[0]  # the same weights, checksum by checksum
+
+
+def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None:
+    run = make_run(run={"stall_timeout_s": 0.5}, warm_start={"steps": 0})
+    with pytest.raises(Stalled, match="waited 0.5 s for the actor: step 1 needs 2 groups.*no program yet"):
+        run.learner.run(threading.Event())
+
+
+def test_stops_when_asked(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(warm_start={"steps": 100000})
+    stop = threading.Event()
+    timer = threading.Timer(1.0, stop.set)
+    timer.start()
+    run.learner.run(stop)
+    assert run.rows() == [] and not (tmp_path / "warm_start").exists() and run.published.versions == []
+    waiting = make_run(warm_start={"steps": 0})
+    waiting.flow.control.stop("the user said so")
+    waiting.learner.run(threading.Event())
+    assert not (tmp_path / "export").exists()
+
+
+def test_reuse_refuses_another_model(tmp_path: Path) -> None:
+    config = Config.model_validate({"policy": SHAPE})
+    policy = build_policy(make_spec(config.policy, ["print(1)\n"]))
+    engine = TrainingEngine(policy, config.learner, World())
+    save_model(engine, policy, tmp_path / "model")
+    engine.close()
+    load_weights(build_policy(policy.spec, seed=5), tmp_path / "model")
+    with pytest.raises(UserError, match="no model in this folder"):
+        load_weights(policy, tmp_path)
+    wider = Config.model_validate({"policy": SHAPE | {"d_model": 128}})
+    with pytest.raises(UserError, match="does not fit"):
+        load_weights(build_policy(make_spec(wider.policy, ["print(1)\n"])), tmp_path / "model")
+
+
+def test_corpus_stream_is_a_uniform_sample_in_batches_of_like_length() -> None:
+    config = Config.model_validate({"policy": SHAPE})
+    policy = build_policy(make_spec(config.policy, ["print(1)\n"]))
+    corpus = SolutionCorpus((*PROBLEMS, problem(123456), problem(987654321)))
+    streams = [CorpusStream(policy, corpus, 8, "seed") for _ in range(2)]
+    pool = [streams[0].next() for _ in range(POOL_BATCHES)]
+    assert [items[0].token_ids for items, _ in pool] == [streams[1].next()[0][0].token_ids for _ in range(POOL_BATCHES)]
+    assert sum(len(item.token_ids) for items, _ in pool for item in items) == pytest.approx(POOL_BATCHES * pool[0][1].tokens, rel=0.1)
+    lengths = sorted((min(item.tokens for item in items), max(item.tokens for item in items)) for items, _ in pool)
+    assert all(first[1] <= second[0] for first, second in zip(lengths, lengths[1:], strict=False))
+
+
+def test_warm_start_that_never_passes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.model_validate({"policy": SHAPE, "warm_start": {"steps": 2, "batch_size": 2, "until_pass": True}})
+    policy = build_policy(make_spec(config.policy, ["print(1)\n"]))
+    engine = TrainingEngine(policy, config.learner, World())
+    with pytest.raises(RuntimeError, match="After 20 rounds of 2 warm-start steps no program has passed"):
+        warm_start(
+            engine, policy, SolutionCorpus(PROBLEMS), config.warm_start, config.learner, Recorder("learner-0"),
+            seed=0, should_stop=lambda: False, passes=lambda: False,
+        )  # fmt: skip
+    engine.close()
+
+
+@pytest.mark.parametrize(("ratio", "kinds"), [(0.0, "rrrrrr"), (1.0, "rsrsrs"), (2.0, "rssrss"), (0.5, "rrsrrs")])
+def test_supervised_steps_are_spread_evenly(ratio: float, kinds: str) -> None:
+    assert "".join("s" if is_supervised(step, ratio) else "r" for step in range(1, 7)) == kinds
