@@ -89,6 +89,8 @@ class RunFolder:
         self._telemetry: PartWriter | None = None
         self._tensorboard: TensorBoard | None = None
         self._phase: tuple[str, float] | None = None
+        self.phase_seconds: dict[str, float] = {}
+        """Seconds of the phases that have ended."""
         self._repaired: set[str] = set()
 
     @classmethod
@@ -171,6 +173,7 @@ class RunFolder:
     def enter_phase(self, name: str, now: float) -> None:
         """The run as a whole enters a phase (warm_start, training, final_evaluation, done); repeated calls with one name are one phase."""
         if self._phase is not None and self._phase[0] != name:
+            self.phase_seconds[self._phase[0]] = self.phase_seconds.get(self._phase[0], 0.0) + now - self._phase[1]
             self.add_telemetry(
                 [{"kind": "phase", "role": "run", "name": self._phase[0], "waits_for": None, "start": self._phase[1], "end": now}]
             )

@@ -138,6 +138,10 @@ class RunState:
         """RL seconds at the end of a learner step (the x of a held-out curve), 0 for step 0. Raises KeyError for a step without row."""
         return 0.0 if step == 0 else self.rl_seconds(self._step_times[step])
 
+    def progress(self) -> tuple[int, float]:
+        """Changes whenever anything moves: the newest step, and all counters of all workers together."""
+        return int(self.step.get("step", -1)), sum(sum(role.totals.values()) for role in self.roles.values())
+
     def total(self, kind: str, counter: str) -> float:
         """A counter summed over the workers of a kind, since the start."""
         return sum(role.totals.get(counter, 0) for role in self.roles.values() if role.kind == kind)

@@ -1,0 +1,5 @@
+"""The driver: starts the parts of a run, watches them and reports. It is in no sample's path: stopped, samples and steps go on."""
+
+
+class RunFailed(Exception):
+    """The run ended before its last step; the message is one sentence that names the part and the reason (exit code 1)."""

@@ -1,0 +1,70 @@
+"""The held-out evaluations as the driver keeps them: rows for the run folder, the curve, programs before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from buffer.flow import Flow
+from buffer.records import Sample
+from evaluation.collector import Collected, HeldOutCollector
+from evaluation.held_out import Example, before_and_after
+from monitor.metrics import Row
+from monitor.run_folder import RunFolder
+from monitor.state import RunState
+
+
+class HeldOutBook:
+    """Reads each evaluation once it is complete; keeps the first and the last one's programs."""
+
+    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, questions: Mapping[str, str]) -> None:
+        """`questions`: the held-out problems used, by id."""
+        self._flow = flow
+        self._folder = folder
+        self._state = state
+        self._questions = questions
+        self._collector = HeldOutCollector(flow, list(questions))
+        self._rows: list[Row] = []
+        self._first: Sequence[Sample] = ()
+        self._last: Sequence[Sample] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an evaluation has been asked for and is not complete."""
+        return bool(self._collector.pending)
+
+    def read(self, step_rows: Sequence[Row]) -> list[str]:
+        """Takes in what has become complete; a sentence for each."""
+        if not self._questions:
+            return []
+        return [self._take(collected) for collected in self._collector.collect(int(row["step"]) for row in step_rows)]
+
+    def _take(self, collected: Collected) -> str:
+        seconds = self._state.rl_seconds_of_step(collected.step)
+        row = collected.held_out.as_row(label=collected.label, step=collected.step, seconds=seconds, time=time.time())
+        self._folder.add_held_out(row)
+        self._state.fold_held_out(row)
+        self._rows.append(row)
+        self._first, self._last = self._first or collected.samples, collected.samples
+        return f"step {collected.step}: held-out pass@1 {row['pass@1']:.3f} ± {row['pass@1_se']:.3f} after {seconds:.0f} s of training"
+
+    def close(self) -> None:
+        """Sends the held-out programs to the archive; nobody needs them in the buffer any more."""
+        for row in self._rows:
+            self._flow.evaluations.close(row["label"])
+
+    def result(self) -> dict[str, Any]:
+        """`held_out` of result.json; empty when no evaluation was completed."""
+        if not self._rows:
+            return {}
+        before, after = ({key: row[key] for key in ("step", "pass@1", "pass@1_se")} for row in (self._rows[0], self._rows[-1]))
+        return {"tasks": self._rows[-1]["tasks"], "before": before, "after": after}
+
+    def curve(self) -> list[list[float]]:
+        """[[step, seconds of training, pass@1], ...]."""
+        return [[row["step"], row["seconds"], row["pass@1"]] for row in self._rows]
+
+    def examples(self) -> list[Example]:
+        """Three problems with the programs before and after training."""
+        return before_and_after(self._first, self._last, self._questions)

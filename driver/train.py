@@ -1,0 +1,228 @@
+"""The train command: problems and policy in, a run folder with a better policy out."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from buffer.connection import connect
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from config import Config
+from driver import RunFailed
+from driver.held_out import HeldOutBook
+from driver.parts import Parts
+from driver.ray_cluster import ray_cluster
+from learner.worker import LearnerTask
+from monitor.plan import ClusterFacts, Facts, make_plan
+from monitor.ray_metrics import RaySink
+from monitor.report import write_report
+from monitor.run_folder import RunFolder
+from monitor.state import RunState
+from monitor.status import StatusLine, print_end, print_plan
+from monitor.watcher import Watcher
+from policy.policy import PolicySpec, build_policy, make_spec
+from problems import Corpus, ProblemSet, corpus_of, load_problems
+
+_POLL_S = 0.25
+_HEALTH_EVERY_S = 5.0
+_TOKENIZER_DRAWS = 2000
+"""Corpus programs that a tokenizer is trained on, each with its prompt."""
+
+
+def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
+    """Runs `python launch.py`. With `dry_run` the plan is printed and nothing but Ray is started, to see what it offers.
+
+    Raises:
+        UserError: problems, model, Redis or resources are not what the configuration says.
+        RunFailed: a part failed, or nothing moved for run.stall_timeout_s.
+        KeyboardInterrupt: the user stopped the run; everything it started has ended.
+    """
+    inputs = _Inputs.of(config)
+    if config.redis.url:
+        connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
+    with ExitStack() as stack:
+        cluster = stack.enter_context(ray_cluster(config))
+        folder = None if dry_run else stack.enter_context(closing(RunFolder.create(config, preset)))
+        path = folder.path if folder else Path(config.run.folder) / (config.run.name or preset)
+        print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
+        _print_warnings(console, inputs.warnings)
+        if folder is None:
+            return
+        url = config.redis.url or _own_redis(stack, folder)
+        address = FlowAddress.of(config, url, folder.name)
+        flow = stack.enter_context(closing(Flow.connect(address)))
+        _Run(config, inputs, folder, flow, address, console).go()
+
+
+class _Inputs:
+    """Problems, corpus and policy of a run, read and checked before anything is started."""
+
+    def __init__(self, config: Config, problems: ProblemSet, held_out: ProblemSet | None, corpus: Corpus | None, spec: PolicySpec) -> None:
+        self.problems = problems
+        self.held_out = held_out
+        self.corpus = corpus
+        self.spec = spec
+        self.held_out_problems = held_out.problems[: config.evaluation.tasks] if held_out else ()
+        self.warnings = [f"problem {skipped.id} is left out: {skipped.reason}" for part in (problems, held_out) if part for skipped in part.skipped]
+
+    @classmethod
+    def of(cls, config: Config) -> _Inputs:
+        """Raises UserError for problems or a model that cannot be used."""
+        problems = load_problems(config.problems.train, seed=config.run.seed)
+        if config.problems.limit is not None:
+            problems = replace(problems, problems=problems.problems[: config.problems.limit])
+        held_out = load_problems(config.problems.held_out, seed=config.run.seed) if config.problems.held_out else None
+        learner, policy = config.learner, config.policy
+        trains_tokenizer = not policy.model and policy.tokenizer == "train"
+        supervised = config.warm_start.steps or learner.supervised_ratio or learner.objective == "supervised"
+        corpus = corpus_of(problems) if supervised or trains_tokenizer else None
+        texts: list[str] = []
+        if corpus is not None and trains_tokenizer:
+            rng = random.Random(f"{config.run.seed}:tokenizer")
+            for _ in range(_TOKENIZER_DRAWS):
+                prompt, program = corpus.draw(rng)
+                texts += [prompt.text, program]
+        return cls(config, problems, held_out, corpus, make_spec(policy, texts))
+
+    def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
+        """What the plan shows of them."""
+        policy = build_policy(self.spec, weights=False)
+        shape = f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}"
+        return Facts(
+            folder=str(folder),
+            parameters=policy.parameters,
+            model=config.policy.model or shape,
+            vocab_size=policy.model.config.vocab_size,
+            train_problems=len(self.problems),
+            train_skipped=len(self.problems.skipped),
+            held_out_problems=len(self.held_out) if self.held_out else 0,
+            held_out_skipped=len(self.held_out.skipped) if self.held_out else 0,
+            cluster=cluster,
+            redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
+        )
+
+
+class _Run:
+    """One run from its first actor to its report."""
+
+    def __init__(self, config: Config, inputs: _Inputs, folder: RunFolder, flow: Flow, address: FlowAddress, console: Console) -> None:
+        self._config = config
+        self._inputs = inputs
+        self._folder = folder
+        self._flow = flow
+        self._address = address
+        self._console = console
+        self._state = RunState()
+        self._sink = RaySink()
+        self._watcher = Watcher(flow, folder, self._state, self._sink)
+        questions = {problem.id: problem.question for problem in inputs.held_out_problems}
+        self._held_out = HeldOutBook(flow, folder, self._state, questions)
+
+    def go(self) -> None:
+        """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
+        inputs, config = self._inputs, self._config
+        for part in (inputs.problems, inputs.held_out):
+            if part is not None:
+                self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
+        task = LearnerTask(
+            config=config,
+            spec=inputs.spec,
+            corpus=inputs.corpus,
+            training_ids=[problem.id for problem in inputs.problems],
+            held_out_ids=[problem.id for problem in inputs.held_out_problems],
+            folder=self._folder.path.resolve(),
+            code_version=_code_version(),
+        )
+        parts = Parts.start(config, inputs.spec, inputs.problems.problems, inputs.held_out_problems, self._address, task)
+        try:
+            with StatusLine(self._console, config.learner.steps) as line:
+                self._watch(parts, line)
+        finally:
+            parts.stop()
+            self._held_out.close()
+            self._watcher.finish()
+            self._report()
+
+    def _watch(self, parts: Parts, line: StatusLine) -> None:
+        """Returns when the learner is done. Raises RunFailed when a part failed or nothing moves."""
+        asked_at = moved_at = time.monotonic()
+        seen: Any = None
+        while True:
+            rows = self._watcher.poll()
+            for sentence in self._held_out.read(rows):
+                line.note(sentence)
+            line.update(self._state)
+            for name, value in self._state.numbers(time.time()).items():
+                self._sink.gauge(name, value, "run")
+            if self._state.phase == "done" and not self._held_out.pending:
+                return
+            if reason := self._flow.control.stopping():
+                raise RunFailed(reason)
+            now = time.monotonic()
+            if now - asked_at >= _HEALTH_EVERY_S:
+                parts.check(timeout_s=30.0)
+                asked_at = now
+            progress = self._state.progress()
+            if progress != seen:
+                seen, moved_at = progress, now
+            elif now - moved_at > self._config.run.stall_timeout_s:
+                waits = self._state.waits_in_words(time.time())
+                raise RunFailed(f"nothing has moved for {self._config.run.stall_timeout_s:g} s ({waits}); the logs are in {self._folder.path}/logs")
+            time.sleep(_POLL_S)
+
+    def _report(self) -> None:
+        """result.json, report.md with its pictures, and the end table."""
+        state, folder = self._state, self._folder
+        warnings = list(self._inputs.warnings)
+        if imbalance := self._flow.ledger.check():
+            warnings.append(f"the ledger does not balance: {imbalance}")
+        warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
+        folder.close()
+        result = {
+            "held_out": self._held_out.result(),
+            "curve": self._held_out.curve(),
+            "steps": int(state.step.get("step", 0)),
+            "samples": int(state.total("executor", "programs")),
+            "versions": int(max((role.gauges.get("version", -1) for role in state.roles.values()), default=-1)) + 1,
+            "seconds": dict(folder.phase_seconds),
+            "ledger": self._flow.ledger.counts(),
+            "objective": self._config.learner.objective,
+        }
+        folder.write_result(result)
+        pairs = self._held_out.examples()
+        write_report(folder, pairs, warnings)
+        print_end(self._console, result, pairs, warnings[:5], str(folder.path))
+
+
+def _own_redis(stack: ExitStack, folder: RunFolder) -> str:
+    # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
+    import ray
+
+    node = ray.util.get_node_ip_address()
+    server = EmbeddedRedis.start(folder.path / "redis", bind=node)
+    stack.callback(server.stop)
+    return server.url
+
+
+def _print_warnings(console: Console, warnings: list[str], shown: int = 5) -> None:
+    for warning in warnings[:shown]:
+        console.print(f"Warning: {warning}", style="yellow", markup=False)
+    if len(warnings) > shown:
+        console.print(f"Warning: {len(warnings) - shown} more; report.md lists all of them", style="yellow", markup=False)
+
+
+def _code_version() -> str:
+    """The commit of the code, `unknown` outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

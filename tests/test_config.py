@@ -1,0 +1,68 @@
+"""The configuration: every field documented, every mistake answered with one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+import config
+from config import Config, UserError
+
+
+def test_every_field_has_a_sentence() -> None:
+    for part, model in Config.model_fields.items():
+        for name, field in model.annotation.model_fields.items():  # type: ignore[union-attr]
+            assert field.description and field.description.rstrip().endswith((".", ")")), f"{part}.{name} has no sentence"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"learner.stepz": "1"}, "unknown key learner.stepz on the command line; did you mean learner.steps?"),
+        ({"executr.count": "2"}, "did you mean executor.count?"),
+        ({"actors.zero_stage": "1"}, "did you mean learner.zero_stage?"),
+        ({"learner.steps": "many"}, "learner.steps: Input should be a valid integer"),
+        ({"learner.steps": "0"}, "greater than or equal to 1, got 0"),
+        ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
+        ({"buffer.capacity": "10"}, "the learner would wait for ever"),
+    ],
+)
+def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        config.load(None, overrides)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_win_over_the_file_and_both_are_typed(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("learner: {steps: 7, betas: [0.8, 0.9]}\nbuffer: {max_staleness: null}\n")
+    loaded = config.load(file, {"learner.steps": "9", "policy.model": "12"} | {"policy.model": "'12'"})
+    assert (loaded.learner.steps, loaded.learner.betas, loaded.buffer.max_staleness) == (9, (0.8, 0.9), None)
+    assert loaded.policy.model == "12"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("learner: {stepz: 7}", "unknown key learner.stepz in"),
+        ("learner: [", "is not YAML"),
+        ("- learner", "expected parts with fields below them"),
+        ("learner: 7", "expected parts with fields below them"),
+        ("lerner: {steps: 7}", "did you mean learner.steps?"),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
+        config.load(file)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match="nowhere.yaml: No such file"):
+        config.load(Path("nowhere.yaml"))
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.load(None).learner.steps = 3  # type: ignore[misc]
