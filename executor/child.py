@@ -13,7 +13,9 @@ what the program wrote to standard output in another. Lines that faulthandler ad
 from __future__ import annotations
 
 import atexit
+import builtins
 import errno
+import importlib
 import io
 import json
 import os
@@ -66,6 +68,20 @@ def kind_of(error: BaseException) -> str:
     return "output" if isinstance(error, OSError) and error.errno == errno.EFBIG else ""
 
 
+def _leetcode_names() -> dict[str, Any]:
+    """What a program finds imported on the site that its `class Solution` was written for."""
+    names: dict[str, Any] = {name: importlib.import_module(name) for name in _LEETCODE_MODULES}
+    for module in ("typing", "collections", "functools", "itertools", "heapq", "bisect", "math"):
+        loaded = importlib.import_module(module)
+        public = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
+        names |= {name: getattr(loaded, name) for name in public if not hasattr(builtins, name)}
+    return names
+
+
+_LEETCODE_MODULES = "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
+LEETCODE_NAMES = _leetcode_names()
+
+
 class Tests:
     """One program and the tests that its process runs, in order."""
 
@@ -77,6 +93,7 @@ class Tests:
         self._limit_ns = limit_ns
         self._timer = timer
         self._random = "random" in self._source
+        self._leetcode = "class Solution" in self._source
         self._started = 0
         self._me = os.getpid()
         self._reserve: bytearray | None = bytearray(1 << 18)
@@ -177,6 +194,8 @@ class Tests:
         names: dict[str, Any] = {}
         try:
             names = self.namespace("solution")
+            if self._leetcode:
+                names.update(LEETCODE_NAMES)
             exec(code, names)
             value = find_function(names, function)(*[decode(argument, LARGEST_CALL) for argument in arguments])
             result = json.dumps(encode(value), separators=(",", ":"))

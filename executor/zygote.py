@@ -236,14 +236,13 @@ class Zygote:
                 finished = min(_lines(report), request.tests - 1)
                 if finished > done:
                     done, done_at, waited_at = finished, now, waited
-                if time.clock_gettime(clock) > limit * (done + 1) + 0.5:
-                    os.kill(pid, signal.SIGKILL)
-                    return CPU_KILLED
-                if now - done_at - (waited - waited_at) > 2 * limit + 1:
-                    os.kill(pid, signal.SIGPROF)
+                used = max(time.clock_gettime(clock), self._lane.cpu_s_inside())
+                asleep = now - done_at - (waited - waited_at) > 2 * limit + 1
+                if asleep or used > limit * (done + 1) + 0.5:
+                    os.kill(pid, signal.SIGPROF)  # for the line, if it still listens
                     if not select.select([handle], [], [], LAST_WORDS_S)[0]:
                         os.kill(pid, signal.SIGKILL)
-                    return WALL_KILLED
+                    return WALL_KILLED if asleep else CPU_KILLED
         finally:
             self._poll.unregister(handle)
             os.close(handle)
