@@ -249,7 +249,7 @@ class RayConfig(Part):
     """How the run meets Ray."""
 
     address: str = ""
-    """A running cluster; empty: RAY_ADDRESS, else a cluster that is found running on this machine is not touched and one is started."""
+    """A running cluster; empty: RAY_ADDRESS, else the cluster that `ray start` or `ray up` left running here, else one is started; local: always start one."""
     dashboard: bool = True
     """Start the Ray dashboard when Ray is started here."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ import torch
 from actors.worker import ActorWorker
 from buffer.flow import Flow, FlowAddress
 from config import Config
-from monitor.metrics import Recorder
+from monitor.metrics import Recorder, log_to
 from policy.encoding import PromptText
 from policy.policy import PolicySpec, build_policy
 from policy.ray_weight_store import StoreSource
@@ -30,8 +31,10 @@ class GeneratorActor:
         address: FlowAddress,
         store: Any,
         config: Config,
+        logs: Path,
     ) -> None:
-        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store."""
+        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store; `logs`: folder of log files."""
+        log_to(logs, name)
         settings = config.actors
         device = "cuda" if settings.gpus_per_actor > 0 else "cpu"
         if device == "cpu":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -45,8 +46,9 @@ class Parts:
         held_out: Sequence[Problem],
         address: FlowAddress,
         task: LearnerTask,
+        logs: Path,
     ) -> Parts:
-        """Starts everything at once and returns when every loop runs.
+        """Starts everything at once and returns when every loop runs. `logs`: folder with one log file per process.
 
         Raises UserError when the cluster has no room for the learner, RunFailed with the part that did not come up.
         """
@@ -55,11 +57,11 @@ class Parts:
         held_out_prompts = ray.put({problem.id: prompt_of(problem) for problem in held_out})
         workers: dict[str, Any] = {}
         for name in (f"actor-{index}" for index in range(config.actors.count)):
-            workers[name] = generator_actor(config, name).remote(name, spec, prompts, held_out_prompts, address, store, config)
+            workers[name] = generator_actor(config, name).remote(name, spec, prompts, held_out_prompts, address, store, config, logs)
         for name in (f"executor-{index}" for index in range(config.executor.count)):
-            workers[name] = executor_actor(config.executor, name).remote(name, address, config.executor)
+            workers[name] = executor_actor(config.executor, name).remote(name, address, config.executor, logs)
         starting = {name: worker.start.remote() for name, worker in workers.items()}
-        learner = start_learners(task, address, store, START_TIMEOUT_S)
+        learner = start_learners(task, address, store, logs, START_TIMEOUT_S)
         _await_all(starting, "start", START_TIMEOUT_S)
         return cls(store, workers, learner)
 

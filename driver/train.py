@@ -6,7 +6,7 @@ import random
 import subprocess
 import time
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from buffer.connection import connect
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
-from config import Config
+from config import Config, UserError
 from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.parts import Parts
@@ -28,8 +28,9 @@ from monitor.run_folder import RunFolder
 from monitor.state import RunState
 from monitor.status import StatusLine, print_end, print_plan
 from monitor.watcher import Watcher
-from policy.policy import PolicySpec, build_policy, make_spec
-from problems import Corpus, ProblemSet, corpus_of, load_problems
+from policy.encoding import too_long
+from policy.policy import Policy, PolicySpec, build_policy, make_spec
+from problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, load_problems, prompt_of
 
 _POLL_S = 0.25
 _HEALTH_EVERY_S = 5.0
@@ -62,16 +63,16 @@ def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
         _Run(config, inputs, folder, flow, address, console).go()
 
 
+@dataclass(frozen=True)
 class _Inputs:
     """Problems, corpus and policy of a run, read and checked before anything is started."""
 
-    def __init__(self, config: Config, problems: ProblemSet, held_out: ProblemSet | None, corpus: Corpus | None, spec: PolicySpec) -> None:
-        self.problems = problems
-        self.held_out = held_out
-        self.corpus = corpus
-        self.spec = spec
-        self.held_out_problems = held_out.problems[: config.evaluation.tasks] if held_out else ()
-        self.warnings = [f"problem {skipped.id} is left out: {skipped.reason}" for part in (problems, held_out) if part for skipped in part.skipped]
+    problems: ProblemSet
+    held_out: ProblemSet | None
+    corpus: Corpus | None
+    spec: PolicySpec
+    parameters: int
+    vocab_size: int
 
     @classmethod
     def of(cls, config: Config) -> _Inputs:
@@ -80,6 +81,8 @@ class _Inputs:
         if config.problems.limit is not None:
             problems = replace(problems, problems=problems.problems[: config.problems.limit])
         held_out = load_problems(config.problems.held_out, seed=config.run.seed) if config.problems.held_out else None
+        if held_out is not None:
+            held_out = replace(held_out, problems=held_out.problems[: config.evaluation.tasks])
         learner, policy = config.learner, config.policy
         trains_tokenizer = not policy.model and policy.tokenizer == "train"
         supervised = config.warm_start.steps or learner.supervised_ratio or learner.objective == "supervised"
@@ -90,24 +93,46 @@ class _Inputs:
             for _ in range(_TOKENIZER_DRAWS):
                 prompt, program = corpus.draw(rng)
                 texts += [prompt.text, program]
-        return cls(config, problems, held_out, corpus, make_spec(policy, texts))
+        spec = make_spec(policy, texts)
+        shape = build_policy(spec, weights=False)
+        problems = _without_too_long(shape, problems)
+        held_out = _without_too_long(shape, held_out) if held_out else None
+        return cls(problems, held_out, corpus, spec, shape.parameters, shape.model.config.vocab_size)
+
+    @property
+    def held_out_problems(self) -> tuple[Problem, ...]:
+        """The held-out problems that are used."""
+        return self.held_out.problems if self.held_out else ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each problem that is left out."""
+        sets = [part for part in (self.problems, self.held_out) if part]
+        return [f"problem {skipped.id} is left out: {skipped.reason}" for part in sets for skipped in part.skipped]
 
     def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
         """What the plan shows of them."""
-        policy = build_policy(self.spec, weights=False)
-        shape = f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}"
         return Facts(
             folder=str(folder),
-            parameters=policy.parameters,
-            model=config.policy.model or shape,
-            vocab_size=policy.model.config.vocab_size,
+            parameters=self.parameters,
+            model=config.policy.model or f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}",
+            vocab_size=self.vocab_size,
             train_problems=len(self.problems),
             train_skipped=len(self.problems.skipped),
-            held_out_problems=len(self.held_out) if self.held_out else 0,
+            held_out_problems=len(self.held_out_problems),
             held_out_skipped=len(self.held_out.skipped) if self.held_out else 0,
             cluster=cluster,
             redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
         )
+
+
+def _without_too_long(policy: Policy, problems: ProblemSet) -> ProblemSet:
+    """The problems whose prompt can be made to fit; the others are among the skipped. Raises UserError when none is left."""
+    reasons = too_long(policy, {problem.id: prompt_of(problem) for problem in problems})
+    kept = tuple(problem for problem in problems if problem.id not in reasons)
+    if not kept:
+        raise UserError(f"{problems.name}: no prompt fits; the first problem's reason: {next(iter(reasons.values()))}")
+    return replace(problems, problems=kept, skipped=problems.skipped + tuple(Skipped(*reason) for reason in reasons.items()))
 
 
 class _Run:
@@ -141,7 +166,15 @@ class _Run:
             folder=self._folder.path.resolve(),
             code_version=_code_version(),
         )
-        parts = Parts.start(config, inputs.spec, inputs.problems.problems, inputs.held_out_problems, self._address, task)
+        parts = Parts.start(
+            config,
+            inputs.spec,
+            inputs.problems.problems,
+            inputs.held_out_problems,
+            self._address,
+            task,
+            self._folder.new_log_folder().resolve(),
+        )
         try:
             with StatusLine(self._console, config.learner.steps) as line:
                 self._watch(parts, line)
@@ -175,7 +208,9 @@ class _Run:
                 seen, moved_at = progress, now
             elif now - moved_at > self._config.run.stall_timeout_s:
                 waits = self._state.waits_in_words(time.time())
-                raise RunFailed(f"nothing has moved for {self._config.run.stall_timeout_s:g} s ({waits}); the logs are in {self._folder.path}/logs")
+                raise RunFailed(
+                    f"nothing has moved for {self._config.run.stall_timeout_s:g} s ({waits}); the logs are in {self._folder.path}/logs"
+                )
             time.sleep(_POLL_S)
 
     def _report(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -11,15 +11,15 @@ import ray
 from buffer.flow import Flow, FlowAddress
 from config import ExecutorConfig
 from executor.worker import ExecutorWorker
-from monitor.metrics import Recorder
+from monitor.metrics import Recorder, log_to
 
 
 class ExecutorActor:
     """Wrapped by `executor_actor`; plain so that it can be named, given resources and tested."""
 
-    def __init__(self, name: str, address: FlowAddress, config: ExecutorConfig) -> None:
-        """`name` as in the Ray dashboard: executor-0, executor-1, .."""
-        logging.basicConfig(level=logging.INFO)
+    def __init__(self, name: str, address: FlowAddress, config: ExecutorConfig, logs: Path) -> None:
+        """`name` as in the Ray dashboard: executor-0, executor-1, ..; `logs`: folder of log files."""
+        log_to(logs, name)
         self._flow = Flow.connect(address)
         self._recorder = Recorder(name, self._flow.telemetry.append)
         self._worker = ExecutorWorker(name, self._flow, config, self._recorder)
@@ -59,6 +59,9 @@ class ExecutorActor:
 def executor_actor(config: ExecutorConfig, name: str) -> Any:
     """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes ExecutorActor's arguments.
 
-    Never restarted by Ray itself, which would not call `start`; what a dead one held goes to the others when its lease ends.
+    Where nodes of the cluster offer the resource `executor` (cluster.yaml), executors run on those alone. Never restarted by Ray itself, which would not call `start`; what a dead one held goes to the others when its lease ends.
     """
-    return ray.remote(ExecutorActor).options(name=name, num_cpus=config.cpus_per_executor, max_restarts=0, max_concurrency=4)
+    options: dict[str, Any] = {"name": name, "num_cpus": config.cpus_per_executor, "max_restarts": 0, "max_concurrency": 4}
+    if "executor" in ray.cluster_resources():
+        options["resources"] = {"executor": config.cpus_per_executor}
+    return ray.remote(ExecutorActor).options(**options)

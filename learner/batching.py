@@ -54,7 +54,7 @@ def split_by_rank(items: Sequence[TrainItem], world_size: int) -> list[list[Trai
     return shares
 
 
-def plan(items: Sequence[TrainItem], micro_batch_size: int, rank: int = 0, world_size: int = 1) -> Plan:
+def plan(items: Sequence[TrainItem], micro_batch_size: int, rank: int = 0, world_size: int = 1, encoder_decoder: bool = False) -> Plan:
     """The micro-batches of `rank`: its share sorted by length and cut into runs of at most `micro_batch_size`, the longest first.
 
     An empty share gives only empty micro-batches, as many as the busiest rank has; no items at all give none.
@@ -68,7 +68,7 @@ def plan(items: Sequence[TrainItem], micro_batch_size: int, rank: int = 0, world
     while shortest is not None and len(micro_batches) < max(counts):
         idle = replace(shortest, weights=np.zeros_like(shortest.weights))
         micro_batches.append(MicroBatch([idle], empty=True))
-    padded = sum(len(batch.items) * _width(batch.items) for batch in micro_batches)
+    padded = sum(len(batch.items) * _width(batch.items, encoder_decoder) for batch in micro_batches)
     return Plan(micro_batches, sum(item.tokens for item in share), padded)
 
 
@@ -87,6 +87,8 @@ def tensors(policy: Policy, micro_batch: MicroBatch, device: torch.device | str 
     return batch, Signal(torch.from_numpy(weights).to(device), known)
 
 
-def _width(items: Sequence[TrainItem]) -> int:
-    """Positions that one row of the micro-batch occupies: the longest prompt and the longest program."""
-    return max(len(item.prompt_ids) for item in items) + max(len(item.token_ids) for item in items)
+def _width(items: Sequence[TrainItem], encoder_decoder: bool) -> int:
+    """Positions that one row occupies: prompt and program together, or each padded for itself where they go through stacks of their own."""
+    if encoder_decoder:
+        return max(len(item.prompt_ids) for item in items) + max(len(item.token_ids) for item in items)
+    return max(item.tokens for item in items)

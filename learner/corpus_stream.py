@@ -11,7 +11,7 @@ from learner.objectives.supervised import Supervised
 from policy.encoding import PromptText, encode_program, encode_prompt
 from policy.policy import Policy
 
-POOL_BATCHES = 8
+POOL_BATCHES = 16
 _KEPT_ENCODINGS = 100_000
 
 

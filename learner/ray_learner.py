@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,7 +15,7 @@ from buffer.flow import Flow, FlowAddress
 from config import LearnerConfig, UserError
 from learner.worker import LearnerTask, LearnerWorker
 from learner.world import World, free_address
-from monitor.metrics import Recorder
+from monitor.metrics import Recorder, log_to
 from policy import ray_weight_store
 from policy.weights import Bucket, Manifest
 
@@ -37,7 +38,8 @@ class StorePublisher:
 class LearnerActor:
     """One rank; its loop runs in a thread, so that the actor always answers."""
 
-    def __init__(self, rank: int, task: LearnerTask, address: FlowAddress, store: Any) -> None:
+    def __init__(self, rank: int, task: LearnerTask, address: FlowAddress, store: Any, logs: Path) -> None:
+        log_to(logs, f"{ROLE}-{rank}")
         self.name = f"{ROLE}-{rank}"
         self._rank = rank
         self._task = task
@@ -108,7 +110,7 @@ class LearnerGroup:
             actor.stop.remote()
 
 
-def start_learners(task: LearnerTask, address: FlowAddress, store: Any, timeout_s: float = 300.0) -> LearnerGroup:
+def start_learners(task: LearnerTask, address: FlowAddress, store: Any, logs: Path, timeout_s: float = 300.0) -> LearnerGroup:
     """Starts `learner.workers` actors that together train; returns when all have begun.
 
     Raises UserError when the cluster cannot give what they ask for within `timeout_s`.
@@ -121,7 +123,7 @@ def start_learners(task: LearnerTask, address: FlowAddress, store: Any, timeout_
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(placement)
     remote = ray.remote(LearnerActor)
     actors = [
-        remote.options(name=f"{ROLE}-{rank}", max_concurrency=4, **options).remote(rank, task, address, store)
+        remote.options(name=f"{ROLE}-{rank}", max_concurrency=4, **options).remote(rank, task, address, store, logs)
         for rank in range(config.workers)
     ]
     try:

@@ -78,7 +78,7 @@ def warm_start(
                 if stopped:
                     break
                 items, totals = stream.next()
-                mine = plan(items, _programs_per_pass(items), engine.world.rank, engine.world.size)
+                mine = plan(items, _programs_per_pass(items), engine.world.rank, engine.world.size, policy.is_encoder_decoder)
                 result = engine.step(mine.micro_batches, supervised.loss, totals, schedule(step), statistics=False)
                 tokens, useful, computed = tokens + result.tokens, useful + mine.tokens, computed + mine.padded_tokens
                 losses.append(result.loss * totals.tokens / max(1, result.tokens))

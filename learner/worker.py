@@ -187,7 +187,7 @@ class LearnerWorker:
         drawn = time.perf_counter()
         with self._recorder.phase("train"):
             prepared = objective.prepare(groups)
-            mine = plan(prepared.items, config.micro_batch_size, self._world.rank, self._world.size)
+            mine = plan(prepared.items, config.micro_batch_size, self._world.rank, self._world.size, self._policy.is_encoder_decoder)
             ready = time.perf_counter()
             result = StepResult.nothing()
             if mine.micro_batches:
@@ -206,7 +206,7 @@ class LearnerWorker:
         with self._recorder.phase("train_supervised"):
             began = time.perf_counter()
             items, totals = stream.next()
-            mine = plan(items, config.micro_batch_size, self._world.rank, self._world.size)
+            mine = plan(items, config.micro_batch_size, self._world.rank, self._world.size, self._policy.is_encoder_decoder)
             ready = time.perf_counter()
             result = self._engine.step(mine.micro_batches, supervised.loss, totals, learning_rate)
         seconds |= {"prepare": ready - began, **result.seconds}

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 Sink = Callable[[list[Row]], None]
+
+
+def log_to(folder: Path, role: str) -> None:
+    """From now on all that this process prints and logs goes to `folder`/ROLE.log, what its libraries write to their stderr included.
+
+    On a node that does not see the run's folder nothing changes: the output stays where Ray keeps its workers' logs.
+    """
+    if folder.is_dir():
+        file = os.open(folder / f"{role}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
 
 
 class Recorder:

@@ -18,8 +18,9 @@ _ENTROPY_ELEMENTS = 1 << 24  # most numbers of a temporary softmax
 class Batch:
     """A micro-batch of B programs; T is the longest one's number of tokens.
 
-    Decoder-only: `inputs` has `input_ids` (B, P + T - 1), prompts padded on the left so that every program begins in column P
-    and the last T positions predict its tokens. Encoder-decoder: prompts padded on the right, `decoder_input_ids` (B, T).
+    Decoder-only: `inputs` has `input_ids` (B, L), prompt and program together padded on the left to the longest of these sums, so that
+    a long prompt and a long program cost nothing beside each other unless they belong together; the last T positions then hold all
+    that predict program tokens. Encoder-decoder: prompts padded on the right, `decoder_input_ids` (B, T).
     """
 
     inputs: dict[str, Any]
@@ -28,6 +29,8 @@ class Batch:
     """(B, T) program token ids, padding where `mask` is false."""
     mask: Tensor
     """(B, T) true at program tokens."""
+    predictors: Tensor
+    """(number of program tokens,) index of each token's logits in the (B, T) that the model returns, both flattened."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +49,35 @@ def collate(policy: Policy, prompts: list[list[int]], programs: list[list[int]],
     if len(prompts) != len(programs) or not prompts or not all(prompts) or not all(programs):
         raise ValueError(f"need as many prompts as programs, none empty: {len(prompts)} prompts, {len(programs)} programs")
     targets, mask = pad(programs, policy.pad_id, left=False)
-    prompt_ids, prompt_mask = pad(prompts, policy.pad_id, left=not policy.is_encoder_decoder)
     inputs: dict[str, Any]
+    size, length = targets.shape
     if policy.is_encoder_decoder:
-        start = torch.full((len(programs), 1), policy.decoder_start_id, dtype=torch.long)
+        prompt_ids, prompt_mask = pad(prompts, policy.pad_id, left=False)
+        start = torch.full((size, 1), policy.decoder_start_id, dtype=torch.long)
         inputs = {
             "input_ids": prompt_ids,
             "attention_mask": prompt_mask.long(),
             "decoder_input_ids": torch.cat([start, targets[:, :-1]], dim=1),
         }
+        predictors = mask
     else:
-        attention = torch.cat([prompt_mask, mask[:, :-1]], dim=1).long()
+        rows = [prompt + program[:-1] for prompt, program in zip(prompts, programs, strict=True)]
+        input_ids, attention = pad(rows, policy.pad_id, left=True)
         inputs = {
-            "input_ids": torch.cat([prompt_ids, targets[:, :-1]], dim=1),
-            "attention_mask": attention,
+            "input_ids": input_ids,
+            "attention_mask": attention.long(),
             # Models with absolute positions would count the padding on the left.
             "position_ids": position_ids(attention),
-            "logits_to_keep": targets.shape[1],
+            "logits_to_keep": length,
         }
+        predictors = mask.flip(1)
     inputs = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    return Batch(inputs=inputs | {"use_cache": False}, targets=targets.to(device), mask=mask.to(device))
+    return Batch(
+        inputs=inputs | {"use_cache": False},
+        targets=targets.to(device),
+        mask=mask.to(device),
+        predictors=predictors.flatten().nonzero().squeeze(1).to(device),
+    )
 
 
 def token_log_probs(model: Any, batch: Batch, entropy: bool = True) -> LogProbs:
@@ -75,13 +87,13 @@ def token_log_probs(model: Any, batch: Batch, entropy: bool = True) -> LogProbs:
     false the entropies are zeros.
     """
     logits = model(**batch.inputs).logits
-    size, length = batch.targets.shape
-    flat = logits.reshape(size * length, -1).float()
-    values = -F.cross_entropy(flat, batch.targets.reshape(-1), reduction="none").view(size, length)
-    values = values.masked_fill(~batch.mask, 0.0)
+    # Padding, and with it most of a batch of unlike programs, costs no vocabulary-sized row from here on.
+    flat = logits.reshape(batch.mask.numel(), -1).index_select(0, batch.predictors).float()
+    found = -F.cross_entropy(flat, batch.targets[batch.mask], reduction="none")
+    values = torch.zeros(batch.mask.shape, dtype=torch.float32, device=flat.device).masked_scatter(batch.mask, found)
     entropies = torch.zeros_like(values, requires_grad=False)
     if entropy:
-        entropies = _entropy(flat.detach()).view(size, length).masked_fill(~batch.mask, 0.0)
+        entropies = entropies.masked_scatter(batch.mask, _entropy(flat.detach()))
     return LogProbs(values=values, entropy=entropies, mask=batch.mask)
 
 

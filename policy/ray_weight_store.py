@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from policy.weights import Bucket, Manifest, WeightsUnavailable
 
@@ -60,8 +61,12 @@ class WeightStore:
 
 
 def start_store(timeout_s: float) -> Any:
-    """Starts the store of this Ray namespace; the caller keeps the handle for as long as the store shall live."""
-    store = WeightStore.options(name=STORE_NAME).remote()  # type: ignore[attr-defined]
+    """Starts the store of this Ray namespace, on the caller's node: it must not go with a node that may be taken away.
+
+    The caller keeps the handle for as long as the store shall live.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    store = WeightStore.options(name=STORE_NAME, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     _bounded("start", lambda: ray.get(store.ready.remote(), timeout=timeout_s), timeout_s)
     return store
 
