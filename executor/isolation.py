@@ -135,6 +135,7 @@ class Isolation:
                 self.uid = None
                 self.layers["user id without rights"] = f"off: {hidden} cannot be read by another user"
         _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # of one user, yet no process of the lane may look into another's memory
         default = "on" if self.uid is not None or inside else "off: runs as the user who started it"
         self.layers.setdefault("user id without rights", default)
         self.layers["process limit"] = "on" if self.uid is not None or inside else "off: would count the user's other processes"

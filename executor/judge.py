@@ -147,6 +147,10 @@ class Judge:
             self._suites.move_to_end(id(suite))
         return ready
 
+    def lanes_cpu_s(self) -> float:
+        """CPU seconds that the lanes have used since they started, with all programs that they have finished."""
+        return sum(lane.cpu_s() for lane in self._all)
+
     def close(self) -> None:
         """Ends the lanes."""
         if self._threads is not None:

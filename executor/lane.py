@@ -96,6 +96,20 @@ class Lane:
             except (OSError, LaneFailure) as failure:
                 raise LaneFailure(f"the zygote did not start ({failure}): {self._broken()}") from None
 
+    def cpu_s(self) -> float:
+        """CPU seconds of the zygote and of the programs it has finished; 0 while it does not run."""
+        ticks = 0
+        children = [str(self._process.pid)] if self._process is not None else []
+        while children:
+            pid = children.pop()
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                children += Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            except FileNotFoundError:
+                continue  # it has just ended
+            ticks += sum(int(field) for field in fields[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def run(self, request: Request, body: bytes, tester_body: bytes | None = None) -> list[Ended]:
         """Runs a program's tests, and with `tester_body` the data set's test code beside it: one or two ends.
 

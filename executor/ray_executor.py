@@ -59,7 +59,8 @@ class ExecutorActor:
 def executor_actor(config: ExecutorConfig, name: str) -> Any:
     """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes ExecutorActor's arguments.
 
-    Where nodes of the cluster offer the resource `executor` (cluster.yaml), executors run on those alone. Never restarted by Ray itself, which would not call `start`; what a dead one held goes to the others when its lease ends.
+    Where nodes of the cluster offer the resource `executor` (cluster.yaml), executors run on those alone. Never restarted by Ray itself,
+    which would not call `start`; what a dead one held goes to the others when its lease ends.
     """
     options: dict[str, Any] = {"name": name, "num_cpus": config.cpus_per_executor, "max_restarts": 0, "max_concurrency": 4}
     if "executor" in ray.cluster_resources():

@@ -54,7 +54,8 @@ class ExecutorWorker:
         config = self._config
         with Judge(config.lanes, config.time_limit_s, config.memory_limit_mb) as judge, self._holding():
             self.layers = judge.layers
-            log.info("%s: isolation: %s", self.name, "; ".join(f"{layer} {state}" for layer, state in judge.layers.items()))
+            level = logging.INFO if all(state == "on" for state in judge.layers.values()) else logging.WARNING
+            log.log(level, "%s: isolation: %s", self.name, "; ".join(f"{layer} {state}" for layer, state in judge.layers.items()))
             while not stop.is_set():
                 work, claims = self._claim()
                 if claims:

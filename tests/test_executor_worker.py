@@ -1,0 +1,144 @@
+"""The executor's loop on a real Redis, and its Ray shell on a cluster of this test's own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from buffer_programs import group_of
+from executor_suites import HONEST_SUMS, SUM, stdin_suite
+
+from buffer.flow import Flow
+from config import ExecutorConfig
+from executor.worker import ExecutorWorker
+from monitor.metrics import Recorder, Row
+
+ROOT = Path(__file__).resolve().parent.parent
+RIGHT = HONEST_SUMS["input"]
+SLOW = "import time\nend = time.process_time() + 0.7\nwhile time.process_time() < end: pass\n"
+
+
+def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
+    deadline = time.monotonic() + bound_s
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def _working(flow: Flow, name: str = "executor-0", rows: list[Row] | None = None) -> Iterator[ExecutorWorker]:
+    recorder = Recorder(name, (rows if rows is not None else []).extend, period_s=0)
+    worker = ExecutorWorker(name, flow, ExecutorConfig(lanes=1, time_limit_s=2.0), recorder)
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield worker
+    finally:
+        stop.set()
+        thread.join(60)
+        assert not thread.is_alive()
+        recorder.close()
+
+
+def _store(flow: Flow) -> None:
+    flow.problems.put("sum", SUM.to_json(), SUM.content_hash)
+
+
+def test_programs_are_graded_and_handed_over(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=2)
+    _store(flow)
+    rows: list[Row] = []
+    for number in range(10):
+        first, second = group_of(f"g{number}", problem_id="sum", text=RIGHT)
+        assert flow.work.push([first, type(second)(**{**_fields(second), "text": f"print({number})"})])
+    with _working(flow, rows=rows):
+        _until(lambda: flow.ledger.counts()["buffered"] == 20)
+    groups = flow.online.draw(1, 10, 0)
+    assert groups is not None and flow.ledger.check() is None
+    feedbacks = [sample.feedback for group in groups for sample in group.samples]
+    assert sorted(feedback.outcome for feedback in feedbacks) == ["failure"] * 10 + ["pass"] * 10
+    assert {feedback.executor for feedback in feedbacks} == {"executor-0"}
+    assert {row["name"] for row in rows if row["kind"] == "phase"} == {"grade", "wait"}
+    assert {row["waits_for"] for row in rows if row["kind"] == "phase" and row["name"] == "wait"} == {"actor"}
+    assert sum(row["value"] for row in rows if row["kind"] == "count" and row["name"] == "programs") == 20
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def test_evaluation_goes_first(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=2)
+    _store(flow)
+    for number in range(30):
+        flow.work.push(group_of(f"t{number}", problem_id="sum", text=f"{SLOW}# {number}"))
+    flow.evaluations.request("step-000000", 0, [["sum"]])
+    flow.evaluation_work.push(group_of("e", size=1, problem_id="sum", text=RIGHT, purpose="evaluation", label="step-000000"))
+    with _working(flow):
+        _until(lambda: flow.evaluations.results("step-000000"))
+        assert flow.work.length() > 0
+    assert flow.ledger.check() is None
+    assert flow.ledger.counts()["executing"] == 0  # what a stopping worker had not begun is back in the queue
+
+
+def test_what_cannot_be_graded_goes_back_and_ends_as_a_dead_letter(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=2)
+    _store(flow)
+    flow.work.push(group_of("unknown", problem_id="nobody stored it"))
+    flow.work.push(group_of("known", problem_id="sum", text=RIGHT))
+    with _working(flow):
+        _until(lambda: flow.ledger.counts()["dead_letter"] == 2 and flow.ledger.counts()["buffered"] == 2)
+    assert all("nobody stored it" in letter.reason for letter in flow.work.dead_letters())
+    assert flow.ledger.check() is None
+
+
+def test_a_lease_is_kept_while_a_long_program_runs(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=2, lease_s=0.3)
+    suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
+    flow.problems.put("slow", suite.to_json(), suite.content_hash)
+    flow.work.push(group_of("slow", problem_id="slow", text=f"{SLOW}{SLOW}print('done')\n"))
+    with _working(flow):
+        _until(lambda: flow.ledger.counts()["executing"] == 2)
+        while flow.ledger.counts()["executing"]:
+            assert not flow.work.claim("another", 16, 0.05)
+        _until(lambda: flow.ledger.counts()["buffered"] == 2)
+
+
+def test_a_worker_takes_over_what_its_dead_predecessor_held(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=2)
+    _store(flow)
+    flow.work.push(group_of("g", problem_id="sum", text=RIGHT))
+    assert len(flow.work.claim("executor-0", 2)) == 2
+    with _working(flow):
+        _until(lambda: flow.ledger.counts()["buffered"] == 2)
+
+
+def test_the_ray_shell(make_flow: Callable[..., Flow], tmp_path: Path) -> None:
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    ray = pytest.importorskip("ray")
+    from executor.ray_executor import executor_actor
+
+    flow = make_flow(group_size=2)
+    _store(flow)
+    for number in range(8):
+        flow.work.push(group_of(f"g{number}", problem_id="sum", text=f"{RIGHT}# {number}"))
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = {"env_vars": {"PYTHONPATH": path}}
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="executors", runtime_env=environment)
+    try:
+        config = ExecutorConfig(cpus_per_executor=0.5)
+        actors = [executor_actor(config, name).remote(name, flow.address, config, tmp_path) for name in ("executor-0", "executor-1")]
+        ray.get([actor.start.remote() for actor in actors], timeout=60)
+        _until(lambda: flow.ledger.counts()["buffered"] == 16)
+        health = ray.get([actor.health.remote() for actor in actors], timeout=60)
+        assert [state["running"] for state in health] == [True, True] and health[0]["layers"]
+        assert ray.get([actor.stop.remote() for actor in actors], timeout=60) == [True, True]
+    finally:
+        ray.shutdown()
