@@ -71,7 +71,7 @@ def warm_start(
     tokens = useful = computed = rounds = 0
     losses: list[float] = []
     stopped = passed = False
-    with _threads(learner.warm_start_threads, engine), engine.mixed_precision(config.mixed_precision):
+    with _threads(learner.warm_start_threads, engine):
         while not (stopped or passed) and rounds < (MOST_ROUNDS if config.until_pass else 1):
             for step in range(config.steps):
                 stopped = step % 8 == 0 and should_stop()

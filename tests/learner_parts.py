@@ -25,7 +25,7 @@ def policy(family: str = "llama", seed: int = 0, **shape: Any) -> Policy:
 
 
 def learner_config(**fields: Any) -> LearnerConfig:
-    return LearnerConfig(**fields)
+    return LearnerConfig(**({"mixed_precision": "off"} | fields))
 
 
 def characters(text: str, finish_reason: Any = "stop", **fields: Any) -> Program:
