@@ -32,8 +32,8 @@ class Fine:
 
     reward: float
     """R_fine; 0.0 in U_ignore."""
-    span: Span
-    """[S, E) in tokens."""
+    span: Span | None
+    """[S, E) in tokens; None when there is no line to blame or no token of it, and so no fine term."""
     error_class: ErrorClass
 
 
@@ -85,21 +85,17 @@ def error_class(program: Program, feedback: Feedback) -> ErrorClass | None:
 
 
 def fine_feedback(program: Program, feedback: Feedback, fine_reward: float = -0.3) -> Fine | None:
-    """R_fine with its span [S, E) in tokens (Eq. 4).
+    """R_fine with its span [S, E) in tokens (Eq. 4); None when there is no error.
 
-    None where the term does not apply: no error, no line to blame, or a line without a token. Raises ValueError when the program's
-    offsets do not fit its tokens.
+    Raises ValueError when the program's offsets do not fit its tokens.
     """
     kind = error_class(program, feedback)
     if kind is None:
         return None
+    if kind == "U_line":
+        return Fine(fine_reward, line_span(program, feedback.line), kind)
     length = len(program.token_ids)
-    if kind == "U_ignore":
-        return Fine(0.0, (0, length), kind)
-    if kind == "U_global":
-        return Fine(fine_reward, (0, length), kind) if length else None
-    span = line_span(program, feedback.line)
-    return Fine(fine_reward, span, kind) if span else None
+    return Fine(0.0 if kind == "U_ignore" else fine_reward, (0, length) if length else None, kind)
 
 
 def _unterminated_triple_quote(text: str, line: int | None) -> bool:

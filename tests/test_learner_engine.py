@@ -138,6 +138,16 @@ def test_mixed_precision_is_close_and_keeps_float32_weights() -> None:
     assert all(parameter.dtype == torch.float32 for parameter in toy.model.parameters())
 
 
+@pytest.mark.parametrize("family", ["qwen2", "gpt2", "codegen", "t5"])
+def test_every_family_trains_in_mixed_precision(family: str) -> None:
+    losses = []
+    with engine_of(policy(family), mixed_precision="auto") as engine:
+        items = programs(0)
+        for _ in range(8):
+            losses.append(engine.step(plan(items, 7).micro_batches, Supervised().loss, totals_of_items(items), 3e-3).loss)
+    assert losses[-1] < losses[0] - 0.2
+
+
 def test_ranks_get_equal_shares_and_equally_many_micro_batches() -> None:
     items = programs(3, 41)
     shares = split_by_rank(items, 3)

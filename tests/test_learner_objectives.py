@@ -14,11 +14,13 @@ from learner_parts import characters, feedback, group, policy, written
 
 from buffer.records import Group, Sample
 from config import GrpoConfig, RltfConfig
+from learner.baselines import Baseline
 from learner.batching import plan, tensors
 from learner.objectives.base import Totals
 from learner.objectives.grpo import Grpo, advantages
 from learner.objectives.rltf import Rltf
 from learner.objectives.supervised import Supervised, totals_of_items
+from learner.rewards import fine_feedback
 from policy.log_probs import token_log_probs
 from policy.policy import Policy
 
@@ -152,13 +154,18 @@ def tokens_of(toy: Policy, sample: Sample, line: str) -> tuple[int, int]:
 def test_rltf_terms_can_be_switched_off() -> None:
     toy = policy()
     groups = groups_of(toy)
-    sample, baseline = groups[0].samples[0], Rltf(RltfConfig())._baselines.of(groups[0])
-    full = Rltf(RltfConfig()).weights(sample, baseline)
+    broken, failed = groups[0].samples[0], groups[1].samples[1]
+
+    def weights(sample: Sample, **fields: Any) -> Any:
+        config = RltfConfig(**fields)
+        return Rltf(config).weights(sample, Baseline(-0.3, -0.04), fine_feedback(sample.program, sample.feedback, config.fine_reward))
+
+    full = weights(broken)
     assert full[0].any() and full[1].any() and not full[2].any()
-    assert not Rltf(RltfConfig(coarse=False)).weights(sample, baseline)[0].any()
-    assert not Rltf(RltfConfig(fine=False)).weights(sample, baseline)[1].any()
-    assert not Rltf(RltfConfig(adaptive=False)).weights(groups[1].samples[1], baseline)[2].any()
-    np.testing.assert_allclose(Rltf(RltfConfig(fine_reward=-0.6)).weights(sample, baseline)[1], 2 * full[1])
+    assert not weights(broken, coarse=False)[0].any()
+    assert not weights(broken, fine=False)[1].any()
+    assert weights(failed)[2].any() and not weights(failed, adaptive=False)[2].any()
+    np.testing.assert_allclose(weights(broken, fine_reward=-0.6)[1], 2 * full[1])
 
 
 def test_rltf_fates_and_row() -> None:

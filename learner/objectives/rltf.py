@@ -21,11 +21,11 @@ from buffer.records import Group, LearnerFate, Sample
 from config import RltfConfig
 from learner.baselines import Baseline, Baselines
 from learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, Weights, greedy_fates, totals_of, weighted_loss
-from learner.rewards import adaptive_reward, coarse_reward, error_class, fine_feedback
+from learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback
 
 
 class Rltf:
-    """The paper's objective. Paper sections 3.3 and 3.4; what it leaves open is decided in docs/method."""
+    """The paper's objective, sections 3.3 and 3.4. What it leaves open is decided in `learner.rewards`, `spans` and `baselines`."""
 
     name = "rltf"
     terms = ("coarse", "fine", "adaptive")
@@ -39,32 +39,32 @@ class Rltf:
         items: list[TrainItem] = []
         fates: dict[str, LearnerFate] = greedy_fates(groups)
         baselines: dict[str, list[float]] = {}
-        fine: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         for group in groups:
             baseline = self._baselines.of(group)
             baselines[group.id] = list(baseline)
             for sample in group.samples:
                 program = sample.program
-                weights = self.weights(sample, baseline)
-                fine[_fine_kind(sample)] += 1
+                verdict = fine_feedback(program, sample.feedback, self._config.fine_reward)
+                weights = self.weights(sample, baseline, verdict)
+                kinds["no_error" if verdict is None else verdict.error_class if verdict.span else "no_line"] += 1
                 fates[program.id] = "trained" if weights.any() else "no_signal"
                 if weights.any():
                     items.append(TrainItem(program.id, program.prompt_ids, program.token_ids, weights))
             self._baselines.update(group)
         samples = [sample for group in groups for sample in group.samples]
         rewards = [coarse_reward(sample.feedback) for sample in samples]
-        row = {"baselines": baselines, "fine": dict(fine)}
+        row = {"baselines": baselines, "fine": dict(kinds)}
         return Prepared(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
 
-    def weights(self, sample: Sample, baseline: Baseline) -> Weights:
+    def weights(self, sample: Sample, baseline: Baseline, fine: Fine | None) -> Weights:
         """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive."""
-        program, feedback = sample.program, sample.feedback
-        length = len(program.token_ids)
+        feedback = sample.feedback
+        length = len(sample.program.token_ids)
         weights = np.zeros((3, length), np.float32)
         if self._config.coarse:
             weights[0] = coarse_reward(feedback) - baseline.coarse
-        fine = fine_feedback(program, feedback, self._config.fine_reward) if self._config.fine else None
-        if fine is not None and fine.reward:
+        if self._config.fine and fine is not None and fine.span is not None:
             start, end = fine.span
             weights[1, start:end] = fine.reward * length / (end - start)
         if self._config.adaptive and feedback.outcome == "failure":
@@ -82,10 +82,3 @@ class Rltf:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError when the baselines are of another kind."""
         self._baselines.load_state_dict(state["baselines"])
-
-
-def _fine_kind(sample: Sample) -> str:
-    kind = error_class(sample.program, sample.feedback)
-    if kind is None:
-        return "no_error"
-    return kind if fine_feedback(sample.program, sample.feedback) is not None else "no_line"

@@ -1,0 +1,78 @@
+"""Two learner workers as Ray actors: they meet without a launcher, train, publish through the weight store, and export."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from test_learner_worker import PROBLEMS, SHAPE
+
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from config import Config, UserError
+from learner.ray_learner import start_learners
+from learner.worker import LearnerTask
+from policy.policy import build_policy, make_spec
+from policy.ray_weight_store import fetch, start_store
+from policy.weights import load_into
+from problems.corpus import SolutionCorpus
+
+CONFIG = Config.model_validate(
+    {
+        "policy": SHAPE,
+        "warm_start": {"steps": 3, "batch_size": 8},
+        "learner": {
+            "objective": "supervised", "steps": 4, "workers": 2, "zero_stage": 2, "micro_batch_size": 3, "supervised_batch_size": 8,
+            "warm_start_threads": 1,
+        },
+        "evaluation": {"every": 0},
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    root = Path(__file__).resolve().parents[1]
+    monkeypatch.setenv("PYTHONPATH", f"{root}:{root / 'tests'}")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="learner-test")
+    yield
+    ray.shutdown()
+
+
+def test_two_workers_train_publish_and_export(cluster: None, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    address = FlowAddress.of(CONFIG, redis_server.url, "two-workers")
+    flow = Flow.connect(address)
+    spec = make_spec(CONFIG.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])
+    task = LearnerTask(CONFIG, spec, SolutionCorpus(PROBLEMS), [], [], tmp_path)
+    store = start_store(60)
+    group = start_learners(task, address, store, tmp_path / "logs", timeout_s=120)
+    deadline = time.monotonic() + 120
+    while {health["state"] for health in group.health()} != {"done"}:
+        assert not flow.control.failures(), flow.control.failures()
+        assert time.monotonic() < deadline, group.health()
+        time.sleep(0.1)
+    assert [health["role"] for health in group.health()] == ["learner-0", "learner-1"]
+    rows = flow.telemetry.steps().items
+    assert [row["step"] for row in rows] == [1, 2, 3, 4] and all(row["supervised_programs"] == 8 for row in rows)
+    assert flow.control.phase() == "done"
+    assert json.loads((tmp_path / "warm_start" / "warm_start.json").read_text())["steps"] == 3
+    found = fetch(store, 30)
+    assert found is not None and found[0].version == 1
+    policy = build_policy(spec, weights=False)
+    load_into(policy.model, *found)
+    exported = type(policy.model).from_pretrained(tmp_path / "export").state_dict()
+    assert all(bool((value == exported[name]).all()) for name, value in policy.model.state_dict().items())
+    for actor in group.actors:
+        ray.kill(actor)
+    flow.close()
+
+    # More workers than the cluster has CPUs: said, not waited for without end.
+    crowd = CONFIG.model_copy(update={"learner": CONFIG.learner.model_copy(update={"workers": 9})})
+    with pytest.raises(UserError, match="no room for 9 learner workers of 1 CPUs and 0 GPUs each"):
+        start_learners(LearnerTask(crowd, spec, None, [], [], tmp_path), address, store, tmp_path / "logs", timeout_s=1)
