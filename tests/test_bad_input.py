@@ -1,0 +1,79 @@
+"""Bad input, each with one clear sentence and exit code 2, before anything is started that would have to be stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import launch
+
+
+def _problem(name: str) -> str:
+    return json.dumps({"id": name, "question": "Add.", "starter_code": "", "fn_name": "add", "inputs": [[1, 2]], "outputs": [3]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--learner.stepz", "3"], "unknown key learner.stepz on the command line; did you mean learner.steps?"),
+        (["--learner.steps=many"], "learner.steps: Input should be a valid integer"),
+        (["train"], "unexpected argument 'train'"),
+        (["--config", "configs/none.yaml"], "configs/none.yaml: No such file or directory"),
+        (["--problems.train", "apps:/no/such/folder"], "/no/such/folder"),
+        (["--problems.train", "aps:/no/such/folder"], "did you mean"),
+        (["--problems.train", "starter,splitt=train"], "did you mean 'split'"),
+        (["--policy.model", "tests"], "tests is no model folder: it has no config.json"),
+        (["--policy.model", "./no/such/model"], "Model folder ./no/such/model does not exist"),
+        (["--policy.tokenizer", "tests"], "tests holds no tokenizer"),
+        (["--redis.url", "redis://:secret@127.0.0.1:1/0"], "127.0.0.1:1"),
+        (["--redis.url", "http://somewhere"], "redis"),
+        (["--run.name", "a/b"], "run.name 'a/b' is no folder name"),
+        (["--learner.gpus_per_worker", "3"], "3 GPUs are asked for"),
+        (["--ray.address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
+    ],
+)
+def test_one_sentence_and_exit_code_2(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    address = [] if "--ray.address" in arguments else ["--ray.address", "local"]
+    code = launch.main([*arguments, *address, "--ray.dashboard", "false", "--run.folder", str(tmp_path / "runs")])
+    captured = capsys.readouterr()
+    last = (captured.out + captured.err).strip().splitlines()[-1]
+    assert code == 2
+    assert last.startswith("error: ")
+    assert words.lower() in last.lower()
+    assert "Traceback" not in captured.out + captured.err
+    assert "secret" not in captured.out + captured.err
+    assert not (tmp_path / "runs").exists(), "a run that never began leaves no folder"
+
+
+def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "problems.jsonl"
+    file.write_text("\n".join([_problem("good"), '{"id": "broken", "question": ', _problem("fine")]))
+    settings = {"problems.train": f"jsonl:{file}", "problems.held_out": "", "policy.tokenizer": str(_tokenizer(tmp_path)), "warm_start.steps": "0"}
+    code = launch.main(["--dry-run", "--ray.address", "local", "--ray.dashboard", "false", *(w for k, v in settings.items() for w in (f"--{k}", v))])
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "2 from jsonl" in printed
+    assert "1 skipped" in printed
+    assert "line 2" in printed or "broken" in printed
+
+
+def test_prompts_that_cannot_be_made_to_fit_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "problems.jsonl"
+    file.write_text(_problem("good"))
+    settings = {"problems.train": f"jsonl:{file}", "problems.held_out": "", "policy.tokenizer": str(_tokenizer(tmp_path)), "warm_start.steps": "0"}
+    settings["policy.max_prompt_tokens"] = "8"
+    assert launch.main([word for key, value in settings.items() for word in (f"--{key}", value)]) == 2
+    assert "no prompt fits" in capsys.readouterr().out
+
+
+def _tokenizer(folder: Path) -> Path:
+    from policy.tokenizers import train_tokenizer
+
+    path = folder / "tokenizer"
+    train_tokenizer(["def add(a, b):\n    return a + b\n"] * 50, 300).save_pretrained(path)
+    return path
