@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import ray
 from config import Config, UserError
 from monitor.plan import ClusterFacts
 
+_KNOCK_TIMEOUT_S = 10.0
 _ENVIRONMENT = {
     # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard can be used.
     "RAY_AUTH_MODE": "disabled",
@@ -63,6 +65,7 @@ def _connect(config: Config) -> bool:
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or None
     try:
         if address not in (None, "local"):
+            _knock(address)
             ray.init(address=address, **common)
             return False
         try:
@@ -76,12 +79,19 @@ def _connect(config: Config) -> bool:
         except ValueError:  # how Ray says that it found a running cluster, whose CPUs are not ours to set
             ray.init(**common)
             return False
-    except ConnectionError as error:
+    except (ConnectionError, OSError) as error:
         raise UserError(
             f"no Ray cluster answers at {address or 'the address that an earlier `ray start` left behind'} "
             f"({str(error).splitlines()[0]}): start it, or give --ray.address local to start one here"
         ) from None
     return True
+
+
+def _knock(address: str) -> None:
+    """Raises OSError when nothing listens at `address`; Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_TIMEOUT_S).close()
 
 
 def _refuse_missing_gpus(config: Config, facts: ClusterFacts) -> None:
