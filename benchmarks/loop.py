@@ -41,9 +41,9 @@ RUN_LIMIT_S = 3600.0
 STOP_LIMIT_S = 90.0
 """Longest wait for a run that was told to end."""
 OURS, PEER = "this system", "TRL"
-_SETTINGS = {"evaluation.every": "10", "learner.mixed_precision": "off"}
+_SETTINGS = {"evaluation.every": "10", "learner.mixed_precision": "'off'"}  # a bare off is false in YAML
 _QUICK = {
-    "warm_start.steps": "40",
+    "warm_start.steps": "10",
     "learner.steps": "4",
     "learner.groups_per_step": "6",
     "actors.problems_per_batch": "6",
@@ -95,6 +95,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except RunFailed as failure:
         console.print(f"benchmark failed: {failure}", style="bold red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("stopped by the user")
         return 1
     show(figures, console)
     console.print(f"runs, logs and figures: {folder}")
