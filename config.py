@@ -204,7 +204,7 @@ class LearnerConfig(Part):
     """DeepSpeed ZeRO stage."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of training."""
-    mixed_precision: Literal["auto", "off"] = "auto"
+    mixed_precision: Literal["auto", "never"] = "auto"
     """auto: on a CPU with instructions for it, matrix products of short sequences in bfloat16 (1.7x faster); weights stay float32."""
     objective: Literal["grpo", "rltf", "supervised"] = "grpo"
     """What is minimised; supervised trains on the corpus alone, the control without reinforcement learning."""

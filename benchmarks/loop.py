@@ -41,7 +41,7 @@ RUN_LIMIT_S = 3600.0
 STOP_LIMIT_S = 90.0
 """Longest wait for a run that was told to end."""
 OURS, PEER = "this system", "TRL"
-_SETTINGS = {"evaluation.every": "10", "learner.mixed_precision": "'off'"}  # a bare off is false in YAML
+_SETTINGS = {"evaluation.every": "10", "learner.mixed_precision": "never"}
 _QUICK = {
     "warm_start.steps": "10",
     "learner.steps": "4",

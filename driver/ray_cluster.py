@@ -20,6 +20,8 @@ _ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     # Workers at Ray's default niceness of 15 starve on a machine that is used for anything else.
     "RAY_worker_niceness": "0",
+    # Torch threads that wait sleep instead of spinning: spinning ones slow a crowded machine down twentyfold.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

@@ -80,6 +80,7 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
     if config.model:
         model_config = _read_model_config(config.model)
         tokenizer = tokenizers.read_tokenizer(config.model if config.tokenizer == "train" else config.tokenizer)
+        _require_end(tokenizer, config)
         if len(tokenizer) > model_config.vocab_size:
             raise UserError(
                 f"The tokenizer has {len(tokenizer)} tokens but the model {config.model} only {model_config.vocab_size}: "
@@ -91,9 +92,10 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
             tokenizer = tokenizers.train_tokenizer(texts, config.vocab_size)
         else:
             tokenizer = tokenizers.read_tokenizer(config.tokenizer)
+            _require_end(tokenizer, config)
+        # Into the tokenizer itself, so that whoever loads the exported model writes prompts as it was trained on them.
+        tokenizers.frame(tokenizer, config.family == "t5")
         model_config = shapes.fresh(config, len(tokenizer), _pad_id(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"The tokenizer of {config.model or config.tokenizer} has no end-of-sequence token: no token would end a program.")
     return PolicySpec(
         model_config=json.dumps(model_config.to_dict(), default=str),
         source=config.model,
@@ -129,7 +131,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
         model.tie_weights()  # left out together with the initialisation
     model.eval()
     tokenizer = tokenizers.from_files(spec.tokenizer_files)
-    prefix, suffix = _special_frame(tokenizer, spec, model_config.is_encoder_decoder)
+    prefix, suffix = _special_frame(tokenizer)
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -163,6 +165,11 @@ def _read_model_config(source: str) -> Any:
     return model_config
 
 
+def _require_end(tokenizer: Any, config: PolicyConfig) -> None:
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer of {config.model or config.tokenizer} has no end-of-sequence token: no token would end a program.")
+
+
 def _pad_id(tokenizer: Any) -> int:
     # Padding is always masked explicitly, so where a tokenizer has no token for it any other one does.
     return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
@@ -173,18 +180,10 @@ def _decoder_start_id(model_config: Any, tokenizer: Any) -> int:
     return int(start) if start is not None else _pad_id(tokenizer)
 
 
-def _special_frame(tokenizer: Any, spec: PolicySpec, is_encoder_decoder: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Special tokens that the tokenizer puts before and after a text.
-
-    Where it puts none, a fresh decoder-only model gets `<s>` before (if that is a token of its own), a fresh T5 `</s>` after.
-    """
+def _special_frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Special tokens that the tokenizer puts before and after a text."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a", add_special_tokens=True)["input_ids"]
     before = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)
     prefix, suffix = tuple(framed[:before]), tuple(framed[before + len(bare) :])
-    if not spec.source and not prefix and not suffix:
-        if is_encoder_decoder:
-            suffix = (tokenizer.eos_token_id,)
-        elif tokenizer.bos_token_id not in (None, tokenizer.eos_token_id):
-            prefix = (tokenizer.bos_token_id,)
     return prefix, suffix

@@ -59,6 +59,19 @@ def read_tokenizer(source: str) -> Any:
         raise UserError(f"{source} holds no tokenizer that transformers can load: {first_sentence(error)}") from error
 
 
+def frame(tokenizer: Any, encoder_decoder: bool) -> None:
+    """Where the tokenizer puts no special token around a text: a beginning before it, or, for an encoder, an end behind it.
+
+    A token that both begins and ends a text, as GPT-2 has it, is not put before a prompt.
+    """
+    if tokenizer("a", add_special_tokens=True)["input_ids"] != tokenizer("a", add_special_tokens=False)["input_ids"]:
+        return
+    token, number = (tokenizer.eos_token, tokenizer.eos_token_id) if encoder_decoder else (tokenizer.bos_token, tokenizer.bos_token_id)
+    if encoder_decoder or (token is not None and token != tokenizer.eos_token):
+        template = f"$A {token}" if encoder_decoder else f"{token} $A"
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=[(token, number)])
+
+
 def to_files(tokenizer: Any) -> TokenizerFiles:
     """The tokenizer as (file name, content) pairs that `from_files` restores in another process, on another machine."""
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ def policy(family: str = "llama", seed: int = 0, **shape: Any) -> Policy:
 
 
 def learner_config(**fields: Any) -> LearnerConfig:
-    return LearnerConfig(**({"mixed_precision": "off"} | fields))
+    return LearnerConfig(**({"mixed_precision": "never"} | fields))
 
 
 def characters(text: str, finish_reason: Any = "stop", **fields: Any) -> Program:

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 
 from problems.starter.line import Line
 
-MISTAKES = 0.34
+MISTAKES = 0.45
 """Share of an operation's lines that are wrong in the corpus."""
 
 
@@ -39,9 +39,8 @@ def _operation(
     right: tuple[str, ...],
     wrong: tuple[str, ...],
     constants: tuple[int, ...] = (),
-    mistakes: float = MISTAKES,
 ) -> Operation:
-    return Operation(name, meaning, phrases, constants, apply, Line(right, wrong, mistakes))
+    return Operation(name, meaning, phrases, constants, apply, Line(right, wrong, MISTAKES))
 
 
 _SMALL = (1, 2, 3)
