@@ -130,7 +130,7 @@ class BufferConfig(Part):
     when_stale: Literal["drop", "wait"] = "wait"
     """drop: samples beyond the bound are set aside and counted; wait: actors pause before they would overproduce."""
     lease_s: float = Field(60.0, gt=0)
-    """Seconds after which a claimed program that its executor neither graded nor refreshed is claimed by another; longer than any grading."""
+    """Seconds after which a claimed program that its executor neither graded nor refreshed is another's; longer than any grading."""
     archive_capacity: int = Field(8192, ge=1)
     """Samples with a known fate that are kept for the driver to write out; beyond it the oldest are lost and counted."""
 
@@ -249,7 +249,7 @@ class RayConfig(Part):
     """How the run meets Ray."""
 
     address: str = ""
-    """A running cluster; empty: RAY_ADDRESS, else the cluster that `ray start` or `ray up` left running here, else one is started; local: always start one."""
+    """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started; local: start one."""
     dashboard: bool = True
     """Start the Ray dashboard when Ray is started here."""
 
@@ -288,7 +288,7 @@ class Config(Part):
         if self.learner.objective == "grpo" and self.actors.samples_per_problem < 2:
             raise ValueError("learner.objective grpo compares programs of one visit: set actors.samples_per_problem to 2 or more")
         if self.buffer.work_capacity < self.group_size:
-            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than one group of {self.group_size}: it would never fit")
+            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}: it would never fit")
         if self.buffer.capacity < self.learner.groups_per_step * self.group_size:
             raise ValueError(
                 f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {self.group_size} "

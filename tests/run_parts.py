@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-TINY = {
+TINY: dict[str, object] = {
     "policy.d_model": 32,
     "policy.layers": 1,
     "policy.heads": 2,
@@ -50,7 +50,9 @@ class Launched:
         command += [word for key, value in fields.items() for word in (f"--{key}", str(value))]
         environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")}
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment | {"RLTF_TEST": self.mark}, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment | {"RLTF_TEST": self.mark}, stdout=log, stderr=subprocess.STDOUT
+            )
 
     def wait(self, timeout_s: float = 240.0) -> int:
         """The exit code."""

@@ -53,8 +53,15 @@ def test_one_sentence_and_exit_code_2(
 def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text("\n".join([_problem("good"), '{"id": "broken", "question": ', _problem("fine")]))
-    settings = {"problems.train": f"jsonl:{file}", "problems.held_out": "", "policy.tokenizer": str(_tokenizer(tmp_path)), "warm_start.steps": "0"}
-    code = launch.main(["--dry-run", "--ray.address", "local", "--ray.dashboard", "false", *(w for k, v in settings.items() for w in (f"--{k}", v))])
+    settings = {
+        "problems.train": f"jsonl:{file}",
+        "problems.held_out": "",
+        "policy.tokenizer": str(_tokenizer(tmp_path)),
+        "warm_start.steps": "0",
+    }
+    code = launch.main(
+        ["--dry-run", "--ray.address", "local", "--ray.dashboard", "false", *(w for k, v in settings.items() for w in (f"--{k}", v))]
+    )
     printed = capsys.readouterr().out
     assert code == 0
     assert "2 from jsonl" in printed
@@ -65,7 +72,12 @@ def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Pa
 def test_prompts_that_cannot_be_made_to_fit_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text(_problem("good"))
-    settings = {"problems.train": f"jsonl:{file}", "problems.held_out": "", "policy.tokenizer": str(_tokenizer(tmp_path)), "warm_start.steps": "0"}
+    settings = {
+        "problems.train": f"jsonl:{file}",
+        "problems.held_out": "",
+        "policy.tokenizer": str(_tokenizer(tmp_path)),
+        "warm_start.steps": "0",
+    }
     settings["policy.max_prompt_tokens"] = "8"
     assert launch.main([word for key, value in settings.items() for word in (f"--{key}", value)]) == 2
     assert "no prompt fits" in capsys.readouterr().out
