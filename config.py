@@ -288,7 +288,7 @@ class Config(Part):
         if self.learner.objective == "grpo" and self.actors.samples_per_problem < 2:
             raise ValueError("learner.objective grpo compares programs of one visit: set actors.samples_per_problem to 2 or more")
         if self.buffer.work_capacity < self.group_size:
-            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}: it would never fit")
+            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}")
         if self.buffer.capacity < self.learner.groups_per_step * self.group_size:
             raise ValueError(
                 f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {self.group_size} "

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 
 from problems.starter.line import Line
 
-MISTAKES = 0.4
+MISTAKES = 0.34
 """Share of an operation's lines that are wrong in the corpus."""
 
 

@@ -21,10 +21,10 @@ TESTS = 10
 """Tests of each task."""
 CALL_SHARE = 0.8
 """Share of the tasks that ask for a function; the others ask for a program that reads and prints."""
-ONE_OPERATION_SHARE = 0.15
-"""Share of the training tasks with one operation; the others have two."""
-HELD_OUT_SHARE = 0.15
-"""Share of the operation sequences that only held-out tasks have."""
+ONE_OPERATION_SHARE = 0.4
+"""Share of the tasks with one operation; the others have two."""
+HELD_OUT_SHARE = {1: 0.25, 2: 0.15}
+"""Share of the sequences of one and of two operations that only held-out tasks have."""
 TIME_LIMIT_S = 1.0
 """CPU seconds per test: a right program takes microseconds, and one that hangs should not hold an executor for long."""
 
@@ -103,7 +103,7 @@ def starter_problems(split: str, seed: int) -> Iterator[Problem]:
     """Problems of a split (`train` or `heldout`), in a random order. The seed draws constants, wording, forms and tests."""
     rng = random.Random(f"starter {split} {seed}")
     one, two = _sequences(split)
-    for task in itertools.islice(_tasks(rng, one, two, repeat=split == "train"), COUNTS[split]):
+    for task in itertools.islice(_tasks(rng, one, two), COUNTS[split]):
         yield _problem(task, rng)
 
 
@@ -114,14 +114,14 @@ def _sequences(split: str) -> tuple[list[tuple[Operation, ...]], list[tuple[Oper
     for length in (1, 2):
         sequences: list[tuple[Operation, ...]] = list(itertools.permutations(OPERATIONS, length))
         rng.shuffle(sequences)
-        held_out = round(HELD_OUT_SHARE * len(sequences))
+        held_out = round(HELD_OUT_SHARE[length] * len(sequences))
         found.append(sequences[:held_out] if split == "heldout" else sequences[held_out:])
     return found[0], found[1]
 
 
-def _tasks(rng: random.Random, one: list[tuple[Operation, ...]], two: list[tuple[Operation, ...]], repeat: bool) -> Iterator[Task]:
-    """Distinct sensible tasks. With `repeat` a sequence and reducer come again with other constants, without it once."""
-    streams = [_candidates(rng, one, repeat), _candidates(rng, two, repeat)]
+def _tasks(rng: random.Random, one: list[tuple[Operation, ...]], two: list[tuple[Operation, ...]]) -> Iterator[Task]:
+    """Distinct sensible tasks; a sequence and reducer may come again with other constants or in the other form."""
+    streams = [_candidates(rng, one), _candidates(rng, two)]
     seen: set[str] = set()
     while streams:
         stream = streams[0] if len(streams) == 2 and rng.random() < ONE_OPERATION_SHARE else streams[-1]
@@ -133,9 +133,9 @@ def _tasks(rng: random.Random, one: list[tuple[Operation, ...]], two: list[tuple
             yield task
 
 
-def _candidates(rng: random.Random, sequences: list[tuple[Operation, ...]], repeat: bool) -> Iterator[Task]:
+def _candidates(rng: random.Random, sequences: list[tuple[Operation, ...]]) -> Iterator[Task]:
     combinations = list(itertools.product(sequences, REDUCERS))
-    for _ in range(8 if repeat else 1):
+    for _ in range(8):
         rng.shuffle(combinations)
         for sequence, reducer in combinations:
             form: Form = "call" if rng.random() < CALL_SHARE else "stdin"
