@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import pytest
 from policies import TEXTS, TOKENIZERS, Prompt, policy_of
@@ -68,7 +69,8 @@ def test_tokens_that_share_a_character_have_its_offset() -> None:
 def test_a_special_token_in_the_middle_has_the_next_ones_offset() -> None:
     policy = policy_of("llama")
     ids = encode_program(policy, "ab")[:-1]
-    text, offsets = decode_with_offsets(policy, [policy.bos_id, *ids[:1], policy.pad_id, *ids[1:], policy.eos_id])  # type: ignore[list-item]
+    framed: Any = [policy.bos_id, *ids[:1], policy.pad_id, *ids[1:], policy.eos_id]
+    text, offsets = decode_with_offsets(policy, framed)
     assert text == "ab"
     assert offsets == [0, 0, 1, 1, 2] if len(ids) == 2 else offsets[-1] == 2
 
