@@ -112,18 +112,17 @@ class ActorWorker:
         groups = self._admitted(settings.problems_per_batch)
         if not groups:
             return
-        first = self._flow.control.next_visits(groups)
-        visits = range(first, first + groups)
+        visits = self._flow.control.next_visits(groups, self.name)
         problem_ids = [self._visits.problem(visit) for visit in visits]
         version = self.version
         programs = self._sample(
-            [f"{visit:08d}" for visit in visits],
+            [self._flow.control.visit_id(visit) for visit in visits],
             problem_ids,
             samples=settings.samples_per_problem,
             greedy=settings.greedy,
             temperature=settings.temperature,
             top_p=settings.top_p,
-            generator=self._generator("train", first, version),
+            generator=self._generator("train", visits[0], version),
             phase="generate",
         )
         self._push(self._flow.work, programs)

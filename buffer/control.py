@@ -25,11 +25,21 @@ class Control:
         self._number = 0
         self._one_at_a_time = threading.Lock()
 
-    def next_visits(self, n: int) -> int:
-        """The first of `n` visit numbers that no other caller gets; visit numbers order the problems over all actors."""
+    def next_visits(self, n: int, actor: str) -> list[int]:
+        """`n` visit numbers for `actor`, ascending; visit numbers order the problems over all actors.
+
+        A visit is handed out until its group, whose id is `visit_id`, is pushed: first the actor's own that an earlier life of it did
+        not push, then those that another actor released, then new ones. So no problem is skipped and none is visited twice when an
+        actor dies. An actor pushes all visits of a call, or releases them (`OnlineBuffer.release`), before it asks again.
+        """
         with self._one_at_a_time:
             self._number += 1
-            return int(self._scripts.run("next_visits", self._sender, self._number, n))
+            return [int(visit) for visit in self._scripts.run("next_visits", self._sender, self._number, n, actor)]
+
+    @staticmethod
+    def visit_id(visit: int) -> str:
+        """The group id of a visit."""
+        return f"{visit:08d}"
 
     def stop(self, reason: str) -> None:
         """Asks every worker to end; the first reason stays."""
@@ -58,7 +68,7 @@ class Control:
         return {role.decode(): sentence.decode() for role, sentence in fields.items()}
 
     def resume(self) -> None:
-        """Forgets stop and failures of an earlier attempt, before a stopped run goes on."""
+        """Forgets stop and failures of an earlier attempt; a part of `Flow.resume`."""
         self._client.hdel(self._keys.control, "stop")
         self._client.delete(self._keys.failures)
 

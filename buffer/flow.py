@@ -81,6 +81,17 @@ class Flow:
         """The flow at `address`."""
         return cls(address)
 
+    def resume(self) -> int:
+        """To be called by the driver of a run that goes on, before it starts the first worker; returns the programs given back.
+
+        Stop and failures of the earlier attempt are forgotten. What its executors held goes back to the queue without a failed try,
+        what its actors had reserved is dropped, and visits that they were handed and did not push are handed out again before
+        new ones. The learner calls `online.resume` itself, with the position in its checkpoint.
+        """
+        given_back = self.work.recover() + self.evaluation_work.recover()
+        self.control.resume()
+        return given_back
+
     def close(self) -> None:
         """Closes the connections of this process; what is in Redis stays."""
         self.client.close()

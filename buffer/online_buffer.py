@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import redis
 
 from buffer.groups import read_groups
 from buffer.keys import Keys
 from buffer.lua import Scripts
+from buffer.position import BufferPosition, Consumed, Resumed
 from buffer.records import Group, LearnerFate
 
 POLL_S = 0.01
@@ -48,6 +52,9 @@ class OnlineBuffer:
         self._client: Any = client
         self._scripts = scripts
         self._keys = keys
+        self._sender = uuid.uuid4().hex
+        self._number = 0
+        self._one_at_a_time = threading.Lock()
 
     def admit(self, actor: str, groups: int) -> Admission:
         """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or released.
@@ -62,8 +69,8 @@ class OnlineBuffer:
         return Admission(granted > 0, granted, reason, name, int(version))
 
     def release(self, actor: str) -> None:
-        """Drops the reservation of an actor that will not push what it was admitted for."""
-        self._client.hdel(self._keys.reserved, actor)
+        """Drops the reservation of an actor that will not push what it was admitted for; its unpushed visits go to the next who asks."""
+        self._scripts.run("release", actor)
 
     def draw(self, step: int, groups: int, policy_version: int, block_s: float = 0.0) -> list[Group] | None:
         """The groups of one learner step; None when there are too few after `block_s` seconds.
@@ -104,15 +111,42 @@ class OnlineBuffer:
             raise KeyError(f"step {step} did not draw program {answer.decode()!r}")
         return int(answer)
 
-    def resume(self, step: int) -> tuple[int, int]:
-        """To be called by a learner that goes on after `step` from a checkpoint, before its first draw.
+    def position(self) -> BufferPosition:
+        """What the learner's checkpoint keeps: call it after `finish` of the checkpoint's step and before the next step's draw."""
+        step, *records = self._scripts.run("position")
+        decoded = [msgspec.msgpack.decode(record, type=tuple[int, int, list[str]], strict=False) for record in records]
+        return BufferPosition(step=int(step), consumed=[Consumed(*record) for record in decoded])
 
-        Unfinished draws of later steps go back to the buffer; what later steps finished stays finished (no sample is used twice);
-        unfinished draws up to `step` count as trained, for the checkpoint holds their effect. Returns the numbers of groups that
-        went back, and of groups evicted because only part of them was finished.
+    def checkpointed(self, position: BufferPosition) -> None:
+        """The checkpoint with this position is complete and durable: what was used before the one before it may be forgotten."""
+        self._scripts.run("checkpointed", position.step)
+
+    def consumed_since(self, step: int) -> list[Consumed]:
+        """Finished steps after `step`, oldest first: what a learner that goes back to a checkpoint of `step` will not be given again.
+
+        Complete when `step` is that of one of the two newest checkpoints. Changes nothing.
         """
-        back, lost = self._scripts.run("resume", step)
-        return int(back), int(lost)
+        return [consumed for consumed in self.position().consumed if consumed.step > step]
+
+    def resume(self, position: BufferPosition) -> Resumed:
+        """To be called once by a learner that goes on from a checkpoint, before its first draw (rank 0; the others after it).
+
+        A restarted learner without a checkpoint passes `BufferPosition(step=0)`. Whatever happened since the checkpoint, in the
+        learner, to its machine or to Redis, no sample is used more than `max_uses` times over all attempts together:
+
+        - steps finished after the checkpoint stay finished, their samples are not given again (`Resumed.lost_steps`);
+        - draws of later steps that were not finished are undone, their groups can be drawn again;
+        - draws of the checkpoint's step or earlier that were not finished count as trained: the checkpoint holds their effect;
+        - groups that the position names and Redis still holds (it lost its last seconds with the machine) count as trained.
+
+        The next step to draw is `position.step + 1`. Policy versions and snapshots begin anew with that draw.
+        """
+        with self._one_at_a_time:
+            self._number += 1
+            used = [group_id for consumed in position.consumed for group_id in consumed.groups if consumed.step <= position.step]
+            answer = self._scripts.run("resume", position.step, self._sender, self._number, *used)
+        back, torn, lost, recovered, *steps = (int(value) for value in answer)
+        return Resumed(back, torn, steps, lost, recovered)
 
     def length(self) -> int:
         """Samples buffered, drawn ones included until they are finished."""

@@ -157,6 +157,10 @@ class WorkQueue:
         """
         return int(self._scripts.run("abandon", consumer))
 
+    def recover(self) -> int:
+        """Gives back everything that anybody holds; a part of `Flow.resume`, when no worker lives. Returns how much it was."""
+        return int(self._scripts.run("recover"))
+
     def length(self) -> int:
         """Programs that nobody has claimed; the bound `work_capacity` is on these."""
         return int(self._client.hget(self._keys.counts, "queued") or 0)

@@ -13,6 +13,7 @@ import pytest
 from buffer_programs import PASS, fates, group_of, places
 
 from buffer.flow import Flow, FlowAddress
+from buffer.position import BufferPosition
 
 GROUPS_PER_ACTOR = 60
 ACTORS = 3
@@ -179,7 +180,7 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
                 flow.client.hset(key, name, b"\xc1")
         elif move == "resume" and rng.random() < 0.2 and not (drawn and min(drawn) < step - len(drawn)):
             step -= len(drawn)
-            flow.online.resume(step - 1)
+            flow.online.resume(BufferPosition(step=step - 1))
             drawn.clear()
         assert flow.ledger.check() is None, move
     assert max(used.values(), default=1) == 1

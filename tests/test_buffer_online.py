@@ -7,6 +7,7 @@ from buffer_programs import buffered, fates, grade_all, group_of, names, places
 
 from buffer.flow import Flow
 from buffer.online_buffer import StepFinished
+from buffer.position import BufferPosition, Resumed
 
 
 def test_the_full_buffer_evicts_its_oldest_groups_whole_and_counts_them(make_flow):
@@ -148,9 +149,9 @@ def test_a_resumed_learner_uses_no_sample_twice(flow):
     torn = flow.online.draw(5, 1, 2)
     flow.online.finish(5, {"e.0": "trained"})
     assert names(torn) == ["e"]
-    assert flow.online.resume(2) == (1, 1)
+    assert flow.online.resume(BufferPosition(step=2)) == Resumed(returned=1, torn=1, lost_steps=[3], lost_samples=2, recovered=0)
     assert places(flow) == {"generated": 12, "trained": 2 + 2 + 2 + 1, "evicted": 1, "buffered": 4}
-    assert flow.online.resume(2) == (0, 0)
+    assert flow.online.resume(BufferPosition(step=2)) == Resumed(0, 0, [], 0, 0)
     assert flow.online.admit("actor-0", 1).version == -1
     again = flow.online.draw(3, 2, 0)
     assert sorted(names(again)) == sorted([*names(unfinished), "f"])

@@ -14,6 +14,7 @@ from buffer_programs import PASS, buffered, fates, group_of, places
 import buffer
 from buffer.flow import Flow
 from buffer.lua import Scripts
+from buffer.position import BufferPosition, Consumed
 from buffer.records import decode_program
 
 SAME_ANSWER = {
@@ -25,7 +26,9 @@ SAME_ANSWER = {
     "ledger",
     "next_chunk",
     "next_visits",
+    "position",
     "refresh",
+    "resume",
     "set_aside",
     "spoil",
 }
@@ -108,7 +111,11 @@ def test_every_script_may_run_twice(doubled):
         drawn = flow.online.draw(step, 1, 0)
         flow.online.finish(step, fates(drawn))
     assert flow.online.draw(4, 1, 0) is not None
-    flow.online.resume(3)
+    assert [consumed.step for consumed in flow.online.consumed_since(1)] == [2, 3]
+    flow.online.checkpointed(BufferPosition(step=2))
+    flow.online.resume(BufferPosition(step=2, consumed=[Consumed(1, 1, ["g"])]))
+    flow.online.resume(BufferPosition(step=3))
+    flow.resume()
     drawn = flow.online.draw(4, 1, 0)
     flow.online.finish(4, dict(list(fates(drawn).items())[:1]))
     flow.online.finish(4, fates(drawn))
@@ -117,7 +124,10 @@ def test_every_script_may_run_twice(doubled):
     flow.telemetry.archived(position)
     flow.telemetry.append([{"a": 1}])
     assert len(flow.telemetry.rows().items) == 1
-    assert (flow.control.next_visits(4), flow.control.next_visits(4)) == (0, 4)
+    assert flow.control.next_visits(2, "actor-0") == [0, 1]
+    assert flow.control.next_visits(3, "actor-0") == [0, 1, 2]
+    flow.online.release("actor-0")
+    assert flow.control.next_visits(2, "actor-1") == [0, 1]
     flow.evaluations.request("step-000000", 0, [["p"]])
     chunk = flow.evaluations.next_chunk("actor-0")
     flow.evaluation_work.push(group_of("p", 1, purpose="evaluation", label=chunk.label, problem_id="p"))
@@ -191,7 +201,7 @@ def test_answers_lost_on_the_way_lose_and_double_nothing(make_flow, redis_server
     trained: list[str] = []
     visits = []
     for step in range(12):
-        visits.append(lossy.control.next_visits(2))
+        visits.append(lossy.control.next_visits(2, f"actor-{step}"))
         assert lossy.work.push_many([group_of(f"g{step}.{n}") for n in range(2)]) == [True, True]
         while claims := lossy.work.claim("executor-0", 3):
             lossy.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims])
@@ -202,7 +212,7 @@ def test_answers_lost_on_the_way_lose_and_double_nothing(make_flow, redis_server
     lossy.close()
     proxy.close()
     assert proxy.cuts > 5
-    assert visits == list(range(0, 24, 2))
+    assert visits == [[visit, visit + 1] for visit in range(0, 24, 2)]
     assert len(trained) == len(set(trained)) == 48
     assert places(direct) == {"generated": 48, "trained": 48}
     assert sum(row["n"] for row in direct.telemetry.rows().items) == 48

@@ -62,18 +62,19 @@ def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_fl
 
 def test_visits_are_shared_out_without_overlap(flow):
     other = Flow.connect(flow.address)
-    firsts: list[int] = []
+    taken: list[int] = []
 
-    def take(who):
-        firsts.extend(who.control.next_visits(3) for _ in range(20))
+    def take(who, name):
+        for number in range(20):
+            taken.extend(who.control.next_visits(3, f"{name}, life {number}"))
 
-    threads = [threading.Thread(target=take, args=(who,)) for who in (flow, flow, other)]
+    threads = [threading.Thread(target=take, args=(who, name)) for who, name in ((flow, "a"), (flow, "b"), (other, "c"))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     other.close()
-    assert sorted(firsts) == list(range(0, 180, 3))
+    assert sorted(taken) == list(range(180))
 
 
 def test_phase_stop_and_failures(flow):

@@ -59,7 +59,7 @@ local function archive(gid, n)
   end
 end
 
--- A whole buffered group leaves undrawn.
+-- A whole buffered group leaves undrawn, or with a fate that the learner did not name itself.
 local function retire(gid, fate)
   local key = K.group .. gid
   local group = redis.call('HMGET', key, 'n', 'bad', 'finished')
@@ -108,6 +108,11 @@ local function complete(gid)
     archive(gid, n)
   else
     count('buffered', good)
+    if redis.call('HEXISTS', key, 'step') == 1 then
+      -- Trained on before a power loss, see resume.
+      retire(gid, 'trained')
+      return
+    end
     local arrival = redis.call('HINCRBY', K.state, 'arrivals', 1)
     redis.call('ZADD', K.buffer, text(group[3] * VERSION + arrival % VERSION), gid)
     evict()
@@ -168,4 +173,22 @@ end
 local function answer(sender, number, value)
   redis.call('HSET', K.senders, sender, cmsgpack.pack({number, value}))
   return value
+end
+
+-- The group id of a visit.
+local function visit_id(visit)
+  return string.format('%08.0f', visit)
+end
+
+-- Visits that were handed out (to `actor`, or to anybody) and not pushed are handed out again before new ones.
+local function return_visits(actor)
+  local handed, number = redis.call('HGETALL', K.visits), 0
+  for i = 1, #handed, 2 do
+    if not actor or handed[i + 1] == actor then
+      redis.call('HDEL', K.visits, handed[i])
+      redis.call('ZADD', K.returned, tonumber(handed[i]), handed[i])
+      number = number + 1
+    end
+  end
+  return number
 end

@@ -46,11 +46,17 @@ if left == 0 then
   redis.call('HDEL', K.draws, step)
   local finished = redis.call('HGET', K.state, 'finished_step')
   if not finished or step > tonumber(finished) then redis.call('HSET', K.state, 'finished_step', step) end
+  local used = 0
   for _, gid in ipairs(gids) do
     redis.call('ZREM', K.drawn, gid)
     redis.call('HSET', K.group .. gid, 'step', step)
-    archive(gid, tonumber(redis.call('HGET', K.group .. gid, 'n')))
+    local group = redis.call('HMGET', K.group .. gid, 'n', 'bad')
+    used = used + group[1] - group[2]
+    archive(gid, tonumber(group[1]))
   end
+  -- Remembered until a checkpoint holds it; a learner without checkpoints forgets the oldest.
+  redis.call('ZADD', K.consumed, step, cmsgpack.pack({step, used, gids}))
+  redis.call('ZREMRANGEBYRANK', K.consumed, 0, -10001)
 end
 save_counts()
 return {'ok', #moves}

@@ -5,7 +5,10 @@
 local gid, actor, label, problem, version, members = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local n = (#ARGV - 7) / 2
 local key = K.group .. gid
-if redis.call('ZSCORE', K.known, gid) or redis.call('EXISTS', key) == 1 then return 2 end
+if redis.call('ZSCORE', K.known, gid) or redis.call('EXISTS', key) == 1 then
+  redis.call('HDEL', K.visits, gid)
+  return 2
+end
 local pushed = K.label .. label .. ':pushed'
 if C.purpose == 'evaluation' and redis.call('SISMEMBER', pushed, problem) == 1 then return 2 end
 if counted('queued') + n > C.work_capacity then return 0 end
@@ -21,6 +24,7 @@ for i = 8, #ARGV, 2 do
   redis.call('XADD', K.work, '*', 'g', gid, 'p', ARGV[i])
 end
 redis.call('SADD', K.open, gid)
+redis.call('HDEL', K.visits, gid)
 if C.purpose == 'evaluation' then
   redis.call('SADD', pushed, problem)
   redis.call('HINCRBY', K.label .. label, 'pushed', n)
