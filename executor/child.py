@@ -12,6 +12,7 @@ what the program wrote to standard output in another. Lines that faulthandler ad
 
 from __future__ import annotations
 
+import ast
 import atexit
 import builtins
 import errno
@@ -80,6 +81,28 @@ def _leetcode_names() -> dict[str, Any]:
 
 _LEETCODE_MODULES = "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
 LEETCODE_NAMES = _leetcode_names()
+APPS_PRELUDE = """
+import sys, time, itertools, collections, math, fractions, random, heapq
+from itertools import accumulate, product, permutations, combinations
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+from typing import List, Tuple
+from heapq import *
+"""
+"""What the APPS harness puts before every program, and numpy as np."""
+
+
+def _inside_a_function(source: str) -> ast.Module:
+    """The program as the APPS harness ran it: all that follows its first imports is the body of a function, lines as they were."""
+    tree = ast.parse(source, FILENAME)
+    first = next((index for index, node in enumerate(tree.body) if not isinstance(node, ast.Import | ast.ImportFrom)), len(tree.body))
+    wrapped = ast.parse("stdin = sys.stdin\nstdout = sys.stdout\ndef code():\n    pass\ncode()")
+    function = wrapped.body[2]
+    assert isinstance(function, ast.FunctionDef)
+    function.body += tree.body[first:]
+    tree.body[first:] = wrapped.body
+    return tree
 
 
 class Tests:
@@ -93,7 +116,11 @@ class Tests:
         self._limit_ns = limit_ns
         self._timer = timer
         self._random = "random" in self._source
-        self._leetcode = "class Solution" in self._source
+        self._names: dict[str, Any] = LEETCODE_NAMES if "class Solution" in self._source and self._mode == "call" else {}
+        self._apps: bool = job["apps"]
+        if self._apps:
+            self._names = {}
+            exec(APPS_PRELUDE + ("import numpy as np" if "np" in self._source else ""), self._names)
         self._started = 0
         self._me = os.getpid()
         self._reserve: bytearray | None = bytearray(1 << 18)
@@ -122,7 +149,8 @@ class Tests:
     def compiled(self) -> Any:
         """The program's code, None (and a line in the report) where it does not compile."""
         try:
-            return compile(self._source, FILENAME, "exec", dont_inherit=True)
+            whole: Any = _inside_a_function(self._source) if self._apps and self._mode == "stdin" else self._source
+            return compile(whole, FILENAME, "exec", dont_inherit=True)
         except BaseException as error:
             self.failed(3, error, 0)
             return None
@@ -141,6 +169,8 @@ class Tests:
         sys.modules[name] = module
         names = module.__dict__
         names["__file__"] = "/box/program.py"
+        if self._names:
+            names.update(self._names)
         if self._random:
             random.seed(0)
         sys.setrecursionlimit(RECURSION_LIMIT)
@@ -192,11 +222,11 @@ class Tests:
     def _call(self, code: Any, test: list[Any]) -> None:
         function, arguments = test
         names: dict[str, Any] = {}
+        loaded = False
         try:
             names = self.namespace("solution")
-            if self._leetcode:
-                names.update(LEETCODE_NAMES)
             exec(code, names)
+            loaded = True
             value = find_function(names, function)(*[decode(argument, LARGEST_CALL) for argument in arguments])
             result = json.dumps(encode(value), separators=(",", ":"))
         except BaseException as error:
@@ -206,7 +236,8 @@ class Tests:
             if isinstance(error, SystemExit):
                 report(json.dumps([2, self.cpu_us(), 0, "", line_of(error, error.__traceback__), f"exit: {message_of(error)}", ""]))
             else:
-                self.failed(1, error, 0)
+                # The APPS harness counts a program that does not load as one that does not compile.
+                self.failed(3 if self._apps and not loaded else 1, error, 0)
             return
         if os.getpid() != self._me:
             os._exit(0)

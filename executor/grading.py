@@ -1,27 +1,42 @@
 """One program against one suite, on one lane: runs, confirms, labels.
 
-All tests of a program share one process. That is safe because of the confirm rule: when the first test that fails is not the very
-first, it is run again alone; if the verdict changes, state leaked from one test to the next, and each test gets a process of its own.
+All tests of a program share one process. Two rules keep that from changing a verdict. A program that visibly changes what tests
+share (`executor.carried_state`) gets a process per test. Of any other the first test that fails, unless it is the very first, is run
+again alone; if the verdict changes, state leaked from one test to the next, and each test gets a process of its own.
+
+A test's limit is CPU time. It is ended a little above its limit, and one that ends in between is run once more, alone and with
+nothing added, before it counts as too slow: clocks and caches of a busy machine are not the program's doing.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 from buffer.records import Feedback, TestResult
 from executor import protocol
-from executor.labels import NOT_RUN, Report, Verdict, of_death, read_record, runtime_error
+from executor.carried_state import can_carry, changes_shared
+from executor.labels import (
+    NOT_RUN,
+    Report,
+    Verdict,
+    of_death,
+    read_record,
+    runtime_error,
+    starts_to_spans,
+    too_slow,
+    verdict_of_tester,
+)
 from executor.lane import Ended, Lane
 from executor.protocol import Request
 from executor.suites import ReadySuite
 
-EXECUTOR_VERSION = "1"
+EXECUTOR_VERSION = "2"
 MOST_PROCESSES = 64
+GRACE, LONGEST_GRACE_S = 0.5, 1.0
+"""A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
 _RANK = {"not_run": 0, "pass": 0, "failure": 1, "runtime_error": 2, "compile_error": 3}
-_CAN_LEAK = re.compile(r"import|__|open")
-"""Tests have fresh namespaces, so only modules, builtins reached by dunder names and files carry anything from one to the next."""
 
 
 @dataclass(slots=True)
@@ -48,20 +63,44 @@ class Grader:
     def grade(self) -> Feedback:
         """Raises LaneFailure when the lane broke: that says nothing about the program."""
         everything = list(range(self._ready.count))
+        if len(everything) > 1 and changes_shared(self._program):
+            return self._feedback(self._each_alone(everything))
         verdicts = self._run(everything)
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
-        if first > 0 and self._ready.mode != "split" and _CAN_LEAK.search(self._program):
-            (alone,) = self._run([first])
+        if first > 0 and can_carry(self._program):
+            (alone,) = self._run([first], grace=verdicts[first].error_type != "TimeLimit")
             if alone.outcome != verdicts[first].outcome:
-                verdicts = [self._run([index])[0] for index in everything]
-        return self._feedback(verdicts)
+                verdicts = self._each_alone(everything)
+        return self._feedback(self._settled(verdicts))
 
-    def _run(self, indices: list[int]) -> list[Verdict]:
+    def _each_alone(self, indices: list[int]) -> list[Verdict]:
+        """Every test in a process of its own; nothing runs after a time limit."""
+        verdicts: list[Verdict] = []
+        for index in indices:
+            verdicts += self._settled(self._run([index]), index)
+            if verdicts[-1].error_type == "TimeLimit":
+                break
+        return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
+
+    def _settled(self, verdicts: list[Verdict], start: int = 0) -> list[Verdict]:
+        """The verdicts of the tests from `start` on, after another run of each that ended above its limit."""
+        settled = list(verdicts)
+        for index, verdict in enumerate(settled):
+            if verdict.cpu_s > self._time_limit_s and verdict.error_type != "TimeLimit":
+                (again,) = self._run([start + index], grace=False)
+                settled[index] = again
+                if again.cpu_s > self._time_limit_s and again.error_type != "TimeLimit":
+                    settled[index] = too_slow(again, self._time_limit_s)
+            if settled[index].error_type == "TimeLimit":
+                return settled[: index + 1] + [NOT_RUN] * (len(settled) - index - 1)
+        return settled
+
+    def _run(self, indices: list[int], grace: bool = True) -> list[Verdict]:
         """Verdicts in the order of `indices`; a process that dies on the way is followed by another one for the rest."""
         verdicts: list[Verdict] = []
         while len(verdicts) < len(indices):
             rest = indices[len(verdicts) :]
-            got = self._split(rest) if self._ready.mode == "split" else self._batch(rest)
+            got = self._split(rest, grace) if self._ready.mode == "split" else self._batch(rest, grace)
             verdicts += got
             if got[-1].outcome == "compile_error":
                 return [got[-1]] * len(indices)
@@ -69,22 +108,23 @@ class Grader:
                 break
         return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
 
-    def _request(self, kind: int, body: bytes, tests: int) -> Request:
+    def _request(self, kind: int, body: bytes, tests: int, grace: bool) -> Request:
+        allowed_s = self._time_limit_s + (min(GRACE * self._time_limit_s, LONGEST_GRACE_S) if grace else 0.0)
         return Request(
             kind=kind,
             body_bytes=len(body),
             tests=tests,
             processes=MOST_PROCESSES,
-            cpu_total_s=math.ceil(tests * self._time_limit_s) + 2,
-            limit_ns=int(self._time_limit_s * 1e9),
+            cpu_total_s=math.ceil(tests * allowed_s) + 2,
+            limit_ns=int(allowed_s * 1e9),
             memory_bytes=self._memory_limit_mb << 20,
             file_bytes=self._ready.file_bytes,
         )
 
-    def _batch(self, indices: list[int]) -> list[Verdict]:
+    def _batch(self, indices: list[int], grace: bool) -> list[Verdict]:
         """At least one verdict, for the first so many of `indices`."""
         body = self._ready.body(self._program, indices)
-        (ended,) = self._lane.run(self._request(protocol.RUN, body, len(indices)), body)
+        (ended,) = self._lane.run(self._request(protocol.RUN, body, len(indices), grace), body)
         self._usage.add(ended)
         report = Report(ended.report)
         verdicts: list[Verdict] = []
@@ -99,22 +139,29 @@ class Grader:
                 return verdicts
         if len(verdicts) < len(indices):
             index = indices[len(verdicts)]
-            verdicts.append(of_death(self._ready, index, ended, report, start, self._time_limit_s, self._lane.contained))
+            before = sum(verdict.cpu_s for verdict in verdicts)
+            died = of_death(self._ready, index, ended, report, start, self._time_limit_s, self._lane.contained)
+            verdicts.append(replace(died, cpu_s=max(0.0, died.cpu_s - before)))
         return verdicts
 
-    def _split(self, indices: list[int]) -> list[Verdict]:
+    def _split(self, indices: list[int], grace: bool) -> list[Verdict]:
         body, tester_body = self._ready.body(self._program, []), self._ready.tester_body(indices)
-        program, tester = self._lane.run(self._request(protocol.SPLIT, body, len(indices)), body, tester_body)
+        request = self._request(protocol.SPLIT, body, len(indices), grace)
+        program, tester = self._lane.run(request, body, tester_body)
         self._usage.add(program)
         report = Report(program.report)
-        told = [_of_tester(record) for record in Report(tester.report).records[: len(indices)]]
-        verdicts = [verdict for verdict in told if verdict is not None]
         if report.records and report.records[-1][0] == 3:
             return [read_record(self._ready, 0, report.records[-1], b"", 0)[0]]
+        told = [verdict_of_tester(record) for record in Report(tester.report).records[: len(indices)]]
+        verdicts = [verdict for verdict in told if verdict is not None]
         if len(verdicts) < len(indices):
-            verdicts.append(of_death(self._ready, -1, program, report, 0, self._time_limit_s, self._lane.contained))
-        share = program.cpu_s / len(verdicts)
-        return [Verdict(verdict.outcome, verdict.error_type, verdict.line, verdict.message, share) for verdict in verdicts]
+            timed = os.WIFEXITED(tester.status) and os.WEXITSTATUS(tester.status) == protocol.TIME_LIMIT_STATUS
+            if timed and program.status == 0:  # it was the tests that went on for ever, with what the program gave them
+                verdicts.append(runtime_error("TimeLimit", None, f"its tests need more than {self._time_limit_s:g} s of CPU time"))
+            else:
+                verdicts.append(of_death(self._ready, -1, program, report, 0, self._time_limit_s, self._lane.contained))
+        spent = starts_to_spans(report.records, program.cpu_s, len(verdicts))
+        return [replace(verdict, cpu_s=cpu_s) for verdict, cpu_s in zip(verdicts, spent, strict=True)]
 
     def _feedback(self, verdicts: list[Verdict]) -> Feedback:
         worst = max(verdicts, key=lambda verdict: _RANK[verdict.outcome])
@@ -136,20 +183,3 @@ class Grader:
             checker=self._ready.suite.checker,
             executor_version=EXECUTOR_VERSION,
         )
-
-
-def _of_tester(record: list[object]) -> Verdict | None:
-    """Verdict that the tests' process gave; None where the program's own end has to tell."""
-    kind, *rest = record
-    if kind == "pass":
-        return Verdict("pass")
-    if kind == "failed":
-        return Verdict("failure", None, None, str(rest[0]))
-    if kind == "raised":
-        name, line, message, limit = rest
-        error_type = {"memory": "MemoryLimit", "output": "OutputLimit"}.get(str(limit), str(name))
-        return runtime_error(error_type, line if isinstance(line, int) else None, str(message))
-    if kind == "error":
-        # The test's own code stumbled over what the program gave it (or did not define): Python's word for it, no line of the program.
-        return runtime_error(str(rest[0]), None, str(rest[1]))
-    return None

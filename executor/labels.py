@@ -27,6 +27,8 @@ from executor.suites import ReadySuite
 LONGEST_MESSAGE = 300
 LONGEST_VALUE = 100
 MOST_LINES = 1_000_000
+LIMITS = {"memory": "MemoryLimit", "output": "OutputLimit"}
+"""Error types of exceptions that stand for a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,26 @@ class Verdict:
 NOT_RUN = Verdict("not_run")
 
 
-def runtime_error(error_type: str, line: int | None = None, message: str = "", cpu_s: float = 0.0) -> Verdict:
-    """A verdict of that outcome."""
-    return Verdict("runtime_error", error_type, line, message[:LONGEST_MESSAGE], cpu_s)
+def runtime_error(error_type: Any, line: int | None = None, message: Any = "", cpu_s: float = 0.0) -> Verdict:
+    """A verdict of that outcome; class and message may be a program's own words."""
+    return Verdict("runtime_error", words(error_type, LONGEST_VALUE), line, words(message), cpu_s)
+
+
+def words(text: Any, longest: int = LONGEST_MESSAGE) -> str:
+    """Text of a program, shortened, and such that it can be written as UTF-8; empty for what is no text."""
+    return text[:longest].encode("utf-8", "replace").decode() if isinstance(text, str) else ""
+
+
+def line_number(value: Any) -> int | None:
+    """A line, if it is one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_LINES else None
+
+
+def _seconds(microseconds: Any) -> float:
+    """Raises ValueError for what is no time."""
+    if not isinstance(microseconds, int) or not 0 <= microseconds < 1 << 50:
+        raise ValueError("not a time")
+    return microseconds / 1e6
 
 
 class Report:
@@ -92,18 +111,18 @@ def _deepest(block: str) -> int | None:
 def read_record(ready: ReadySuite, index: int, record: list[Any], output: bytes, start: int) -> tuple[Verdict, int]:
     """Verdict of a test that came to an end, and where its output ended. Raises ValueError for a record that is none."""
     code, cpu_us, third, *rest = record
-    cpu_s = max(0, int(cpu_us)) / 1e6
+    cpu_s = _seconds(cpu_us)
     if code == 0:
         if ready.mode == "stdin":
             end = _offset(third, start, len(output))
             return _compared(ready, index, output[start:end].decode("utf-8", "replace"), cpu_s), end
         return _returned(ready, index, third, cpu_s), start
     name, line, message, kind = rest
-    line = line if isinstance(line, int) and not isinstance(line, bool) and 0 < line < 1 << 31 else None
-    name, message = str(name)[:LONGEST_VALUE], str(message)[:LONGEST_MESSAGE]
+    line = line_number(line)
+    name, message = words(name, LONGEST_VALUE), words(message)
     end = _offset(third, start, len(output)) if ready.mode == "stdin" else start
     if code == 1:
-        error_type = {"memory": "MemoryLimit", "output": "OutputLimit"}.get(kind, name)
+        error_type = LIMITS.get(kind, name) if isinstance(kind, str) else name
         return runtime_error(error_type, line, message or {"memory": "out of memory"}.get(kind, ""), cpu_s), end
     if code == 2:
         return runtime_error("NonZeroExit" if ready.mode == "stdin" else "SystemExit", line, message, cpu_s), end
@@ -122,14 +141,14 @@ def _compared(ready: ReadySuite, index: int, given: Any, cpu_s: float) -> Verdic
     expected = ready.expected[index]
     if ready.match(expected, given):
         return Verdict("pass", cpu_s=cpu_s)
-    return Verdict("failure", None, None, f"expected {_short(expected)}, got {_short(given)}", cpu_s)
+    return Verdict("failure", None, None, words(f"expected {_short(expected)}, got {_short(given)}"), cpu_s)
 
 
 def _returned(ready: ReadySuite, index: int, data: Any, cpu_s: float) -> Verdict:
     try:
         value = decode(data, ready.most_nodes[index])
     except NotPlain as error:
-        return Verdict("failure", None, None, f"expected {_short(ready.expected[index])}, got {error}", cpu_s)
+        return Verdict("failure", None, None, words(f"expected {_short(ready.expected[index])}, got {error}"), cpu_s)
     return _compared(ready, index, value, cpu_s)
 
 
@@ -146,7 +165,7 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
 
     Raises LaneFailure when that was neither the program's doing nor a limit.
     """
-    line, exited = report.line(), os.WIFEXITED(ended.status)
+    line, exited = line_number(report.line()), os.WIFEXITED(ended.status)
     status = os.WEXITSTATUS(ended.status) if exited else -os.WTERMSIG(ended.status)
     timed = status == TIME_LIMIT_STATUS and "most recent call first" in report.last_words
     if timed or ended.cause in (CPU_KILLED, WALL_KILLED) or status in (-signal.SIGXCPU, -signal.SIGPROF):
@@ -169,3 +188,36 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
     if ready.mode == "stdin":
         return _compared(ready, index, ended.output[start:].decode("utf-8", "replace"), ended.cpu_s)
     return runtime_error("SystemExit", line, "the process ended before the function returned", ended.cpu_s)
+
+
+def verdict_of_tester(record: list[Any]) -> Verdict | None:
+    """Verdict that the tests' process gave; None where the program's own end has to tell."""
+    kind, *rest = record
+    if kind == "pass":
+        return Verdict("pass")
+    if kind == "failed":
+        return Verdict("failure", None, None, words(rest[0]))
+    if kind == "raised":
+        name, line, message, limit = rest
+        error_type = LIMITS.get(limit, name) if isinstance(limit, str) else name
+        return runtime_error(error_type, line_number(line), message)
+    if kind == "error":
+        # The test's own code stumbled over what the program gave it (or did not define): Python's word for it, no line of the program.
+        return runtime_error(rest[0], None, rest[1])
+    return None
+
+
+def starts_to_spans(records: list[list[Any]], total_s: float, count: int) -> list[float]:
+    """CPU seconds of each of the first `count` tests of a split run, from the program's own record of when each began."""
+    try:
+        starts = [_seconds(record[1]) for record in records[:count]]
+    except (ValueError, IndexError):
+        starts = []
+    if len(starts) < count:
+        return [total_s / count] * count
+    return [max(0.0, end - start) for start, end in zip(starts, [*starts[1:], total_s], strict=True)]
+
+
+def too_slow(verdict: Verdict, limit_s: float) -> Verdict:
+    """The verdict of a test that ended by itself, twice, with more CPU time than it may have."""
+    return runtime_error("TimeLimit", None, f"more than {limit_s:g} s of CPU time: {verdict.cpu_s:.3g} s", verdict.cpu_s)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from executor.checkers import CHECKERS, equal, texts_match, values_match
+from executor.apps_compat import int_keys
+from executor.checkers import equal, make_checker
 from executor.plaindata import encode, nodes
 from problems.problem import TestSuite
 
@@ -56,7 +57,8 @@ class ReadySuite:
     def body(self, program: str, indices: list[int]) -> bytes:
         """The program process's job."""
         tests = ",".join([self.tests[index] for index in indices]) if self.tests else ""
-        return f'{{"program":{json.dumps(program)},"mode":"{self.mode}","tests":[{tests}]}}'.encode()
+        apps = "true" if self.suite.checker == "apps_compat" else "false"
+        return f'{{"program":{json.dumps(program)},"mode":"{self.mode}","apps":{apps},"tests":[{tests}]}}'.encode()
 
     def tester_body(self, indices: list[int]) -> bytes:
         """The tests' process's job."""
@@ -67,16 +69,17 @@ class ReadySuite:
 
 
 def make_ready(suite: TestSuite) -> ReadySuite:
-    """Prepares a suite. Raises ValueError for a checker that does not exist and for test code that does not compile."""
-    if suite.checker not in CHECKERS:
-        raise ValueError(f"unknown checker {suite.checker!r}, known: {', '.join(CHECKERS)}")
+    """Prepares a suite. Raises ValueError for test code that does not compile."""
+    checker = make_checker(suite)
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
-        tests = tuple(json.dumps(text) for text in suite.inputs)
-        return _ready(suite, "stdin", tests, suite.outputs, texts_match, file_bytes=OUTPUT_BYTES + 2 * sum(sizes))
+        texts = tuple(json.dumps(text) for text in suite.inputs)
+        return _ready(suite, "stdin", texts, suite.outputs, checker.texts, file_bytes=OUTPUT_BYTES + 2 * sum(sizes))
     if suite.kind == "call":
         assert suite.fn_name is not None
-        return _calls(suite, [(suite.fn_name, tuple(arguments), output) for arguments, output in _pairs(suite)], values_match)
+        inputs = [list(map(int_keys, arguments)) for arguments in suite.inputs] if suite.checker == "apps_compat" else suite.inputs
+        tests = [(suite.fn_name, tuple(arguments), output) for arguments, output in zip(inputs, suite.outputs, strict=True)]
+        return _calls(suite, tests, checker.values)
     trees = [_parsed(text) for text in suite.asserts]
     setup = _parsed(suite.setup)
     calls = [_literal_call(tree) for tree in trees]
@@ -87,10 +90,6 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     names, modules = _free_names([setup, *trees])
     tester = Tester(suite.setup, suite.asserts, names, modules)
     return _ready(suite, "split", (), (), equal, tester=tester)
-
-
-def _pairs(suite: TestSuite) -> list[tuple[Any, Any]]:
-    return list(zip(suite.inputs, suite.outputs, strict=True))
 
 
 def _calls(suite: TestSuite, calls: list[tuple[str, tuple[Any, ...], Any]], match: Callable[[Any, Any], bool]) -> ReadySuite:

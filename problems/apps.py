@@ -27,13 +27,14 @@ def load(spec: Spec) -> Iterator[Problem | Skipped]:
     """Problems of an `apps` SPEC. Raises UserError when the folder is missing or holds no problems."""
     difficulty = spec.one_of("difficulty", DIFFICULTIES, "")
     chosen = parse_ids(spec)
+    as_written = spec.options.get("checker") == "apps_compat"
     if spec.path is None:
         split = spec.one_of("split", ("train", "test"), "train")
         rows = hub_rows(spec, "json", data_files=f"hf://datasets/codeparrot/apps/{split}.jsonl", split="train")
-        records: Iterable[Problem | Skipped] = (from_row(split, row) for row in rows if chosen(_row_name(row)))
+        records: Iterable[Problem | Skipped] = (from_row(split, row, as_written) for row in rows if chosen(_row_name(row)))
     else:
         folders = problem_folders(spec, spec.path)
-        records = (from_folder(folder) for folder in folders if chosen(folder.name))
+        records = (from_folder(folder, as_written) for folder in folders if chosen(folder.name))
     for record in records:
         if isinstance(record, Skipped) or not difficulty or record.difficulty == difficulty:
             yield record
@@ -57,7 +58,7 @@ def problem_folders(spec: Spec, folder: Path) -> list[Path]:
     raise UserError(f"{spec.text}: {folder} holds no APPS problems (folders with question.txt and input_output.json)")
 
 
-def from_folder(folder: Path) -> Problem | Skipped:
+def from_folder(folder: Path, as_written: bool = False) -> Problem | Skipped:
     """One problem folder. Whatever is wrong with it is told in the Skipped."""
     name = f"{folder.resolve().parent.name}/{folder.name}"
     try:
@@ -69,12 +70,13 @@ def from_folder(folder: Path) -> Problem | Skipped:
             tests=_json_file(folder / "input_output.json", default=None),
             solutions=_json_file(folder / "solutions.json", default=[]),
             difficulty=metadata.get("difficulty", "unknown") if isinstance(metadata, dict) else "unknown",
+            as_written=as_written,
         )
     except (UserError, ValueError) as error:
         return Skipped(name, str(error))
 
 
-def from_row(split: str, row: dict[str, Any]) -> Problem | Skipped:
+def from_row(split: str, row: dict[str, Any], as_written: bool = False) -> Problem | Skipped:
     """One row of the hub's JSON lines, in which tests and solutions are JSON texts."""
     name = f"{split}/{_row_name(row)}"
     try:
@@ -85,13 +87,19 @@ def from_row(split: str, row: dict[str, Any]) -> Problem | Skipped:
             tests=_json_text("input_output", row.get("input_output"), default=None),
             solutions=_json_text("solutions", row.get("solutions"), default=[]),
             difficulty=row.get("difficulty") or "unknown",
+            as_written=as_written,
         )
     except ValueError as error:
         return Skipped(name, str(error))
 
 
-def make_problem(name: str, question: str, starter_code: str, tests: Any, solutions: Any, difficulty: str) -> Problem:
-    """Problem from the parsed parts of an APPS problem. Raises ValueError when they do not make one."""
+def make_problem(
+    name: str, question: str, starter_code: str, tests: Any, solutions: Any, difficulty: str, as_written: bool = False
+) -> Problem:
+    """Problem from the parsed parts of an APPS problem. Raises ValueError when they do not make one.
+
+    `as_written`: expected return values stay wrapped in a list of one where the data has them so, for the checker apps_compat.
+    """
     if tests is None:
         raise ValueError("it has no tests (no input_output.json)")
     if not isinstance(tests, dict) or not isinstance(tests.get("inputs"), list) or not isinstance(tests.get("outputs"), list):
@@ -99,7 +107,7 @@ def make_problem(name: str, question: str, starter_code: str, tests: Any, soluti
     if not isinstance(solutions, list) or not all(isinstance(program, str) for program in solutions):
         raise ValueError("solutions.json must be a list of programs")
     programs = tuple(unix_lines(program) for program in solutions)
-    suite = _suite(tests, starter_code, programs)
+    suite = _suite(tests, starter_code, programs, as_written)
     return Problem(
         id=name,
         question=question,
@@ -111,14 +119,14 @@ def make_problem(name: str, question: str, starter_code: str, tests: Any, soluti
     )
 
 
-def _suite(tests: dict[str, Any], starter_code: str, solutions: tuple[str, ...]) -> TestSuite:
+def _suite(tests: dict[str, Any], starter_code: str, solutions: tuple[str, ...], as_written: bool) -> TestSuite:
     fn_name = tests.get("fn_name")
     inputs, outputs = tests["inputs"], tests["outputs"]
     if fn_name is None:
         return TestSuite(kind="stdin", fn_name=None, inputs=tuple(map(_text, inputs)), outputs=tuple(map(_text, outputs)))
     if not isinstance(fn_name, str):
         raise ValueError("fn_name in input_output.json must be a string")
-    unwrapped = unwrap_outputs(fn_name, outputs, (starter_code, *solutions))
+    unwrapped = outputs if as_written else unwrap_outputs(fn_name, outputs, (starter_code, *solutions))
     return TestSuite(kind="call", fn_name=fn_name, inputs=tuple(inputs), outputs=tuple(unwrapped))
 
 

@@ -2,8 +2,8 @@
 
 Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty, tests (a list of
 assert statements, or the source of a function `check(candidate)` together with entry_point), time_limit_s (CPU seconds per test),
-memory_limit_mb. `inputs` and `outputs` follow APPS: strings for stdin; for calls the list of positional arguments, and the return
-value as it is (never wrapped). A field that is not named here is ignored.
+memory_limit_mb, checker (standard or apps_compat), tolerance (of floats). `inputs` and `outputs` follow APPS: strings for stdin; for
+calls the list of positional arguments, and the return value as it is (never wrapped). A field that is not named here is ignored.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
 
 def _suite(record: dict[str, Any]) -> TestSuite:
     limits = {"time_limit_s": _number(record, "time_limit_s", float), "memory_limit_mb": _number(record, "memory_limit_mb", int)}
+    limits |= {"checker": record.get("checker") or "standard", "tolerance": _number(record, "tolerance", float)}
     tests = record.get("tests")
     fn_name = record.get("fn_name") or None
     if isinstance(tests, list) and tests:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, get_args
 
 from config import UserError
 from problems import apps, jsonl, mbpp
-from problems.problem import Problem, ProblemSet, Skipped
+from problems.problem import CheckerName, Problem, ProblemSet, Skipped
 from problems.spec import Spec, parse_spec
 from problems.starter.tasks import starter_problems
 
 
 def load_problems(spec: str, *, seed: int = 0) -> ProblemSet:
     """Problems of a SPEC: `starter[,split=train|heldout]`, `apps[:FOLDER][,split=..][,difficulty=..][,ids=..]`,
-    `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub.
+    `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub. `apps` and `jsonl` take
+    `checker=standard|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
 
     `seed` draws the starter tasks; other sources do not depend on it. A problem that cannot be used is named in `skipped` and the
     rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and when no problem is left.
@@ -24,7 +27,25 @@ def load_problems(spec: str, *, seed: int = 0) -> ProblemSet:
         if skipped:
             raise UserError(f"{spec}: none of its {len(skipped)} problems can be used; the first, {skipped[0].id}: {skipped[0].reason}")
         raise UserError(f"{spec}: no problem is left; check its options against the data")
+    judging = _judging(parsed)
+    if judging:
+        problems = [replace(problem, suite=replace(problem.suite, **judging)) for problem in problems]
     return ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped))
+
+
+def _judging(spec: Spec) -> dict[str, Any]:
+    """How the SPEC wants outputs compared. Raises UserError for a checker or tolerance that does not exist."""
+    fields: dict[str, Any] = {}
+    if "checker" in spec.options:
+        fields["checker"] = spec.one_of("checker", get_args(CheckerName), "standard")
+    if "tolerance" in spec.options:
+        try:
+            fields["tolerance"] = float(spec.options["tolerance"])
+        except ValueError:
+            fields["tolerance"] = -1.0
+        if not 0 <= fields["tolerance"] < 1:
+            raise UserError(f"{spec.text}: tolerance must be a number from 0 to below 1, for example 1e-4")
+    return fields
 
 
 def _records(spec: Spec, seed: int) -> Iterable[Problem | Skipped]:

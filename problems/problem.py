@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["stdin", "call", "assert"]
 PromptStyle = Literal["apps", "mbpp", "starter"]
+CheckerName = Literal["standard", "apps_compat"]
+"""Rules that compare expected and actual output; `apps_compat` reproduces published APPS figures and is known to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,10 @@ class TestSuite:
     """CPU seconds per test; None: the executor's own limit."""
     memory_limit_mb: int | None = None
     """Memory in MiB; None: the executor's own limit."""
-    checker: str = "standard"
-    """Name of the rule that compares expected and actual output."""
+    checker: CheckerName = "standard"
+    """The rule that compares expected and actual output."""
+    tolerance: float | None = None
+    """By how much a float may differ, absolute or relative, whichever allows more; None: the checker's own."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a suite that no executor could judge by."""
@@ -57,6 +61,10 @@ class TestSuite:
             raise ValueError("time_limit_s must be more than 0")
         if self.memory_limit_mb is not None and not self.memory_limit_mb > 0:
             raise ValueError("memory_limit_mb must be more than 0")
+        if self.checker not in get_args(CheckerName):
+            raise ValueError(f"unknown checker {self.checker!r}, known: {', '.join(get_args(CheckerName))}")
+        if self.tolerance is not None and not 0 <= self.tolerance < 1:
+            raise ValueError("tolerance must be at least 0 and less than 1")
 
     def __hash__(self) -> int:
         """Hash by content: the generated one would fail on the lists inside."""
@@ -74,7 +82,7 @@ class TestSuite:
 
     def to_json(self) -> bytes:
         """Canonical ASCII JSON. Fields in a fixed order; the key order of dicts among the arguments is kept, programs can see it."""
-        record = {
+        record: dict[str, Any] = {
             "kind": self.kind,
             "fn_name": self.fn_name,
             "inputs": self.inputs,
@@ -85,6 +93,8 @@ class TestSuite:
             "memory_limit_mb": self.memory_limit_mb,
             "checker": self.checker,
         }
+        if self.tolerance is not None:
+            record["tolerance"] = self.tolerance
         return json.dumps(record, separators=(",", ":")).encode("ascii")
 
     @staticmethod
@@ -104,6 +114,7 @@ class TestSuite:
                 time_limit_s=record["time_limit_s"],
                 memory_limit_mb=record["memory_limit_mb"],
                 checker=record["checker"],
+                tolerance=record.get("tolerance"),
             )
         except KeyError as error:
             raise ValueError(f"a test suite needs the field {error}") from None

@@ -12,9 +12,9 @@ from config import UserError
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "starter": ("split",),
-    "apps": ("split", "difficulty", "ids"),
+    "apps": ("split", "difficulty", "ids", "checker", "tolerance"),
     "mbpp": ("ids",),
-    "jsonl": ("ids",),
+    "jsonl": ("ids", "checker", "tolerance"),
 }
 """Every source and its options."""
 
