@@ -34,6 +34,8 @@ class RunConfig(Part):
     """Folder in which the run's folder is made."""
     seed: int = 0
     """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's weights."""
+    deterministic: bool = False
+    """Synchronous and repeatable: one actor, every version published and sampled for one step. Sets what it needs (`DETERMINISTIC`)."""
     stall_timeout_s: float = Field(600.0, gt=0)
     """Seconds without a learner step, program or verdict after which the run ends with the name of the part waited for."""
 
@@ -245,6 +247,17 @@ class EvaluationConfig(Part):
     """Programs per held-out problem, sampled at temperature 1 with actors.top_p 1."""
 
 
+class CheckpointConfig(Part):
+    """Checkpoints of the learner, from which a run is resumed and a dead learner restarted."""
+
+    every: int = Field(20, ge=0)
+    """Learner steps between two checkpoints; 0: only after the warm start, when the run is stopped, and at its end."""
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints that are kept."""
+    best: bool = True
+    """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best pass@1."""
+
+
 class RayConfig(Part):
     """How the run meets Ray."""
 
@@ -252,6 +265,18 @@ class RayConfig(Part):
     """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started; local: start one."""
     dashboard: bool = True
     """Start the Ray dashboard when Ray is started here."""
+
+
+DETERMINISTIC: dict[str, Any] = {
+    "actors.count": 1,
+    "buffer.fill_before_start": 0,
+    "buffer.max_staleness": 0,
+    "buffer.refresh_steps": 1,
+    "buffer.when_stale": "wait",
+    "learner.publish_every": 1,
+}
+"""What `run.deterministic` sets, beside actors.problems_per_batch, which becomes learner.groups_per_step: each step is trained on exactly
+the programs that its version sampled in one batch, so neither the speed of a worker nor a stop and a resumption changes anything."""
 
 
 class Config(Part):
@@ -269,6 +294,7 @@ class Config(Part):
     rltf: RltfConfig = RltfConfig()
     grpo: GrpoConfig = GrpoConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     ray: RayConfig = RayConfig()
 
     @property
@@ -280,6 +306,18 @@ class Config(Part):
     def samples_per_step(self) -> int:
         """Samples drawn for one learner step, greedy programs not counted."""
         return self.learner.groups_per_step * self.actors.samples_per_problem
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_what_deterministic_needs(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and isinstance(tree.get("run"), dict) and tree["run"].get("deterministic") is True:
+            tree = {part: dict(values) for part, values in tree.items()}
+            for key, value in DETERMINISTIC.items():
+                part, name = key.split(".")
+                tree.setdefault(part, {})[name] = value
+            groups = tree["learner"].get("groups_per_step", LearnerConfig().groups_per_step)
+            tree["actors"]["problems_per_batch"] = groups
+        return tree
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Config:

@@ -41,6 +41,14 @@ class Control:
         """The group id of a visit."""
         return f"{visit:08d}"
 
+    def set_version(self, version: int) -> None:
+        """Says that policy version `version` is published."""
+        self._client.hset(self._keys.control, "version", version)
+
+    def version(self) -> int:
+        """Newest policy version that was ever published in this run; -1 before the first."""
+        return int(self._text("version") or -1)
+
     def stop(self, reason: str) -> None:
         """Asks every worker to end; the first reason stays."""
         self._client.hsetnx(self._keys.control, "stop", reason)
@@ -68,8 +76,8 @@ class Control:
         return {role.decode(): sentence.decode() for role, sentence in fields.items()}
 
     def resume(self) -> None:
-        """Forgets stop and failures of an earlier attempt; a part of `Flow.resume`."""
-        self._client.hdel(self._keys.control, "stop")
+        """Forgets phase, stop and failures of an earlier attempt; a part of `Flow.resume`."""
+        self._client.hdel(self._keys.control, "stop", "phase")
         self._client.delete(self._keys.failures)
 
     def _text(self, name: str) -> str | None:

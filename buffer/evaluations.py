@@ -69,6 +69,17 @@ class Evaluations:
         parts = [part for chunk in chunks for part in (len(chunk), msgspec.msgpack.encode([label, version, list(chunk)]))]
         self._scripts.run("request", label, version, programs_per_problem, *parts)
 
+    def unused(self, label: str, version: int) -> str:
+        """`label`, or with -2, -3 .. behind it when it was requested before for another version than `version`.
+
+        A learner that does steps again after a crash so evaluates its own weights, not those that were lost.
+        """
+        name, number = label, 1
+        while (found := self._client.hget(self._keys.label(name), "version")) is not None and int(found) != version:
+            number += 1
+            name = f"{label}-{number}"
+        return name
+
     def next_chunk(self, actor: str, version: int = ANY_VERSION) -> Chunk | None:
         """A chunk for `actor`, which can sample with policy `version`; None when there is none.
 

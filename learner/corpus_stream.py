@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from learner.objectives.base import Totals, TrainItem
 from learner.objectives.supervised import Supervised
@@ -36,26 +36,46 @@ class CorpusStream:
         self._rng = random.Random(seed)
         self._supervised = Supervised()
         self._encoded: dict[str, list[int]] = {}
-        self._pools = self._batches()
+        self._drawn_with: Any = None
+        self._pool: list[list[TrainItem]] = []
+        self._totals = Totals(0, 0)
+        self._taken = 0
+        self._number = 0
 
     def next(self) -> tuple[list[TrainItem], Totals]:
         """The next batch and what its loss is divided by: the mean over its pool.
 
         With the same divisor for long and short batches each program token weighs the same over a pool, as in batches cut at random.
         """
-        return next(self._pools)
+        if self._taken == len(self._pool):
+            self._draw()
+        self._taken += 1
+        return self._pool[self._taken - 1], self._totals
 
-    def _batches(self) -> Iterator[tuple[list[TrainItem], Totals]]:
-        number = 0
-        while True:
-            pool = [self._encode(*self._corpus.draw(self._rng)) for _ in range(POOL_BATCHES * self._batch_size)]
-            pool.sort(key=lambda pair: (len(pair[0]) + len(pair[1]), len(pair[1])))
-            batches = [pool[start : start + self._batch_size] for start in range(0, len(pool), self._batch_size)]
-            self._rng.shuffle(batches)
-            totals = Totals(self._batch_size, round(sum(len(program) for _, program in pool) / POOL_BATCHES))
-            for batch in batches:
-                yield self._supervised.items(batch, f"corpus:{number}"), totals
-                number += 1
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream is; JSON-able."""
+        return {"random": self._drawn_with, "number": self._number, "taken": self._taken} if self._pool else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on with the batch after the last one that was taken when `state` was made."""
+        if not state:
+            return
+        version, internal, following = state["random"]
+        self._rng.setstate((version, tuple(internal), following))
+        self._number = state["number"] - POOL_BATCHES
+        self._draw()
+        self._taken = state["taken"]
+
+    def _draw(self) -> None:
+        self._drawn_with = self._rng.getstate()
+        pool = [self._encode(*self._corpus.draw(self._rng)) for _ in range(POOL_BATCHES * self._batch_size)]
+        pool.sort(key=lambda pair: (len(pair[0]) + len(pair[1]), len(pair[1])))
+        batches = [pool[start : start + self._batch_size] for start in range(0, len(pool), self._batch_size)]
+        self._rng.shuffle(batches)
+        self._totals = Totals(self._batch_size, round(sum(len(program) for _, program in pool) / POOL_BATCHES))
+        self._pool = [self._supervised.items(batch, f"corpus:{self._number + index}") for index, batch in enumerate(batches)]
+        self._number += POOL_BATCHES
+        self._taken = 0
 
     def _encode(self, prompt: PromptText, program: str) -> tuple[list[int], list[int]]:
         if len(self._encoded) > _KEPT_ENCODINGS:

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from config import LearnerConfig
 from learner.batching import MicroBatch, tensors
 from learner.objectives.base import LossResult, Signal, Totals
+from learner.optimizer_state import OptimizerState
 from learner.world import World, join
 from policy.log_probs import token_log_probs
 from policy.policy import Policy
@@ -97,6 +98,10 @@ class TrainingEngine:
         self._adamw.state.clear()
         for group in self._adamw.param_groups:
             group["betas"], group["weight_decay"] = betas, weight_decay
+
+    def state(self) -> OptimizerState:
+        """Weights and running averages as full tensors, to be saved or put back."""
+        return OptimizerState(self.policy.model, self._adamw, self._engine.optimizer, self.world.size)
 
     def step(
         self, micro_batches: Sequence[MicroBatch], loss: Loss, totals: Totals, learning_rate: float, statistics: bool = True

@@ -65,16 +65,20 @@ def draw_groups(
         drawn = flow.online.draw(step, groups, version)
     if drawn is None:
         raise RuntimeError(f"rank {engine.world.rank} cannot draw the groups of step {step}, which rank 0 has drawn")
-    return drawn
+    # Not in the order in which the executors were done, so that the same groups always give the same step.
+    return sorted(drawn, key=lambda group: group.id)
 
 
-def wait_for_evaluation(flow: Flow, label: str, stall_timeout_s: float, stop: threading.Event, recorder: Recorder) -> list[Sample]:
-    """The samples of an evaluation once it is complete. Raises Stopped and Stalled."""
+def wait_for_evaluation(flow: Flow, label: str, stall_timeout_s: float, stop: threading.Event, recorder: Recorder) -> list[Sample] | None:
+    """The samples of an evaluation once it is complete; None when the run is asked to end before. Raises Stalled.
+
+    For rank 0 alone: the other ranks have to be told what came of it.
+    """
     progress = Progress(stall_timeout_s)
     while not (state := flow.evaluations.progress(label)).complete:
         part = "actor" if state.finished == state.pushed else "executor"
         if stop.is_set() or flow.control.stopping() is not None:
-            raise Stopped(f"while waiting for evaluation {label}")
+            return None
         if progress.stalled((state.pushed, state.finished, state.chunks_done)):
             raise Stalled(
                 f"The learner waited {stall_timeout_s:g} s for the {part}: "

@@ -1,8 +1,9 @@
-"""The learner's own loop, without Ray: warm start, then draw, train, publish, evaluate, export."""
+"""The learner's own loop, without Ray: warm start, then draw, train, publish, evaluate, checkpoint, export."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -14,14 +15,17 @@ from typing import Any
 import torch
 
 from buffer.flow import Flow
-from config import Config
+from buffer.position import BufferPosition
+from config import Config, UserError
 from learner.batching import plan
+from learner.checkpoint import Checkpoints, Saved
 from learner.corpus_stream import Corpus, CorpusStream
 from learner.engine import StepResult, TrainingEngine
 from learner.export import export, load_weights, save_model
 from learner.metrics import rl_row, supervised_row
 from learner.objectives import make_objective
 from learner.objectives.supervised import Supervised
+from learner.position import Position
 from learner.publish import Publisher, Versions
 from learner.schedules import linear
 from learner.waiting import Stopped, draw_groups, wait_for_evaluation
@@ -45,7 +49,7 @@ class LearnerTask:
     training_ids: Sequence[str]
     held_out_ids: Sequence[str]
     folder: Path
-    """The run's folder."""
+    """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
     code_version: str = ""
 
 
@@ -64,37 +68,66 @@ class LearnerWorker:
         self._flow = flow
         self._publisher = publisher
         self._recorder = recorder
-        self._trained = 0
-        self._evaluated: list[tuple[int, str]] = []
+        self._position = Position()
+        settings = task.config.checkpoint
+        self._checkpoints = Checkpoints(task.folder / "checkpoints", settings.keep, settings.best, writes=world.rank == 0)
+        self._saved: Position | None = None
+        self.resumed_at: int | None = None
+        """Step of the checkpoint that this learner began from; none for one that began at the beginning."""
 
     def run(self, stop: threading.Event) -> None:
-        """Trains to the end, or until `stop` is set or the run is stopped.
+        """Trains to the end, or until `stop` is set or the run is stopped; then it leaves a checkpoint.
 
         Raises:
-            UserError: the warm start to begin from does not fit.
+            UserError: the warm start or the checkpoint to begin from does not fit.
             learner.waiting.Stalled: nothing came for `run.stall_timeout_s`; the message names the part waited for.
             FloatingPointError: a loss or gradient was not finite.
         """
         config, task = self._config, self._task
         torch.set_num_threads(config.learner.threads)
         torch.manual_seed(config.run.seed)
+        if config.run.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's matrix products refuse
+            torch.use_deterministic_algorithms(True)
         self._stop = stop
         self._policy = build_policy(task.spec, config.run.seed)
         if config.warm_start.reuse:
             load_weights(self._policy, Path(config.warm_start.reuse).expanduser())
+        saved = self._checkpoints.newest()
+        if saved is not None:
+            saved.load_model(self._policy)
         self._engine = TrainingEngine(self._policy, config.learner, self._world)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
+        self._prepare()
         try:
-            self._warm_start()
+            if saved is None:
+                self._warm_start()
+                self._begin()
+            else:
+                self._resume(saved)
             self._train()
             self._finish()
         except Stopped:
-            pass  # asked to end: what was trained so far is with the actors and in the run folder
+            # Asked to end, every rank at the same step: what was trained so far stays.
+            if self._saved is not None and self._saved != self._position:
+                self._checkpoint()
         finally:
             self._recorder.flush()
             self._engine.close()
 
     # ---- before training
+
+    def _prepare(self) -> None:
+        config = self._config.learner
+        self._objective = make_objective(self._config)
+        self._supervised = Supervised(self._config.rltf.normalise if config.objective == "rltf" else "token_mean")
+        self._schedule = linear(config.learning_rate, config.steps, config.warmup_steps, config.final_learning_rate)
+        self._stream: CorpusStream | None = None
+        if self._objective is None or config.supervised_ratio:
+            if self._task.corpus is None:
+                raise ValueError("supervised steps need a corpus")
+            seed = f"{self._config.run.seed}:supervised"
+            self._stream = CorpusStream(self._policy, self._task.corpus, config.supervised_batch_size, seed)
 
     def _warm_start(self) -> None:
         config = self._config
@@ -121,8 +154,6 @@ class LearnerWorker:
             save_model(self._engine, self._policy, folder)
             if self._world.rank == 0:
                 (folder / "warm_start.json").write_text(json.dumps(report.as_row(), indent=1) + "\n")
-        if self._versions.newest < 0:
-            self._publish()
 
     def _a_program_passes(self) -> bool:
         """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see it."""
@@ -133,53 +164,82 @@ class LearnerWorker:
         passed = 0
         if self._world.rank == 0:
             samples = wait_for_evaluation(self._flow, label, self._config.run.stall_timeout_s, self._stop, self._recorder)
-            passed = sum(sample.feedback.outcome == "pass" for sample in samples)
+            passed = sum(sample.feedback.outcome == "pass" for sample in samples or ())
             self._flow.evaluations.close(label)
             self._recorder.gauge("warm_start_passed", passed)
         return self._engine.agree(passed) > 0
 
+    def _begin(self) -> None:
+        """The first step of training comes next."""
+        config = self._config.learner
+        if self._position.version < 0:
+            self._publish()
+        self._engine.begin(config.betas, config.weight_decay)
+        self._evaluate(0)
+        self._checkpoint()
+
+    def _resume(self, saved: Saved) -> None:
+        """Goes on after the checkpoint: everything that the next step depends on is as it was then.
+
+        What was drawn for later steps and not trained on goes back to the buffer; what was trained on by a learner that died before it
+        saved the result is not used again. The actors get a version as soon as they have to have one.
+        """
+        config, position = self._config.learner, Position.of(saved.facts["position"])
+        self._position, self._saved, self.resumed_at = position, Position.of(position.as_facts()), saved.step
+        self._engine.begin(config.betas, config.weight_decay)
+        saved.load_optimizer(self._engine.state())
+        if self._objective is not None:
+            try:
+                self._objective.load_state_dict(saved.facts["objective"])
+            except ValueError as error:
+                raise UserError(f"checkpoint {saved.folder} does not fit the configuration: {error}") from error
+        if self._stream is not None:
+            self._stream.load_state_dict(saved.facts["corpus"])
+        saved.restore_random()
+        lost = 0
+        if self._world.rank == 0:
+            self._flow.online.resume(BufferPosition.from_json(saved.facts["buffer"].encode()))
+            lost = max(0, self._flow.control.version() - position.version)
+        # A version number stands for one state of the weights for ever: numbers of versions that were lost are not used again.
+        lost = self._engine.agree(lost)
+        same = not position.changed and not lost
+        self._versions.newest = position.version + lost - int(same)
+        if same or (self._objective is not None and position.since_published < config.publish_every):
+            self._publish()
+
     # ---- training
 
     def _train(self) -> None:
-        config = self._config.learner
-        self._evaluate(0)
-        if self._world.rank == 0 and config.objective != "supervised":
+        config, position = self._config.learner, self._position
+        if self._world.rank == 0 and self._objective is not None:
             self._flow.control.set_phase("training")
-        self._engine.begin(config.betas, config.weight_decay)
-        schedule = linear(config.learning_rate, config.steps, config.warmup_steps, config.final_learning_rate)
-        objective = make_objective(self._config)
-        normalise = self._config.rltf.normalise if config.objective == "rltf" else "token_mean"
-        supervised = Supervised(normalise)
-        stream: CorpusStream | None = None
-        if objective is None or config.supervised_ratio:
-            if self._task.corpus is None:
-                raise ValueError("supervised steps need a corpus")
-            stream = CorpusStream(self._policy, self._task.corpus, config.supervised_batch_size, f"{self._config.run.seed}:supervised")
-        since_published = 0
-        due = 0
-        for step in range(1, config.steps + 1):
+        while position.step < config.steps:
             if self._should_stop():
-                raise Stopped(f"before step {step}")
-            reinforce = objective is not None and not is_supervised(step, config.supervised_ratio)
+                raise Stopped(f"before step {position.step + 1}")
+            step = position.step + 1
+            reinforce = self._objective is not None and not is_supervised(step, config.supervised_ratio)
             seconds: dict[str, float] = {}
-            if self._config.evaluation.every and step > 1 and (step - 1) % self._config.evaluation.every == 0:
-                due = step - 1
             # The control has no reinforcement steps: it publishes for its evaluations alone.
-            if (reinforce and since_published >= config.publish_every) or (objective is None and due):
+            if (reinforce and position.since_published >= config.publish_every) or (self._objective is None and position.evaluate):
                 seconds["publish"] = self._timed_publish()
-                since_published = 0
-                if due:
-                    self._evaluate(step - 1)
-                    due = 0
-            if objective is not None and reinforce:
-                self._reinforce(step, objective, schedule(step - 1), seconds)
-                since_published += 1
+                if position.evaluate:
+                    position.evaluate = 0
+                    self._evaluate(position.step)
+            if reinforce:
+                self._reinforce(step, seconds)
+                position.since_published += 1
             else:
-                assert stream is not None
-                self._imitate(step, stream, supervised, schedule(step - 1), seconds)
+                self._imitate(step, seconds)
+            position.step, position.changed = step, True
+            if self._config.evaluation.every and step % self._config.evaluation.every == 0:
+                position.evaluate = step
+            if self._is_checkpointed(step):
+                self._checkpoint()
 
-    def _reinforce(self, step: int, objective: Any, learning_rate: float, seconds: dict[str, float]) -> None:
-        config, version = self._config.learner, self._versions.newest
+    def _reinforce(self, step: int, seconds: dict[str, float]) -> None:
+        objective, config, version = self._objective, self._config.learner, self._position.version
+        assert objective is not None
+        learning_rate = self._schedule(step - 1)
         began = time.perf_counter()
         groups = draw_groups(
             self._flow, self._engine, step, config.groups_per_step, version, self._config.run.stall_timeout_s, self._stop, self._recorder
@@ -194,39 +254,46 @@ class LearnerWorker:
                 result = self._engine.step(mine.micro_batches, objective.loss, prepared.totals, learning_rate)
         seconds |= {"wait": drawn - began, "prepare": ready - drawn, **result.seconds}
         self._engine.barrier()  # no rank may still have to draw what is finished now
-        self._trained += sum(fate == "trained" for fate in prepared.fates.values())
+        self._position.trained += sum(fate == "trained" for fate in prepared.fates.values())
         if self._world.rank == 0:
             self._flow.online.finish(step, prepared.fates)
             self._flow.telemetry.step(rl_row(step, version, objective.name, groups, prepared, result, mine, learning_rate, seconds))
             self._recorder.count("samples", prepared.totals.sequences)
             self._recorder.gauge("version", version)
 
-    def _imitate(self, step: int, stream: CorpusStream, supervised: Supervised, learning_rate: float, seconds: dict[str, float]) -> None:
-        config = self._config.learner
+    def _imitate(self, step: int, seconds: dict[str, float]) -> None:
+        config, learning_rate = self._config.learner, self._schedule(step - 1)
+        assert self._stream is not None
         with self._recorder.phase("train_supervised"):
             began = time.perf_counter()
-            items, totals = stream.next()
+            items, totals = self._stream.next()
             mine = plan(items, config.micro_batch_size, self._world.rank, self._world.size, self._policy.is_encoder_decoder)
             ready = time.perf_counter()
-            result = self._engine.step(mine.micro_batches, supervised.loss, totals, learning_rate)
+            result = self._engine.step(mine.micro_batches, self._supervised.loss, totals, learning_rate)
         seconds |= {"prepare": ready - began, **result.seconds}
         if self._world.rank == 0:
-            self._flow.telemetry.step(supervised_row(step, self._versions.newest, items, result, mine, learning_rate, seconds))
+            self._flow.telemetry.step(supervised_row(step, self._position.version, items, result, mine, learning_rate, seconds))
             self._recorder.count("supervised_programs", len(items))
 
     # ---- after training
 
     def _finish(self) -> None:
         config = self._config
-        self._publish()
-        self._evaluate(config.learner.steps)
-        held_out: dict[str, Any] = {}
+        if self._position.changed:
+            self._publish()
+        if config.learner.steps not in [step for step, _ in self._position.evaluated]:
+            self._evaluate(config.learner.steps)
+        self._position.evaluate = 0
+        self._checkpoint()
+        held_out: dict[str, Any] | None = {}
         if self._world.rank == 0:
             self._flow.control.set_phase("final_evaluation")
             held_out = self._scores()
+        if self._engine.agree(int(held_out is None)):
+            raise Stopped("during the last evaluation")
         facts = {
             "steps": config.learner.steps,
-            "samples": self._trained,
+            "samples": self._position.trained,
             "held_out": held_out,
             "code_version": self._task.code_version,
         }
@@ -235,22 +302,70 @@ class LearnerWorker:
         if self._world.rank == 0:
             self._flow.control.set_phase("done")
 
-    def _scores(self) -> dict[str, Any]:
-        """Held-out pass@1 of the first and the last evaluation, once both are complete."""
+    def _scores(self) -> dict[str, Any] | None:
+        """Held-out pass@1 of the first and the last evaluation, once both are complete; none when the run is stopped before."""
         scores: dict[str, Any] = {}
-        for when, (step, label) in zip(("before", "after"), (self._evaluated[:1] + self._evaluated[-1:]), strict=False):
-            samples = wait_for_evaluation(self._flow, label, self._config.run.stall_timeout_s, self._stop, self._recorder)
-            expected = self._flow.evaluations.expected(label)
-            scores[when] = {"step": step, "pass@1": sum(sample.feedback.outcome == "pass" for sample in samples) / max(1, expected)}
+        evaluated = self._position.evaluated
+        for when, (step, label) in zip(("before", "after"), evaluated[:1] + evaluated[-1:], strict=False):
+            if self._checkpoints.score(label) is None:
+                if wait_for_evaluation(self._flow, label, self._config.run.stall_timeout_s, self._stop, self._recorder) is None:
+                    return None
+                self._look_at_evaluations()
+            if (score := self._checkpoints.score(label)) is not None:
+                scores[when] = {"step": step, "pass@1": score}
         if scores:
             scores["tasks"] = min(self._config.evaluation.tasks, len(self._task.held_out_ids))
         return scores
+
+    # ---- checkpoints
+
+    def _is_checkpointed(self, step: int) -> bool:
+        settings = self._config.checkpoint
+        if step == self._config.learner.steps:  # comes once the last version is published
+            return False
+        return bool(settings.every and step % settings.every == 0) or (settings.best and self._position.evaluate == step)
+
+    def _checkpoint(self) -> None:
+        """Everything that the next step depends on. Collective."""
+        self._look_at_evaluations()
+        buffer = self._flow.online.position() if self._world.rank == 0 else BufferPosition(step=0)
+        facts = {
+            "position": self._position.as_facts(),
+            "buffer": buffer.to_json().decode(),
+            "objective": self._objective.state_dict() if self._objective is not None else {},
+            "corpus": self._stream.state_dict() if self._stream is not None else {},
+            "workers": self._world.size,
+            "code_version": self._task.code_version,
+            "time": time.time(),
+        }
+        open_steps = [step for step, label in self._position.evaluated if self._checkpoints.score(label) is None]
+        with self._recorder.phase("checkpoint"):
+            self._checkpoints.save(self._position.step, self._engine.state(), facts, needed=open_steps)
+        if self._world.rank == 0:
+            self._flow.online.checkpointed(buffer)
+        self._saved = Position.of(self._position.as_facts())
+        self._recorder.gauge("checkpoint", self._position.step)
+
+    def _look_at_evaluations(self) -> None:
+        """Notes the scores of evaluations that have become complete, for the best checkpoint and the model card."""
+        if self._world.rank != 0:
+            return
+        for step, label in self._position.evaluated:
+            if self._checkpoints.score(label) is not None or not (progress := self._flow.evaluations.progress(label)).complete:
+                continue
+            # Of results that the driver has read and sent on before they were seen here nothing is left; its own files have them.
+            if samples := self._flow.evaluations.results(label):
+                passed = sum(sample.feedback.outcome == "pass" for sample in samples)
+                self._checkpoints.set_score(label, step, passed / max(1, progress.expected))
 
     # ---- shared
 
     def _publish(self) -> int:
         with self._recorder.phase("publish"):
             version = self._versions.publish()
+        if self._world.rank == 0:
+            self._flow.control.set_version(version)
+        self._position.version, self._position.changed, self._position.since_published = version, False, 0
         self._recorder.gauge("version", version)
         return version
 
@@ -263,9 +378,9 @@ class LearnerWorker:
         """Asks for a held-out evaluation of the newest version, which has taken `step` steps."""
         ids = list(self._task.held_out_ids[: self._config.evaluation.tasks])
         if ids:
-            label = f"step-{step:06d}"
-            self._request(label, self._versions.newest, ids)
-            self._evaluated.append((step, label))
+            label = self._flow.evaluations.unused(f"step-{step:06d}", self._position.version) if self._world.rank == 0 else ""
+            self._request(label, self._position.version, ids)
+            self._position.evaluated.append((step, label))
 
     def _request(self, label: str, version: int, ids: list[str]) -> None:
         if self._world.rank == 0:

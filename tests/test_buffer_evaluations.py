@@ -96,3 +96,12 @@ def test_a_problem_named_twice_and_an_unknown_label_are_refused(flow):
         flow.evaluations.request("x", 0, [["p"], ["p"]])
     with pytest.raises(KeyError):
         flow.evaluations.complete("x")
+
+
+def test_a_label_that_other_weights_used_is_not_used_again(flow):
+    assert flow.evaluations.unused("step-000002", 4) == "step-000002"
+    flow.evaluations.request("step-000002", 4, [["p"]])
+    assert flow.evaluations.unused("step-000002", 4) == "step-000002"
+    assert flow.evaluations.unused("step-000002", 5) == "step-000002-2"
+    flow.evaluations.request("step-000002-2", 5, [["p"]])
+    assert flow.evaluations.unused("step-000002", 6) == "step-000002-3"

@@ -86,8 +86,11 @@ def test_phase_stop_and_failures(flow):
     assert flow.control.phase() == "training"
     assert flow.control.stopping() == "executor-1: the sandbox cannot be made"
     assert flow.control.failures() == {"executor-1": "the sandbox cannot be made"}
+    assert flow.control.version() == -1
+    flow.control.set_version(0)
     flow.control.resume()
-    assert flow.control.stopping() is None and flow.control.failures() == {}
+    assert flow.control.stopping() is None and flow.control.failures() == {} and flow.control.phase() is None
+    assert flow.control.version() == 0
 
 
 def test_tests_are_stored_once_by_content(flow):

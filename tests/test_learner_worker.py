@@ -116,8 +116,8 @@ class Run:
 def make_run(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def make(**fields: Any) -> Run:
-        runs.append(Run(redis_server, tmp_path, **fields))
+    def make(folder: Path = tmp_path, **fields: Any) -> Run:
+        runs.append(Run(redis_server, folder, **fields))
         return runs[-1]
 
     yield make
@@ -170,9 +170,8 @@ def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run]
     assert [row["objective"] for row in run.rows()] == ["grpo"] * 3
     report = json.loads((tmp_path / "warm_start" / "warm_start.json").read_text())
     assert report["steps"] == 60 and report["loss"] < 2.5 and 0 <= report["padding_share"] < 0.3
-    control = make_run(learner={"objective": "supervised", "steps": 4}, warm_start={"reuse": str(tmp_path / "warm_start")})
-    control.flow = Flow.connect(FlowAddress.of(control.config, run.flow.address.url, "control"))
-    control.learner._flow = control.flow
+    reuse = {"reuse": str(tmp_path / "warm_start")}
+    control = make_run(tmp_path / "control", learner={"objective": "supervised", "steps": 4}, warm_start=reuse)
     with control.others():
         control.learner.run(threading.Event())
     assert [row["objective"] for row in control.rows()] == ["supervised"] * 4

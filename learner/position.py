@@ -1,0 +1,36 @@
+"""Where the learner is in its run: what has to survive a restart beside weights, optimizer and objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Position:
+    """Counted from the end of the warm start."""
+
+    step: int = 0
+    """Optimizer steps taken."""
+    version: int = -1
+    """Newest policy version that was published."""
+    changed: bool = False
+    """Whether the weights have changed since that version."""
+    since_published: int = 0
+    """Reinforcement steps since that version."""
+    evaluate: int = 0
+    """Step whose held-out evaluation waits for the next published version; 0: none does."""
+    trained: int = 0
+    """Programs trained on."""
+    evaluated: list[tuple[int, str]] = field(default_factory=list)
+    """Step and label of each held-out evaluation that was asked for."""
+
+    def as_facts(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Position:
+        """What `as_facts` gave."""
+        return cls(**dict(facts) | {"evaluated": [(int(step), str(label)) for step, label in facts["evaluated"]]})
