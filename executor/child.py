@@ -54,6 +54,11 @@ def line_of(error: BaseException, trace: TracebackType | None) -> int | None:
     return line
 
 
+def class_of(error: BaseException, compiling: bool = False) -> str:
+    """Name of an exception's class; for null bytes and half characters in the source, which some versions call ValueError, SyntaxError."""
+    return "SyntaxError" if compiling and isinstance(error, ValueError) else type(error).__name__[:100]
+
+
 def message_of(error: BaseException) -> str:
     """Text of an exception, shortened; its `__str__` may be the program's."""
     try:
@@ -157,7 +162,7 @@ class Tests:
 
     def failed(self, code: int, error: BaseException, offset: int) -> None:
         """Reports an exception, and lets go of what it holds first: memory may be what ran out."""
-        name, line, kind = type(error).__name__[:100], line_of(error, error.__traceback__), kind_of(error)
+        name, line, kind = class_of(error, compiling=code == 3), line_of(error, error.__traceback__), kind_of(error)
         if kind == "memory":
             self._reserve = None
             error.__traceback__ = error.__context__ = None
@@ -173,6 +178,8 @@ class Tests:
             names.update(self._names)
         if self._random:
             random.seed(0)
+            if "numpy" in sys.modules:
+                sys.modules["numpy"].random.seed(0)
         sys.setrecursionlimit(RECURSION_LIMIT)
         return names
 

@@ -181,5 +181,5 @@ class Grader:
             time_limit_s=self._time_limit_s,
             memory_limit_mb=self._memory_limit_mb,
             checker=self._ready.suite.checker,
-            executor_version=EXECUTOR_VERSION,
+            executor_version=f"{EXECUTOR_VERSION}, Python {self._lane.python_version}",
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from buffer.records import Feedback
 from executor.grading import Grader
@@ -30,10 +31,25 @@ class InfrastructureFailure:
     reason: str
 
 
+class _Pair(NamedTuple):
+    """Two lanes of which one works at a time. The second starts when the first program names numpy.
+
+    Loading numpy takes a program thirty times as long as all else; having it loaded makes each fork a tenth dearer.
+    """
+
+    plain: Lane
+    with_numpy: Lane
+
+    def for_program(self, program: str) -> Lane:
+        return self.with_numpy if "numpy" in program else self.plain
+
+
 class Judge:
     """Grades programs on `lanes` sandboxed processes. Used by one thread; as a context manager it ends them."""
 
-    def __init__(self, lanes: int, time_limit_s: float, memory_limit_mb: int, *, namespaces: bool = True) -> None:
+    def __init__(
+        self, lanes: int, time_limit_s: float, memory_limit_mb: int, *, namespaces: bool = True, python: str = "", hash_seed: int = 0
+    ) -> None:
         """Starts the lanes.
 
         Args:
@@ -41,14 +57,20 @@ class Judge:
             time_limit_s: CPU seconds per test where a suite names no limit.
             memory_limit_mb: MiB per program where a suite names no limit.
             namespaces: whether lanes try to get namespaces of their own; without, only limits and process groups hold a program.
+            python: the interpreter that programs run on; empty: the one that runs this.
+            hash_seed: PYTHONHASHSEED of the programs.
 
         Raises:
             LaneFailure: a lane does not start at all on this machine.
 
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
-        self._lanes: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-        self._all = [Lane(namespaces) for _ in range(lanes)]
+        self._lanes: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
+
+        def lane(numpy: bool) -> Lane:
+            return Lane(namespaces, python=python, numpy=numpy, hash_seed=hash_seed)
+
+        self._all = [_Pair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
         self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
         self._feedbacks: OrderedDict[tuple[str, str], Feedback] = OrderedDict()
@@ -57,9 +79,9 @@ class Judge:
         self.restarts = 0
         """Lanes that broke and were started anew."""
         try:
-            for lane in self._all:
-                lane.start()
-                self._lanes.put(lane)
+            for pair in self._all:
+                pair.plain.start()
+                self._lanes.put(pair)
         except LaneFailure:
             self.close()
             raise
@@ -67,7 +89,12 @@ class Judge:
     @property
     def layers(self) -> dict[str, str]:
         """Isolation layer -> "on", or "off: reason"."""
-        return self._all[0].layers
+        return self._all[0].plain.layers
+
+    @property
+    def python_version(self) -> str:
+        """Version of the interpreter that programs run on."""
+        return self._all[0].plain.python_version
 
     def grade(self, work: Sequence[tuple[TestSuite, str]]) -> list[Feedback | InfrastructureFailure]:
         """Verdicts in the order of `work`."""
@@ -119,7 +146,8 @@ class Judge:
 
     def _run(self, ready: ReadySuite, program: str) -> Feedback | InfrastructureFailure:
         """Grades on a free lane; a lane that breaks is started anew and gets one more try."""
-        lane = self._lanes.get()
+        pair = self._lanes.get()
+        lane = pair.for_program(program)
         time_limit_s = ready.suite.time_limit_s or self._time_limit_s
         memory_limit_mb = ready.suite.memory_limit_mb or self._memory_limit_mb
         reasons: list[str] = []
@@ -134,7 +162,7 @@ class Judge:
                     lane.stop()
             return InfrastructureFailure("; then ".join(reasons))
         finally:
-            self._lanes.put(lane)
+            self._lanes.put(pair)
 
     def _ready(self, suite: TestSuite) -> ReadySuite:
         # By identity, for a content hash costs as much as a short program's grading; an entry keeps its suite alive and so its id.
@@ -149,14 +177,15 @@ class Judge:
 
     def lanes_cpu_s(self) -> float:
         """CPU seconds that the lanes have used since they started, with all programs that they have finished."""
-        return sum(lane.cpu_s() for lane in self._all)
+        return sum(lane.cpu_s() for pair in self._all for lane in pair)
 
     def close(self) -> None:
         """Ends the lanes."""
         if self._threads is not None:
             self._threads.shutdown(wait=True)
-        for lane in self._all:
-            lane.stop()
+        for pair in self._all:
+            for lane in pair:
+                lane.stop()
 
     def __enter__(self) -> Judge:
         """Return the judge."""

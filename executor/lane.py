@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -40,15 +41,27 @@ class Ended:
 class Lane:
     """Runs one program at a time. Not thread-safe: each thread drives a lane of its own."""
 
-    def __init__(self, namespaces: bool = True) -> None:
-        """`namespaces`: whether to try for them; `start` does the work."""
-        self._namespaces = namespaces
+    def __init__(self, namespaces: bool = True, *, python: str = "", numpy: bool = False, hash_seed: int = 0) -> None:
+        """Nothing is started yet.
+
+        Args:
+            namespaces: whether to try for them.
+            python: the interpreter that programs run on; empty: the one that runs this.
+            numpy: whether numpy is loaded before the first program rather than by each that imports it.
+            hash_seed: PYTHONHASHSEED of the programs.
+
+        """
+        self._namespaces, self._numpy, self._hash_seed = namespaces, numpy, hash_seed
+        # The interpreter itself, not a virtual environment's: it starts faster and knows none of its packages.
+        self._python = python or getattr(sys, "_base_executable", None) or sys.executable
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._box = ""
         self._errors: IO[bytes] | None = None
         self.layers: dict[str, str] = {}
         """Isolation layer -> "on", or "off: reason"; known once started."""
+        self.python_version = ""
+        """Of the interpreter that programs run on; known once started."""
 
     @property
     def contained(self) -> bool:
@@ -62,22 +75,23 @@ class Lane:
         ours, theirs = socket.socketpair()
         self._connection = ours
         root = str(Path(__file__).resolve().parent.parent)
+        folders = numpy_folders(self._python)
         options = {
             "socket": theirs.fileno(),
             "namespaces": self._namespaces,
-            "packages": numpy_folders(),
+            "packages": folders,
+            "preload": ["numpy"] if self._numpy and folders else [],
             "box": self._box,
             "root": root,
         }
-        environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": str(self._hash_seed), "PYTHONUTF8": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        # The interpreter itself, not a virtual environment's: it starts faster and knows none of its packages.
-        python = getattr(sys, "_base_executable", None) or sys.executable
         self._errors = tempfile.TemporaryFile()
         with theirs:
             self._process = subprocess.Popen(
-                [python, "-s", "-S", "-P", "-B", "-c", _START.format(root=root), json.dumps(options)],
+                [self._python, "-s", "-S", "-P", "-B", "-c", _START.format(root=root), json.dumps(options)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
@@ -90,7 +104,8 @@ class Lane:
             try:
                 ours.settimeout(START_TIMEOUT_S)
                 hello = protocol.receive_reply(ours)
-                self.layers = json.loads(protocol.receive(ours, hello.report_bytes))["layers"]
+                told = json.loads(protocol.receive(ours, hello.report_bytes))
+                self.layers, self.python_version = told["layers"], told["python"]
                 if self.layers.get("read-only root") == "on":
                     self._drop_box()  # the lane has one that nobody else sees
             except (OSError, LaneFailure) as failure:
@@ -166,10 +181,23 @@ class Lane:
             self._box = ""
 
 
-def numpy_folders() -> list[str]:
-    """Folders of numpy and its libraries as installed here: the one package that programs may import. Empty if there is none."""
-    spec = importlib.util.find_spec("numpy")
-    if spec is None or not spec.submodule_search_locations:
+@cache
+def numpy_folders(python: str) -> list[str]:
+    """Folders of numpy and its libraries for an interpreter: the one package that programs may import. Empty if there is none.
+
+    The numpy installed here serves every interpreter of this one's version; another is asked for its own.
+    """
+    ask = "import importlib.util, sys; s = importlib.util.find_spec('numpy'); "
+    ask += "print(*sys.version_info[:2], s.submodule_search_locations[0] if s else '')"
+    try:
+        told = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []  # whatever is wrong with the interpreter, starting the lane will say it
+    major, minor, found = told.rstrip("\n").split(" ", 2)
+    if (int(major), int(minor)) == sys.version_info[:2]:
+        spec = importlib.util.find_spec("numpy")
+        found = spec.submodule_search_locations[0] if spec is not None and spec.submodule_search_locations else found
+    if not found:
         return []
-    package = Path(spec.submodule_search_locations[0]).resolve()
+    package = Path(found).resolve()
     return [str(folder) for folder in (package, package.parent / "numpy.libs") if folder.is_dir()]

@@ -17,7 +17,7 @@ import time
 from types import ModuleType
 from typing import Any
 
-from executor.child import LEETCODE_NAMES, find_function, kind_of, line_of, message_of, report
+from executor.child import LEETCODE_NAMES, class_of, find_function, kind_of, line_of, message_of, report
 from executor.isolation import CpuTimer
 from executor.plaindata import LARGEST_CALL, decode, encode
 from executor.protocol import FILENAME, RPC
@@ -70,7 +70,8 @@ class _Server:
             self._code = compile(self._job["program"], FILENAME, "exec", dont_inherit=True)
         except BaseException as error:
             line = line_of(error, error.__traceback__)
-            report(json.dumps([3, time.process_time_ns() // 1000, 0, type(error).__name__[:100], line, message_of(error), ""]))
+            name = class_of(error, compiling=True)
+            report(json.dumps([3, time.process_time_ns() // 1000, 0, name, line, message_of(error), ""]))
             return
         me = os.getpid()
         while (message := _receive(self._connection)) is not None:
@@ -79,7 +80,7 @@ class _Server:
             except StopIteration:
                 answer = ["stop"]
             except BaseException as error:
-                answer = ["error", type(error).__name__[:100], line_of(error, error.__traceback__), message_of(error), kind_of(error)]
+                answer = ["error", class_of(error), line_of(error, error.__traceback__), message_of(error), kind_of(error)]
             if os.getpid() != me:
                 os._exit(0)
             _send(self._connection, answer)

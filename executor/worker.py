@@ -52,7 +52,7 @@ class ExecutorWorker:
         for work in (self._flow.evaluation_work, self._flow.work):
             work.abandon(self.name)
         config = self._config
-        with Judge(config.lanes, config.time_limit_s, config.memory_limit_mb) as judge, self._holding():
+        with Judge(config.lanes, config.time_limit_s, config.memory_limit_mb, python=config.python) as judge, self._holding():
             self.layers = judge.layers
             level = logging.INFO if all(state == "on" for state in judge.layers.values()) else logging.WARNING
             log.log(level, "%s: isolation: %s", self.name, "; ".join(f"{layer} {state}" for layer, state in judge.layers.items()))

@@ -4,8 +4,8 @@ Started by exec, never forked from the process that uses it (forking one that ho
 
     python -s -S -P -B -c "import sys; sys.path.insert(0, ROOT); from executor.zygote import main; main()" OPTIONS
 
-OPTIONS is JSON: socket (descriptor), namespaces (whether to try them), packages (folders that programs may import), box
-(working folder where no root of the lane's own can be had). Standard library only.
+OPTIONS is JSON: socket (descriptor), namespaces (whether to try them), packages (folders that programs may import), preload (names
+of those to load at once), box (working folder where no root of the lane's own can be had). Standard library only.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def main() -> None:
     lane.confine(inside, python_paths, options["packages"], options["box"])
     folders = ["/packages"] if lane.mounted else sorted({os.path.dirname(path) for path in options["packages"]})
     sys.path[:] = [path for path in sys.path if path != options["root"]] + folders
+    mapped += preload(lane, options["preload"])
     errors = os.fdopen(beyond_standard(2), "w")  # descriptor 2 will be a program's
     try:
         Zygote(lane, connection, roles, mapped).serve()
@@ -94,6 +95,17 @@ def warm_up() -> dict[str, Role]:
     for name in [name for name in sys.modules if name.partition(".")[0] == "executor"]:
         del sys.modules[name]  # a program may have a module of this name
     return {"tests": child.run_tests, "serve": split.serve, "ask": split.ask}
+
+
+def preload(lane: Isolation, names: list[str]) -> int:
+    """Loads packages from inside the lane, where programs will find them; the address space that it took, in bytes."""
+    sizes = []
+    for name in ["", *names]:
+        if name:
+            importlib.import_module(name)
+        told = lane._read_proc(f"{os.getpid()}/statm").split()
+        sizes.append(int(told[0]) * os.sysconf("SC_PAGE_SIZE") if told else 0)
+    return sizes[-1] - sizes[0]
 
 
 class Zygote:

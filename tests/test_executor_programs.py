@@ -144,7 +144,7 @@ def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: Judge) -> N
 
 def test_a_broken_lane_is_replaced_and_says_nothing_about_the_program(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     with Judge(1, 2.0, 512) as own:
-        process = own._all[0]._process
+        process = own._all[0].plain._process
         assert process is not None
         process.kill()
         process.wait()
