@@ -78,13 +78,21 @@ def tensors(policy: Policy, micro_batch: MicroBatch, device: torch.device | str 
     batch = collate(policy, [list(item.prompt_ids) for item in items], [list(item.token_ids) for item in items], device)
     length = batch.targets.shape[1]
     weights = np.zeros((items[0].weights.shape[0], len(items), length), np.float32)
-    behaviour = np.zeros((len(items), length), np.float32) if items[0].behaviour_log_probs is not None else None
     for row, item in enumerate(items):
         weights[:, row, : len(item.token_ids)] = item.weights
-        if behaviour is not None:
-            behaviour[row, : len(item.token_ids)] = item.behaviour_log_probs
-    known = torch.from_numpy(behaviour).to(device) if behaviour is not None else None
-    return batch, Signal(torch.from_numpy(weights).to(device), known)
+    behaviour = _padded([item.behaviour_log_probs for item in items], length, device)
+    reference = _padded([item.reference_log_probs for item in items], length, device)
+    return batch, Signal(torch.from_numpy(weights).to(device), behaviour, reference)
+
+
+def _padded(rows: Sequence[Sequence[float] | None], length: int, device: torch.device | str) -> torch.Tensor | None:
+    """(B, T) with zeros behind each row; None where a row is missing."""
+    values = np.zeros((len(rows), length), np.float32)
+    for index, row in enumerate(rows):
+        if row is None:
+            return None
+        values[index, : len(row)] = row
+    return torch.from_numpy(values).to(device)
 
 
 def _width(items: Sequence[TrainItem], encoder_decoder: bool) -> int:

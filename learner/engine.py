@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,14 +21,13 @@ import torch.distributed as dist
 
 from config import LearnerConfig
 from learner.batching import MicroBatch, tensors
-from learner.objectives.base import LossResult, Signal, Totals
+from learner.objectives.base import Loss, Totals, not_finite
 from learner.optimizer_state import OptimizerState
 from learner.world import World, join
 from policy.log_probs import token_log_probs
 from policy.policy import Policy
 
 _LONGEST_EAGER = 512
-Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,8 @@ class TrainingEngine:
             batch, signal = tensors(self.policy, micro_batch, self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
                 result = token_log_probs(self._engine, batch, entropy=statistics)
-            part = loss(result.values, result.mask, signal, totals)
+            mask = result.mask & (not micro_batch.empty)
+            part = loss(result.values, mask, signal, totals)
             self._engine.backward(part.loss * self.world.size, scale_wrt_gas=False)
             if not last:
                 self._engine.micro_steps += 1  # what engine.step() does between boundaries, at a fraction of its cost
@@ -134,7 +134,7 @@ class TrainingEngine:
             values = [part.loss.detach(), result.entropy.sum() * real, result.mask.sum() * real, *part.sums.values()]
             collected.append(torch.stack([value.float() for value in values]))
             if not bool(torch.isfinite(part.loss)):
-                suspects += [item.id for item in micro_batch.items]
+                suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, signal, totals)]
         middle = time.perf_counter()
         norm = self._finish(micro_batches, suspects)
         end = time.perf_counter()

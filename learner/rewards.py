@@ -1,29 +1,27 @@
-"""From the unit tests' Feedback to the rewards of RLTF (arXiv 2307.04349, Eq. 3-5 and Table 2). Pure functions.
+"""From the unit tests' Feedback to the rewards of RLTF (arXiv 2307.04349, Eq. 3-5 and 9) and others. Pure functions.
 
-Errors are told apart by their exception class and by facts about the program, never by the text of a message.
+The classes of errors are in `learner.error_classes`, the way from a line to its tokens in `learner.spans`.
 """
 
 from __future__ import annotations
 
-import io
-import token
-import tokenize
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from buffer.records import Feedback, Outcome, Program
-from learner.spans import is_last_line, line_span
+import numpy as np
+import numpy.typing as npt
 
-ErrorClass = Literal["U_line", "U_global", "U_ignore"]
+from buffer.records import Feedback, Outcome, Program
+from config import RltfConfig
+from learner.error_classes import ErrorClass, error_class
+from learner.spans import first_text_span, line_span
+
 Span = tuple[int, int]
+Reward = Callable[[Feedback], float]
 
 COARSE: dict[Outcome, float] = {"pass": 1.0, "failure": -0.3, "runtime_error": -0.6, "compile_error": -1.0}
 """R_coarse by outcome (Eq. 3)."""
-
-GLOBAL_ERRORS = frozenset({"TimeLimit", "RecursionError"})
-"""Table 2: errors of the program as a whole."""
-IGNORED_ERRORS = frozenset({"IndentationError", "TabError"})
-"""Table 2: Indentation Error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,71 +61,42 @@ def pass_ratio(feedback: Feedback) -> float:
     return feedback.passed / max(1, len(feedback.tests) or feedback.run)
 
 
-def error_class(program: Program, feedback: Feedback) -> ErrorClass | None:
-    """The row of Table 2 that an error falls in; none for a pass or a failure.
-
-    The most specific row decides: an indentation error or an unterminated triple-quoted string is ignored, also at the end of a
-    program that was cut off; any other syntax error is U_global if the program ended at the token limit and the error is on its last
-    line that is not blank, as the code was unfinished. Classes that the table does not name are its "Else" row, U_line.
-    """
-    if feedback.outcome not in ("runtime_error", "compile_error"):
-        return None
-    if feedback.error_type in IGNORED_ERRORS:
-        return "U_ignore"
-    if feedback.error_type in GLOBAL_ERRORS:
-        return "U_global"
-    if feedback.outcome == "compile_error" and feedback.error_type == "SyntaxError":
-        if _unterminated_triple_quote(program.text, feedback.line):
-            return "U_ignore"
-        if program.finish_reason == "length" and feedback.line is not None and is_last_line(program.text, feedback.line):
-            return "U_global"
-    return "U_line"
+REWARDS: dict[Literal["binary", "pass_ratio", "coarse", "adaptive"], Reward] = {
+    "binary": binary_reward,
+    "pass_ratio": pass_ratio,
+    "coarse": coarse_reward,
+    "adaptive": adaptive_reward,
+}
+"""By the names that the configuration gives them."""
 
 
-def fine_feedback(program: Program, feedback: Feedback, fine_reward: float = -0.3) -> Fine | None:
+def fine_feedback(program: Program, feedback: Feedback, config: RltfConfig, encoder_decoder: bool) -> Fine | None:
     """R_fine with its span [S, E) in tokens (Eq. 4); None when there is no error.
 
     Raises ValueError when the program's offsets do not fit its tokens.
     """
-    kind = error_class(program, feedback)
+    kind = error_class(program, feedback, config)
     if kind is None:
         return None
-    if kind == "U_line":
-        return Fine(fine_reward, line_span(program, feedback.line), kind)
     length = len(program.token_ids)
-    return Fine(0.0 if kind == "U_ignore" else fine_reward, (0, length) if length else None, kind)
+    if kind != "U_line":
+        return Fine(0.0 if kind == "U_ignore" else config.fine_reward, (0, length) if length else None, kind)
+    if not encoder_decoder and not config.decoder_only_lines:
+        return Fine(config.fine_reward, None, kind)
+    if config.lines == "offsets":
+        return Fine(config.fine_reward, line_span(program, feedback.line), kind)
+    # The released code searches for the line without its indentation, which only this one error leaves on.
+    indented = feedback.error_type == "IndentationError" and "unexpected indent" in feedback.message
+    return Fine(config.fine_reward, first_text_span(program, feedback.line, indented), kind)
 
 
-def _unterminated_triple_quote(text: str, line: int | None) -> bool:
-    """Whether a triple-quoted string begins in `text`, on `line` where one is given, and does not end in it.
+def fine_weights(fine: Fine | None, length: int, alpha: Literal["span_ratio", "const"] = "span_ratio") -> npt.NDArray[np.float32]:
+    """(T,) factors of log p(w_t) in -L_fine (Eq. 9): alpha R_fine where S <= t < E, else 0; T is `length`.
 
-    Closing quotes put behind the text end such a string and no other: the tokenizer then yields a string that reaches beyond the
-    text.
+    alpha = T / (E - S), or 1 for ``const``.
     """
-    end = len(_lines(text))
-    for quotes in ('"""', "'''"):
-        starts: list[int] = []
-        try:
-            for item in tokenize.generate_tokens(io.StringIO(f"{text}\n{quotes}\n").readline):
-                if item.type == token.STRING:
-                    starts.append(item.start[0])
-                elif _named(item.type, "_START"):
-                    starts.append(item.start[0])
-                    continue
-                elif not _named(item.type, "_END"):
-                    continue
-                start = starts.pop()
-                if start <= end < item.end[0]:
-                    return line is None or line == start
-        except (tokenize.TokenError, SyntaxError):
-            continue
-    return False
-
-
-def _named(kind: int, suffix: str) -> bool:
-    """Whether a token type is one of the formatted strings' (FSTRING_START, TSTRING_END, ..), which Python 3.12 brought."""
-    return token.tok_name[kind].endswith(f"STRING{suffix}")
-
-
-def _lines(text: str) -> list[str]:
-    return io.StringIO(text).readlines()
+    weights = np.zeros(length, np.float32)
+    if fine is not None and fine.span is not None:
+        start, end = fine.span
+        weights[start:end] = fine.reward * (length / (end - start) if alpha == "span_ratio" else 1.0)
+    return weights

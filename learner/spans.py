@@ -32,25 +32,54 @@ def is_last_line(text: str, line: int) -> bool:
 def line_span(program: Program, line: int | None) -> tuple[int, int] | None:
     """The tokens of a 1-based line as [S, E): those that share a character with it, its line end included.
 
-    Neighbours with the same offset hold pieces of the same character (its bytes) and go together. None when there is no line, or no
-    token of it. Raises ValueError when there are not as many offsets as tokens.
+    None when there is no line, or no token of it. Raises ValueError when there are not as many offsets as tokens.
     """
-    offsets = program.offsets
-    if len(offsets) != len(program.token_ids):
-        raise ValueError(f"program {program.id}: {len(offsets)} offsets for {len(program.token_ids)} tokens")
-    resolved = resolve_line(program.text, line) if line is not None else None
-    if resolved is None:
+    characters = _characters(program, line)
+    return tokens_over(program, *characters) if characters else None
+
+
+def first_text_span(program: Program, line: int | None, indented: bool = False) -> tuple[int, int] | None:
+    """The tokens over the first place at which the text of a 1-based line occurs in the program, blanks around it left off.
+
+    The indentation counts where `indented`. That is how RLTF's released code finds a line: a text that occurs earlier, as a line or
+    inside one, is blamed in its stead. None and ValueError as for `line_span`.
+    """
+    characters = _characters(program, line)
+    if characters is None:
         return None
-    begin, end = lines_of(program.text)[resolved - 1]
+    text = program.text[slice(*characters)]
+    text = text.rstrip() if indented else text.strip()
+    begin = program.text.find(text)
+    return tokens_over(program, begin, begin + len(text))
+
+
+def tokens_over(program: Program, begin: int, end: int) -> tuple[int, int] | None:
+    """[S, E) of the tokens that share one of the characters [begin, end) of the text; None where there is none.
+
+    Of neighbours with the same offset the last reaches to the next greater one. Those before it hold bytes of one and the same
+    character, or no text at all: only where the character at the offset is one of several bytes can it have been split.
+    """
+    offsets, text = program.offsets, program.text
     touched: list[int] = []
-    stop = len(program.text)  # end of the characters of token i: the next greater offset
-    following = stop
+    following = len(text)
+    previous = -1
     for index in reversed(range(len(offsets))):
-        if offsets[index] < following:
-            stop, following = following, offsets[index]
-        if offsets[index] < end and stop > begin and offsets[index] < stop:
+        start = offsets[index]
+        stop = following
+        if start == previous:
+            stop = start + 1 if start < len(text) and ord(text[start]) > 127 else start
+        following, previous = start, start
+        if start < end and stop > begin and start < stop:
             touched.append(index)
     return (touched[-1], touched[0] + 1) if touched else None
+
+
+def _characters(program: Program, line: int | None) -> tuple[int, int] | None:
+    """Half-open character span of a line, its line end included."""
+    if len(program.offsets) != len(program.token_ids):
+        raise ValueError(f"program {program.id}: {len(program.offsets)} offsets for {len(program.token_ids)} tokens")
+    resolved = resolve_line(program.text, line) if line is not None else None
+    return lines_of(program.text)[resolved - 1] if resolved is not None else None
 
 
 def _last_line(text: str, spans: list[tuple[int, int]]) -> int | None:

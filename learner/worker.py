@@ -23,10 +23,11 @@ from learner.corpus_stream import Corpus, CorpusStream
 from learner.engine import StepResult, TrainingEngine
 from learner.export import export, load_weights, save_model
 from learner.metrics import rl_row, supervised_row
-from learner.objectives import make_objective
+from learner.objectives import make_objective, supervised_normalise, with_supervised
 from learner.objectives.supervised import Supervised
 from learner.position import Position
 from learner.publish import Publisher, Versions
+from learner.reference import Reference, load_reference
 from learner.schedules import linear
 from learner.waiting import Stopped, draw_groups, wait_for_evaluation
 from learner.warm_start import warm_start
@@ -72,6 +73,7 @@ class LearnerWorker:
         settings = task.config.checkpoint
         self._checkpoints = Checkpoints(task.folder / "checkpoints", settings.keep, settings.best, writes=world.rank == 0)
         self._saved: Position | None = None
+        self._reference: Reference | None = None
         self.resumed_at: int | None = None
         """Step of the checkpoint that this learner began from; none for one that began at the beginning."""
 
@@ -119,8 +121,8 @@ class LearnerWorker:
 
     def _prepare(self) -> None:
         config = self._config.learner
-        self._objective = make_objective(self._config)
-        self._supervised = Supervised(self._config.rltf.normalise if config.objective == "rltf" else "token_mean")
+        self._objective = make_objective(self._config, self._policy.is_encoder_decoder)
+        self._supervised = Supervised(supervised_normalise(self._config), self._policy.spec.max_program_tokens)
         self._schedule = linear(config.learning_rate, config.steps, config.warmup_steps, config.final_learning_rate)
         self._stream: CorpusStream | None = None
         if self._objective is None or config.supervised_ratio:
@@ -128,6 +130,9 @@ class LearnerWorker:
                 raise ValueError("supervised steps need a corpus")
             seed = f"{self._config.run.seed}:supervised"
             self._stream = CorpusStream(self._policy, self._task.corpus, config.supervised_batch_size, seed)
+        self._mixes = self._objective is not None and self._stream is not None and config.supervised_mixing == "micro_batch"
+        if self._objective is not None and self._stream is not None and self._mixes:
+            self._objective = with_supervised(self._objective, self._stream, self._config)
 
     def _warm_start(self) -> None:
         config = self._config
@@ -213,11 +218,14 @@ class LearnerWorker:
         config, position = self._config.learner, self._position
         if self._world.rank == 0 and self._objective is not None:
             self._flow.control.set_phase("training")
+        if self._objective is not None and self._config.objective.kl:
+            self._engine.barrier()  # rank 0 has written the warm start
+            self._reference = load_reference(self._task.spec, self._config, self._task.folder, self._engine.device)
         while position.step < config.steps:
             if self._should_stop():
                 raise Stopped(f"before step {position.step + 1}")
             step = position.step + 1
-            reinforce = self._objective is not None and not is_supervised(step, config.supervised_ratio)
+            reinforce = self._objective is not None and (self._mixes or not is_supervised(step, config.supervised_ratio))
             seconds: dict[str, float] = {}
             # The control has no reinforcement steps: it publishes for its evaluations alone.
             if (reinforce and position.since_published >= config.publish_every) or (self._objective is None and position.evaluate):
@@ -250,6 +258,9 @@ class LearnerWorker:
             mine = plan(prepared.items, config.micro_batch_size, self._world.rank, self._world.size, self._policy.is_encoder_decoder)
             ready = time.perf_counter()
             result = StepResult.nothing()
+            if self._reference is not None:
+                mine = self._reference.annotate(mine)
+                seconds["reference"] = time.perf_counter() - ready
             if mine.micro_batches:
                 result = self._engine.step(mine.micro_batches, objective.loss, prepared.totals, learning_rate)
         seconds |= {"wait": drawn - began, "prepare": ready - drawn, **result.seconds}

@@ -38,7 +38,7 @@ class LogProbs:
     """Results of `token_log_probs`, all (B, T)."""
 
     values: Tensor
-    """log p(token | prompt, earlier tokens), float32, differentiable; 0 outside `mask`."""
+    """log p(token | prompt, earlier tokens), differentiable, in the model's number format but at least float32; 0 outside `mask`."""
     entropy: Tensor
     """Entropy in nats of the distribution that each token was drawn from, without gradient; 0 outside `mask`."""
     mask: Tensor
@@ -88,9 +88,10 @@ def token_log_probs(model: Any, batch: Batch, entropy: bool = True) -> LogProbs:
     """
     logits = model(**batch.inputs).logits
     # Padding, and with it most of a batch of unlike programs, costs no vocabulary-sized row from here on.
-    flat = logits.reshape(batch.mask.numel(), -1).index_select(0, batch.predictors).float()
+    flat = logits.reshape(batch.mask.numel(), -1).index_select(0, batch.predictors)
+    flat = flat.float() if flat.itemsize < 4 else flat
     found = -F.cross_entropy(flat, batch.targets[batch.mask], reduction="none")
-    values = torch.zeros(batch.mask.shape, dtype=torch.float32, device=flat.device).masked_scatter(batch.mask, found)
+    values = torch.zeros(batch.mask.shape, dtype=flat.dtype, device=flat.device).masked_scatter(batch.mask, found)
     entropies = torch.zeros_like(values, requires_grad=False)
     if entropy:
         entropies = entropies.masked_scatter(batch.mask, _entropy(flat.detach()))

@@ -47,6 +47,19 @@ def test_pieces_of_one_character_go_together() -> None:
     assert line_span(program, 1) == (0, 1)
 
 
+def test_a_token_that_ends_inside_a_character_has_no_part_in_what_follows_it() -> None:
+    # "日" ends the first line; the second token holds its first two bytes, the third its last and all of the second line.
+    program = characters("x日\nyz\n", token_ids=[5, 6, 7, 0], offsets=[0, 1, 1, 6])
+    assert line_span(program, 1) == (0, 3)
+    assert line_span(program, 2) == (2, 3)
+
+
+def test_a_token_without_text_belongs_to_no_line() -> None:
+    program = characters("ab\ncd\n", token_ids=[1, 5, 1, 6, 0], offsets=[0, 0, 3, 3, 6])
+    assert line_span(program, 1) == (1, 2)
+    assert line_span(program, 2) == (3, 4)
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_lines_end_where_the_compiler_says(line_end: str) -> None:
     text = line_end.join(["a = '\x0c \u2028 \x1c'", "b = 1", "c = ="])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,6 @@ import torch
 from buffer.records import Group, LearnerFate, Program
 
 Weights = npt.NDArray[np.float32]
-Normalise = Literal["sequence_sum", "token_mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,9 @@ class TrainItem:
     weights: Weights
     """(K, T): weight of each token's log-probability in each of the objective's K terms."""
     behaviour_log_probs: Sequence[float] | None = None
-    """T log-probabilities under the policy that sampled the program; none where the objective needs none."""
+    """T log-probabilities under the policy that sampled the program; none for corpus programs."""
+    reference_log_probs: Sequence[float] | None = None
+    """T log-probabilities under the reference policy (`learner.reference`); none where there is no reference."""
 
     @property
     def tokens(self) -> int:
@@ -66,8 +67,20 @@ class Signal:
 
     weights: torch.Tensor
     """(K, B, T) float32."""
-    behaviour_log_probs: torch.Tensor | None
+    behaviour_log_probs: torch.Tensor | None = None
     """(B, T) float32."""
+    reference_log_probs: torch.Tensor | None = None
+    """(B, T) float32."""
+
+    def row(self, index: int) -> Signal:
+        """The signal of one program, B = 1."""
+        part = slice(index, index + 1)
+        behaviour, reference = self.behaviour_log_probs, self.reference_log_probs
+        return Signal(
+            self.weights[:, part],
+            behaviour[part] if behaviour is not None else None,
+            reference[part] if reference is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +118,16 @@ class Objective(Protocol):
         """Raises ValueError when the state does not fit."""
 
 
-def weighted_loss(terms: Sequence[str], log_probs: torch.Tensor, signal: Signal, totals: Totals, normalise: Normalise) -> LossResult:
-    """-sum_k sum_t w_kt log p_t, divided by the step's number of programs (sequence_sum) or of program tokens (token_mean)."""
-    scale = 1.0 / max(1, totals.sequences if normalise == "sequence_sum" else totals.tokens)
-    loss = -(signal.weights.sum(0) * log_probs).sum() * scale
-    shares = -(signal.weights * log_probs.detach()).sum((1, 2)) * scale
-    return LossResult(loss, {f"loss/{term}": share for term, share in zip(terms, shares, strict=True)})
+Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]
+"""An objective's `loss`."""
+
+
+@torch.no_grad()
+def not_finite(loss: Loss, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> list[int]:
+    """The rows of a micro-batch whose loss, computed alone, is not a finite number."""
+    rows = range(mask.shape[0])
+    parts = [loss(log_probs[index : index + 1], mask[index : index + 1], signal.row(index), totals).loss for index in rows]
+    return [index for index, part in zip(rows, parts, strict=True) if not bool(torch.isfinite(part))]
 
 
 def greedy_fates(groups: Sequence[Group]) -> dict[str, LearnerFate]:

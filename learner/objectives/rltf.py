@@ -5,7 +5,8 @@
     L_fine     = -alpha R_fine(W) sum_{S <= t < E} log p(w_t),  alpha = T / (E - S)                     (9)
     L_adaptive = -(R_adaptive(W) - R_adaptive(W_baseline)) sum_t log p(w_t)                            (10)
 
-L_sl (Eq. 7) is trained in steps of its own (`learner.objectives.supervised`), alternating with these as `learner.supervised_ratio` says.
+L_sl (Eq. 7) is `learner.objectives.supervised`, mixed in as `learner.supervised_ratio` and `learner.supervised_mixing` say. Where the
+released code departs from the paper there is a switch in the `rltf` section of the configuration; docs/objectives.md has the table.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import torch
 
 from buffer.records import Group, LearnerFate, Sample
 from config import RltfConfig
-from learner.baselines import Baseline, Baselines
-from learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, Weights, greedy_fates, totals_of, weighted_loss
-from learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback
+from learner.baselines import Baselines
+from learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, Weights, greedy_fates, totals_of
+from learner.objectives.surrogates import divisor_of, linear
+from learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
 
 
 class Rltf:
@@ -30,9 +32,11 @@ class Rltf:
     name = "rltf"
     terms = ("coarse", "fine", "adaptive")
 
-    def __init__(self, config: RltfConfig) -> None:
+    def __init__(self, config: RltfConfig, encoder_decoder: bool, token_limit: int) -> None:
         self._config = config
-        self._baselines = Baselines(config.baseline)
+        self._encoder_decoder = encoder_decoder
+        self._token_limit = token_limit
+        self._baselines = Baselines(config.baseline, [coarse_reward, adaptive_reward])
 
     def prepare(self, groups: Sequence[Group]) -> Prepared:
         """Weights of every sampled program; those whose weights are all zero are not forwarded."""
@@ -40,40 +44,48 @@ class Rltf:
         fates: dict[str, LearnerFate] = greedy_fates(groups)
         baselines: dict[str, list[float]] = {}
         kinds: Counter[str] = Counter()
+        without = 0
         for group in groups:
-            baseline = self._baselines.of(group)
-            baselines[group.id] = list(baseline)
+            coarse, adaptive = self._baselines.of(group)
+            baselines[group.id] = [coarse, adaptive]
             for sample in group.samples:
                 program = sample.program
-                verdict = fine_feedback(program, sample.feedback, self._config.fine_reward)
-                weights = self.weights(sample, baseline, verdict)
-                kinds["no_error" if verdict is None else verdict.error_class if verdict.span else "no_line"] += 1
-                fates[program.id] = "trained" if weights.any() else "no_signal"
-                if weights.any():
-                    items.append(TrainItem(program.id, program.prompt_ids, program.token_ids, weights))
+                fine = fine_feedback(program, sample.feedback, self._config, self._encoder_decoder)
+                weights = self.weights(sample, (coarse, adaptive), fine)
+                kinds["no_error" if fine is None else fine.error_class if fine.span else "no_line"] += 1
+                signal = bool(weights.any())
+                without += not signal
+                used = signal or (self._config.kl > 0 and len(program.token_ids) > 0)
+                fates[program.id] = "trained" if used else "no_signal"
+                if used:
+                    items.append(TrainItem(program.id, program.prompt_ids, program.token_ids, weights, program.log_probs))
             self._baselines.update(group)
         samples = [sample for group in groups for sample in group.samples]
         rewards = [coarse_reward(sample.feedback) for sample in samples]
-        row = {"baselines": baselines, "fine": dict(kinds)}
+        row = {"baselines": baselines, "fine": dict(kinds), "zero_advantage_share": without / max(1, len(samples))}
         return Prepared(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
 
-    def weights(self, sample: Sample, baseline: Baseline, fine: Fine | None) -> Weights:
-        """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive."""
-        feedback = sample.feedback
-        length = len(sample.program.token_ids)
+    def weights(self, sample: Sample, baseline: tuple[float, float], fine: Fine | None) -> Weights:
+        """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive. `baseline`: its coarse and its adaptive reward."""
+        config, feedback, length = self._config, sample.feedback, len(sample.program.token_ids)
+        base_coarse, base_adaptive = baseline
         weights = np.zeros((3, length), np.float32)
-        if self._config.coarse:
-            weights[0] = coarse_reward(feedback) - baseline.coarse
-        if self._config.fine and fine is not None and fine.span is not None:
-            start, end = fine.span
-            weights[1, start:end] = fine.reward * length / (end - start)
-        if self._config.adaptive and feedback.outcome == "failure":
-            weights[2] = adaptive_reward(feedback) - baseline.adaptive
+        failed = config.adaptive and feedback.outcome == "failure"
+        if config.adaptive and config.adaptive_mode == "replace":
+            # One reward R - R_b: that of a failure is the adaptive one, of the program as of the baseline.
+            base_coarse = base_adaptive
+        if config.coarse and not (failed and config.adaptive_mode == "replace"):
+            weights[0] = coarse_reward(feedback) - base_coarse
+        if config.fine:
+            weights[1] = fine_weights(fine, length, config.alpha)
+        if failed:
+            weights[2] = adaptive_reward(feedback) - base_adaptive
         return weights
 
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
         """Eq. 8 + 9 + 10 of one micro-batch."""
-        return weighted_loss(self.terms, log_probs, signal, totals, self._config.normalise)
+        divisor = divisor_of(self._config.normalise, mask, totals, self._token_limit)
+        return linear(self.terms, log_probs, mask, signal, divisor, self._config)
 
     def state_dict(self) -> dict[str, Any]:
         """The baselines."""

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from learner.objectives.base import LossResult, Normalise, Signal, Totals, TrainItem, weighted_loss
+from config import Normalise
+from learner.objectives.base import LossResult, Signal, Totals, TrainItem
+from learner.objectives.surrogates import divisor_of, linear
 
 
 class Supervised:
-    """Cross-entropy of corpus programs, summed over a program's tokens and averaged over programs, or averaged over tokens."""
+    """Cross-entropy of corpus programs, normalised like any objective: by default averaged over tokens."""
 
     name = "supervised"
     terms = ("supervised",)
 
-    def __init__(self, normalise: Normalise = "token_mean") -> None:
+    def __init__(self, normalise: Normalise = "token_mean", token_limit: int = 1) -> None:
+        """`token_limit`, the most tokens of a program, is read for ``constant`` alone."""
         self._normalise = normalise
+        self._token_limit = token_limit
 
     def items(self, programs: Sequence[tuple[Sequence[int], Sequence[int]]], name: str) -> list[TrainItem]:
         """Items of (prompt token ids, program token ids) pairs; `name` begins their ids."""
@@ -31,7 +35,7 @@ class Supervised:
 
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
         """Eq. 7 of one micro-batch."""
-        return weighted_loss(self.terms, log_probs, signal, totals, self._normalise)
+        return linear(self.terms, log_probs, mask, signal, divisor_of(self._normalise, mask, totals, self._token_limit))
 
 
 def totals_of_items(items: Sequence[TrainItem]) -> Totals:

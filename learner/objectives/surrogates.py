@@ -1,0 +1,141 @@
+"""From log-probabilities and weights to a loss: the two surrogates that all objectives use, their divisors and guards.
+
+B programs of at most T tokens, K terms; every tensor is zero, or masked, where a row has no token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from config import Normalise, ObjectiveConfig
+from learner.objectives.base import LossResult, Signal, Totals
+
+UNGUARDED = ObjectiveConfig()
+
+
+def divisor_of(normalise: Normalise, mask: torch.Tensor, totals: Totals, token_limit: int) -> torch.Tensor | float:
+    """What each token's part of the loss is divided by: a number, or (B, 1) where it depends on the program's length.
+
+    ``sequence_sum``: programs of the step. ``sequence_mean``: that times the program's tokens. ``token_mean``: program tokens of the
+    step. ``constant``: programs of the step times the most tokens of one (arXiv 2503.20783).
+    """
+    if normalise == "token_mean":
+        return float(max(1, totals.tokens))
+    sequences = float(max(1, totals.sequences))
+    if normalise == "sequence_sum":
+        return sequences
+    if normalise == "constant":
+        return sequences * token_limit
+    return sequences * mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def linear(
+    terms: Sequence[str],
+    log_probs: torch.Tensor,
+    mask: torch.Tensor,
+    signal: Signal,
+    divisor: torch.Tensor | float,
+    config: ObjectiveConfig = UNGUARDED,
+) -> LossResult:
+    """-sum_k sum_t w_kt rho_t log p_t / divisor: REINFORCE. rho_t is 1, or the ratio to the sampling policy cut at `importance_cap`.
+
+    `log_probs` (B, T) with gradient, `mask` (B, T). Raises ValueError when the cap needs log-probabilities that the signal lacks.
+    """
+    values = _floored(log_probs, signal, config)
+    sums: dict[str, torch.Tensor] = {}
+    weights = signal.weights
+    if config.importance_cap is not None:
+        ratio = _log_ratio(log_probs.detach(), mask, signal).exp()
+        sums["per_token/truncated_share"] = _count(ratio > config.importance_cap, mask)
+        weights = weights * ratio.clamp(max=config.importance_cap)
+    loss = -_divided(weights.sum(0) * values, divisor)
+    shares = [-_divided(weight * values.detach(), divisor) for weight in weights]
+    return _result(loss, terms, shares, log_probs, mask, signal, divisor, config, sums)
+
+
+def clipped(
+    terms: Sequence[str],
+    log_probs: torch.Tensor,
+    mask: torch.Tensor,
+    signal: Signal,
+    divisor: torch.Tensor | float,
+    config: ObjectiveConfig,
+    low: float,
+    high: float,
+) -> LossResult:
+    """-sum_t min(r_t A_t, clip(r_t, 1 - low, 1 + high) A_t) / divisor: PPO (arXiv 1707.06347, Eq. 7), A_t the sum over the K terms.
+
+    r_t = p(w_t) / p_sampler(w_t), at most `importance_cap` where one is set: the bound for negative advantages, which the clip leaves
+    open (arXiv 1912.09729, Eq. 5). Raises ValueError when the signal lacks the sampling policy's log-probabilities.
+    """
+    advantage = signal.weights.sum(0)
+    ratio = _log_ratio(_floored(log_probs, signal, config), mask, signal).exp()
+    sums: dict[str, torch.Tensor] = {}
+    if config.importance_cap is not None:
+        sums["per_token/truncated_share"] = _count(ratio > config.importance_cap, mask)
+        ratio = ratio.clamp(max=config.importance_cap)
+    within = ratio.clamp(1.0 - low, 1.0 + high)
+    surrogate = torch.minimum(ratio * advantage, within * advantage)
+    loss = -_divided(surrogate, divisor)
+    with torch.no_grad():
+        bound = surrogate < ratio * advantage
+        sums["per_token/clip_share"] = _count(bound, mask)
+        used = torch.where(bound, within, ratio)
+        shares = [-_divided(weight * used, divisor) for weight in signal.weights]
+    return _result(loss, terms, shares, log_probs, mask, signal, divisor, config, sums)
+
+
+def _floored(log_probs: torch.Tensor, signal: Signal, config: ObjectiveConfig) -> torch.Tensor:
+    """(B, T) with no gradient left that would push a token down whose log-probability is below the floor."""
+    if config.log_prob_floor is None:
+        return log_probs
+    return torch.where(signal.weights.sum(0) < 0, log_probs.clamp(min=config.log_prob_floor), log_probs)
+
+
+def _log_ratio(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> torch.Tensor:
+    if signal.behaviour_log_probs is None:
+        raise ValueError("importance ratios need the log-probabilities that the programs were sampled with")
+    # Zero where there is no token: a padded position must add neither to the loss nor, as an infinity times zero, to the gradient.
+    return torch.where(mask, log_probs - signal.behaviour_log_probs, 0.0)
+
+
+def _result(
+    loss: torch.Tensor,
+    terms: Sequence[str],
+    shares: Sequence[torch.Tensor],
+    log_probs: torch.Tensor,
+    mask: torch.Tensor,
+    signal: Signal,
+    divisor: torch.Tensor | float,
+    config: ObjectiveConfig,
+    sums: dict[str, torch.Tensor],
+) -> LossResult:
+    """Adds the reference's term and what the metrics row shows of every objective."""
+    found = {f"loss/{term}": share.detach() for term, share in zip(terms, shares, strict=True)}
+    if config.kl:
+        if signal.reference_log_probs is None:
+            raise ValueError("a divergence from the reference needs the reference's log-probabilities")
+        # k3 of http://joschu.net/blog/kl-approx.html, as in arXiv 2402.03300, Eq. 4.
+        log_ratio = torch.where(mask, signal.reference_log_probs - log_probs, 0.0)
+        divergence = log_ratio.exp() - log_ratio - 1.0
+        term = config.kl * _divided(divergence, divisor)
+        loss = loss + term
+        found["loss/kl"] = term.detach()
+        sums["per_token/kl_to_reference"] = divergence.detach().sum()
+    with torch.no_grad():
+        if signal.behaviour_log_probs is not None:
+            log_ratio = _log_ratio(log_probs, mask, signal)
+            sums["per_token/kl_to_sampler"] = torch.where(mask, log_ratio.exp() - 1.0 - log_ratio, 0.0).sum()
+        if config.log_prob_floor is not None:
+            sums["per_token/floor_share"] = _count((log_probs < config.log_prob_floor) & (signal.weights.sum(0) < 0), mask)
+    return LossResult(loss, found | sums)
+
+
+def _divided(values: torch.Tensor, divisor: torch.Tensor | float) -> torch.Tensor:
+    return (values / divisor).sum() if isinstance(divisor, torch.Tensor) else values.sum() / divisor
+
+
+def _count(where: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return (where & mask).sum().float()

@@ -1,0 +1,51 @@
+"""The reference policy of a divergence term: the policy as it was when reinforcement learning began, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from config import Config
+from learner.batching import Plan, tensors
+from learner.export import load_weights
+from policy.log_probs import token_log_probs
+from policy.policy import DTYPES, Policy, PolicySpec, build_policy
+
+
+class Reference:
+    """A copy of the policy on this rank's device, whole on every rank whatever the ZeRO stage."""
+
+    def __init__(self, policy: Policy, device: torch.device | str = "cpu") -> None:
+        """Takes `policy` over: it is moved to `device` and never trained."""
+        policy.model.requires_grad_(False).to(device)
+        self._policy = policy
+        self._device = device
+
+    @torch.no_grad()
+    def annotate(self, plan: Plan) -> Plan:
+        """The same plan, its programs with the reference's log-probabilities."""
+        found = []
+        for micro_batch in plan.micro_batches:
+            batch, _ = tensors(self._policy, micro_batch, self._device)
+            rows = token_log_probs(self._policy.model, batch, entropy=False).values.tolist()
+            items = [
+                replace(item, reference_log_probs=row[: len(item.token_ids)]) for item, row in zip(micro_batch.items, rows, strict=True)
+            ]
+            found.append(replace(micro_batch, items=items))
+        return replace(plan, micro_batches=found)
+
+
+def load_reference(spec: PolicySpec, config: Config, folder: Path, device: torch.device | str) -> Reference:
+    """The policy with which the run in `folder` began to train: its warm start, else the one that was loaded.
+
+    Raises UserError when the warm start does not fit the policy.
+    """
+    policy = build_policy(spec, config.run.seed, config.learner.dtype)
+    if config.warm_start.reuse:
+        load_weights(policy, Path(config.warm_start.reuse).expanduser())
+    elif config.warm_start.steps:
+        load_weights(policy, folder / "warm_start")
+    policy.model.to(DTYPES[config.learner.dtype])
+    return Reference(policy, device)
