@@ -51,6 +51,8 @@ class ProblemsConfig(Part):
     """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas (apps:PATH,difficulty=introductory)."""
     held_out: str = "starter,split=heldout"
     """Problems that are only ever evaluated on, written like `train`; empty: no evaluation."""
+    checked: str = ""
+    """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated time limits."""
     limit: int | None = Field(None, ge=1)
     """Use only the first so many training problems."""
 

@@ -1,4 +1,4 @@
-"""The commands. Wires the parts together and holds no logic of theirs: `python launch.py --help`.
+"""The commands. Wires the parts together and holds no logic of theirs: `python launch.py [COMMAND] --help`.
 
 Ray, torch and the rooms that need them are imported only once the command line is known to be right.
 """
@@ -6,9 +6,11 @@ Ray, torch and the rooms that need them are imported only once the command line 
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,19 +36,89 @@ def parse(arguments: Sequence[str]) -> tuple[Config, str, bool]:
     Raises:
         UserError: an unknown key, a value that does not fit, a missing file.
     """
-    parser = _Parser(prog="launch.py", description="Train a code model on unit-test feedback.", allow_abbrev=False)
+    parser = _parser("", "Train a code model on unit-test feedback. Other commands: " + ", ".join(COMMANDS))
     parser.add_argument("--config", type=Path, default=_PRESET, metavar="FILE", help="YAML file (default: configs/starter.yaml)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
+    known, overrides = _read(parser, arguments)
+    return configuration.load(known.config, overrides), known.config.stem, known.dry_run
+
+
+def _parser(command: str, description: str) -> _Parser:
+    return _Parser(prog=f"launch.py {command}".strip(), description=description, allow_abbrev=False)
+
+
+def _read(parser: _Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The command's own options, and the fields of the configuration that are given beside them. Raises UserError."""
     keys = parser.add_argument_group("fields of the configuration, each --part.field VALUE")
     for key, sentence in configuration.fields().items():
         keys.add_argument(f"--{key}", metavar="VALUE", help=sentence.replace("%", "%%"))
     known, unknown = parser.parse_known_args(arguments)
     if unknown and not unknown[0].startswith("--"):
-        raise UserError(f"unexpected argument {unknown[0]!r}: fields are given as --part.field VALUE; launch.py --help lists all keys")
+        command = difflib.get_close_matches(unknown[0], COMMANDS, n=1)
+        hint = f"did you mean {command[0]}?" if command else "fields are given as --part.field VALUE; launch.py --help lists all keys"
+        raise UserError(f"unexpected argument {unknown[0]!r}: {hint}")
     overrides = {key: value for key in configuration.fields() if (value := getattr(known, key)) is not None}
     # An unknown key goes through the same check as one in a file: it names the nearest right one.
     overrides |= {word.removeprefix("--").partition("=")[0]: "" for word in unknown if word.startswith("--")}
-    return configuration.load(known.config, overrides), known.config.stem, known.dry_run
+    return known, overrides
+
+
+def _lanes(config: Config, overrides: Mapping[str, str]) -> int:
+    """Lanes of a command that has this machine to itself: those asked for, else one per core."""
+    return config.executor.lanes if "executor.lanes" in overrides else len(os.sched_getaffinity(0))
+
+
+def grade(arguments: Sequence[str], console: Console) -> int:
+    """`grade`: programs of a file judged by the tests of a problem set. FAILED when a line has no verdict."""
+    parser = _parser("grade", "Judge the programs of a file by a problem set's tests, on this machine.")
+    parser.add_argument("--problems", required=True, metavar="SPEC", help="the problem set: " + SPEC_HELP)
+    parser.add_argument("--programs", required=True, type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..}')
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write a JSON line per verdict")
+    known, overrides = _read(parser, arguments)
+    config = configuration.load(None, overrides)
+    from executor.grade import grade_file
+    from executor.judge import Judge
+    from problems import load_problems
+
+    problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
+    executor = config.executor
+    with Judge(_lanes(config, overrides), executor.time_limit_s, executor.memory_limit_mb, python=executor.python) as judge:
+        graded = grade_file(problems, known.programs, known.out, judge, console)
+    return FAILED if graded.unjudged else DONE
+
+
+def check_data(arguments: Sequence[str], console: Console) -> int:
+    """`check-data`: what is wrong with a problem set, and how much time its tests need."""
+    parser = _parser("check-data", "Run a problem set's references, find problems that are not fit for training, calibrate time limits.")
+    parser.add_argument("spec", metavar="SPEC", help="the problem set: " + SPEC_HELP)
+    default = Path("check-data.jsonl")
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE", help=f"where to write a line per problem (default: {default})")
+    known, overrides = _read(parser, arguments)
+    config = configuration.load(None, overrides)
+    from executor import check_data as checking
+    from problems import load_problems
+
+    problems = load_problems(known.spec, seed=config.run.seed)
+    checking.write([], known.out)  # a file that cannot be written is told before the work
+    checked = checking.check_data(problems, config.executor, _lanes(config, overrides), lambda text: console.print(text, markup=False))
+    checking.write(checked, known.out)
+    checking.show(problems, checked, known.out, console)
+    return DONE
+
+
+SPEC_HELP = "starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
+COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {"grade": grade, "check-data": check_data}
+"""Every command but training, which needs no name."""
+
+
+def _command(name: str, arguments: Sequence[str], console: Console) -> int:
+    from executor.protocol import LaneFailure
+
+    try:
+        return COMMANDS[name](arguments, console)
+    except LaneFailure as failure:
+        console.print(f"{name} failed: {failure}", style="bold red", markup=False)
+        return FAILED
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,6 +126,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(soft_wrap=True, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops everything as Ctrl-C does
     try:
+        if arguments and arguments[0] in COMMANDS:
+            return _command(arguments[0], arguments[1:], console)
         config, preset, dry_run = parse(arguments)
         from driver import RunFailed
         from driver.train import train

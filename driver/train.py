@@ -77,10 +77,11 @@ class _Inputs:
     @classmethod
     def of(cls, config: Config) -> _Inputs:
         """Raises UserError for problems or a model that cannot be used."""
-        problems = load_problems(config.problems.train, seed=config.run.seed)
+        wanted, seed = config.problems, config.run.seed
+        problems = load_problems(wanted.train, seed=seed, checked=wanted.checked)
         if config.problems.limit is not None:
             problems = replace(problems, problems=problems.problems[: config.problems.limit])
-        held_out = load_problems(config.problems.held_out, seed=config.run.seed) if config.problems.held_out else None
+        held_out = load_problems(wanted.held_out, seed=seed, checked=wanted.checked, must_match=False) if wanted.held_out else None
         if held_out is not None:
             held_out = replace(held_out, problems=held_out.problems[: config.evaluation.tasks])
         learner, policy = config.learner, config.policy

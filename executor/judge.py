@@ -87,6 +87,11 @@ class Judge:
             raise
 
     @property
+    def lanes(self) -> int:
+        """Programs that run at the same time."""
+        return len(self._all)
+
+    @property
     def layers(self) -> dict[str, str]:
         """Isolation layer -> "on", or "off: reason"."""
         return self._all[0].plain.layers

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 from config import UserError
 from problems import apps, jsonl, mbpp
 from problems.problem import CheckerName, Problem, ProblemSet, Skipped
+from problems.quarantine import honour
 from problems.spec import Spec, parse_spec
 from problems.starter.tasks import starter_problems
 
 
-def load_problems(spec: str, *, seed: int = 0) -> ProblemSet:
+def load_problems(spec: str, *, seed: int = 0, checked: str = "", must_match: bool = True) -> ProblemSet:
     """Problems of a SPEC: `starter[,split=train|heldout]`, `apps[:FOLDER][,split=..][,difficulty=..][,ids=..]`,
     `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub. `apps` and `jsonl` take
     `checker=standard|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
 
-    `seed` draws the starter tasks; other sources do not depend on it. A problem that cannot be used is named in `skipped` and the
-    rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and when no problem is left.
+    `checked` is a file that check-data wrote, or empty: its quarantined problems are left out, the others get their calibrated limits;
+    `must_match` refuses one that names none of the problems. `seed` draws the starter tasks; other sources do not depend on it. A
+    problem that cannot be used is named in `skipped` and the rest goes on. Raises UserError for a SPEC, file or folder that is wrong,
+    and when no problem is left.
     """
     parsed = parse_spec(spec)
     problems, skipped = _collect(_records(parsed, seed))
@@ -30,7 +34,8 @@ def load_problems(spec: str, *, seed: int = 0) -> ProblemSet:
     judging = _judging(parsed)
     if judging:
         problems = [replace(problem, suite=replace(problem.suite, **judging)) for problem in problems]
-    return ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped))
+    loaded = ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped))
+    return honour(loaded, Path(checked).expanduser(), must_match=must_match) if checked else loaded
 
 
 def _judging(spec: Spec) -> dict[str, Any]:

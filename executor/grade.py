@@ -1,0 +1,123 @@
+"""The command `grade`: programs from a file, verdicts into another. Uses the lanes of this machine directly."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from buffer.records import Feedback
+from config import UserError
+from executor.judge import InfrastructureFailure, Judge
+from problems.files import read_records
+from problems.problem import Problem, ProblemSet, Skipped
+
+PROGRAMS_PER_LANE = 64
+"""Programs judged between two writes."""
+MOST_SHOWN = 10
+
+Line = tuple[str, Problem, str, str]
+"""Place in the file, problem, its id as the file has it, program."""
+
+
+@dataclass
+class Graded:
+    """What became of a file of programs."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    unjudged: list[str] = field(default_factory=list)
+    """A sentence for each line without a verdict."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Programs of quarantined problems, by problem id."""
+
+
+def grade_file(problems: ProblemSet, programs: Path, out: Path, judge: Judge, console: Console) -> Graded:
+    """Judges JSON lines `{"problem_id": .., "code": ..}` (gzipped or not) and writes a line for each verdict, in the same order.
+
+    A line that is malformed, names no problem of the set or could not be judged has no verdict; it is named in the result and the
+    rest goes on. Raises UserError when a file cannot be read or written.
+    """
+    graded = Graded()
+    start = time.monotonic()
+    lines = _lines(problems, programs, graded)
+    try:
+        with out.open("w", encoding="utf-8") as file, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("judging", total=None)
+            while batch := list(islice(lines, PROGRAMS_PER_LANE * judge.lanes)):
+                results = judge.grade([(problem.suite, code) for _, problem, _, code in batch])
+                for (place, _, name, _), result in zip(batch, results, strict=True):
+                    if isinstance(result, InfrastructureFailure):
+                        graded.unjudged.append(f"{place}: could not be judged: {result.reason}")
+                    else:
+                        graded.outcomes[result.outcome] += 1
+                        file.write(json.dumps(as_row(name, result)) + "\n")
+                file.flush()
+                bar.update(task, advance=len(batch))
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    show(graded, judge, time.monotonic() - start, out, console)
+    return graded
+
+
+def as_row(problem_id: str, feedback: Feedback) -> dict[str, Any]:
+    """A verdict as `grade` writes it."""
+    return {
+        "problem_id": problem_id,
+        "outcome": feedback.outcome,
+        "error_type": feedback.error_type,
+        "line": feedback.line,
+        "message": feedback.message,
+        "passed": feedback.passed,
+        "total": len(feedback.tests),
+        "tests": [{"outcome": test.outcome, "cpu_s": round(test.cpu_s, 6)} for test in feedback.tests],
+        "cpu_s": round(feedback.cpu_s, 6),
+        "wall_s": round(feedback.wall_s, 6),
+        "memory_mb": round(feedback.memory_mb, 1),
+    }
+
+
+def _lines(problems: ProblemSet, programs: Path, graded: Graded) -> Iterator[Line]:
+    quarantined = {skipped.id: skipped.reason for skipped in problems.skipped}
+    for place, record in read_records(programs):
+        if isinstance(record, Skipped):
+            graded.unjudged.append(f"{place}: {record.reason}")
+            continue
+        name, code = record.get("problem_id"), record.get("code")
+        if not isinstance(name, str | int) or isinstance(name, bool) or not isinstance(code, str):
+            graded.unjudged.append(f'{place}: it needs "problem_id" and "code"')
+            continue
+        problem = problems.by_id.get(str(name))
+        if problem is not None:
+            yield place, problem, name if isinstance(name, str) else str(name), code
+        elif quarantined.get(str(name), "").startswith("quarantined"):
+            graded.left_out[str(name)] += 1
+        else:
+            reason = f": {quarantined[str(name)]}" if str(name) in quarantined else ""
+            graded.unjudged.append(f"{place}: no usable problem {name!r} in {problems.name}{reason}")
+
+
+def show(graded: Graded, judge: Judge, seconds: float, out: Path, console: Console) -> None:
+    """Prints the outcomes, and the lines without a verdict last."""
+    total = sum(graded.outcomes.values())
+    table = Table("outcome", "programs", "share", title=f"{total} programs judged in {seconds:.1f} s, {judge.hits} of them duplicates")
+    for outcome in ("pass", "failure", "runtime_error", "compile_error"):
+        table.add_row(outcome, str(graded.outcomes[outcome]), f"{graded.outcomes[outcome] / max(1, total):.3f}")
+    console.print(table)
+    console.print(f"verdicts are in {out}", markup=False)
+    if graded.left_out:
+        console.print(
+            f"{graded.left_out.total()} programs of {len(graded.left_out)} quarantined problems were left out", style="yellow", markup=False
+        )
+    for sentence in graded.unjudged[:MOST_SHOWN]:
+        console.print(sentence, style="bold red", markup=False)
+    if len(graded.unjudged) > MOST_SHOWN:
+        console.print(f"and {len(graded.unjudged) - MOST_SHOWN} more", style="bold red")

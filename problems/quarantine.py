@@ -1,0 +1,95 @@
+"""What a check of the data found, and how a problem set honours it: bad problems are left out, limits are the calibrated ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from config import UserError
+from problems.files import read_records
+from problems.problem import Problem, ProblemSet, Skipped
+
+Status = Literal["ok", "warned", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One problem's line in the file that `launch.py check-data` writes."""
+
+    problem_id: str
+    problem_hash: str
+    """Content hash of the tests as they were checked."""
+    status: Status
+    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing."""
+    reasons: tuple[str, ...]
+    cpu_limit_s: float | None
+    """CPU seconds per test, calibrated from the references; None where there was nothing to calibrate from."""
+    executor_version: str
+
+    def to_json(self) -> str:
+        """One line of the file, without its line end."""
+        names = ("problem_id", "problem_hash", "status", "reasons", "cpu_limit_s", "executor_version")
+        return json.dumps({name: getattr(self, name) for name in names})
+
+
+def read_checked(file: Path) -> dict[str, Checked]:
+    """The file's lines by problem id. Raises UserError with the place of a line that is none of `check-data`'s."""
+    found: dict[str, Checked] = {}
+    for place, record in read_records(file):
+        if isinstance(record, Skipped):
+            raise UserError(f"{file}, {place}: {record.reason}; a file that launch.py check-data wrote is needed")
+        try:
+            checked = _from_record(record)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{file}, {place}: {error}; a file that launch.py check-data wrote is needed") from None
+        found[checked.problem_id] = checked
+    return found
+
+
+def _from_record(record: dict[str, Any]) -> Checked:
+    for field in ("problem_id", "problem_hash", "status", "reasons"):
+        if field not in record:
+            raise ValueError(f"the field {field} is missing")
+    if record["status"] not in get_args(Status):
+        raise ValueError(f"unknown status {record['status']!r}")
+    limit = record.get("cpu_limit_s")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
+        raise ValueError("cpu_limit_s must be a number above 0, or null")
+    return Checked(
+        problem_id=str(record["problem_id"]),
+        problem_hash=str(record["problem_hash"]),
+        status=record["status"],
+        reasons=tuple(map(str, record["reasons"])),
+        cpu_limit_s=limit,
+        executor_version=str(record.get("executor_version", "")),
+    )
+
+
+def honour(problems: ProblemSet, file: Path, *, must_match: bool = True) -> ProblemSet:
+    """The set without its quarantined problems (they join the skipped), the others with their calibrated limits.
+
+    A problem that the file does not name stays as it is. Raises UserError when the file was made from other tests of a problem, when
+    it names none of the problems (unless `must_match` is false), and when none is left.
+    """
+    checked = read_checked(file)
+    kept: list[Problem] = []
+    skipped = list(problems.skipped)
+    for problem in problems:
+        entry = checked.get(problem.id)
+        if entry is None:
+            kept.append(problem)
+        elif entry.problem_hash != problem.suite.content_hash:
+            raise UserError(f"{file}: {problem.id} has other tests or limits now than when it was checked; run check-data again")
+        elif entry.status == "quarantined":
+            skipped.append(Skipped(problem.id, "quarantined: " + "; ".join(entry.reasons)))
+        elif entry.cpu_limit_s is not None:
+            kept.append(replace(problem, suite=replace(problem.suite, time_limit_s=entry.cpu_limit_s)))
+        else:
+            kept.append(problem)
+    if must_match and not any(problem.id in checked for problem in problems):
+        raise UserError(f"{file} names none of the problems of {problems.name}; run check-data on it")
+    if not kept:
+        raise UserError(f"{problems.name}: every problem is quarantined by {file}; the first: {skipped[-1].reason}")
+    return replace(problems, problems=tuple(kept), skipped=tuple(skipped))
