@@ -326,8 +326,8 @@ class LearnerConfig(Part):
     """Optimizer steps after the warm start, reinforcement and supervised ones together."""
     groups_per_step: int = Field(24, ge=1)
     """Groups (visits of a problem) drawn for one step over all workers; times actors.samples_per_problem is the batch in samples."""
-    micro_batch_size: int = Field(32, ge=1)
-    """Most programs in one forward pass of one worker."""
+    micro_batch_tokens: int = Field(2048, ge=1)
+    """Most token positions in one forward pass of one worker, padding included; what programs of one prompt have in common counts once."""
     supervised_ratio: float = Field(0.0, ge=0)
     """Supervised steps per reinforcement step: 1 alternates them one to one as the paper does (half of `steps` each), 0 does none."""
     supervised_mixing: Literal["step", "micro_batch"] = "step"

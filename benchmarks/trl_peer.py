@@ -273,9 +273,12 @@ def mixed_precision(config: Config) -> bool:
     return config.learner.mixed_precision == "auto" and torch.cpu._is_avx512_bf16_supported()
 
 
+_MICRO_BATCH = 32
+
+
 def _micro_batch(config: Config) -> int:
-    """The largest that divides a step and is not above the learner's own: a whole step at once takes about twice the CPU time."""
-    return max(size for size in range(1, config.learner.micro_batch_size + 1) if config.samples_per_step % size == 0)
+    """The largest that divides a step and is not above the fastest size: a whole step at once takes about twice the CPU time."""
+    return max(size for size in range(1, _MICRO_BATCH + 1) if config.samples_per_step % size == 0)
 
 
 def _optimizer(model: Any, config: Config) -> tuple[Any, Any]:
@@ -295,7 +298,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--lanes", type=int, default=2, help="programs that are graded at the same time")
-    parser.add_argument("--micro-batch", type=int, default=0, help="programs in one forward pass; 0: about learner.micro_batch_size")
+    parser.add_argument("--micro-batch", type=int, default=0, help="programs in one forward pass; 0: about 32")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,7 +1,7 @@
-"""From a step's programs to each rank's micro-batches: equal work per rank, little padding, one loss whatever the sizes.
+"""From a step's programs to each rank's micro-batches: shared beginnings computed once, equal work per rank, little padding.
 
 Every rank plans the whole step from the same items, so nothing has to be communicated: all agree on how many micro-batches each
-makes, and ranks with fewer add empty ones, since a collective waits for every rank.
+makes, and ranks with fewer add empty ones, since a collective waits for every rank. The loss is one whatever the plan.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import numpy as np
 import torch
 
 from learner.objectives.base import Signal, TrainItem
-from policy.log_probs import Batch, collate
+from policy.log_probs import Batch, Row, collate_rows, rows_of
 from policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Programs of similar length that go through the model together."""
+    """Rows of similar length that go through the model together."""
 
     items: list[TrainItem]
+    rows: list[tuple[list[int], Row]]
+    """The model's rows with the positions in `items` of the programs they hold."""
     empty: bool = False
     """Whether the items only keep this rank in step with the others: they carry no weight and are not counted."""
 
@@ -33,49 +35,66 @@ class Plan:
 
     micro_batches: list[MicroBatch]
     tokens: int
-    """Prompt and program tokens of this rank's items."""
+    """Prompt and program tokens of this rank's items, each item for itself."""
+    row_tokens: int
+    """Token positions of this rank's rows, where items share beginnings."""
     padded_tokens: int
     """What the forward passes compute, padding and empty micro-batches included."""
 
     @property
     def padding_share(self) -> float:
         """Share of computed token positions that are padding."""
-        return 1.0 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
+        return 1.0 - self.row_tokens / self.padded_tokens if self.padded_tokens else 0.0
+
+    @property
+    def shared_share(self) -> float:
+        """Share of the items' tokens that are not computed because an earlier item has the same beginning."""
+        return 1.0 - self.row_tokens / self.tokens if self.tokens else 0.0
 
 
-def split_by_rank(items: Sequence[TrainItem], world_size: int) -> list[list[TrainItem]]:
-    """Shares of nearly equal numbers of tokens: the longest first, each to the rank with the least. Deterministic."""
-    shares: list[list[TrainItem]] = [[] for _ in range(world_size)]
-    load = [(0, rank) for rank in range(world_size)]
-    for item in sorted(items, key=lambda item: (-item.tokens, item.id)):
-        tokens, rank = heapq.heappop(load)
-        shares[rank].append(item)
-        heapq.heappush(load, (tokens + item.tokens, rank))
-    return shares
+NumberedRow = tuple[list[int], Row]
 
 
-def plan(items: Sequence[TrainItem], micro_batch_size: int, rank: int = 0, world_size: int = 1, encoder_decoder: bool = False) -> Plan:
-    """The micro-batches of `rank`: its share sorted by length and cut into runs of at most `micro_batch_size`, the longest first.
+def plan(policy: Policy, items: Sequence[TrainItem], most_tokens: int, rank: int = 0, world_size: int = 1, share: bool = False) -> Plan:
+    """The micro-batches of `rank`, each of at most `most_tokens` positions, padding included, where a row alone is not longer.
 
     An empty share gives only empty micro-batches, as many as the busiest rank has; no items at all give none.
     """
-    shares = split_by_rank(items, world_size)
-    counts = [-(-len(share) // micro_batch_size) for share in shares]
-    share = shares[rank]
-    size = -(-len(share) // counts[rank]) if share else 0  # evenly filled rather than full ones and a remnant
-    micro_batches = [MicroBatch(share[start : start + size]) for start in range(0, len(share), size)] if share else []
-    shortest = min(items, key=lambda item: (item.tokens, item.id), default=None)
-    while shortest is not None and len(micro_batches) < max(counts):
+    if not items:
+        return Plan([], 0, 0, 0)
+    rows = rows_of(policy, [item.prompt_ids for item in items], [item.token_ids for item in items], most_tokens, share)
+    shares = [_cut(rows_of_rank, most_tokens) for rows_of_rank in split_by_rank(rows, world_size)]
+    micro_batches = [_micro_batch(items, batch) for batch in shares[rank]]
+    shortest = min(items, key=lambda item: (item.tokens, item.id))
+    while len(micro_batches) < max(map(len, shares)):
         idle = replace(shortest, weights=np.zeros_like(shortest.weights))
-        micro_batches.append(MicroBatch([idle], empty=True))
-    padded = sum(len(batch.items) * _width(batch.items, encoder_decoder) for batch in micro_batches)
-    return Plan(micro_batches, sum(item.tokens for item in share), padded)
+        micro_batches.append(MicroBatch([idle], rows_of(policy, [idle.prompt_ids], [idle.token_ids], 0), empty=True))
+    mine = [item for batch in micro_batches for item in batch.items if not batch.empty]
+    return Plan(
+        micro_batches,
+        tokens=sum(_tokens(policy, item) for item in mine),
+        row_tokens=sum(row.tokens for batch in micro_batches for _, row in batch.rows if not batch.empty),
+        padded_tokens=sum(_positions([row for _, row in batch.rows]) for batch in micro_batches),
+    )
 
 
-def tensors(policy: Policy, micro_batch: MicroBatch, device: torch.device | str = "cpu") -> tuple[Batch, Signal]:
+def split_by_rank(rows: Sequence[NumberedRow], world_size: int) -> list[list[NumberedRow]]:
+    """Shares of nearly equal numbers of tokens: the longest first, each to the rank with the least. Deterministic."""
+    shares: list[list[NumberedRow]] = [[] for _ in range(world_size)]
+    load = [(0, rank) for rank in range(world_size)]
+    for numbered in sorted(rows, key=lambda numbered: (-numbered[1].tokens, numbered[0])):
+        tokens, rank = heapq.heappop(load)
+        shares[rank].append(numbered)
+        heapq.heappush(load, (tokens + numbered[1].tokens, rank))
+    return shares
+
+
+def tensors(
+    policy: Policy, micro_batch: MicroBatch, device: torch.device | str = "cpu", mask_dtype: torch.dtype = torch.float32
+) -> tuple[Batch, Signal]:
     """The micro-batch of B programs as the model's input and as weights (K, B, T), T the longest program."""
     items = micro_batch.items
-    batch = collate(policy, [list(item.prompt_ids) for item in items], [list(item.token_ids) for item in items], device)
+    batch = collate_rows(policy, micro_batch.rows, [item.token_ids for item in items], device, mask_dtype)
     length = batch.targets.shape[1]
     weights = np.zeros((items[0].weights.shape[0], len(items), length), np.float32)
     for row, item in enumerate(items):
@@ -95,8 +114,30 @@ def _padded(rows: Sequence[Sequence[float] | None], length: int, device: torch.d
     return torch.from_numpy(values).to(device)
 
 
-def _width(items: Sequence[TrainItem], encoder_decoder: bool) -> int:
-    """Positions that one row occupies: prompt and program together, or each padded for itself where they go through stacks of their own."""
-    if encoder_decoder:
-        return max(len(item.prompt_ids) for item in items) + max(len(item.token_ids) for item in items)
-    return max(item.tokens for item in items)
+def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow]]:
+    """Runs of rows in the order given, longest first, each within the budget; evenly filled rather than full ones and a remnant."""
+    batches: list[list[NumberedRow]] = []
+    for numbered in rows:
+        if not batches or _positions([row for _, row in [*batches[-1], numbered]]) > most_tokens:
+            batches.append([])
+        batches[-1].append(numbered)
+    return batches
+
+
+def _positions(rows: Sequence[Row]) -> int:
+    """Positions that the rows occupy together; prompts that go through a stack of their own are padded for themselves."""
+    return len(rows) * (max(row.tree.size for row in rows) + max(row.encoder_tokens for row in rows))
+
+
+def _micro_batch(items: Sequence[TrainItem], rows: Sequence[NumberedRow]) -> MicroBatch:
+    members: list[TrainItem] = []
+    renumbered: list[NumberedRow] = []
+    for numbers, row in rows:
+        renumbered.append((list(range(len(members), len(members) + len(numbers))), row))
+        members += [items[number] for number in numbers]
+    return MicroBatch(members, renumbered)
+
+
+def _tokens(policy: Policy, item: TrainItem) -> int:
+    """Positions that the item alone would occupy: its last token is predicted only."""
+    return item.tokens - (0 if policy.is_encoder_decoder else 1)

@@ -20,12 +20,13 @@ import torch
 import torch.distributed as dist
 
 from config import LearnerConfig
-from learner.batching import MicroBatch, tensors
-from learner.objectives.base import Loss, Totals, not_finite
+from learner.batching import MicroBatch, Plan, plan, tensors
+from learner.objectives.base import Loss, Totals, TrainItem, not_finite
 from learner.optimizer_state import OptimizerState
 from learner.world import World, join
 from policy.log_probs import token_log_probs
 from policy.policy import Policy
+from policy.tree_attention import plug_into, takes_trees
 
 _LONGEST_EAGER = 512
 
@@ -67,9 +68,11 @@ class TrainingEngine:
         self._clip = config.gradient_clip
         self._zero = config.zero_stage
         self._mixed = config.mixed_precision == "auto" and config.dtype == "float32" and _mixing_is_faster(policy, world)
-        if self._mixed and policy.model.config._attn_implementation == "sdpa":
-            # Torch's fused attention has no fast bfloat16 backward on the CPU.
-            policy.model.set_attn_implementation("eager")
+        self._most_tokens = config.micro_batch_tokens
+        self._share = takes_trees(policy.model)
+        if self._share:
+            plug_into(policy.model, world.device)
+        self._scores = torch.bfloat16 if self._mixed or config.dtype == "bfloat16" else torch.float32
         # Without ZeRO in float32 the gradients are plain tensors: their norm is known before the step is taken.
         self._plain = config.zero_stage == 0 and config.dtype == "float32"
         self._adamw = torch.optim.AdamW(
@@ -102,6 +105,10 @@ class TrainingEngine:
         """Weights and running averages as full tensors, to be saved or put back."""
         return OptimizerState(self.policy.model, self._adamw, self._engine.optimizer, self.world.size)
 
+    def plan(self, items: Sequence[TrainItem]) -> Plan:
+        """This rank's share of a step's `items`; every rank calls it with the same."""
+        return plan(self.policy, items, self._most_tokens, self.world.rank, self.world.size, self._share)
+
     def step(
         self, micro_batches: Sequence[MicroBatch], loss: Loss, totals: Totals, learning_rate: float, statistics: bool = True
     ) -> StepResult:
@@ -121,7 +128,7 @@ class TrainingEngine:
         for index, micro_batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             self._engine.set_gradient_accumulation_boundary(last)
-            batch, signal = tensors(self.policy, micro_batch, self.device)
+            batch, signal = tensors(self.policy, micro_batch, self.device, self._scores)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
                 result = token_log_probs(self._engine, batch, entropy=statistics)
             mask = result.mask & (not micro_batch.empty)

@@ -12,6 +12,7 @@ from learner.batching import Plan, tensors
 from learner.export import load_weights
 from policy.log_probs import token_log_probs
 from policy.policy import DTYPES, Policy, PolicySpec, build_policy
+from policy.tree_attention import plug_into, takes_trees
 
 
 class Reference:
@@ -20,6 +21,8 @@ class Reference:
     def __init__(self, policy: Policy, device: torch.device | str = "cpu") -> None:
         """Takes `policy` over: it is moved to `device` and never trained."""
         policy.model.requires_grad_(False).to(device)
+        if takes_trees(policy.model):
+            plug_into(policy.model, torch.device(device).type)
         self._policy = policy
         self._device = device
 

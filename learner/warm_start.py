@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,10 +11,8 @@ from typing import Any
 import torch
 
 from config import LearnerConfig, WarmStartConfig
-from learner.batching import plan
 from learner.corpus_stream import Corpus, CorpusStream
 from learner.engine import TrainingEngine
-from learner.objectives.base import TrainItem
 from learner.objectives.supervised import Supervised
 from learner.schedules import cosine
 from monitor.metrics import Recorder
@@ -23,8 +21,6 @@ from policy.policy import Policy
 BETAS = (0.9, 0.95)
 MOST_ROUNDS = 20
 """Rounds of `until_pass` after which the warm start is given up."""
-_PASS_TOKENS = 8192
-"""Most token positions in one forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +74,9 @@ def warm_start(
                 if stopped:
                     break
                 items, totals = stream.next()
-                mine = plan(items, _programs_per_pass(items), engine.world.rank, engine.world.size, policy.is_encoder_decoder)
+                mine = engine.plan(items)
                 result = engine.step(mine.micro_batches, supervised.loss, totals, schedule(step), statistics=False)
-                tokens, useful, computed = tokens + result.tokens, useful + mine.tokens, computed + mine.padded_tokens
+                tokens, useful, computed = tokens + result.tokens, useful + mine.row_tokens, computed + mine.padded_tokens
                 losses.append(result.loss * totals.tokens / max(1, result.tokens))
                 recorder.count("warm_start_programs", len(items))
                 if step % 10 == 0:
@@ -100,10 +96,6 @@ def warm_start(
         padding_share=1.0 - useful / computed if computed else 0.0,
         stopped=stopped,
     )
-
-
-def _programs_per_pass(items: Sequence[TrainItem]) -> int:
-    return max(1, _PASS_TOKENS // max(item.tokens for item in items))
 
 
 @contextmanager

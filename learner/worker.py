@@ -17,7 +17,6 @@ import torch
 from buffer.flow import Flow
 from buffer.position import BufferPosition
 from config import Config, UserError
-from learner.batching import plan
 from learner.checkpoint import Checkpoints, Saved
 from learner.corpus_stream import Corpus, CorpusStream
 from learner.engine import StepResult, TrainingEngine
@@ -255,7 +254,7 @@ class LearnerWorker:
         drawn = time.perf_counter()
         with self._recorder.phase("train"):
             prepared = objective.prepare(groups)
-            mine = plan(prepared.items, config.micro_batch_size, self._world.rank, self._world.size, self._policy.is_encoder_decoder)
+            mine = self._engine.plan(prepared.items)
             ready = time.perf_counter()
             result = StepResult.nothing()
             if self._reference is not None:
@@ -273,12 +272,12 @@ class LearnerWorker:
             self._recorder.gauge("version", version)
 
     def _imitate(self, step: int, seconds: dict[str, float]) -> None:
-        config, learning_rate = self._config.learner, self._schedule(step - 1)
+        learning_rate = self._schedule(step - 1)
         assert self._stream is not None
         with self._recorder.phase("train_supervised"):
             began = time.perf_counter()
             items, totals = self._stream.next()
-            mine = plan(items, config.micro_batch_size, self._world.rank, self._world.size, self._policy.is_encoder_decoder)
+            mine = self._engine.plan(items)
             ready = time.perf_counter()
             result = self._engine.step(mine.micro_batches, self._supervised.loss, totals, learning_rate)
         seconds |= {"prepare": ready - began, **result.seconds}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from config import Config
@@ -41,8 +40,7 @@ def learner_bytes(config: Config, parameters: int, vocab_size: int) -> Estimate:
     weights = parameters * (2 if half else 4) / (workers if stage >= 3 else 1)
     gradients = parameters * (2 if half else 4) / (workers if stage >= 2 else 1)
     optimizer = parameters * (12 if half else 8) / (workers if stage >= 1 else 1)
-    rows = min(learner.micro_batch_size, math.ceil(learner.groups_per_step / workers) * config.actors.samples_per_problem)
-    tokens = rows * (policy.max_prompt_tokens + policy.max_program_tokens)
+    tokens = max(learner.micro_batch_tokens, policy.max_prompt_tokens + policy.max_program_tokens)
     activations = tokens * (policy.layers * policy.d_model * (34 if half else 68) + vocab_size * 12)
     states = weights + gradients + optimizer
     words = f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"

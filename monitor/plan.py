@@ -152,13 +152,8 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
 
 
 def micro_batches(config: Config) -> str:
-    """In words: " = up to 6 micro-batches of 32 on each of 2 workers"; fewer where programs have no advantage and are not forwarded."""
-    learner = config.learner
-    per_worker = math.ceil(config.samples_per_step / learner.workers)
-    count = math.ceil(per_worker / learner.micro_batch_size)
-    size = min(per_worker, learner.micro_batch_size)
-    where = "1 worker" if learner.workers == 1 else f"each of {learner.workers} workers"
-    return f" = up to {count} {'micro-batch' if count == 1 else 'micro-batches'} of {size} on {where}"
+    """In words: " on 2 workers, in micro-batches of at most 2,048 tokens"."""
+    return f" on {_many(config.learner.workers, 'worker')}, in micro-batches of at most {config.learner.micro_batch_tokens:,} tokens"
 
 
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from learner.objectives.base import Totals, TrainItem
 from learner.objectives.supervised import Supervised, totals_of_items
 from learner.schedules import cosine, linear
 from learner.world import World, free_address
-from policy.log_probs import token_log_probs
+from policy.log_probs import rows_of, token_log_probs
 from policy.policy import Policy
 from policy.weights import named_weights, pack, pack_tensors
 
@@ -48,11 +49,11 @@ def programs(seed: int, number: int = 13) -> list[TrainItem]:
     return [TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items]
 
 
-def train(engine: TrainingEngine, micro_batch_size: int) -> list[float]:
+def train(engine: TrainingEngine) -> list[float]:
     losses = []
     for step in range(STEPS):
         items = programs(step)
-        mine = plan(items, micro_batch_size, engine.world.rank, engine.world.size)
+        mine = engine.plan(items)
         result = engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
         losses.append(result.loss)
         assert result.tokens == totals_of_items(items).tokens and result.gradient_norm > 0 and 0 < result.entropy < math.log(270) + 1e-3
@@ -66,7 +67,7 @@ def plain_losses() -> list[float]:
     losses = []
     for step in range(STEPS):
         items = programs(step)
-        batch, signal = tensors(toy, plan(items, 100).micro_batches[0])
+        batch, signal = tensors(toy, plan(toy, items, 10_000).micro_batches[0])
         found = token_log_probs(toy.model, batch)
         loss = Supervised().loss(found.values, found.mask, signal, totals_of_items(items)).loss
         optimizer.zero_grad()
@@ -77,27 +78,27 @@ def plain_losses() -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize(("stage", "micro_batch_size"), [(0, 100), (0, 1), (0, 3), (1, 3), (2, 3), (3, 3)])
-def test_every_stage_and_micro_batch_size_trains_alike(stage: int, micro_batch_size: int) -> None:
-    with engine_of(policy(), zero_stage=stage) as engine:
+@pytest.mark.parametrize(("stage", "tokens"), [(0, 10_000), (0, 1), (0, 120), (1, 120), (2, 120), (3, 120)])
+def test_every_stage_and_micro_batch_size_trains_alike(stage: int, tokens: int) -> None:
+    with engine_of(policy(), zero_stage=stage, micro_batch_tokens=tokens) as engine:
         engine.begin((0.9, 0.95), 0.0)
-        np.testing.assert_allclose(train(engine, micro_batch_size), plain_losses(), atol=1e-5)
+        np.testing.assert_allclose(train(engine), plain_losses(), atol=1e-5)
 
 
 def test_bfloat16_trains() -> None:
     for stage in (0, 2):
-        with engine_of(policy(), zero_stage=stage, dtype="bfloat16") as engine:
-            np.testing.assert_allclose(train(engine, 3), plain_losses(), atol=0.1)
+        with engine_of(policy(), zero_stage=stage, dtype="bfloat16", micro_batch_tokens=120) as engine:
+            np.testing.assert_allclose(train(engine), plain_losses(), atol=0.1)
 
 
 def test_begin_forgets_the_running_averages() -> None:
     with engine_of(policy(), zero_stage=1) as engine:
-        train(engine, 4)
+        train(engine)
         weights, after = copy.deepcopy(engine.policy.model.state_dict()), []
         for _ in range(2):
             engine.begin((0.9, 0.95), 0.0)
             items = programs(77)
-            engine.step(plan(items, 4).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+            engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
             after.append({name: value.clone() for name, value in engine.policy.model.state_dict().items()})
             with torch.no_grad():  # back to where the first began, in the optimizer's own copy too
                 for name, parameter in engine.policy.model.named_parameters():
@@ -122,9 +123,9 @@ def test_a_step_that_is_not_finite_names_its_programs(stage: int) -> None:
     before = copy.deepcopy(toy.model.state_dict())
     items = programs(0, 3)
     items[1] = TrainItem("poison", items[1].prompt_ids, items[1].token_ids, np.full_like(items[1].weights, np.nan))
-    with engine_of(toy, zero_stage=stage) as engine:
+    with engine_of(toy, zero_stage=stage, micro_batch_tokens=1) as engine:
         with pytest.raises(FloatingPointError, match="loss of a learner step is not finite.*poison") as caught:
-            engine.step(plan(items, 1).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+            engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
         assert "c:0" not in str(caught.value)
     if stage == 0:
         for name, value in toy.model.state_dict().items():
@@ -133,40 +134,59 @@ def test_a_step_that_is_not_finite_names_its_programs(stage: int) -> None:
 
 def test_mixed_precision_is_close_and_keeps_float32_weights() -> None:
     toy = policy()
-    with engine_of(toy, mixed_precision="auto") as engine:
-        np.testing.assert_allclose(train(engine, 4), plain_losses(), atol=0.05)
+    with engine_of(toy, mixed_precision="auto", micro_batch_tokens=120) as engine:
+        np.testing.assert_allclose(train(engine), plain_losses(), atol=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in toy.model.parameters())
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gpt2", "codegen", "t5"])
 def test_every_family_trains_in_mixed_precision(family: str) -> None:
     losses = []
-    with engine_of(policy(family), mixed_precision="auto") as engine:
+    with engine_of(policy(family), mixed_precision="auto", micro_batch_tokens=120) as engine:
         items = programs(0)
         for _ in range(8):
-            losses.append(engine.step(plan(items, 7).micro_batches, Supervised().loss, totals_of_items(items), 3e-3).loss)
+            losses.append(engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 3e-3).loss)
     assert losses[-1] < losses[0] - 0.2
 
 
 def test_ranks_get_equal_shares_and_equally_many_micro_batches() -> None:
-    items = programs(3, 41)
-    shares = split_by_rank(items, 3)
-    assert sorted(item.id for share in shares for item in share) == sorted(item.id for item in items)
-    tokens = [sum(item.tokens for item in share) for share in shares]
-    assert max(tokens) - min(tokens) <= max(item.tokens for item in items)
-    plans = [plan(items[:4], 1, rank, 3) for rank in range(3)]
+    toy, items = policy(), programs(3, 41)
+    rows = rows_of(toy, [item.prompt_ids for item in items], [item.token_ids for item in items], 1000)
+    shares = split_by_rank(rows, 3)
+    assert sorted(number for share in shares for numbers, _ in share for number in numbers) == list(range(41))
+    tokens = [sum(row.tokens for _, row in share) for share in shares]
+    assert max(tokens) - min(tokens) <= max(row.tokens for _, row in rows)
+    plans = [plan(toy, items[:4], 1, rank, 3) for rank in range(3)]
     assert {len(found.micro_batches) for found in plans} == {2}
     idle = [batch for found in plans for batch in found.micro_batches if batch.empty]
     assert len(idle) == 2 and not any(item.weights.any() for batch in idle for item in batch.items)
-    assert plan([], 4).micro_batches == []
+    assert plan(toy, [], 4).micro_batches == []
 
 
-def test_micro_batches_hold_programs_of_like_length() -> None:
-    items = programs(4, 64)
-    sizes = [[item.tokens for item in batch.items] for batch in plan(items, 16).micro_batches]
-    assert [size for batch in sizes for size in batch] == sorted((item.tokens for item in items), reverse=True)
-    at_random = sum(16 * max(item.tokens for item in items[start : start + 16]) for start in range(0, 64, 16))
-    assert sum(len(batch) * batch[0] for batch in sizes) < at_random
+def test_micro_batches_hold_rows_of_like_length_within_the_budget() -> None:
+    toy, items = policy(), programs(4, 64)
+    mine = plan(toy, items, 200)
+    sizes = [[row.tokens for _, row in batch.rows] for batch in mine.micro_batches]
+    assert [size for batch in sizes for size in batch] == sorted((item.tokens - 1 for item in items), reverse=True)
+    assert all(len(batch) * batch[0] <= 200 for batch in sizes) and len(sizes) < 64
+    assert mine.padded_tokens == sum(len(batch) * batch[0] for batch in sizes) and mine.padding_share < 0.15
+    assert mine.tokens == mine.row_tokens == sum(item.tokens - 1 for item in items) and mine.shared_share == 0.0
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_programs_of_one_prompt_share_a_row_and_train_like_alone(family: str) -> None:
+    items = [replace(item, prompt_ids=[7, 8, 9][: 2 + index % 2]) for index, item in enumerate(programs(5, 12))]
+    items += [replace(item, id=item.id + "again") for item in items[:5]]
+    results = []
+    for share in (True, False):
+        with engine_of(policy(family), micro_batch_tokens=150) as engine:
+            engine._share = share
+            mine = engine.plan(items)
+            assert (mine.shared_share > 0.25) == share and sum(len(batch.items) for batch in mine.micro_batches) == len(items)
+            results.append([engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3) for _ in range(3)])
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, abs=1e-5) and ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-4)
+        assert ours.entropy == pytest.approx(theirs.entropy, abs=1e-5) and ours.tokens == theirs.tokens
 
 
 @pytest.mark.parametrize("schedule", [linear, cosine])
@@ -186,8 +206,9 @@ from learner_parts import learner_config, policy
 from test_learner_engine import train
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for stage in (0, 2):
-    engine = TrainingEngine(policy(seed=rank), learner_config(zero_stage=stage), World(rank, 2, address, port, timeout_s=60))
-    losses = train(engine, 5)
+    config = learner_config(zero_stage=stage, micro_batch_tokens=150)
+    engine = TrainingEngine(policy(seed=rank), config, World(rank, 2, address, port, timeout_s=60))
+    losses = train(engine)
     assert engine.agree(rank + 7) == 7
     engine.barrier()
     engine.close()

@@ -33,6 +33,7 @@ from learner.reference import Reference
 from policy.encoding import decode_with_offsets, encode_program
 from policy.log_probs import token_log_probs
 from policy.policy import Policy
+from policy.tree_attention import plug_into
 
 FAMILIES = ["t5", "gpt2", "codegen", "llama", "qwen2"]
 LIMIT = 48
@@ -128,12 +129,14 @@ def world(family: str) -> World:
 
 
 def ours(
-    found: World, objective: Objective, reference: bool = False, micro_batch_size: int = 5
+    found: World, objective: Objective, reference: bool = False, micro_batch_tokens: int = 120
 ) -> tuple[float, dict[str, torch.Tensor], dict[str, float]]:
-    """Loss, gradients and the terms' shares by the learner's own way, in micro-batches of unlike programs."""
+    """Loss, gradients and the terms' shares by the learner's own way, in micro-batches of unlike programs that share their beginnings."""
     toy = found.toy
     prepared = objective.prepare(found.groups)
-    mine = plan(prepared.items, micro_batch_size, encoder_decoder=toy.is_encoder_decoder)
+    plug_into(toy.model, "cpu")
+    mine = plan(toy, prepared.items, micro_batch_tokens, share=True)
+    assert mine.shared_share > 0
     if reference:
         mine = Reference(found.reference_policy).annotate(mine)
     toy.model.zero_grad()

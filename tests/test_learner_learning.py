@@ -11,7 +11,6 @@ from learner_parts import characters, feedback, group, learner_config, policy
 from actors.engine import SamplingEngine
 from buffer.records import Group, Sample
 from config import Config
-from learner.batching import plan
 from learner.engine import TrainingEngine
 from learner.objectives import make_objective
 from learner.world import World
@@ -58,7 +57,7 @@ def test_a_rewarded_program_becomes_likely(name: str) -> None:
         samples = [sample for found in groups for sample in found.samples]
         rates.append(sum(sample.feedback.outcome == "pass" for sample in samples) / len(samples))
         prepared = objective.prepare(groups)
-        mine = plan(prepared.items, 64)
+        mine = engine.plan(prepared.items)
         if mine.micro_batches:
             engine.step(mine.micro_batches, objective.loss, prepared.totals, 1e-2)
     engine.close()

@@ -200,7 +200,7 @@ def test_supervised_is_cross_entropy(normalise: Any) -> None:
         total = -log_p[range(len(program)), program].sum()
         expected += total / {"sequence_sum": 3, "sequence_mean": 3 * len(program), "token_mean": 7, "constant": 30}[normalise]
     loss = torch.zeros(())
-    for micro_batch in plan(items, 2).micro_batches:
+    for micro_batch in plan(toy, items, 12).micro_batches:
         batch, signal = tensors(toy, micro_batch)
         result = token_log_probs(toy.model, batch)
         loss = loss + supervised.loss(result.values, result.mask, signal, totals).loss

@@ -26,7 +26,7 @@ CONFIG = Config.model_validate(
         "policy": SHAPE,
         "warm_start": {"steps": 3, "batch_size": 8},
         "learner": {
-            "objective": "supervised", "steps": 4, "workers": 2, "zero_stage": 2, "micro_batch_size": 3, "supervised_batch_size": 8,
+            "objective": "supervised", "steps": 4, "workers": 2, "zero_stage": 2, "micro_batch_tokens": 200, "supervised_batch_size": 8,
             "warm_start_threads": 1,
         },
         "evaluation": {"every": 0},

@@ -72,7 +72,7 @@ class Run:
             "policy": SHAPE,
             "warm_start": {"steps": 60, "batch_size": 16},
             "actors": {"problems_per_batch": 2, "samples_per_problem": 4, "greedy": True},
-            "learner": {"groups_per_step": 2, "micro_batch_size": 5, "steps": 6, "supervised_batch_size": 8},
+            "learner": {"groups_per_step": 2, "micro_batch_tokens": 300, "steps": 6, "supervised_batch_size": 8},
             "evaluation": {"every": 2, "tasks": 2, "samples": 2},
         }
         for part, values in fields.items():

@@ -79,7 +79,7 @@ def test_plan_and_end_are_printed(terminal: bool) -> None:
     out = io.StringIO()
     console = Console(file=out, width=160, force_terminal=terminal, color_system=None)
     print_plan(console, make_plan(Config(), FACTS))
-    assert "24 groups x 8 samples = 192 samples per step = up to 6 micro-batches of 32 on 1 worker" in out.getvalue()
+    assert "24 groups x 8 samples = 192 samples per step on 1 worker, in micro-batches of at most 2,048 tokens" in out.getvalue()
     result = {
         "held_out": {"tasks": 256, "before": {"pass@1": 0.18, "pass@1_se": 0.02}, "after": {"pass@1": 0.9}}, "steps": 100, "samples": 19200,
         "seconds": {"training": 83.21}, "ledger": {"generated": 19200, "trained": 12000, "no_signal": 7200, "stale": 0},
@@ -104,13 +104,12 @@ def test_plan_and_end_are_printed(terminal: bool) -> None:
     )
 
 
-def test_micro_batches_share_a_step_over_the_workers() -> None:
+def test_the_plan_says_how_a_step_is_cut() -> None:
     def words(**learner: int) -> str:
         return micro_batches(Config(learner=learner))
 
-    assert words(workers=2) == " = up to 3 micro-batches of 32 on each of 2 workers"
-    assert words(workers=2, groups_per_step=25) == " = up to 4 micro-batches of 32 on each of 2 workers"
-    assert words(micro_batch_size=1000) == " = up to 1 micro-batch of 192 on 1 worker"
+    assert words(workers=2) == " on 2 workers, in micro-batches of at most 2,048 tokens"
+    assert words(micro_batch_tokens=500) == " on 1 worker, in micro-batches of at most 500 tokens"
 
 
 def test_the_plan_says_what_to_expect() -> None:
