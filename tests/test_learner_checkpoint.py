@@ -15,7 +15,6 @@ from learner_parts import policy
 from test_learner_engine import engine_of, programs
 
 from config import UserError
-from learner.batching import plan
 from learner.checkpoint import Checkpoints, Saved
 from learner.engine import TrainingEngine
 from learner.objectives.supervised import Supervised, totals_of_items
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def steps(engine: TrainingEngine, first: int, last: int) -> None:
     for step in range(first, last):
         items = programs(step)
-        mine = plan(items, 5, engine.world.rank, engine.world.size)
+        mine = engine.plan(items)
         engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
 
 

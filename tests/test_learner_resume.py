@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 from test_learner_worker import Run
 
-import learner.worker
+import learner.engine
 from buffer.server import EmbeddedRedis
 from config import Config
 from learner.checkpoint import Checkpoints
@@ -25,7 +25,7 @@ FIELDS: dict[str, Any] = {
         "objective": "rltf",
         "supervised_ratio": 1,
         "groups_per_step": 2,
-        "micro_batch_size": 5,
+        "micro_batch_tokens": 300,
         "steps": 9,
         "supervised_batch_size": 8,
     },
@@ -98,14 +98,14 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(make_run: C
 def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     fields: dict[str, Any] = {"run": {"name": "test", "stall_timeout_s": 60}, "learner": FIELDS["learner"] | {"supervised_ratio": 0}}
     crashed = make_run("crashed", **fields)
-    once, steps = learner.worker.plan, itertools.count(1)
+    once, steps = learner.engine.TrainingEngine.plan, itertools.count(1)
 
     def dies(*arguments: Any) -> Any:
-        if next(steps) == 7:
+        if next(steps) == FIELDS["warm_start"]["steps"] + 7:
             raise MemoryError("the machine is gone")  # after the draw of step 7, and two steps after the checkpoint of step 4
         return once(*arguments)
 
-    monkeypatch.setattr(learner.worker, "plan", dies)
+    monkeypatch.setattr(learner.engine.TrainingEngine, "plan", dies)
     with crashed.others(), pytest.raises(MemoryError):
         crashed.learner.run(threading.Event())
     monkeypatch.undo()
