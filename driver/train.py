@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +13,23 @@ from rich.console import Console
 from buffer.connection import connect
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
-from config import Config, UserError
+from config import Config
 from driver import RunFailed
 from driver.held_out import HeldOutBook
+from driver.inputs import Inputs
 from driver.parts import Parts
 from driver.ray_cluster import ray_cluster
 from learner.worker import LearnerTask
-from monitor.plan import ClusterFacts, Facts, make_plan
+from monitor.plan import make_plan
 from monitor.ray_metrics import RaySink
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
 from monitor.status import StatusLine, print_end, print_plan
 from monitor.watcher import Watcher
-from policy.encoding import too_long
-from policy.policy import Policy, PolicySpec, build_policy, make_spec
-from problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, load_problems, prompt_of
 
 _POLL_S = 0.25
 _HEALTH_EVERY_S = 5.0
-_TOKENIZER_DRAWS = 2000
-"""Corpus programs that a tokenizer is trained on, each with its prompt."""
 
 
 def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
@@ -46,7 +40,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
         RunFailed: a part failed, or nothing moved for run.stall_timeout_s.
         KeyboardInterrupt: the user stopped the run; everything it started has ended.
     """
-    inputs = _Inputs.of(config)
+    inputs = Inputs.of(config)
     if config.redis.url:
         connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
     with ExitStack() as stack:
@@ -63,83 +57,10 @@ def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
         _Run(config, inputs, folder, flow, address, console).go()
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """Problems, corpus and policy of a run, read and checked before anything is started."""
-
-    problems: ProblemSet
-    held_out: ProblemSet | None
-    corpus: Corpus | None
-    spec: PolicySpec
-    parameters: int
-    vocab_size: int
-
-    @classmethod
-    def of(cls, config: Config) -> _Inputs:
-        """Raises UserError for problems or a model that cannot be used."""
-        wanted, seed = config.problems, config.run.seed
-        problems = load_problems(wanted.train, seed=seed, checked=wanted.checked)
-        if config.problems.limit is not None:
-            problems = replace(problems, problems=problems.problems[: config.problems.limit])
-        held_out = load_problems(wanted.held_out, seed=seed, checked=wanted.checked, must_match=False) if wanted.held_out else None
-        if held_out is not None:
-            held_out = replace(held_out, problems=held_out.problems[: config.evaluation.tasks])
-        learner, policy = config.learner, config.policy
-        trains_tokenizer = not policy.model and policy.tokenizer == "train"
-        supervised = config.warm_start.steps or learner.supervised_ratio or learner.objective == "supervised"
-        corpus = corpus_of(problems) if supervised or trains_tokenizer else None
-        texts: list[str] = []
-        if corpus is not None and trains_tokenizer:
-            rng = random.Random(f"{config.run.seed}:tokenizer")
-            for _ in range(_TOKENIZER_DRAWS):
-                prompt, program = corpus.draw(rng)
-                texts += [prompt.text, program]
-        spec = make_spec(policy, texts)
-        shape = build_policy(spec, weights=False)
-        problems = _without_too_long(shape, problems)
-        held_out = _without_too_long(shape, held_out) if held_out else None
-        return cls(problems, held_out, corpus, spec, shape.parameters, shape.model.config.vocab_size)
-
-    @property
-    def held_out_problems(self) -> tuple[Problem, ...]:
-        """The held-out problems that are used."""
-        return self.held_out.problems if self.held_out else ()
-
-    @property
-    def warnings(self) -> list[str]:
-        """A sentence for each problem that is left out."""
-        sets = [part for part in (self.problems, self.held_out) if part]
-        return [f"problem {skipped.id} is left out: {skipped.reason}" for part in sets for skipped in part.skipped]
-
-    def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
-        """What the plan shows of them."""
-        return Facts(
-            folder=str(folder),
-            parameters=self.parameters,
-            model=config.policy.model or f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}",
-            vocab_size=self.vocab_size,
-            train_problems=len(self.problems),
-            train_skipped=len(self.problems.skipped),
-            held_out_problems=len(self.held_out_problems),
-            held_out_skipped=len(self.held_out.skipped) if self.held_out else 0,
-            cluster=cluster,
-            redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
-        )
-
-
-def _without_too_long(policy: Policy, problems: ProblemSet) -> ProblemSet:
-    """The problems whose prompt can be made to fit; the others are among the skipped. Raises UserError when none is left."""
-    reasons = too_long(policy, {problem.id: prompt_of(problem) for problem in problems})
-    kept = tuple(problem for problem in problems if problem.id not in reasons)
-    if not kept:
-        raise UserError(f"{problems.name}: no prompt fits; the first problem's reason: {next(iter(reasons.values()))}")
-    return replace(problems, problems=kept, skipped=problems.skipped + tuple(Skipped(*reason) for reason in reasons.items()))
-
-
 class _Run:
     """One run from its first actor to its report."""
 
-    def __init__(self, config: Config, inputs: _Inputs, folder: RunFolder, flow: Flow, address: FlowAddress, console: Console) -> None:
+    def __init__(self, config: Config, inputs: Inputs, folder: RunFolder, flow: Flow, address: FlowAddress, console: Console) -> None:
         self._config = config
         self._inputs = inputs
         self._folder = folder
