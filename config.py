@@ -80,6 +80,12 @@ class PolicyConfig(Part):
     """Prompt length in tokens; a longer question is cut inside the question, never in what follows it."""
     max_program_tokens: int = Field(128, ge=4)
     """Most tokens sampled for one program."""
+    lora_rank: int = Field(0, ge=0)
+    """Rank of low-rank adapters (arXiv 2106.09685): only they are trained and published; 0: none, all weights are."""
+    lora_alpha: float = Field(16.0, gt=0)
+    """What an adapter adds is scaled by lora_alpha / lora_rank."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of the linear layers that get an adapter, say [q_proj, v_proj]; empty: those that peft names for the architecture."""
 
 
 class ActorsConfig(Part):
@@ -318,6 +324,8 @@ class LearnerConfig(Part):
     """DeepSpeed ZeRO stage."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of training."""
+    gradient_checkpointing: bool = False
+    """Keep each layer's input alone and compute the rest again in the backward pass: less memory, a third more time."""
     mixed_precision: Literal["auto", "never"] = "auto"
     """auto: on a CPU with instructions for it, matrix products of short sequences in bfloat16 (1.7x faster); weights stay float32."""
     objective: Literal["grpo", "rltf", "reinforce", "rloo", "ppo_clip", "supervised"] = "grpo"

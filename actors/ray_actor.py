@@ -41,7 +41,8 @@ class GeneratorActor:
             torch.set_num_threads(settings.threads)
         self._flow = Flow.connect(address)
         self._recorder = Recorder(name, self._flow.telemetry.append)
-        policy = build_policy(spec, seed=config.run.seed, dtype=settings.dtype, weights=False)
+        # Whole versions need no weights to begin with; adapters are merged into those that the learner's are put upon.
+        policy = build_policy(spec, config.run.seed, settings.dtype, weights=spec.lora is not None, adapters=False)
         source = StoreSource(store, name, config.redis.timeout_s)
         self._worker = ActorWorker(name, policy, train, held_out, self._flow, source, config, self._recorder, device)
         self._stop = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from monitor.metrics import Recorder
@@ -9,6 +10,9 @@ from policy.weights import Bucket, ChecksumError, Manifest, WeightsUnavailable, 
 
 MOST_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""
+
+
+Load = Callable[[Any, Manifest, list[Bucket]], None]
 
 
 class WeightSource(Protocol):
@@ -24,8 +28,10 @@ class WeightSource(Protocol):
 class WeightLoader:
     """Loads versions into a model in place. A version that fails its checksum is counted, tried again, and never generated with."""
 
-    def __init__(self, model: Any, source: WeightSource, recorder: Recorder) -> None:
+    def __init__(self, model: Any, source: WeightSource, recorder: Recorder, load: Load = load_into) -> None:
+        """`load` puts a version into the model (`policy.weights.load_into`, or `policy.lora.AdapterLoader`)."""
         self._model = model
+        self._load = load
         self._source = source
         self._recorder = recorder
         self._failures = 0
@@ -43,7 +49,7 @@ class WeightLoader:
                 return False
             manifest, buckets = found
             with self._recorder.phase("load_weights"):
-                load_into(self._model, manifest, buckets)
+                self._load(self._model, manifest, buckets)
         except (ChecksumError, WeightsUnavailable) as error:
             self._failures += 1
             self._recorder.count("corrupt_versions" if isinstance(error, ChecksumError) else "unavailable_versions")

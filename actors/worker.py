@@ -20,7 +20,9 @@ from buffer.work_queue import WorkQueue
 from config import Config
 from monitor.metrics import Recorder
 from policy.encoding import PromptText, encode_prompt
+from policy.lora import AdapterLoader
 from policy.policy import Policy
+from policy.weights import load_into
 
 _POLL_S = 0.02
 """Seconds between two looks at what is waited for."""
@@ -55,7 +57,10 @@ class ActorWorker:
         recorder: Recorder,
         device: str = "cpu",
     ) -> None:
-        """`train` and `held_out` are prompts by problem id, the same for every actor; `policy` may have undefined weights."""
+        """`train` and `held_out` are prompts by problem id, the same for every actor; `policy` may have undefined weights.
+
+        Where only adapters are published, it has the weights that they are put upon, and none itself.
+        """
         self.name = name
         self._policy = policy
         self._prompts = {**held_out, **train}
@@ -64,7 +69,8 @@ class ActorWorker:
         self._config = config
         self._recorder = recorder
         self._engine = SamplingEngine(policy, device)
-        self._weights = WeightLoader(policy.model, weights, recorder)
+        load = AdapterLoader(policy.model, policy.spec.lora) if policy.spec.lora is not None else load_into
+        self._weights = WeightLoader(policy.model, weights, recorder, load)
         self._visits = Visits(list(train), config.run.seed)
         self._stop = threading.Event()
 

@@ -25,7 +25,7 @@ from learner.objectives.base import Loss, Totals, TrainItem, not_finite
 from learner.optimizer_state import OptimizerState
 from learner.world import World, join
 from policy.log_probs import token_log_probs
-from policy.policy import Policy
+from policy.policy import Policy, checkpoint_layers
 from policy.tree_attention import plug_into, takes_trees
 
 _LONGEST_EAGER = 512
@@ -75,8 +75,11 @@ class TrainingEngine:
         self._scores = torch.bfloat16 if self._mixed or config.dtype == "bfloat16" else torch.float32
         # Without ZeRO in float32 the gradients are plain tensors: their norm is known before the step is taken.
         self._plain = config.zero_stage == 0 and config.dtype == "float32"
+        if config.gradient_checkpointing:
+            checkpoint_layers(policy)
+        trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         self._adamw = torch.optim.AdamW(
-            policy.model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self._engine, *_ = deepspeed.initialize(
             model=policy.model,
@@ -93,7 +96,8 @@ class TrainingEngine:
             dist_init_required=False,
         )
         self._gathered = deepspeed.zero.GatheredParameters
-        self._engine.eval()  # dropout stays off: the trained policy is the one that samples
+        # Dropout stays off: the trained policy is the one that samples.
+        self._engine.train(config.gradient_checkpointing)
 
     def begin(self, betas: tuple[float, float], weight_decay: float) -> None:
         """Forgets the optimizer's running averages and sets its coefficients."""

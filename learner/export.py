@@ -14,12 +14,17 @@ import yaml
 
 from config import Config, UserError
 from learner.engine import TrainingEngine
-from policy.policy import Policy
+from policy.lora import FOLDER as ADAPTERS
+from policy.lora import load_adapters, merged, save_adapters
+from policy.policy import Policy, build_policy
 from policy.weights import named_weights
 
 
 def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
-    """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all."""
+    """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all.
+
+    Adapters are merged into the model, and lie beside it in peft's format.
+    """
     state: dict[str, torch.Tensor] = {}
     for name, tensor in engine.gathered_weights(named_weights(policy.model)):
         if engine.world.rank == 0:
@@ -27,7 +32,13 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
     if engine.world.rank == 0:
         unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        policy.model.save_pretrained(unfinished, state_dict=state)
+        lora, model = policy.spec.lora, policy.model
+        if lora is not None:
+            named = {name.replace(".default.", "."): tensor for name, tensor in state.items() if ".lora_" in name}
+            save_adapters(unfinished / ADAPTERS, named, lora, policy.spec.source)
+            state = merged(model, state, lora)
+            model = build_policy(policy.spec, weights=False, adapters=False).model
+        model.save_pretrained(unfinished, state_dict=state)
         policy.tokenizer.save_pretrained(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unfinished, folder)
@@ -42,9 +53,11 @@ def load_weights(policy: Policy, folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
     try:
-        found = kind.from_pretrained(folder, dtype=policy.model.dtype)
         tokenizer = type(policy.tokenizer).from_pretrained(folder)
-        policy.model.load_state_dict(found.state_dict(), strict=True)
+        if policy.spec.lora is not None:
+            load_adapters(policy.model, folder / ADAPTERS)
+        else:
+            policy.model.load_state_dict(kind.from_pretrained(folder, dtype=policy.model.dtype).state_dict(), strict=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {reason}") from error

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from learner.engine import TrainingEngine
+from policy.lora import named_adapters
 from policy.policy import Policy
 from policy.weights import Bucket, Manifest, named_weights, pack_tensors
 
@@ -30,8 +31,9 @@ class Versions:
         self.newest = -1
 
     def publish(self) -> int:
-        """The weights as they are now, as the next version; returns its number."""
-        weights = self._engine.gathered_weights(named_weights(self._policy.model))
+        """The weights as they are now, or the adapters where only they are trained, as the next version; returns its number."""
+        model = self._policy.model
+        weights = self._engine.gathered_weights(named_adapters(model) if self._policy.spec.lora else named_weights(model))
         self.newest += 1
         if self._engine.world.rank == 0:
             self._publisher.publish(*pack_tensors(weights, self.newest, self._dtype))

@@ -16,21 +16,9 @@ from transformers.initialization import no_init_weights
 from config import PolicyConfig, UserError
 from policy import shapes, tokenizers
 from policy.byte_texts import TextPieces
+from policy.lora import LoraSettings, attach
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-# Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it is off.
-_DROPOUTS = (
-    "dropout_rate",
-    "attention_dropout",
-    "hidden_dropout",
-    "dropout",
-    "resid_pdrop",
-    "embd_pdrop",
-    "attn_pdrop",
-    "summary_first_dropout",
-)
-
 
 @dataclass(frozen=True)
 class PolicySpec:
@@ -43,6 +31,8 @@ class PolicySpec:
     tokenizer_files: tokenizers.TokenizerFiles
     max_prompt_tokens: int
     max_program_tokens: int
+    lora: LoraSettings | None = None
+    """None: all weights are trained."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +92,16 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
         tokenizer_files=tokenizers.to_files(tokenizer),
         max_prompt_tokens=config.max_prompt_tokens,
         max_program_tokens=config.max_program_tokens,
+        lora=LoraSettings(config.lora_rank, config.lora_alpha, config.lora_targets) if config.lora_rank else None,
     )
 
 
-def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weights: bool = True) -> Policy:
+def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weights: bool = True, adapters: bool = True) -> Policy:
     """The policy on the CPU in evaluation mode, dropout off.
 
     With `weights` they are read from `spec.source`, or drawn with `seed` (the same on every machine); without, only the
-    shape is built and the values are undefined until `policy.weights.load_into`. Raises UserError when they cannot be read.
+    shape is built and the values are undefined until `policy.weights.load_into`. `adapters` false leaves those of `spec.lora` out.
+    Raises UserError when the weights cannot be read, or the adapters do not fit the model.
     """
     settings = json.loads(spec.model_config)
     model_config = AutoConfig.for_model(**settings)
@@ -129,6 +121,8 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
         with no_init_weights():
             model = loader.from_config(model_config).to(DTYPES[dtype])
         model.tie_weights()  # left out together with the initialisation
+    if spec.lora is not None and adapters:
+        attach(model, spec.lora, seed)
     model.eval()
     tokenizer = tokenizers.from_files(spec.tokenizer_files)
     prefix, suffix = _special_frame(tokenizer)
@@ -147,6 +141,24 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
     )
 
 
+def checkpoint_layers(policy: Policy) -> None:
+    """Makes the model keep each layer's input alone for the backward pass, and compute the rest again there.
+
+    `transformers` does so only in training mode, in which the model is left: no layer drops anything out then either. Raises UserError
+    when the model cannot.
+    """
+    model = policy.model
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    try:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        reason = tokenizers.first_sentence(error)
+        raise UserError(f"learner.gradient_checkpointing: {type(model).__name__} cannot do it, set it to false: {reason}") from error
+    model.train()
+
+
 def _read_model_config(source: str) -> Any:
     folder = Path(source).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -159,8 +171,9 @@ def _read_model_config(source: str) -> Any:
         raise UserError(f"{source} is no model that transformers can load: {tokenizers.first_sentence(error)}") from error
     if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise UserError(f"{source} is no model folder: it has a config.json but no weights (*.safetensors or *.bin).")
-    for name in _DROPOUTS:
-        if isinstance(getattr(model_config, name, None), float):
+    # Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it is off.
+    for name, value in model_config.to_dict().items():
+        if "drop" in name and isinstance(value, float):
             setattr(model_config, name, 0.0)
     return model_config
 

@@ -94,7 +94,7 @@ class Run:
         prompts = {task.id: prompt_of(task) for task in PROBLEMS}
         train = {name: prompts[name] for name in list(prompts)[:4]}
         held_out = {name: prompts[name] for name in list(prompts)[4:]}
-        policy = build_policy(self.spec, weights=False)
+        policy = build_policy(self.spec, weights=self.spec.lora is not None, adapters=False)
         actor = ActorWorker("actor-0", policy, train, held_out, self.flow, self.published, self.config, Recorder("actor-0"))
         executor = ExecutorWorker("executor-0", self.flow, self.config.executor, Recorder("executor-0"))
         stop = threading.Event()
