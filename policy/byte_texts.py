@@ -10,43 +10,51 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+_BLANK = "▁"
+Beginning = Literal["keep", "strip_one", "drop_blanks"]
+"""What the decoder does where a text begins: nothing, drop one blank, or drop all blanks of the first piece."""
+
 
 @dataclass(frozen=True)
 class TextPieces:
     """Bytes that each token id adds to a text; special tokens add none.
 
-    `kind` byte_level: GPT-2's alphabet of printable stand-ins for bytes. metaspace: SentencePiece pieces, a space before a
-    text's first word dropped as the decoder does, bytes as `<0xNN>`. opaque: anything else, decoded prefix by prefix.
+    `kind` byte_level: GPT-2's alphabet of printable stand-ins for bytes. metaspace: SentencePiece pieces, blanks that begin a text
+    dropped as the decoder does, bytes as `<0xNN>`. opaque: anything else, decoded prefix by prefix.
     """
 
     kind: Literal["byte_level", "metaspace", "opaque"]
     pieces: tuple[bytes, ...]
-    strips_first_space: bool
+    beginning: Beginning
+    single_bytes: frozenset[int]
+    """Ids of pieces that are one byte by fallback."""
     tokenizer: Any
 
     @classmethod
     def of(cls, tokenizer: Any) -> TextPieces:
         """Reads the tokenizer's vocabulary once."""
-        kind, strips = _kind(tokenizer)
+        kind, beginning = _kind(tokenizer)
         if kind == "opaque":
-            return cls("opaque", (), False, tokenizer)
+            return cls("opaque", (), beginning, frozenset(), tokenizer)
         special = set(tokenizer.all_special_ids)
-        added = {index: token for index, token in tokenizer.added_tokens_decoder.items()}
+        added = tokenizer.added_tokens_decoder
         names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         alphabet = _byte_alphabet()
         pieces = []
+        single_bytes = set()
         for index, name in enumerate(names):
             if name is None or index in special or (index in added and added[index].special):
                 pieces.append(b"")
-            elif index in added:
-                pieces.append(added[index].content.encode())
             elif kind == "byte_level":
-                pieces.append(bytes(alphabet[character] for character in name))
-            elif len(name) == 6 and name.startswith("<0x") and name.endswith(">"):
+                # What is not spelt in the alphabet alone stands for itself, as the runs of blanks that CodeGen adds.
+                known = all(character in alphabet for character in name)
+                pieces.append(bytes(alphabet[character] for character in name) if known else name.encode())
+            elif len(name) == 6 and name.startswith("<0x") and name.endswith(">") and beginning != "drop_blanks":
                 pieces.append(bytes([int(name[3:5], 16)]))
+                single_bytes.add(index)
             else:
-                pieces.append(name.replace("▁", " ").encode())
-        return cls(kind, tuple(pieces), strips, tokenizer)
+                pieces.append(name.replace(_BLANK, " ").encode())
+        return cls(kind, tuple(pieces), beginning, frozenset(single_bytes), tokenizer)
 
     def decode(self, token_ids: list[int]) -> tuple[str, list[int]]:
         """The text of `token_ids` and, for each token, the index of the character that its first byte belongs to.
@@ -59,10 +67,9 @@ class TextPieces:
             return self._decode_by_prefixes(token_ids)
         # An id beyond the vocabulary (a padded embedding matrix has some) has no text.
         parts = [self.pieces[index] if index < len(self.pieces) else b"" for index in token_ids]
-        if self.strips_first_space:
-            first = next((i for i, part in enumerate(parts) if part), None)
-            if first is not None and parts[first].startswith(b" "):
-                parts[first] = parts[first][1:]
+        if self.kind == "metaspace":
+            self._replace_broken(token_ids, parts)
+            self._begin(parts)
         data = b"".join(parts)
         starts = []
         position = 0
@@ -73,6 +80,30 @@ class TextPieces:
             return data.decode("ascii"), starts
         text, character_of = _decode_utf8(data)
         return text, [character_of[start] for start in starts]
+
+    def _begin(self, parts: list[bytes]) -> None:
+        """Drops what the decoder drops at the beginning of a text."""
+        first = next((i for i, part in enumerate(parts) if part), None)
+        if first is None:
+            return
+        if self.beginning == "drop_blanks":
+            parts[first] = parts[first].replace(b" ", b"")
+        elif self.beginning == "strip_one" and parts[first].startswith(b" "):
+            parts[first] = parts[first][1:]
+
+    def _replace_broken(self, token_ids: list[int], parts: list[bytes]) -> None:
+        """A run of single bytes that is no UTF-8 as a whole becomes one U+FFFD per byte."""
+        run: list[int] = []
+        for position, index in enumerate([*token_ids, -1]):
+            if index in self.single_bytes:
+                run.append(position)
+            elif index < 0 or parts[position]:  # a token without text does not end a run
+                try:
+                    b"".join(parts[i] for i in run).decode("utf-8")
+                except UnicodeDecodeError:
+                    for i in run:
+                        parts[i] = "\ufffd".encode()
+                run = []
 
     def _decode_by_prefixes(self, token_ids: list[int]) -> tuple[str, list[int]]:
         text = self._plain(token_ids)
@@ -91,24 +122,23 @@ class TextPieces:
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _kind(tokenizer: Any) -> tuple[Literal["byte_level", "metaspace", "opaque"], bool]:
+def _kind(tokenizer: Any) -> tuple[Literal["byte_level", "metaspace", "opaque"], Beginning]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return "opaque", False
+        return "opaque", "keep"
     decoder = json.loads(backend.to_str()).get("decoder") or {}
     steps = decoder.get("decoders", [decoder]) if decoder.get("type") == "Sequence" else [decoder]
     kinds = [step.get("type") for step in steps]
     if kinds == ["ByteLevel"]:
-        return "byte_level", False
-    if kinds == ["Metaspace"]:
-        return "metaspace", steps[0].get("prepend_scheme", "always") != "never"
-    if "Replace" in kinds and set(kinds) <= {"Replace", "ByteFallback", "Fuse", "Strip"}:
-        replaced = next(step for step in steps if step["type"] == "Replace")
-        if replaced.get("content") == " " and replaced.get("pattern") == {"String": "▁"}:
-            strips = [step for step in steps if step["type"] == "Strip"]
-            if not strips or (len(strips) == 1 and (strips[0]["start"], strips[0]["stop"]) == (1, 0)):
-                return "metaspace", bool(strips)
-    return "opaque", False
+        return "byte_level", "keep"
+    if kinds == ["Metaspace"] and steps[0].get("replacement", _BLANK) == _BLANK:
+        return "metaspace", "keep" if steps[0].get("prepend_scheme", "always") == "never" else "drop_blanks"
+    if kinds[:3] == ["Replace", "ByteFallback", "Fuse"] and kinds[3:] in ([], ["Strip"]):
+        strip = steps[3] if len(steps) > 3 else None
+        replaces = steps[0].get("content") == " " and steps[0].get("pattern") == {"String": _BLANK}
+        if replaces and (strip is None or (strip["content"], strip["start"], strip["stop"]) == (" ", 1, 0)):
+            return "metaspace", "keep" if strip is None else "strip_one"
+    return "opaque", "keep"
 
 
 def _decode_utf8(data: bytes) -> tuple[str, list[int]]:

@@ -102,7 +102,7 @@ def test_a_sentencepiece_like_tokenizer_decodes_as_transformers_does() -> None:
     inner = Tokenizer.from_str(__import__("json").dumps(settings))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
     pieces = TextPieces.of(tokenizer)
-    assert pieces.kind == "metaspace" and pieces.strips_first_space and len(vocabulary) >= 259
+    assert pieces.kind == "metaspace" and pieces.beginning == "strip_one" and len(vocabulary) >= 259
     ids = tokenizer("def f(xs):  return 'é👍'", add_special_tokens=False)["input_ids"]
     text, offsets = pieces.decode(ids)
     assert text == tokenizer.decode(ids, clean_up_tokenization_spaces=False) == "def f(xs):  return 'é👍'"
