@@ -58,6 +58,7 @@ class ReadySuite:
         """The program process's job."""
         tests = ",".join([self.tests[index] for index in indices]) if self.tests else ""
         apps = "true" if self.suite.checker == "apps_compat" else "false"
+        program = program.removeprefix("\ufeff")  # a byte order mark is no part of a source file either
         return f'{{"program":{json.dumps(program)},"mode":"{self.mode}","apps":{apps},"tests":[{tests}]}}'.encode()
 
     def tester_body(self, indices: list[int]) -> bytes:
