@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
 class UserError(Exception):
@@ -21,12 +22,22 @@ class UserError(Exception):
 
 Baseline = Literal["best", "latest_greedy", "group_mean", "none"]
 Normalise = Literal["sequence_sum", "sequence_mean", "token_mean", "constant"]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Part(BaseModel):
     """Base of every part: frozen, unknown keys refused, the docstring under a field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, given: Any) -> Any:
+        """`none`, in a file or on the command line, where a field may have no value."""
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        return {name: None if name in optional and value in ("none", "null", "") else value for name, value in given.items()}
 
 
 class RunConfig(Part):
@@ -54,7 +65,7 @@ class ProblemsConfig(Part):
     checked: str = ""
     """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated time limits."""
     limit: int | None = Field(None, ge=1)
-    """Use only the first so many training problems."""
+    """Use only so many training problems, drawn at random, the same in every run."""
 
 
 class PolicyConfig(Part):
@@ -174,6 +185,12 @@ class WarmStartConfig(Part):
     reuse: str = ""
     """Folder of a warm-started model to begin from instead of training one (an earlier run's `warm_start` folder)."""
 
+    @field_validator("reuse")
+    @classmethod
+    def _from_anywhere(cls, folder: str) -> str:
+        """The learner's working directory is another one."""
+        return str(Path(folder).expanduser().resolve()) if folder else ""
+
 
 class ObjectiveConfig(Part):
     """What the sections of all reinforcement objectives have in common: guards, each off unless set."""
@@ -192,7 +209,7 @@ class ObjectiveConfig(Part):
     def _fill_in(cls, given: Any) -> Any:
         """Values of the chosen preset under those that are given."""
         field, presets = cls._presets
-        chosen = presets.get(given.get(field, "")) if isinstance(given, dict) else None
+        chosen = presets.get(given[field]) if isinstance(given, dict) and isinstance(given.get(field), str) else None
         return {**chosen, **given} if chosen else given
 
 
@@ -348,7 +365,7 @@ class LearnerConfig(Part):
     """Steps over which the learning rate rises; the first step already has a rate above zero."""
     final_learning_rate: float = Field(1.0, gt=0, le=1)
     """Share of the learning rate left at the last step, reached linearly; 1 keeps it constant."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     """AdamW's running-average coefficients."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's weight decay."""
@@ -364,7 +381,7 @@ class EvaluationConfig(Part):
     every: int = Field(20, ge=0)
     """Learner steps between two evaluations; 0: only before the first and after the last step."""
     tasks: int = Field(256, ge=1)
-    """Held-out problems used (all of them if there are fewer)."""
+    """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
     samples: int = Field(1, ge=1)
     """Programs per held-out problem, sampled at temperature 1 with actors.top_p 1."""
 
@@ -484,7 +501,7 @@ def fields() -> dict[str, str]:
 
 
 def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
-    """The configuration of a YAML file with dotted overrides on top, e.g. ``{"learner.steps": "50"}`` (values are read as YAML).
+    """The configuration of a YAML file with dotted overrides on top, e.g. ``{"learner.steps": "50"}``.
 
     Raises:
         UserError: the file is missing or no YAML, a key is unknown (the nearest right one is named), a value does not fit.
@@ -492,9 +509,11 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
     tree: dict[str, Any] = {}
     if file is not None:
         try:
-            tree = yaml.safe_load(file.read_text()) or {}
+            tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise UserError(f"configuration file {file}: {error.strerror}; presets are in configs/") from None
+        except UnicodeDecodeError:
+            raise UserError(f"configuration file {file} is no text; presets are in configs/") from None
         except yaml.YAMLError as error:
             raise UserError(f"configuration file {file} is not YAML: {' '.join(str(error).split())}") from None
     where = f" in {file}" if file else ""
@@ -506,10 +525,7 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
     for key, text in (overrides or {}).items():
         _refuse_unknown(key, known, " on the command line")
         part, name = key.split(".")
-        try:
-            tree.setdefault(part, {})[name] = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
-            tree[part][name] = text
+        tree.setdefault(part, {})[name] = _value(key, text)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -517,6 +533,29 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         key = ".".join(str(step) for step in first["loc"][:2])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{key}: {message}, got {first['input']!r}" if key else f"configuration: {message}") from None
+
+
+def _value(key: str, text: str) -> Any:
+    """What is written on the command line for `key`: text stays as it is, numbers are decimal, lists are YAML."""
+    part, name = key.split(".")
+    annotation = Config.model_fields[part].annotation.model_fields[name].annotation  # type: ignore[union-attr]
+    kinds = {annotation}
+    if get_origin(annotation) is Literal:
+        kinds = {type(value) for value in get_args(annotation)}
+    elif get_origin(annotation) is UnionType:
+        kinds = set(get_args(annotation))
+    if str in kinds:
+        return text
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                return text  # pydantic says what is wrong with it, or Part that it is `none`
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _refuse_unknown(key: str, known: Mapping[str, str], where: str) -> None:

@@ -105,8 +105,8 @@ class Tasks:
         self.policy: Policy = build_policy(replace(spec, source=config.policy.model), weights=False)
         load_weights(self.policy, warm_start)
         self.warm_start = warm_start
-        problems = load_problems(config.problems.train, seed=config.run.seed).problems[: config.problems.limit]
-        held_out = load_problems(config.problems.held_out, seed=config.run.seed).problems[: config.evaluation.tasks]
+        problems = load_problems(config.problems.train, seed=config.run.seed).sample(config.problems.limit).problems
+        held_out = load_problems(config.problems.held_out, seed=config.run.seed).sample(config.evaluation.tasks).problems
         self.problems = self._that_fit(problems)
         self.held_out = list(self._that_fit(held_out).values())
         self.prompts = encode_prompts(self.policy, {key: prompt_of(problem) for key, problem in self.problems.items()})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config, UserError
+from learner.export import check_weights
 from monitor.plan import ClusterFacts, Facts
 from policy.encoding import too_long
 from policy.policy import Policy, PolicySpec, build_policy, make_spec
@@ -32,11 +33,11 @@ class Inputs:
         """Raises UserError for problems or a model that cannot be used."""
         wanted, seed = config.problems, config.run.seed
         problems = load_problems(wanted.train, seed=seed, checked=wanted.checked)
-        if config.problems.limit is not None:
-            problems = replace(problems, problems=problems.problems[: config.problems.limit])
         held_out = load_problems(wanted.held_out, seed=seed, checked=wanted.checked, must_match=False) if wanted.held_out else None
         if held_out is not None:
-            held_out = replace(held_out, problems=held_out.problems[: config.evaluation.tasks])
+            _refuse_shared(problems, held_out)
+            held_out = held_out.sample(config.evaluation.tasks)
+        problems = problems.sample(wanted.limit)
         learner, policy = config.learner, config.policy
         trains_tokenizer = not policy.model and policy.tokenizer == "train"
         supervised = config.warm_start.steps or learner.supervised_ratio or learner.objective == "supervised"
@@ -50,6 +51,10 @@ class Inputs:
         spec = make_spec(policy, texts)
         shape = build_policy(spec, weights=False)
         problems = _without_too_long(shape, problems)
+        # The one above served the tokenizer, and may have programs whose prompts do not fit.
+        corpus = corpus_of(problems) if supervised else None
+        if config.warm_start.reuse:
+            check_weights(shape, Path(config.warm_start.reuse))
         held_out = _without_too_long(shape, held_out) if held_out else None
         return cls(problems, held_out, corpus, spec, shape.parameters, shape.model.config.vocab_size)
 
@@ -77,6 +82,15 @@ class Inputs:
             held_out_skipped=len(self.held_out.skipped) if self.held_out else 0,
             cluster=cluster,
             redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
+        )
+
+
+def _refuse_shared(train: ProblemSet, held_out: ProblemSet) -> None:
+    shared = {problem.id for problem in train} & {problem.id for problem in held_out}
+    if shared:
+        raise UserError(
+            f"{len(shared)} problem{'s have' if len(shared) > 1 else ' has'} the same id in problems.train ({train.name}) and "
+            f"problems.held_out ({held_out.name}), the first {min(shared)}: held-out problems must be others, under other ids"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError, safe_open
 
 from config import Config, UserError
 from learner.engine import TrainingEngine
@@ -44,25 +46,49 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
         os.replace(unfinished, folder)
 
 
+def check_weights(policy: Policy, folder: Path) -> None:
+    """Looks at the shape of a folder that `save_model` wrote, not at its weights, which `policy` need not have either.
+
+    Raises UserError when it holds no model, or one of another shape or with another tokenizer than the policy's.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
+    plain = policy if policy.spec.lora is None else build_policy(policy.spec, weights=False, adapters=False)
+    if policy.spec.lora is not None and not (folder / ADAPTERS).is_dir():
+        raise UserError(f"warm_start.reuse {folder}: it has no adapters, which policy.lora_rank asks for")
+    own = {name: tuple(tensor.shape) for name, tensor in plain.model.state_dict().items()}
+    found: dict[str, tuple[int, ...]] = {}
+    try:
+        for file in sorted(folder.glob("*.safetensors")):
+            with safe_open(file, framework="pt") as tensors:
+                found |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 (no mapping)
+        tokenizer = type(policy.tokenizer).from_pretrained(folder)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"warm_start.reuse {folder}: {str(error).strip().splitlines()[0]}") from error
+    other = next((name for name in sorted(found) if own.get(name) != found[name]), None)
+    # Tied weights are in the file once.
+    if other is not None or sum(map(math.prod, found.values())) != plain.parameters:
+        reason = f"{other} is {found[other]}, not {own.get(other, 'there')}" if other else f"it has {len(found)} tensors, not {len(own)}"
+        raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {reason}")
+    if tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+        raise UserError(f"warm_start.reuse {folder}: its tokenizer is not the policy's (another corpus or policy.vocab_size)")
+
+
 def load_weights(policy: Policy, folder: Path) -> None:
     """Reads the weights of a folder that `save_model` wrote, before there is an engine.
 
     Raises UserError when it holds no model, or one of another shape or with another tokenizer than the policy's.
     """
-    kind = type(policy.model)
-    if not (folder / "config.json").is_file():
-        raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
+    check_weights(policy, folder)
     try:
-        tokenizer = type(policy.tokenizer).from_pretrained(folder)
         if policy.spec.lora is not None:
             load_adapters(policy.model, folder / ADAPTERS)
         else:
-            policy.model.load_state_dict(kind.from_pretrained(folder, dtype=policy.model.dtype).state_dict(), strict=True)
+            found = type(policy.model).from_pretrained(folder, dtype=policy.model.dtype)
+            policy.model.load_state_dict(found.state_dict(), strict=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {reason}") from error
-    if tokenizer.get_vocab() != policy.tokenizer.get_vocab():
-        raise UserError(f"warm_start.reuse {folder}: its tokenizer is not the policy's (another corpus or policy.vocab_size)")
 
 
 def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:

@@ -93,7 +93,7 @@ class LearnerWorker:
         self._stop = stop
         self._policy = build_policy(task.spec, config.run.seed)
         if config.warm_start.reuse:
-            load_weights(self._policy, Path(config.warm_start.reuse).expanduser())
+            load_weights(self._policy, Path(config.warm_start.reuse))
         saved = self._checkpoints.newest()
         if saved is not None:
             saved.load_model(self._policy)
@@ -324,7 +324,7 @@ class LearnerWorker:
             if (score := self._checkpoints.score(label)) is not None:
                 scores[when] = {"step": step, "pass@1": score}
         if scores:
-            scores["tasks"] = min(self._config.evaluation.tasks, len(self._task.held_out_ids))
+            scores["tasks"] = len(self._task.held_out_ids)
         return scores
 
     # ---- checkpoints
@@ -386,7 +386,7 @@ class LearnerWorker:
 
     def _evaluate(self, step: int) -> None:
         """Asks for a held-out evaluation of the newest version, which has taken `step` steps."""
-        ids = list(self._task.held_out_ids[: self._config.evaluation.tasks])
+        ids = list(self._task.held_out_ids)
         if ids:
             label = self._flow.evaluations.unused(f"step-{step:06d}", self._position.version) if self._world.rank == 0 else ""
             self._request(label, self._position.version, ids)

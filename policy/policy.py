@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+)
 from transformers.initialization import no_init_weights
 
 from config import PolicyConfig, UserError
@@ -88,7 +94,7 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
         model_config = shapes.fresh(config, len(tokenizer), _pad_id(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
     return PolicySpec(
         model_config=json.dumps(model_config.to_dict(), default=str),
-        source=config.model,
+        source=_resolved(config.model),
         tokenizer_files=tokenizers.to_files(tokenizer),
         max_prompt_tokens=config.max_prompt_tokens,
         max_program_tokens=config.max_program_tokens,
@@ -106,8 +112,11 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
     settings = json.loads(spec.model_config)
     model_config = AutoConfig.for_model(**settings)
     model_config.use_cache = True
-    loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
+    two_stacks = model_config.is_encoder_decoder
+    loader = AutoModelForSeq2SeqLM if two_stacks else AutoModelForCausalLM
     model: Any
+    if type(model_config) not in (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if two_stacks else MODEL_FOR_CAUSAL_LM_MAPPING):
+        raise UserError(f"{spec.source} is a {model_config.model_type} model: a causal or sequence-to-sequence language model is needed.")
     if weights and spec.source:
         try:
             model = loader.from_pretrained(spec.source, config=model_config, dtype=DTYPES[dtype])
@@ -176,6 +185,12 @@ def _read_model_config(source: str) -> Any:
         if "drop" in name and isinstance(value, float):
             setattr(model_config, name, 0.0)
     return model_config
+
+
+def _resolved(source: str) -> str:
+    """A folder as an absolute path: other processes have other working directories."""
+    folder = Path(source).expanduser()
+    return str(folder.resolve()) if source and folder.is_dir() else source
 
 
 def _require_end(tokenizer: Any, config: PolicyConfig) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Literal, get_args
@@ -170,6 +171,16 @@ class ProblemSet:
     def __iter__(self) -> Iterator[Problem]:
         """Iterate over the usable problems."""
         return iter(self.problems)
+
+    def sample(self, count: int | None) -> ProblemSet:
+        """At most `count` of the problems (None: all), drawn at random but the same in every run, in the order of the data.
+
+        Data sets are often sorted, APPS by difficulty, so the first ones would be of one kind.
+        """
+        if count is None or count >= len(self):
+            return self
+        chosen = sorted(random.Random("sample").sample(range(len(self)), count))
+        return replace(self, problems=tuple(self.problems[index] for index in chosen))
 
     @cached_property
     def by_id(self) -> dict[str, Problem]:

@@ -24,6 +24,10 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.steps": "0"}, "greater than or equal to 1, got 0"),
         ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
         ({"buffer.capacity": "10"}, "the learner would wait for ever"),
+        ({"learner.betas": "[2, 3]"}, "learner.betas: Input should be less than 1"),
+        ({"learner.learning_rate": ".inf"}, "learner.learning_rate: Input should be a"),
+        ({"learner.learning_rate": "inf"}, "learner.learning_rate: Input should be a finite number"),
+        ({"learner.steps": "1.5"}, "learner.steps: Input should be a valid integer"),
     ],
 )
 def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence: str) -> None:
@@ -36,9 +40,29 @@ def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence:
 def test_overrides_win_over_the_file_and_both_are_typed(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("learner: {steps: 7, betas: [0.8, 0.9]}\nbuffer: {max_staleness: null}\n")
-    loaded = config.load(file, {"learner.steps": "9", "policy.model": "12"} | {"policy.model": "'12'"})
+    loaded = config.load(file, {"learner.steps": "9", "policy.model": "12"})
     assert (loaded.learner.steps, loaded.learner.betas, loaded.buffer.max_staleness) == (9, (0.8, 0.9), None)
     assert loaded.policy.model == "12"
+
+
+def test_the_command_line_means_what_it_says() -> None:
+    for name in ("7", "2026-11-21", "no", "a: b", "'x'", "null"):
+        assert config.load(None, {"run.name": name}).run.name == name
+    assert config.load(None, {"learner.steps": "010"}).learner.steps == 10
+    assert config.load(None, {"learner.learning_rate": "1e-3"}).learner.learning_rate == 1e-3
+    assert config.load(None, {"learner.zero_stage": "2", "run.deterministic": "no"}).learner.zero_stage == 2
+    for word in ("none", "null"):
+        assert config.load(None, {"buffer.max_staleness": word}).buffer.max_staleness is None
+    assert config.load(None, {"buffer.max_staleness": "3"}).buffer.max_staleness == 3
+    assert config.load(None, {"policy.lora_targets": "[q, v]"}).policy.lora_targets == ("q", "v")
+    assert config.load(None, {"learner.betas": "[0.5, 0.6]"}).learner.betas == (0.5, 0.6)
+    assert config.load(None, {"problems.limit": "none", "grpo.log_prob_floor": "none"}).problems.limit is None
+
+
+def test_folders_are_found_from_any_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    reuse = config.load(None, {"warm_start.reuse": "runs/x/warm_start"}).warm_start.reuse
+    assert reuse == str(tmp_path / "runs/x/warm_start")
 
 
 @pytest.mark.parametrize(
@@ -49,11 +73,14 @@ def test_overrides_win_over_the_file_and_both_are_typed(tmp_path: Path) -> None:
         ("- learner", "expected parts with fields below them"),
         ("learner: 7", "expected parts with fields below them"),
         ("lerner: {steps: 7}", "did you mean learner.steps?"),
+        ("buffer: {max_staleness: some}", "buffer.max_staleness: Input should be a valid integer"),
+        ("rltf: {preset: [1]}", "rltf.preset: Input should be"),
+        (b"\xff\xfe\x00model", "is no text"),
     ],
 )
-def test_a_wrong_file_gets_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_wrong_file_gets_one_sentence(tmp_path: Path, text: str | bytes, sentence: str) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
         config.load(file)
 

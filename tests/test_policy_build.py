@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from policies import FAMILIES, TEXTS, policy_of, spec_of
+from transformers import ViTConfig
 
 from config import PolicyConfig, UserError
 from policy.policy import build_policy, make_spec
@@ -78,3 +79,11 @@ def test_a_tokenizer_folder_that_is_none_and_a_shape_that_cannot_be_are_refused(
         make_spec(PolicyConfig(d_model=30, heads=4), TEXTS)
     with pytest.raises(UserError, match="multiple of 4"):
         make_spec(PolicyConfig(family="codegen", d_model=32, heads=2), TEXTS)
+
+
+def test_a_model_that_writes_no_text_is_named(tmp_path: Path) -> None:
+    ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    policy_of("llama").tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is a vit model: a causal or sequence-to-sequence language model is needed"):
+        build_policy(make_spec(PolicyConfig(model=str(tmp_path)), []), weights=False)

@@ -1,0 +1,86 @@
+"""What a run is made from, as the driver reads and checks it before anything is started."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config as configuration
+from config import Config, UserError
+from driver.inputs import Inputs
+from policy.encoding import encode_prompt
+from policy.policy import build_policy
+
+SHAPE = {"policy.d_model": "16", "policy.layers": "1", "policy.heads": "2", "policy.d_ff": "16"}
+PROGRAM = "def add(a, b):\n    return a + b\n"
+
+
+def _file(folder: Path, name: str, ids: range, **first: Any) -> str:
+    """SPEC of a file of problems; `first`: fields of its first one."""
+    problem = {"question": "Add.", "fn_name": "add", "inputs": [[1, 2]], "outputs": [3], "solutions": [PROGRAM]}
+    lines = [json.dumps(problem | {"id": str(number)} | (first if number == ids[0] else {})) for number in ids]
+    (folder / name).write_text("\n".join(lines))
+    return f"jsonl:{folder / name}"
+
+
+def _config(**fields: str) -> Config:
+    return configuration.load(None, SHAPE | {key.replace("__", "."): value for key, value in fields.items()})
+
+
+def test_a_problem_is_not_trained_on_and_held_out(tmp_path: Path) -> None:
+    train, held_out = _file(tmp_path, "train.jsonl", range(1, 5)), _file(tmp_path, "held_out.jsonl", range(3, 7))
+    with pytest.raises(UserError, match="2 problems have the same id .* the first 3: held-out problems must be others"):
+        Inputs.of(_config(problems__train=train, problems__held_out=held_out))
+
+
+def test_supervised_training_does_not_meet_prompts_that_are_left_out(tmp_path: Path) -> None:
+    train = _file(tmp_path, "train.jsonl", range(1, 4), starter_code="x = 1\n" * 400)
+    inputs = Inputs.of(_config(problems__train=train, problems__held_out="", warm_start__steps="2"))
+    assert len(inputs.problems) == 2 and len(inputs.problems.skipped) == 1
+    assert inputs.corpus is not None
+    policy, rng = build_policy(inputs.spec, weights=False), random.Random(0)
+    for _ in range(50):
+        encode_prompt(policy, inputs.corpus.draw(rng)[0])
+
+
+def test_fewer_problems_are_a_sample_of_all_and_the_same_in_every_run(tmp_path: Path) -> None:
+    train, held_out = _file(tmp_path, "train.jsonl", range(100, 200)), _file(tmp_path, "held_out.jsonl", range(1000, 3000))
+    fields = {"problems__train": train, "problems__held_out": held_out, "problems__limit": "50", "evaluation__tasks": "40"}
+    runs = [Inputs.of(_config(run__seed=seed, **fields)) for seed in "01"]
+    ids = [[problem.id for problem in run.problems] for run in runs]
+    held_out_ids = [[int(problem.id) for problem in run.held_out_problems] for run in runs]
+    assert ids[0] == ids[1] and held_out_ids[0] == held_out_ids[1] == sorted(held_out_ids[0])
+    assert len(ids[0]) == 50 and len(held_out_ids[0]) == 40
+    assert sum(number >= 2000 for number in held_out_ids[0]) > 10, "the second half of the data"
+
+
+def test_a_warm_start_that_does_not_fit_is_told_before_anything_starts(tmp_path: Path) -> None:
+    fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": "", "policy__vocab_size": "290"}
+    policy = build_policy(Inputs.of(_config(**fields)).spec)
+    policy.model.save_pretrained(tmp_path / "model")
+    policy.tokenizer.save_pretrained(tmp_path / "model")
+    Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model")))
+    with pytest.raises(UserError, match="there is no model in this folder"):
+        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path)))
+    with pytest.raises(UserError, match="does not fit the configured policy: .* is .*, not "):
+        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model"), policy__d_ff="32"))
+    with pytest.raises(UserError, match="does not fit the configured policy: it has "):
+        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model"), policy__layers="2"))
+    (tmp_path / "train.jsonl").write_text((tmp_path / "train.jsonl").read_text().replace("add", "sub"))
+    with pytest.raises(UserError, match="its tokenizer is not the policy's"):
+        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model")))
+
+
+def test_a_model_folder_is_found_from_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": ""}
+    policy = build_policy(Inputs.of(_config(**fields)).spec)
+    policy.model.save_pretrained(tmp_path / "model")
+    policy.tokenizer.save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    spec = Inputs.of(_config(**fields, policy__model="model", policy__max_prompt_tokens="64", policy__max_program_tokens="64")).spec
+    monkeypatch.chdir("/")
+    build_policy(spec)
