@@ -112,11 +112,8 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
     settings = json.loads(spec.model_config)
     model_config = AutoConfig.for_model(**settings)
     model_config.use_cache = True
-    two_stacks = model_config.is_encoder_decoder
-    loader = AutoModelForSeq2SeqLM if two_stacks else AutoModelForCausalLM
+    loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
     model: Any
-    if type(model_config) not in (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if two_stacks else MODEL_FOR_CAUSAL_LM_MAPPING):
-        raise UserError(f"{spec.source} is a {model_config.model_type} model: a causal or sequence-to-sequence language model is needed.")
     if weights and spec.source:
         try:
             model = loader.from_pretrained(spec.source, config=model_config, dtype=DTYPES[dtype])
@@ -180,6 +177,9 @@ def _read_model_config(source: str) -> Any:
         raise UserError(f"{source} is no model that transformers can load: {tokenizers.first_sentence(error)}") from error
     if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise UserError(f"{source} is no model folder: it has a config.json but no weights (*.safetensors or *.bin).")
+    kinds = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if model_config.is_encoder_decoder else MODEL_FOR_CAUSAL_LM_MAPPING
+    if type(model_config) not in kinds:
+        raise UserError(f"{source} is a {model_config.model_type} model: a causal or sequence-to-sequence language model is needed.")
     # Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it is off.
     for name, value in model_config.to_dict().items():
         if "drop" in name and isinstance(value, float):
