@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import uuid
 from typing import Any, Literal, cast
 
 import redis
 
 from buffer.keys import Keys
 from buffer.lua import Scripts
+from buffer.numbered import NumberedMessages
 
 Phase = Literal["warm_start", "training", "final_evaluation", "done"]
 
@@ -19,11 +18,8 @@ class Control:
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
         self._client: Any = client
-        self._scripts = scripts
         self._keys = keys
-        self._sender = uuid.uuid4().hex
-        self._number = 0
-        self._one_at_a_time = threading.Lock()
+        self._messages = NumberedMessages(scripts)
 
     def next_visits(self, n: int, actor: str) -> list[int]:
         """`n` visit numbers for `actor`, ascending; visit numbers order the problems over all actors.
@@ -32,9 +28,7 @@ class Control:
         not push, then those that another actor released, then new ones. So no problem is skipped and none is visited twice when an
         actor dies. An actor pushes all visits of a call, or releases them (`OnlineBuffer.release`), before it asks again.
         """
-        with self._one_at_a_time:
-            self._number += 1
-            return [int(visit) for visit in self._scripts.run("next_visits", self._sender, self._number, n, actor)]
+        return [int(visit) for visit in self._messages.send("next_visits", n, actor)]
 
     @staticmethod
     def visit_id(visit: int) -> str:
@@ -64,6 +58,14 @@ class Control:
     def phase(self) -> Phase | None:
         """What the run is doing; None before the learner has begun."""
         return cast("Phase | None", self._text("phase"))
+
+    def show_life(self, role: str) -> None:
+        """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may wait on."""
+        self._client.hincrby(self._keys.control, f"life:{role}", 1)
+
+    def life(self, role: str) -> int:
+        """How often `role` has shown life; a number that stays the same for long means that it does not go on."""
+        return int(self._text(f"life:{role}") or 0)
 
     def fail(self, role: str, sentence: str) -> None:
         """Records why `role` cannot go on, its first sentence, and asks every worker to end."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ import redis
 from buffer.groups import read_groups
 from buffer.keys import Keys
 from buffer.lua import Scripts
+from buffer.numbered import NumberedMessages
 from buffer.position import BufferPosition, Consumed, Resumed
 from buffer.records import Group, LearnerFate
 
@@ -52,9 +51,7 @@ class OnlineBuffer:
         self._client: Any = client
         self._scripts = scripts
         self._keys = keys
-        self._sender = uuid.uuid4().hex
-        self._number = 0
-        self._one_at_a_time = threading.Lock()
+        self._messages = NumberedMessages(scripts)
 
     def admit(self, actor: str, groups: int) -> Admission:
         """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or released.
@@ -141,10 +138,8 @@ class OnlineBuffer:
 
         The next step to draw is `position.step + 1`. Policy versions and snapshots begin anew with that draw.
         """
-        with self._one_at_a_time:
-            self._number += 1
-            used = [group_id for consumed in position.consumed for group_id in consumed.groups if consumed.step <= position.step]
-            answer = self._scripts.run("resume", position.step, self._sender, self._number, *used)
+        used = [group_id for consumed in position.consumed for group_id in consumed.groups if consumed.step <= position.step]
+        answer = self._messages.send("resume", position.step, *used)
         back, torn, lost, recovered, *steps = (int(value) for value in answer)
         return Resumed(back, torn, steps, lost, recovered)
 

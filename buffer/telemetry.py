@@ -5,8 +5,6 @@ The driver may stop for a while and goes on where it was; `status` may read besi
 
 from __future__ import annotations
 
-import threading
-import uuid
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +14,7 @@ import redis
 from buffer.groups import archived_of, read_fields
 from buffer.keys import Keys
 from buffer.lua import Scripts
+from buffer.numbered import NumberedMessages
 from buffer.records import Archived
 
 Row = dict[str, Any]
@@ -45,10 +44,7 @@ class Telemetry:
         self._client: Any = client
         self._scripts = scripts
         self._keys = keys
-        self._sender = uuid.uuid4().hex
-        self._number = 0
-        # A retry is recognised by the sender's last number, so one message of a sender is under way at a time.
-        self._one_at_a_time = threading.Lock()
+        self._messages = NumberedMessages(scripts)
 
     def append(self, rows: list[Row]) -> None:
         """Adds recorder rows (plain values); fits Recorder's sink."""
@@ -61,10 +57,7 @@ class Telemetry:
     def _send(self, stream: str, rows: list[Row], kept: int) -> None:
         if not rows:
             return
-        data = msgspec.msgpack.encode(rows)
-        with self._one_at_a_time:
-            self._number += 1
-            self._scripts.run("append", stream, self._sender, self._number, len(rows), data, kept)
+        self._messages.send("append", stream, len(rows), msgspec.msgpack.encode(rows), kept)
 
     def rows(self, position: int = 0, count: int = 1000) -> Drained[Row]:
         """Recorder rows after `position`, from at most `count` messages. Reading removes nothing."""

@@ -1,8 +1,8 @@
 -- append: rows of measurements; the oldest are lost, and counted, when there are too many.
--- ARGV: stream (rows or steps), sender, number of the message, rows in it, bytes, most rows kept
+-- ARGV: sender, number of the message, stream (rows or steps), rows in it, bytes, most rows kept
 -- Entry id: rows so far, this message included; so a reader knows how many it missed.
 -- Retry: senders number their messages.
-local stream, sender, number, n = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local sender, number, stream, n = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 if answered(sender, number) then return 0 end
 local last = redis.call('HINCRBY', K.totals, stream, n)
 redis.call('XADD', K[stream], text(last) .. '-0', 'n', n, 'data', ARGV[6])

@@ -1,11 +1,11 @@
 -- resume: a learner goes on after `step`, with the weights it had then.
--- ARGV: step, sender, number of the message, then the ids of groups that the checkpoint says were used up to `step`
+-- ARGV: sender, number of the message, step, then the ids of groups that the checkpoint says were used up to `step`
 -- Answer: groups put back into the buffer, groups torn, samples of finished later steps, groups recovered, then those later steps.
 -- Samples drawn for later steps and not finished go back and are drawn again; a group of which a part was finished is not whole any
 -- more: the rest of it is evicted. What was finished stays finished: no sample is used twice. What was drawn for `step` or earlier
 -- and has no fate yet was trained into the weights that are resumed.
 -- Retry: the sender's last answer is remembered with the message's number.
-local step, sender, number = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local sender, number, step = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local known = answered(sender, number)
 if known then return known end
 local back, torn, lost, recovered = 0, 0, 0, 0
