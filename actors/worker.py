@@ -97,17 +97,15 @@ class ActorWorker:
     def _turn(self) -> None:
         """One piece of work, or the wait for one."""
         self._weights.refresh()
-        # A warm start or the last evaluation takes as long as it takes: the bound of these waits is the run's own stop, which a
-        # learner that fails or does not answer sets too.
         if self.version < 0:
-            self._wait(lambda: "learner" if not self._weights.refresh() else "", poll_s=_IDLE_POLL_S, bounded=False)
+            self._idle(lambda: not self._weights.refresh())
         chunk = self._flow.evaluations.next_chunk(self.name, self.version)
         if chunk is not None:
             self._evaluate(chunk)
         elif self._flow.control.phase() == "training":
             self._generate()
         else:
-            self._wait(lambda: "learner" if not self._has_work() else "", poll_s=_IDLE_POLL_S, bounded=False)
+            self._idle(lambda: not self._has_work())
 
     def _has_work(self) -> bool:
         return self._flow.control.phase() == "training" or self._evaluation_waits()
@@ -244,13 +242,25 @@ class ActorWorker:
             self._encoded[problem_id] = encode_prompt(self._policy, self._prompts[problem_id])
         return self._encoded[problem_id]
 
-    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S, bounded: bool = True) -> None:
+    def _idle(self, without_work: Callable[[], bool]) -> None:
+        """Waits for work outside of training: for the learner and, once it is done, for the driver, which ends the run."""
+
+        def blocked() -> str:
+            if not without_work():
+                return ""
+            return "driver" if self._flow.control.phase() == "done" else "learner"
+
+        # A warm start or the last evaluation takes as long as it takes, so the bound counts from the learner's last sign of life.
+        self._wait(blocked, _IDLE_POLL_S, life=lambda: self._flow.control.life("learner"))
+
+    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S, life: Callable[[], int] | None = None) -> None:
         """Waits until `blocked` no longer names a part; every wait is recorded with the part it is for.
 
-        Raises Stopped when the run ends meanwhile and, if `bounded`, Stalled after run.stall_timeout_s.
+        Raises Stopped when the run ends meanwhile, and Stalled after run.stall_timeout_s, with `life` after as long without a change of it.
         """
         bound_s = self._config.run.stall_timeout_s
         deadline = time.monotonic() + bound_s
+        seen: int | None = None
         waits_for = blocked()
         while waits_for:
             named = waits_for
@@ -258,7 +268,9 @@ class ActorWorker:
                 while waits_for == named:
                     if self._stop.wait(poll_s) or self._stopping():
                         raise Stopped
-                    if bounded and time.monotonic() > deadline:
+                    if life is not None and (now := life()) != seen:
+                        seen, deadline = now, time.monotonic() + bound_s
+                    if time.monotonic() > deadline:
                         raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}")
                     waits_for = blocked()
 

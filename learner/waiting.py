@@ -42,6 +42,7 @@ def draw_groups(
         drawn = flow.online.draw(step, groups, version)
         progress = Progress(stall_timeout_s)
         while drawn is None and verdict == _DRAWN:
+            flow.control.show_life("learner")
             counts = flow.ledger.counts()
             part = _waited_for(counts)
             if stop.is_set() or flow.control.stopping() is not None:
@@ -76,6 +77,7 @@ def wait_for_evaluation(flow: Flow, label: str, stall_timeout_s: float, stop: th
     """
     progress = Progress(stall_timeout_s)
     while not (state := flow.evaluations.progress(label)).complete:
+        flow.control.show_life("learner")
         part = "actor" if state.finished == state.pushed else "executor"
         if stop.is_set() or flow.control.stopping() is not None:
             return None

@@ -70,8 +70,7 @@ def warm_start(
     with _threads(learner.warm_start_threads, engine):
         while not (stopped or passed) and rounds < (MOST_ROUNDS if config.until_pass else 1):
             for step in range(config.steps):
-                stopped = step % 8 == 0 and should_stop()
-                if stopped:
+                if stopped := should_stop():
                     break
                 items, totals = stream.next()
                 mine = engine.plan(items)

@@ -401,6 +401,8 @@ class LearnerWorker:
     def _should_stop(self) -> bool:
         """Rank 0's view, on every rank: all stop at the same step. Collective."""
         stop = self._world.rank == 0 and (self._stop.is_set() or self._flow.control.stopping() is not None)
+        if self._world.rank == 0:
+            self._flow.control.show_life("learner")
         return bool(self._engine.agree(int(stop)))
 
 

@@ -9,6 +9,7 @@ from policies import Prompt, policy_of, spec_of
 from actors.visits import Visits
 from actors.weight_loader import MOST_FAILURES, WeightLoader
 from actors.worker import ActorWorker, Stalled
+from buffer.control import Phase
 from buffer.flow import Flow, FlowAddress
 from buffer.records import Feedback, Program
 from buffer.server import EmbeddedRedis
@@ -194,6 +195,28 @@ def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start:
     assert isinstance(run.error, Stalled)
     reason = run.flow.control.stopping()
     assert reason is not None and "actor-0 has waited 0.3 s for the executor" in reason
+
+
+@pytest.mark.parametrize("phase", ["warm_start", "final_evaluation", "done"])
+def test_outside_of_training_a_wait_is_bounded_too(start: Callable[..., Run], phase: Phase) -> None:
+    run = start(run={"stall_timeout_s": 0.3})
+    run.flow.control.set_phase(phase)
+    if phase != "warm_start":
+        run.source.publish(0, seed=1)
+    run.thread.join(20)
+    assert isinstance(run.error, Stalled)
+    assert f"actor-0 has waited 0.3 s for the {'driver' if phase == 'done' else 'learner'}" in str(run.error)
+
+
+def test_a_warm_start_may_take_as_long_as_the_learner_shows_life(start: Callable[..., Run]) -> None:
+    run = start(run={"stall_timeout_s": 1.5})
+    began = time.monotonic()
+    while time.monotonic() < began + 2.5:
+        run.flow.control.show_life("learner")
+        assert run.thread.is_alive() and run.error is None
+        time.sleep(0.02)
+    run.thread.join(20)
+    assert isinstance(run.error, Stalled) and "for the learner" in str(run.error)
 
 
 def test_the_runs_stop_ends_the_loop_from_any_wait(start: Callable[..., Run]) -> None:
