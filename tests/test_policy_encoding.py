@@ -75,6 +75,15 @@ def test_a_special_token_in_the_middle_has_the_next_ones_offset() -> None:
     assert offsets == [0, 0, 1, 1, 2] if len(ids) == 2 else offsets[-1] == 2
 
 
+def test_an_id_beyond_the_vocabulary_has_no_text(policy: Policy) -> None:
+    """CodeT5's embedding has 32,100 rows and its vocabulary file 32,000 tokens: the rest, `<extra_id_*>`, has no part in a program."""
+    ids = encode_program(policy, "x = 1\n")
+    text, offsets = decode_with_offsets(policy, [ids[0], len(policy.tokenizer) + 7, *ids[1:]])
+    plain, plain_offsets = decode_with_offsets(policy, ids)
+    assert text == plain == "x = 1\n"
+    assert offsets == [plain_offsets[0], plain_offsets[1], *plain_offsets[1:]]
+
+
 def test_a_text_that_spells_a_special_token_is_text(policy: Policy) -> None:
     text = "x = '</s><pad><|endoftext|>'"
     ids = encode_program(policy, text)
