@@ -17,8 +17,9 @@ OLDEST_SERVER = (6, 2)
 
 
 def masked(url: str) -> str:
-    """`url` without its password, fit for a message or a log."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    """`url` without its password, before the host or among the options, fit for a message or a log."""
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"([?&](?:username|password)=)[^&]*", r"\1***", url)
 
 
 def connect(url: str, timeout_s: float) -> redis.Redis:
@@ -43,8 +44,8 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
 
 
 def _is_address(url: str) -> bool:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         # Reading the port raises when it is no number; its message would show what may be part of a password.
         return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
     except ValueError:

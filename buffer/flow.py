@@ -92,6 +92,15 @@ class Flow:
         self.control.resume()
         return given_back
 
+    def forget(self) -> None:
+        """Deletes all that the run keeps on the server: for the end of a run, once what it left has been read."""
+        client: Any = self.client
+        cursor = -1
+        while cursor:
+            cursor, keys = client.scan(max(cursor, 0), match=base_of(self.address.run) + "*", count=1000)
+            if keys:
+                client.unlink(*keys)
+
     def close(self) -> None:
         """Closes the connections of this process; what is in Redis stays."""
         self.client.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from config import Config, UserError
 from learner.export import check_weights
+from monitor.memory import Shape
 from monitor.plan import ClusterFacts, Facts
 from policy.encoding import too_long
 from policy.policy import Policy, PolicySpec, build_policy, make_spec
@@ -26,7 +27,7 @@ class Inputs:
     corpus: Corpus | None
     spec: PolicySpec
     parameters: int
-    vocab_size: int
+    shape: Shape
 
     @classmethod
     def of(cls, config: Config) -> Inputs:
@@ -49,14 +50,14 @@ class Inputs:
                 prompt, program = corpus.draw(rng)
                 texts += [prompt.text, program]
         spec = make_spec(policy, texts)
-        shape = build_policy(spec, weights=False)
-        problems = _without_too_long(shape, problems)
+        unweighted = build_policy(spec, weights=False)
+        problems = _without_too_long(unweighted, problems)
         # The one above served the tokenizer, and may have programs whose prompts do not fit.
         corpus = corpus_of(problems) if supervised else None
         if config.warm_start.reuse:
-            check_weights(shape, Path(config.warm_start.reuse))
-        held_out = _without_too_long(shape, held_out) if held_out else None
-        return cls(problems, held_out, corpus, spec, shape.parameters, shape.model.config.vocab_size)
+            check_weights(unweighted, Path(config.warm_start.reuse))
+        held_out = _without_too_long(unweighted, held_out) if held_out else None
+        return cls(problems, held_out, corpus, spec, unweighted.parameters, Shape.of(unweighted.model.config))
 
     @property
     def held_out_problems(self) -> tuple[Problem, ...]:
@@ -75,7 +76,7 @@ class Inputs:
             folder=str(folder),
             parameters=self.parameters,
             model=config.policy.model or f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}",
-            vocab_size=self.vocab_size,
+            shape=self.shape,
             train_problems=len(self.problems),
             train_skipped=len(self.problems.skipped),
             held_out_problems=len(self.held_out_problems),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from config import Config, UserError
-from monitor.plan import ClusterFacts
+from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
+LOOPBACK = "127.0.0.1"
 _KNOCK_TIMEOUT_S = 10.0
+_LOOK_S = 2.0
+_ADVICE = "start it or correct ray.address, or give --ray.address local to start one here"
 _ENVIRONMENT = {
     # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard can be used.
     "RAY_AUTH_MODE": "disabled",
@@ -31,7 +36,7 @@ _ENVIRONMENT = {
 def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
     """Connects to `ray.address`, RAY_ADDRESS or the cluster that `ray start` or `ray up` left running here; else starts Ray here.
 
-    Raises UserError when the address does not answer, or more GPUs are asked for than there are.
+    Raises UserError when the address does not answer or the cluster there cannot be joined.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -44,63 +49,95 @@ def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
             cpus=resources.get("CPU", 0.0),
             gpus=resources.get("GPU", 0.0),
             memory_bytes=resources.get("memory", 0.0),
+            cores=float(os.cpu_count() or 1) if started_here else resources.get("CPU", 0.0),
         )
-        _refuse_missing_gpus(config, facts)
         yield facts
     finally:
         ray.shutdown()
 
 
-def wanted_cpus(config: Config) -> float:
-    """CPUs that all workers of the run ask Ray for."""
-    actors, executor, learner = config.actors, config.executor, config.learner
-    return actors.count * actors.cpus_per_actor + executor.count * executor.cpus_per_executor + learner.workers * learner.cpus_per_worker
+def await_gpus(config: Config, say: Callable[[str], None]) -> None:
+    """Returns when the cluster has the GPUs that the run asks for. Nodes of one that was joined may still be starting: they are waited for.
 
-
-def wanted_gpus(config: Config) -> float:
-    """GPUs that all workers of the run ask Ray for."""
-    return config.actors.count * config.actors.gpus_per_actor + config.learner.workers * config.learner.gpus_per_worker
+    Raises UserError when they are not there after `ray.wait_s`; at once where Ray was started for the run.
+    """
+    wanted, said = wanted_gpus(config), False
+    deadline = time.monotonic() + (0.0 if _started_here() else config.ray.wait_s)
+    while (there := ray.cluster_resources().get("GPU", 0.0)) < wanted:
+        if time.monotonic() >= deadline:
+            raise UserError(
+                f"{wanted:g} GPUs are asked for ({config.actors.count} actors x {config.actors.gpus_per_actor:g} + "
+                f"{config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees {there:g}: "
+                "lower actors.gpus_per_actor and learner.gpus_per_worker (0 uses the CPU), or add nodes"
+            )
+        if not said:
+            say(f"Waiting up to {config.ray.wait_s:g} s for GPUs: {there:g} of {wanted:g} are there")
+            said = True
+        time.sleep(_LOOK_S)
 
 
 def _connect(config: Config) -> bool:
+    """Whether Ray was started here."""
     common = {"namespace": f"rltf-{uuid.uuid4().hex[:12]}", "logging_level": logging.ERROR, "log_to_driver": False}
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or None
+    where = address or "the address that an earlier `ray start` left behind"
+    if address is not None and address.startswith("ray://"):
+        raise UserError(f"ray.address {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the head")
+    if address not in (None, "local"):
+        _knock(address)
+        _join(address, where, common)
+        return False
     try:
-        if address not in (None, "local"):
-            _knock(address)
-            ray.init(address=address, **common)
-            return False
-        try:
-            ray.init(
-                address=address,
-                # Logical CPUs: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for.
-                num_cpus=max(os.cpu_count() or 1, int(wanted_cpus(config) + 1)),
-                include_dashboard=config.ray.dashboard,
-                **common,
-            )
-        except ValueError:  # how Ray says that it found a running cluster, whose CPUs are not ours to set
-            ray.init(**common)
-            return False
-    except (ConnectionError, OSError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address or 'the address that an earlier `ray start` left behind'} "
-            f"({str(error).splitlines()[0]}): start it, or give --ray.address local to start one here"
-        ) from None
+        ray.init(
+            address=address,
+            # Logical CPUs: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for.
+            num_cpus=max(os.cpu_count() or 1, int(wanted_cpus(config) + 1)),
+            include_dashboard=config.ray.dashboard,
+            # Whoever reaches Ray's ports can run what they like, and there is no password here.
+            _node_ip_address=LOOPBACK,
+            **common,
+        )
+    except ValueError:  # how Ray says that it found a running cluster, whose CPUs and address are not ours to set
+        if address == "local":
+            raise
+        _join(None, where, common)
+        return False
+    except OSError as error:
+        raise UserError(f"Ray could not be started here: {first_line(error)}") from None
     return True
 
 
-def _knock(address: str) -> None:
-    """Raises OSError when nothing listens at `address`; Ray itself tries for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_KNOCK_TIMEOUT_S).close()
-
-
-def _refuse_missing_gpus(config: Config, facts: ClusterFacts) -> None:
-    wanted = wanted_gpus(config)
-    if wanted > facts.gpus:
+def _join(address: str | None, where: str, common: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **common)
+    except ray.exceptions.AuthenticationError as error:
         raise UserError(
-            f"{wanted:g} GPUs are asked for ({config.actors.count} actors x {config.actors.gpus_per_actor:g} + "
-            f"{config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees {facts.gpus:g}: "
-            "lower actors.gpus_per_actor and learner.gpus_per_worker (0 uses the CPU), or add nodes"
-        )
+            f"the Ray cluster at {where} wants a token ({first_line(error)}): set RAY_AUTH_MODE=token, with the token in ~/.ray/auth_token"
+        ) from None
+    except (ConnectionError, OSError) as error:
+        raise UserError(f"no Ray cluster answers at {where} ({first_line(error)}): {_ADVICE}") from None
+    except (ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise UserError(f"the Ray cluster at {where} cannot be joined ({first_line(error)}): {_ADVICE}") from None
+
+
+def _knock(address: str) -> None:
+    """Raises UserError when nothing listens at `address`; Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not (host and port.isdigit() and 0 < int(port) < 65536):
+        raise UserError(f"ray.address {address} is no HOST:PORT: {_ADVICE}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
+    except OSError as error:
+        raise UserError(f"no Ray cluster answers at {address} ({first_line(error)}): {_ADVICE}") from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, for a message of one sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _started_here() -> bool:
+    # A cluster that others made has no reason to listen on this machine's loopback alone.
+    return bool(ray.util.get_node_ip_address() == LOOPBACK)

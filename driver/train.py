@@ -18,7 +18,7 @@ from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
-from driver.ray_cluster import ray_cluster
+from driver.ray_cluster import await_gpus, ray_cluster
 from learner.worker import LearnerTask
 from monitor.plan import make_plan
 from monitor.ray_metrics import RaySink
@@ -45,14 +45,16 @@ def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
         connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
     with ExitStack() as stack:
         cluster = stack.enter_context(ray_cluster(config))
+        if not dry_run:
+            await_gpus(config, lambda sentence: console.print(sentence, markup=False))
         folder = None if dry_run else stack.enter_context(closing(RunFolder.create(config, preset)))
-        path = folder.path if folder else Path(config.run.folder) / (config.run.name or preset)
+        path = folder.path if folder else RunFolder.planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
         _print_warnings(console, inputs.warnings)
         if folder is None:
             return
         url = config.redis.url or _own_redis(stack, folder)
-        address = FlowAddress.of(config, url, folder.name)
+        address = FlowAddress.of(config, url, folder.key)
         flow = stack.enter_context(closing(Flow.connect(address)))
         _Run(config, inputs, folder, flow, address, console).go()
 
@@ -105,6 +107,8 @@ class _Run:
             self._held_out.close()
             self._watcher.finish()
             self._report()
+        if config.redis.url:
+            self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped could go on
 
     def _watch(self, parts: Parts, line: StatusLine) -> None:
         """Returns when the learner is done. Raises RunFailed when a part failed or nothing moves."""
@@ -112,6 +116,8 @@ class _Run:
         seen: Any = None
         while True:
             rows = self._watcher.poll()
+            for row in rows:
+                self._sink.step(row)
             for sentence in self._held_out.read(rows):
                 line.note(sentence)
             line.update(self._state)

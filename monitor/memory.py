@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from config import Config
 
@@ -22,12 +23,40 @@ class Estimate:
     words: str
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What the sizes of activations and of the key-value cache depend on."""
+
+    layers: int
+    """Of the decoder."""
+    encoder_layers: int
+    """0 for decoder-only models."""
+    width: int
+    key_width: int
+    """Width of a layer's keys, less than `width` where heads share them."""
+    vocab_size: int
+
+    @classmethod
+    def of(cls, model_config: Any) -> Shape:
+        """The shape that a transformers configuration describes."""
+        encoder = model_config.num_hidden_layers if model_config.is_encoder_decoder else 0
+        heads = model_config.num_attention_heads
+        shared = getattr(model_config, "num_key_value_heads", None) or heads
+        return cls(
+            layers=getattr(model_config, "num_decoder_layers", None) or model_config.num_hidden_layers,
+            encoder_layers=encoder,
+            width=model_config.hidden_size,
+            key_width=model_config.hidden_size * shared // heads,
+            vocab_size=model_config.vocab_size,
+        )
+
+
 def weight_bytes(parameters: int, dtype: str) -> float:
     """Size of one published version."""
     return float(parameters * (2 if dtype == "bfloat16" else 4))
 
 
-def learner_bytes(config: Config, parameters: int, vocab_size: int) -> Estimate:
+def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself.
 
     Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, bfloat16 2 + 2 + 12, of which stage 1
@@ -41,18 +70,18 @@ def learner_bytes(config: Config, parameters: int, vocab_size: int) -> Estimate:
     gradients = parameters * (2 if half else 4) / (workers if stage >= 2 else 1)
     optimizer = parameters * (12 if half else 8) / (workers if stage >= 1 else 1)
     tokens = max(learner.micro_batch_tokens, policy.max_prompt_tokens + policy.max_program_tokens)
-    activations = tokens * (policy.layers * policy.d_model * (34 if half else 68) + vocab_size * 12)
+    activations = tokens * ((shape.layers + shape.encoder_layers) * shape.width * (34 if half else 68) + shape.vocab_size * 12)
     states = weights + gradients + optimizer
     words = f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
     return Estimate(states + activations + _PROCESS, words)
 
 
-def actor_bytes(config: Config, parameters: int) -> Estimate:
-    """One actor: weights, keys and values of all programs sampled together, the process itself."""
+def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
+    """One actor: weights, keys and values of prompts and programs sampled together, the process itself."""
     actors, policy = config.actors, config.policy
     width = 2 if actors.dtype == "bfloat16" else 4
     rows = actors.problems_per_batch * config.group_size
-    cache = 2 * policy.layers * policy.d_model * (policy.max_prompt_tokens + policy.max_program_tokens) * rows * width
+    cache = 2 * shape.layers * shape.key_width * (policy.max_prompt_tokens + policy.max_program_tokens) * rows * width
     weights = parameters * width
     words = (
         f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"

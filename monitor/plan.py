@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from config import Config
-from monitor.memory import actor_bytes, executor_bytes, learner_bytes, redis_bytes, weight_bytes
+from monitor.memory import Shape, actor_bytes, executor_bytes, learner_bytes, redis_bytes, weight_bytes
 from monitor.vocabulary import plural
 
 
@@ -27,6 +27,8 @@ class ClusterFacts:
     cpus: float
     gpus: float
     memory_bytes: float
+    cores: float
+    """Processors of this machine where Ray was started for the run, which then offers `cpus` by fiat; else the cluster's CPUs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Facts:
     """Of the policy, tied ones once."""
     model: str
     """The policy in words ("fresh llama, 4 layers x 128")."""
-    vocab_size: int
+    shape: Shape
     train_problems: int
     train_skipped: int
     held_out_problems: int
@@ -61,7 +63,7 @@ def make_plan(config: Config, facts: Facts) -> list[Section]:
 
 def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     warm, learner, evaluation = config.warm_start, config.learner, config.evaluation
-    tasks = min(evaluation.tasks, facts.held_out_problems)
+    tasks = facts.held_out_problems
     if warm.reuse:
         warm_start = f"reused from {warm.reuse}"
     elif warm.steps:
@@ -90,17 +92,28 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 
 def _problems(spec: str, count: int, skipped: int) -> str:
-    return f"{count:,} from {spec}" + (f"; {skipped:,} skipped (the reasons are in the log)" if skipped else "")
+    return f"{count:,} from {spec}" + (f"; {skipped:,} skipped" if skipped else "")
+
+
+def wanted_cpus(config: Config) -> float:
+    """CPUs that all workers of the run ask Ray for."""
+    actors, executor, learner = config.actors, config.executor, config.learner
+    return actors.count * actors.cpus_per_actor + executor.count * executor.cpus_per_executor + learner.workers * learner.cpus_per_worker
+
+
+def wanted_gpus(config: Config) -> float:
+    """GPUs that all workers of the run ask Ray for."""
+    return config.actors.count * config.actors.gpus_per_actor + config.learner.workers * config.learner.gpus_per_worker
 
 
 def _placement(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     actors, executor, learner = config.actors, config.executor, config.learner
     cluster = facts.cluster
-    cpus = actors.count * actors.cpus_per_actor + executor.count * executor.cpus_per_executor + learner.workers * learner.cpus_per_worker
-    gpus = actors.count * actors.gpus_per_actor + learner.workers * learner.gpus_per_worker
+    cpus, gpus = wanted_cpus(config), wanted_gpus(config)
     threads = actors.count * actors.threads + executor.count * executor.lanes + learner.workers * learner.threads
-    asked = f"{cpus:g} of {cluster.cpus:g} CPUs, {gpus:g} of {cluster.gpus:g} GPUs"
-    crowd = f"; {threads} busy threads share {cluster.cpus:g} cores" if threads > cluster.cpus and not gpus else ""
+    short = ": MORE THAN THERE ARE" if gpus > cluster.gpus else ""
+    asked = f"{cpus:g} CPUs of {cluster.cores:g}, {gpus:g} GPUs of {cluster.gpus:g}{short}"
+    crowd = f"; {threads} busy threads share {cluster.cores:g} cores" if threads > cluster.cores and not gpus else ""
     return (
         ("cluster", f"{cluster.found}: {_many(cluster.nodes, 'node')}, {_size(cluster.memory_bytes)} of memory"),
         (
@@ -127,7 +140,7 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     batch = f"{_many(learner.groups_per_step, 'group')} x {group} = {config.samples_per_step} samples per step{micro_batches(config)}"
     if learner.objective == "supervised":
         batch = f"{learner.supervised_batch_size} programs of the corpus; no reinforcement learning (the control)"
-    versions = math.ceil(learner.steps / learner.publish_every) + 1
+    when, versions = _versions(config)
     rows = [("batch", batch)]
     if actors.greedy:
         rows.append(("baseline", f"1 greedy program per group, {learner.groups_per_step} per step, compared with and not trained on"))
@@ -139,7 +152,7 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     rows.append(
         (
             "new policy",
-            f"published every {_many(learner.publish_every, 'step')}, {versions} versions in all",
+            f"published {when}, {versions} versions in all",
         )
     )
     bound = (
@@ -151,6 +164,16 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def _versions(config: Config) -> tuple[str, int]:
+    """When a policy version is published, in words, and how many there will be: the first, those on the way, the last."""
+    learner, every = config.learner, config.evaluation.every
+    if learner.objective == "supervised":
+        return "for evaluations", (learner.steps - 1) // every + 2 if every else 2
+    ratio = learner.supervised_ratio if learner.supervised_mixing == "step" else 0.0
+    steps = math.ceil(learner.steps / (1 + ratio))
+    return f"every {_many(learner.publish_every, 'reinforcement step')}", math.ceil(steps / learner.publish_every) + 1
+
+
 def micro_batches(config: Config) -> str:
     """In words: " on 2 workers, in micro-batches of at most 2,048 tokens"."""
     return f" on {_many(config.learner.workers, 'worker')}, in micro-batches of at most {config.learner.micro_batch_tokens:,} tokens"
@@ -159,12 +182,12 @@ def micro_batches(config: Config) -> str:
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     executor = config.executor
     weights = weight_bytes(facts.parameters, config.actors.dtype)
-    learner = learner_bytes(config, facts.parameters, facts.vocab_size)
-    actor = actor_bytes(config, facts.parameters)
+    learner = learner_bytes(config, facts.parameters, facts.shape)
+    actor = actor_bytes(config, facts.parameters, facts.shape)
     total = learner.total * config.learner.workers + actor.total * config.actors.count + executor_bytes(config) * config.executor.count
     total += redis_bytes(config) + 2 * weights
     rows = [
-        ("model", f"{facts.model}: {facts.parameters:,} parameters, vocabulary {facts.vocab_size:,}"),
+        ("model", f"{facts.model}: {facts.parameters:,} parameters, vocabulary {facts.shape.vocab_size:,}"),
         ("weights", f"{_size(weights)} per publish and actor ({config.actors.dtype}); the newest two versions are kept"),
         ("a learner worker", f"{_size(learner.total)}: {learner.words}"),
         ("an actor", f"{_size(actor.total)}: {actor.words}"),

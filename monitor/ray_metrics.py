@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from ray.util.metrics import Counter, Gauge
 
+from monitor.event_files import flat_numbers
 from monitor.metrics import Row
 
 
@@ -32,6 +35,15 @@ class RaySink:
                 self._counter(row["name"]).inc(row["value"], {"role": row["role"]})
             elif row["kind"] == "gauge":
                 self.gauge(row["name"], row["value"], row["role"])
+
+    def step(self, row: Row) -> None:
+        """Sets a gauge per number of a learner's step row: `seconds/train` becomes `rltf_step_seconds_train`.
+
+        Error types are left out: their names come from programs, and each would be a metric of its own for ever.
+        """
+        values = {name: value for name, value in row.items() if name not in ("time", "sample_ids", "error_types")}
+        for name, value in flat_numbers(values).items():
+            self.gauge("step_" + re.sub(r"\W", "_", name) if name != "step" else name, value, "learner")
 
     def gauge(self, name: str, value: float, role: str) -> None:
         """Sets `rltf_NAME`; the driver does so with the numbers of the status line (monitor.state.RunState.numbers)."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from buffer.connection import masked
 from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, decode_feedback, decode_program
 from config import Config, UserError
 from monitor.event_files import TensorBoard
@@ -69,6 +72,7 @@ class KeptSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RunFolder:
     """Files of a run, written by the driver::
 
+        .key                   a name that no other run has
         config.yaml            the resolved configuration; the password in redis.url is masked
         metrics.jsonl          one line per learner step
         held_out.jsonl         one line per held-out evaluation
@@ -101,28 +105,36 @@ class RunFolder:
         overwritten, and the same command can be given twice; `.name` tells. Raises UserError for a name that is no plain
         folder name and for a folder that cannot be made.
         """
-        name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        path = cls.planned(config, preset)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = "it is a file" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+            raise UserError(f"run.folder {path.parent} cannot be made: {reason}; choose another one") from None
+        while True:
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:  # another run was faster
+                path = cls.planned(config, preset)
+            except OSError as error:
+                raise UserError(f"the run's folder {path} cannot be made: {error.strerror}; choose another run.folder") from None
+        (path / ".key").write_text(f"{path.name}-{uuid.uuid4().hex[:12]}\n")
+        folder = cls(path)
+        folder._write_config(config)
+        return folder
+
+    @staticmethod
+    def planned(config: Config, preset: str = "run") -> Path:
+        """The folder that `create` would make now. Raises UserError for a name that is no plain folder name."""
+        name = config.run.name or f"{re.sub('[^A-Za-z0-9]+', '-', preset).strip('-')[:80] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise UserError(
                 f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter or digit first)"
             )
         parent = Path(config.run.folder).expanduser()
-        number = 1
-        while True:
-            path = parent / (name if number == 1 else f"{name}-{number}")
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                if parent.exists() and not parent.is_dir():
-                    raise UserError(f"run.folder {parent} is a file: name a folder") from None
-                number += 1
-            except OSError as error:
-                raise UserError(f"the run's folder {path} cannot be made: {error.strerror}; choose another run.folder") from None
-            else:
-                break
-        folder = cls(path)
-        folder._write_config(config)
-        return folder
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        return next(parent / each for each in names if not os.path.lexists(parent / each))
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -137,10 +149,16 @@ class RunFolder:
         """Name of the run."""
         return self.path.name
 
+    @property
+    def key(self) -> str:
+        """A name that no other run has, wherever it is kept: for the run's data in Redis, and to recognise the folder by."""
+        file = self.path / ".key"
+        return file.read_text().strip() if file.is_file() else self.name
+
     def _write_config(self, config: Config) -> None:
         values = config.model_dump(mode="json")
         values["run"]["name"] = self.name
-        values["redis"]["url"] = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", config.redis.url)
+        values["redis"]["url"] = masked(config.redis.url)
         (self.path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     # ---- writing

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,15 @@ def test_passwords_are_masked():
     assert masked("rediss://user:secret@host:1/0") == "rediss://user:***@host:1/0"
     assert masked("redis://:s3:cr@et@host:1") == "redis://:***@host:1"
     assert masked("redis://host:1") == "redis://host:1"
+
+
+def test_a_run_is_forgotten_and_no_other(make_flow: Callable[..., Flow]) -> None:
+    flow, other = make_flow(), make_flow()
+    for one in (flow, other):
+        one.work.push(group_of("a"))
+        one.problems.put("p", b"tests", "hash")
+        one.control.set_phase("done")
+    kept = {key for key in other.client.keys() if other.address.run.encode() in key}
+    flow.forget()
+    assert set(other.client.keys()) == kept and kept
+    assert flow.control.phase() is None and other.control.phase() == "done"

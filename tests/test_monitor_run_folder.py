@@ -16,7 +16,7 @@ def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path, redis={"url": "redis://user:secret@host:6379/0"}))
     fill(folder)
     assert {path.name for path in folder.path.iterdir()} == {
-        "config.yaml", "metrics.jsonl", "held_out.jsonl", "tensorboard", "samples", "telemetry", "result.json"
+        ".key", "config.yaml", "metrics.jsonl", "held_out.jsonl", "tensorboard", "samples", "telemetry", "result.json"
     }  # fmt: skip
     resolved = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert resolved["redis"]["url"] == "redis://user:***@host:6379/0" and "secret" not in (folder.path / "config.yaml").read_text()
@@ -74,8 +74,20 @@ def test_folders_that_do_not_fit_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="run.folder"):
         RunFolder.create(Config(run={"folder": str(tmp_path / "file"), "name": "x"}))
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for folder in ("link", "file", "file/below"):
+        with pytest.raises(UserError, match="run.folder .* cannot be made: it is a file"):
+            RunFolder.create(Config(run={"folder": str(tmp_path / folder), "name": "x"}))
     with pytest.raises(UserError, match="no run folder"):
         RunFolder.open(tmp_path)
+
+
+def test_a_preset_may_have_any_file_name_and_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    assert RunFolder.create(Config(run={"folder": str(tmp_path)}), preset="my run (2)").name.startswith("my-run-2-2")
+    runs = [RunFolder.create(Config(run={"folder": str(tmp_path / place), "name": "x"})) for place in "ab"]
+    assert runs[0].name == runs[1].name and runs[0].key != runs[1].key == RunFolder.open(runs[1].path).key
+    planned = RunFolder.planned(Config(run={"folder": str(tmp_path / "a"), "name": "x"}))
+    assert planned == tmp_path / "a" / "x-2" and not planned.exists()
 
 
 def test_attempts_and_resumed_steps(tmp_path: Path) -> None:

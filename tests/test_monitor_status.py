@@ -1,18 +1,24 @@
 import io
+from pathlib import Path
 
 import pytest
 from monitor_rows import BEGIN, held_out_row, sample, step_row, telemetry
 from rich.console import Console
+from transformers import GPT2Config, Qwen2Config, T5Config
 
+import config as configuration
 from config import Config
 from evaluation import before_and_after
-from monitor.plan import ClusterFacts, Facts, make_plan, micro_batches
+from monitor.memory import Shape, actor_bytes, learner_bytes
+from monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
 from monitor.state import RunState
 from monitor.status import StatusLine, fitted, print_end, print_plan, status_parts
 
 FACTS = Facts(
-    folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", vocab_size=384, train_problems=2000, train_skipped=3,
-    held_out_problems=256, held_out_skipped=0, cluster=ClusterFacts("started here", 1, 2, 0, 8e9), redis="a valkey-server of the run's own",
+    folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", shape=Shape(4, 0, 128, 128, 384),
+    train_problems=2000, train_skipped=3,
+    held_out_problems=256, held_out_skipped=0,
+    cluster=ClusterFacts("started here", 1, 4, 0, 8e9, 2), redis="a valkey-server of the run's own",
 )  # fmt: skip
 
 
@@ -119,26 +125,52 @@ def test_the_plan_says_what_to_expect() -> None:
     rows = [row for section in make_plan(config, FACTS) for row in section.rows]
     plan = "\n".join(f"{name}: {value}" for name, value in rows)
     assert "training problems: 2,000 from starter; 3 skipped" in plan
-    assert "2 actors: 1 CPU each" in plan and "3.5 of 2 CPUs" in plan and "4 busy threads share 2 cores" in plan
+    assert "2 actors: 1 CPU each" in plan and "3.5 CPUs of 2" in plan and "4 busy threads share 2 cores" in plan
     assert "1 greedy program per group" in plan and "1 supervised steps of 32 programs" in plan
     assert "weights: 3.4 MB per publish" in plan
     assert "before its first step for 500 programs" in plan
     assert "when 72 groups (648 programs) are written and not yet trained on" in plan
-    assert "853,000 parameters" in plan and "101 versions in all" in plan
+    assert "853,000 parameters" in plan and "every 1 reinforcement step, 51 versions in all" in plan
 
 
 def test_the_plan_of_the_control_says_so() -> None:
     config = Config(learner={"objective": "supervised"}, evaluation={"every": 0})
     plan = "\n".join(f"{name}: {value}" for section in make_plan(config, FACTS) for name, value in section.rows)
     assert "no reinforcement learning (the control)" in plan and "before the first step and after the last" in plan
+    assert "published for evaluations, 2 versions in all" in plan
+
+
+def test_versions_are_counted_as_the_learner_publishes() -> None:
+    def versions(every: int = 20, **learner: object) -> int:
+        return _versions(Config(learner=learner, evaluation={"every": every}, actors={"greedy": True}))[1]
+
+    assert versions(steps=240, objective="rltf", supervised_ratio=1) == 121
+    assert versions(steps=240, objective="rltf", supervised_ratio=1, supervised_mixing="micro_batch") == 241
+    assert versions(steps=12000, objective="rltf", supervised_ratio=1, publish_every=25) == 241
+    assert versions(steps=600, objective="supervised", every=100) == 7
+
+
+def test_the_plan_refuses_nothing_and_says_what_is_missing() -> None:
+    config = Config(actors={"count": 24, "gpus_per_actor": 1}, learner={"workers": 8, "gpus_per_worker": 1})
+    plan = "\n".join(f"{name}: {value}" for section in make_plan(config, FACTS) for name, value in section.rows)
+    assert "32 GPUs of 0: MORE THAN THERE ARE" in plan
 
 
 def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
-    from monitor.memory import learner_bytes
-
     def states(**learner: object) -> float:
-        return learner_bytes(Config(learner=learner), 10**9, 384).total
+        return learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).total
 
     whole, split = states(workers=4), states(workers=4, zero_stage=3)
     assert whole - split == pytest.approx(16e9 * 3 / 4)
     assert states(dtype="bfloat16", workers=4, zero_stage=1) < whole
+
+
+def test_memory_follows_the_shape_of_the_model_that_is_loaded() -> None:
+    codet5 = Shape.of(T5Config(d_model=1024, num_layers=24, num_decoder_layers=24, num_heads=16, vocab_size=32100))
+    assert (codet5.layers, codet5.encoder_layers, codet5.width) == (24, 24, 1024)
+    preset = configuration.load(Path(__file__).parents[1] / "configs" / "apps-codet5.yaml")
+    cache = actor_bytes(preset, 0, codet5).total - actor_bytes(preset, 0, Shape(0, 0, 0, 0, 0)).total
+    assert cache == 2 * 24 * 1024 * 1312 * 84 * 2, "keys and values, layers, width, tokens, programs, bytes"
+    shared = Shape.of(Qwen2Config(hidden_size=512, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2))
+    assert (shared.layers, shared.encoder_layers, shared.key_width) == (3, 0, 128)
+    assert Shape.of(GPT2Config(n_embd=64, n_layer=5, n_head=4)) == Shape(5, 0, 64, 64, 50257)
