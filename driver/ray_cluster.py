@@ -16,6 +16,7 @@ import ray
 from config import Config, UserError
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
+STARTED_HERE = "started here"
 LOOPBACK = "127.0.0.1"
 _KNOCK_TIMEOUT_S = 10.0
 _LOOK_S = 2.0
@@ -44,7 +45,7 @@ def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
     try:
         resources = ray.cluster_resources()
         facts = ClusterFacts(
-            found="started here" if started_here else f"the running one at {ray.get_runtime_context().gcs_address}",
+            found=STARTED_HERE if started_here else f"the running one at {ray.get_runtime_context().gcs_address}",
             nodes=sum(node["Alive"] for node in ray.nodes()),
             cpus=resources.get("CPU", 0.0),
             gpus=resources.get("GPU", 0.0),
@@ -56,13 +57,13 @@ def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
         ray.shutdown()
 
 
-def await_gpus(config: Config, say: Callable[[str], None]) -> None:
+def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]) -> None:
     """Returns when the cluster has the GPUs that the run asks for. Nodes of one that was joined may still be starting: they are waited for.
 
     Raises UserError when they are not there after `ray.wait_s`; at once where Ray was started for the run.
     """
     wanted, said = wanted_gpus(config), False
-    deadline = time.monotonic() + (0.0 if _started_here() else config.ray.wait_s)
+    deadline = time.monotonic() + (0.0 if cluster.found == STARTED_HERE else config.ray.wait_s)
     while (there := ray.cluster_resources().get("GPU", 0.0)) < wanted:
         if time.monotonic() >= deadline:
             raise UserError(
@@ -136,8 +137,3 @@ def _knock(address: str) -> None:
 def first_line(error: Exception) -> str:
     """The first line of what an exception says, for a message of one sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _started_here() -> bool:
-    # A cluster that others made has no reason to listen on this machine's loopback alone.
-    return bool(ray.util.get_node_ip_address() == LOOPBACK)

@@ -46,7 +46,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
     with ExitStack() as stack:
         cluster = stack.enter_context(ray_cluster(config))
         if not dry_run:
-            await_gpus(config, lambda sentence: console.print(sentence, markup=False))
+            await_gpus(config, cluster, lambda sentence: console.print(sentence, markup=False))
         folder = None if dry_run else stack.enter_context(closing(RunFolder.create(config, preset)))
         path = folder.path if folder else RunFolder.planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
