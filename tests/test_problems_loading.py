@@ -280,5 +280,6 @@ def test_ids_that_cannot_be_printed_and_outputs_without_end(tmp_path):
     assert [skipped.id for skipped in load_problems(f"jsonl:{file}").skipped] == ["line 2"]
     write_apps(tmp_path / "train/0001")
     deep = "[" * 900 + "]" * 900
-    write_apps(tmp_path / "train/0002", tests=f'{{"fn_name": "f", "inputs": [[1]], "outputs": [{deep}]}}', starter_code__py="def f(x) -> int:")
+    tests = f'{{"fn_name": "f", "inputs": [[1]], "outputs": [{deep}]}}'
+    write_apps(tmp_path / "train/0002", tests=tests, starter_code__py="def f(x) -> int:")
     assert [str(problem.suite.outputs).count("[") for problem in load_problems(f"apps:{tmp_path}")] == [0, 899]
