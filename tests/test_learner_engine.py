@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import os
 import random
@@ -29,7 +30,7 @@ from policy.log_probs import rows_of, token_log_probs
 from policy.policy import Policy
 from policy.weights import named_weights, pack, pack_tensors
 
-STEPS = 6
+STEPS = 20
 
 
 @contextmanager
@@ -49,9 +50,9 @@ def programs(seed: int, number: int = 13) -> list[TrainItem]:
     return [TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items]
 
 
-def train(engine: TrainingEngine) -> list[float]:
+def train(engine: TrainingEngine, steps: int = 6) -> list[float]:
     losses = []
-    for step in range(STEPS):
+    for step in range(steps):
         items = programs(step)
         mine = engine.plan(items)
         result = engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
@@ -60,6 +61,7 @@ def train(engine: TrainingEngine) -> list[float]:
     return losses
 
 
+@functools.cache
 def plain_losses() -> list[float]:
     """The same training in plain torch, all programs of a step in one batch."""
     toy = policy()
@@ -78,17 +80,17 @@ def plain_losses() -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize(("stage", "tokens"), [(0, 10_000), (0, 1), (0, 120), (1, 120), (2, 120), (3, 120)])
+@pytest.mark.parametrize(("stage", "tokens"), [(0, 10_000), (0, 30), (0, 120), (1, 120), (2, 120), (3, 120)])
 def test_every_stage_and_micro_batch_size_trains_alike(stage: int, tokens: int) -> None:
     with engine_of(policy(), zero_stage=stage, micro_batch_tokens=tokens) as engine:
         engine.begin((0.9, 0.95), 0.0)
-        np.testing.assert_allclose(train(engine), plain_losses(), atol=1e-5)
+        np.testing.assert_allclose(train(engine, STEPS), plain_losses(), atol=1e-4)
 
 
 def test_bfloat16_trains() -> None:
     for stage in (0, 2):
         with engine_of(policy(), zero_stage=stage, dtype="bfloat16", micro_batch_tokens=120) as engine:
-            np.testing.assert_allclose(train(engine), plain_losses(), atol=0.1)
+            np.testing.assert_allclose(train(engine), plain_losses()[:6], atol=0.1)
 
 
 def test_begin_forgets_the_running_averages() -> None:
@@ -135,7 +137,7 @@ def test_a_step_that_is_not_finite_names_its_programs(stage: int) -> None:
 def test_mixed_precision_is_close_and_keeps_float32_weights() -> None:
     toy = policy()
     with engine_of(toy, mixed_precision="auto", micro_batch_tokens=120) as engine:
-        np.testing.assert_allclose(train(engine), plain_losses(), atol=0.05)
+        np.testing.assert_allclose(train(engine), plain_losses()[:6], atol=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in toy.model.parameters())
 
 
@@ -203,12 +205,12 @@ import sys
 from learner.engine import TrainingEngine
 from learner.world import World
 from learner_parts import learner_config, policy
-from test_learner_engine import train
+from test_learner_engine import STEPS, train
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for stage in (0, 2):
+for stage in (0, 1, 2, 3):
     config = learner_config(zero_stage=stage, micro_batch_tokens=150)
     engine = TrainingEngine(policy(seed=rank), config, World(rank, 2, address, port, timeout_s=60))
-    losses = train(engine)
+    losses = train(engine, STEPS)
     assert engine.agree(rank + 7) == 7
     engine.barrier()
     engine.close()
@@ -216,7 +218,7 @@ for stage in (0, 2):
 """
 
 
-def test_two_workers_train_like_one() -> None:
+def test_two_workers_train_like_one_at_every_stage() -> None:
     address, port = free_address()
     root = Path(__file__).resolve().parents[1]
     environment = os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}", "OMP_NUM_THREADS": "1"}
@@ -238,7 +240,7 @@ def test_two_workers_train_like_one() -> None:
         assert worker.returncode == 0, errors
         curves = [[float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("LOSSES")]
         # Rank 1 began with other weights: rank 0's are what both train.
-        np.testing.assert_allclose(curves, [plain_losses()] * 2, atol=1e-5)
+        np.testing.assert_allclose(curves, [plain_losses()] * 4, atol=1e-4)
 
 
 def test_totals_count_all_programs_of_the_step() -> None:
