@@ -1,12 +1,12 @@
 """What the whole system costs beside one process: RL seconds to held-out pass@1 0.65 and samples/s, beside TRL's GRPOTrainer.
 
-    python -m benchmarks.loop [--quick] [--seeds N] [--json FILE] [--config FILE] [--part.field VALUE ...]
+    python -m benchmarks.loop [--quick] [--seeds SEED...] [--peer-to-target] [--json FILE] [--config FILE] [--part.field VALUE ...]
 
 For each seed, one after the other: `launch.py` as it is (Ray, Redis, actor, executor, learner, driver), then TRL in a process of its
 own (`benchmarks.trl_peer`, extra `benchmark`) from the same warm start, on the same problems in the same order, with the same rewards and
 hyper-parameters. Seconds begin with the first training program, so neither start nor warm start is in them. Held-out evaluations run
-beside training in the system and are in its seconds; TRL's clock stands still for them. Both train in float32; with
-`--learner.mixed_precision auto`, the system's default, both have their matrix products in bfloat16 where the CPU can.
+beside training in the system and are in its seconds; TRL's clock stands still for them. Both have their matrix products in bfloat16
+where the CPU can; `--learner.mixed_precision never` has both train in float32.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ RUN_LIMIT_S = 3600.0
 STOP_LIMIT_S = 90.0
 """Longest wait for a run that was told to end."""
 OURS, PEER = "this system", "TRL"
-_SETTINGS = {"evaluation.every": "10", "learner.mixed_precision": "never"}
 _QUICK = {
     "warm_start.steps": "10",
     "learner.steps": "4",
@@ -67,26 +66,25 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.loop", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="one seed, four small steps, hardly any warm start: only to see that it runs")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well, beside those of runs it holds")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "starter.yaml", metavar="FILE", help="preset of both")
     parser.add_argument("--peer-threads", type=int, default=2, metavar="N", help="torch threads, and programs graded at once, of TRL")
     parser.add_argument("--peer-micro-batch", type=int, default=0, metavar="N", help="programs in one forward pass of TRL; 0: about ours")
+    parser.add_argument("--peer-to-target", action="store_true", help=f"TRL ends at its first evaluation of at least {TARGET}")
     options, extra = parser.parse_known_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if options.seeds < 1:
-            raise UserError(f"--seeds {options.seeds}: at least one seed is needed")
-        settings = [f"--{key}={value}" for key, value in (_SETTINGS | (_QUICK if options.quick else {})).items()] + extra
+        settings = [f"--{key}={value}" for key, value in (_QUICK if options.quick else {}).items()] + extra
         config, _, _ = parse(["--config", str(options.config), *settings])
         refuse_if_not_comparable(config)
         folder = Path(config.run.folder).resolve() / time.strftime("benchmark-loop-%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
-        runs: list[Figures] = []
-        for seed in range(1 if options.quick else options.seeds):
+        runs = _earlier(options.json, options.seeds)
+        for seed in options.seeds[: 1 if options.quick else None]:
             runs.append(_ours(config, ["--config", str(options.config.resolve()), *settings], folder, seed, console))
-            runs.append(_peer(folder, seed, options.peer_threads, options.peer_micro_batch, console))
+            runs.append(_peer(folder, seed, options, console))
             figures = _figures(config, runs)
             for file in filter(None, (folder / "loop.json", options.json)):
                 file.write_text(json.dumps(figures, indent=1) + "\n")
@@ -105,6 +103,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 # ---- running
+
+
+def _earlier(file: Path | None, seeds: Sequence[int]) -> list[Figures]:
+    """Runs of other seeds that the file of figures holds: a long benchmark can be run in parts."""
+    if file is None or not file.exists():
+        return []
+    try:
+        held = json.loads(file.read_text())
+        if held["benchmark"] != "loop":
+            raise ValueError
+        return [row for row in held["runs"] if row["seed"] not in seeds]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"--json {file}: it exists and holds no figures of this benchmark; choose another file") from None
 
 
 def _ours(config: Config, settings: Sequence[str], folder: Path, seed: int, console: Console) -> Figures:
@@ -126,11 +137,13 @@ def _ours(config: Config, settings: Sequence[str], folder: Path, seed: int, cons
     return _row(OURS, seed, curve, seconds, len(steps), samples, parts) | facts
 
 
-def _peer(folder: Path, seed: int, threads: int, micro_batch: int, console: Console) -> Figures:
+def _peer(folder: Path, seed: int, options: argparse.Namespace, console: Console) -> Figures:
     """TRL from the warm start of the run with this seed."""
+    threads = options.peer_threads
     out = folder / f"seed-{seed}-trl.json"
     command = [sys.executable, "-m", "benchmarks.trl_peer", "--run", str(folder / f"seed-{seed}"), "--out", str(out)]
-    command += ["--threads", str(threads), "--lanes", str(threads), "--micro-batch", str(micro_batch)]
+    command += ["--threads", str(threads), "--lanes", str(threads), "--micro-batch", str(options.peer_micro_batch)]
+    command += ["--until", str(TARGET)] if options.peer_to_target else []
     load, wall_s = _run(command, folder / f"seed-{seed}-trl.log", f"{PEER}, seed {seed}", console, {"OMP_NUM_THREADS": str(threads)})
     result = json.loads(out.read_text())
     last, count = result["steps"][-1], len(result["steps"])

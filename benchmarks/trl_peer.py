@@ -169,8 +169,8 @@ class Examiner:
         return sum(isinstance(feedback, Feedback) and feedback.outcome == "pass" for feedback in feedbacks) / len(feedbacks)
 
 
-def train(tasks: Tasks, judge: Judge, scratch: str, micro_batch: int) -> dict[str, Any]:
-    """Runs GRPOTrainer; the curve, seconds of each step by part, and pass rates."""
+def train(tasks: Tasks, judge: Judge, scratch: str, micro_batch: int, until: float) -> dict[str, Any]:
+    """Runs GRPOTrainer, to the first evaluation that reaches `until` at most; the curve, seconds of each step by part, and pass rates."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, TrainerCallback
 
@@ -204,6 +204,7 @@ def train(tasks: Tasks, judge: Judge, scratch: str, micro_batch: int) -> dict[st
             if (config.evaluation.every and step % config.evaluation.every == 0) or step == config.learner.steps:
                 curve.append([step, clock.seconds, examiner.pass_at_1(kwargs["model"], step)])
                 print(f"step {step}: held-out pass@1 {curve[-1][2]:.3f} after {clock.seconds:.1f} s", flush=True)
+                control.should_training_stop = curve[-1][2] >= until
             clock.start()
 
     # As the learner does: torch's fused attention has no fast bfloat16 backward on the CPU.
@@ -299,6 +300,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--lanes", type=int, default=2, help="programs that are graded at the same time")
     parser.add_argument("--micro-batch", type=int, default=0, help="programs in one forward pass; 0: about 32")
+    parser.add_argument("--until", type=float, default=1.0, help="end at the first evaluation with this held-out pass@1")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -324,7 +326,7 @@ def main(arguments: Sequence[str]) -> int:
             "held_out_tasks": len(tasks.held_out),
             "prompts_checked_against_the_run": len(tasks.checked_prompts),
         }
-        result = {**facts, **train(tasks, judge, scratch, micro_batch)}
+        result = {**facts, **train(tasks, judge, scratch, micro_batch, options.until)}
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 

@@ -120,7 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _operation(
         "even",
         "Keeps the even numbers.",
-        ("keep the even numbers", "remove the odd numbers"),
+        ("keep the even numbers", "keep only what is even"),
         lambda xs, k: [x for x in xs if x % 2 == 0],
         right=("xs = [x for x in xs if x % 2 == 0]", "xs = [x for x in xs if not x % 2]"),
         wrong=(
@@ -133,7 +133,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _operation(
         "odd",
         "Keeps the odd numbers.",
-        ("keep the odd numbers", "remove the even numbers"),
+        ("keep the odd numbers", "keep only what is odd"),
         lambda xs, k: [x for x in xs if x % 2 == 1],
         right=("xs = [x for x in xs if x % 2 == 1]", "xs = [x for x in xs if x % 2]"),
         wrong=(
@@ -215,7 +215,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _operation(
         "sort",
         "Sorts in ascending order.",
-        ("sort in ascending order", "sort from smallest to largest"),
+        ("sort in ascending order", "sort in increasing order"),
         lambda xs, k: sorted(xs),
         right=("xs = sorted(xs)", "xs.sort()"),
         wrong=("xs = xs.sort()", "xs = sort(xs)", "xs = xs.sorted()", "sorted(xs)"),
@@ -223,7 +223,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _operation(
         "sort_down",
         "Sorts in descending order.",
-        ("sort in descending order", "sort from largest to smallest"),
+        ("sort in descending order", "sort in decreasing order"),
         lambda xs, k: sorted(xs, reverse=True),
         right=("xs = sorted(xs, reverse=True)", "xs.sort(reverse=True)", "xs = sorted(xs)[::-1]"),
         wrong=("xs = xs.sort(reverse=True)", "xs = sorted(xs)", "xs = sorted(xs, reverse=true)", "xs = sorted(xs).reverse()"),
