@@ -55,16 +55,17 @@ class HeldOutBook:
             self._flow.evaluations.close(row["label"])
 
     def result(self) -> dict[str, Any]:
-        """`held_out` of result.json; empty when no evaluation was completed."""
+        """`held_out` of result.json: without `after` where only one evaluation was completed, empty where none was."""
         if not self._rows:
             return {}
-        before, after = ({key: row[key] for key in ("step", "pass@1", "pass@1_se")} for row in (self._rows[0], self._rows[-1]))
-        return {"tasks": self._rows[-1]["tasks"], "before": before, "after": after}
+        found = zip(("before", "after"), self._rows[:1] + self._rows[1:][-1:], strict=False)
+        scores = {when: {key: row[key] for key in ("step", "pass@1", "pass@1_se")} for when, row in found}
+        return {"tasks": self._rows[-1]["tasks"]} | scores
 
     def curve(self) -> list[list[float]]:
         """[[step, seconds of training, pass@1], ...]."""
         return [[row["step"], row["seconds"], row["pass@1"]] for row in self._rows]
 
     def examples(self) -> list[Example]:
-        """Three problems with the programs before and after training."""
-        return before_and_after(self._first, self._last, self._questions)
+        """Three problems with the programs before and after training; none where only one evaluation was completed."""
+        return [] if len(self._rows) < 2 else before_and_after(self._first, self._last, self._questions)

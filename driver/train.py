@@ -20,15 +20,17 @@ from driver.inputs import Inputs
 from driver.parts import Parts
 from driver.ray_cluster import await_gpus, ray_cluster
 from learner.worker import LearnerTask
+from monitor.examples import as_rows
 from monitor.plan import make_plan
 from monitor.ray_metrics import RaySink
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
-from monitor.status import StatusLine, print_end, print_plan
+from monitor.status import StatusLine, print_end, print_plan, print_warnings
 from monitor.watcher import Watcher
 
 _POLL_S = 0.25
+_DEAD_LETTERS = 20
 _HEALTH_EVERY_S = 5.0
 
 
@@ -50,7 +52,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
         folder = None if dry_run else stack.enter_context(closing(RunFolder.create(config, preset)))
         path = folder.path if folder else RunFolder.planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
-        _print_warnings(console, inputs.warnings)
+        print_warnings(console, inputs.warnings, shown=None if dry_run else 5)
         if folder is None:
             return
         url = config.redis.url or _own_redis(stack, folder)
@@ -144,10 +146,14 @@ class _Run:
     def _report(self) -> None:
         """result.json, report.md with its pictures, and the end table."""
         state, folder = self._state, self._folder
-        warnings = list(self._inputs.warnings)
+        warnings = []
         if imbalance := self._flow.ledger.check():
-            warnings.append(f"the ledger does not balance: {imbalance}")
+            warnings.append(imbalance)
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
+        dead_letters = [*self._flow.work.dead_letters(_DEAD_LETTERS), *self._flow.evaluation_work.dead_letters(_DEAD_LETTERS)]
+        if dead_letters:
+            warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
+        warnings += self._inputs.warnings
         folder.close()
         result = {
             "held_out": self._held_out.result(),
@@ -158,11 +164,13 @@ class _Run:
             "seconds": dict(folder.phase_seconds),
             "ledger": self._flow.ledger.counts(),
             "objective": self._config.learner.objective,
+            "examples": as_rows(self._held_out.examples()),
+            "warnings": warnings,
+            "dead_letters": [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in dead_letters],
         }
         folder.write_result(result)
-        pairs = self._held_out.examples()
-        write_report(folder, pairs, warnings)
-        print_end(self._console, result, pairs, warnings[:5], str(folder.path))
+        write_report(folder)
+        print_end(self._console, result, str(folder.path))
 
 
 def _own_redis(stack: ExitStack, folder: RunFolder) -> str:
@@ -173,13 +181,6 @@ def _own_redis(stack: ExitStack, folder: RunFolder) -> str:
     server = EmbeddedRedis.start(folder.path / "redis", bind=node)
     stack.callback(server.stop)
     return server.url
-
-
-def _print_warnings(console: Console, warnings: list[str], shown: int = 5) -> None:
-    for warning in warnings[:shown]:
-        console.print(f"Warning: {warning}", style="yellow", markup=False)
-    if len(warnings) > shown:
-        console.print(f"Warning: {len(warnings) - shown} more; report.md lists all of them", style="yellow", markup=False)
 
 
 def _code_version() -> str:

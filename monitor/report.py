@@ -16,15 +16,14 @@ from config import UserError
 from monitor import plots
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
-from monitor.status import Pair, verdict
 from monitor.timeline import Shares, Timeline, counted, overlap, shares, timeline, training_window
 from monitor.vocabulary import PRODUCTS, plural
 
 
-def write_report(folder: RunFolder, pairs: Sequence[Pair] = (), warnings: Sequence[str] = ()) -> Path:
+def write_report(folder: RunFolder) -> Path:
     """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows what there is.
 
-    `pairs`: programs before and after, shown in full; `warnings`: such as skipped problems. What an earlier call left is overwritten.
+    All of it comes from the folder's files, so a later call writes the same again.
     """
     rows = list(folder.telemetry())
     steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
@@ -32,13 +31,14 @@ def write_report(folder: RunFolder, pairs: Sequence[Pair] = (), warnings: Sequen
     window = training_window(spans)
     lines = [f"# Run {folder.name}", ""]
     lines += _results(held_out, steps, result)
-    lines += [f"- Warning: {warning}" for warning in warnings] + [""]
+    lines += [f"- Warning: {warning}" for warning in result.get("warnings", ())] + [""]
     lines += _curve(folder.path, held_out)
     lines += _errors(folder.path, steps)
     lines += _rates(folder.path, rows, window)
     lines += _seconds(folder.path, spans, window, result)
     lines += _ledger(result)
-    lines += _programs(pairs)
+    lines += _dead_letters(result.get("dead_letters", ()))
+    lines += _programs(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
     path = folder.path / "report.md"
     path.write_text("\n".join(lines))
@@ -49,7 +49,8 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     lines = []
     if held_out:
         first, last = held_out[0], held_out[-1]
-        lines.append(f"- Held-out pass@1: **{_estimate(first)} before** training, **{_estimate(last)} after** it (step {last['step']}).")
+        after = f"**{_estimate(last)} after** it (step {last['step']})" if len(held_out) > 1 else "not evaluated after it"
+        lines.append(f"- Held-out pass@1: **{_estimate(first)} before** training, {after}.")
         lines.append(f"- {last['tasks']:,} held-out tasks, {last['samples']:,} sampled programs, standard errors over the tasks.")
         if lost := max(row.get("missing", 0) for row in held_out):
             lines.append(f"- Up to {lost:,} tasks of an evaluation have no graded program; they count as not passed.")
@@ -174,12 +175,21 @@ def _ledger(result: Mapping[str, Any]) -> list[str]:
     return [*lines, *(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
 
 
-def _programs(pairs: Sequence[Pair]) -> list[str]:
+def _dead_letters(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not dead_letters:
+        return []
+    lines = ["## Programs given up", "", "The newest that have no verdict for reasons of the infrastructure; they are no reward.", ""]
+    lines += ["| program | fate | reason |", "|:---|:---|:---|"]
+    cell = str.maketrans({"|": "\\|", "\n": " "})
+    return [*lines, *(f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |" for row in dead_letters), ""]
+
+
+def _programs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["## Programs before and after", "", "Held-out problems chosen to show what changed, not drawn at random.", ""] if pairs else []
     for pair in pairs:
-        lines += ["> " + line for line in pair.question.strip().split("\n")] + [""]
-        for when, sample in (("Before", pair.before), ("After", pair.after)):
-            lines += [f"{when}: {verdict(sample)}", "", "````python", sample.program.text.rstrip(), "````", ""]
+        lines += ["> " + line for line in pair["question"].strip().split("\n")] + [""]
+        for when in ("before", "after"):
+            lines += [f"{when.capitalize()}: {pair[when]['verdict']}", "", "````python", pair[when]["text"].rstrip(), "````", ""]
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,26 +13,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from buffer.records import Sample
 from monitor.plan import Section
 from monitor.state import RunState
 from monitor.vocabulary import outcome_shares
-
-
-class Pair(Protocol):
-    """What the policy wrote for one held-out problem before and after training (evaluation.held_out.Example)."""
-
-    @property
-    def question(self) -> str:
-        """The problem's text."""
-
-    @property
-    def before(self) -> Sample:
-        """A program of the first held-out evaluation."""
-
-    @property
-    def after(self) -> Sample:
-        """A program of the last one."""
 
 
 def print_plan(console: Console, sections: Sequence[Section]) -> None:
@@ -144,21 +127,22 @@ def outcome_mix(outcomes: Mapping[str, int]) -> str:
     return " ".join(f"{names[outcome]} {share:.0%}" for outcome, share in outcome_shares(outcomes).items() if outcome in names)
 
 
-def print_end(
-    console: Console, result: Mapping[str, Any], pairs: Sequence[Pair] = (), warnings: Sequence[str] = (), folder: str = ""
-) -> None:
-    """Prints held-out pass@1 before and after, programs before and after, warnings and where the rest is.
+def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> None:
+    """Prints held-out pass@1 before and after, programs before and after, the first warnings and where the rest is.
 
     `result`: result.json. Plain text where the output is no terminal.
     """
     held_out = result.get("held_out") or {}
-    for pair in pairs:
+    for pair in result.get("examples", ()):
         console.print(_pair(pair))
     table = Table(title=None, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
     if held_out:
         for when in ("before", "after"):
+            if when not in held_out:
+                table.add_row(f"held-out pass@1 {when} training", "not evaluated")
+                continue
             error = held_out[when].get("pass@1_se")
             table.add_row(
                 f"held-out pass@1 {when} training", f"{held_out[when]['pass@1']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
@@ -175,36 +159,32 @@ def print_end(
     if ledger := result.get("ledger"):
         counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in ledger.items() if count)
         console.print(f"Every program: {counts}", markup=False, highlight=False, soft_wrap=True)
-    for warning in warnings:
-        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+    print_warnings(console, result.get("warnings", ()))
     if folder:
         console.print(f"Report and plots: {folder}/report.md", markup=False, highlight=False, soft_wrap=True)
 
 
-def _pair(pair: Pair) -> RenderableType:
+def print_warnings(console: Console, warnings: Sequence[str], shown: int | None = 5) -> None:
+    """Prints the first `shown` (none: all), and how many more report.md has."""
+    for warning in warnings[:shown]:
+        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+    if shown is not None and len(warnings) > shown:
+        console.print(Text(f"Warning: {len(warnings) - shown} more; report.md lists all of them", style="yellow"), soft_wrap=True)
+
+
+def _pair(pair: Mapping[str, Any]) -> RenderableType:
     """One problem with its two programs side by side."""
     columns = Table(box=None, expand=True, padding=(0, 2, 0, 0))
-    columns.add_column(Text(f"before: {verdict(pair.before)}", style="red" if pair.before.feedback.outcome != "pass" else "green"), ratio=1)
-    columns.add_column(Text(f"after: {verdict(pair.after)}", style="red" if pair.after.feedback.outcome != "pass" else "green"), ratio=1)
-    columns.add_row(_program(pair.before), _program(pair.after))
-    question = pair.question.strip()
+    for when in ("before", "after"):
+        columns.add_column(Text(f"{when}: {pair[when]['verdict']}", style="green" if pair[when]["passed"] else "red"), ratio=1)
+    columns.add_row(_program(pair["before"]), _program(pair["after"]))
+    question = pair["question"].strip()
     return Panel(Group(Text(question if len(question) <= 400 else question[:399] + "…"), Text(""), columns), border_style="dim")
 
 
-def _program(sample: Sample, most_lines: int = 24) -> Syntax:
+def _program(program: Mapping[str, Any], most_lines: int = 24) -> Syntax:
     """A program, the line of its error highlighted."""
-    lines = sample.program.text.rstrip().split("\n")
+    lines = program["text"].rstrip().split("\n")
     text = "\n".join(lines[:most_lines] + ["…"] * (len(lines) > most_lines))
-    error_line = {sample.feedback.line} if sample.feedback.line else set()
+    error_line = {program["line"]} if program["line"] else set()
     return Syntax(text, "python", theme="ansi_light", background_color="default", word_wrap=True, highlight_lines=error_line)
-
-
-def verdict(sample: Sample) -> str:
-    """ "passes 5 of 5 tests", or what went wrong and where."""
-    feedback = sample.feedback
-    if feedback.outcome == "pass":
-        return f"passes {feedback.passed} of {len(feedback.tests) or feedback.passed} tests"
-    where = f" in line {feedback.line}" if feedback.line else ""
-    if feedback.outcome == "failure":
-        return f"wrong answer, {feedback.passed} of {len(feedback.tests) or feedback.run} tests passed"
-    return f"{feedback.error_type or feedback.outcome.replace('_', ' ')}{where}"

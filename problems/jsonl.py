@@ -25,10 +25,14 @@ def load(spec: Spec) -> Iterator[Problem | Skipped]:
             yield record
             continue
         name = record.get("id")
-        if not isinstance(name, str | int) or name == "":
+        if not isinstance(name, str | int) or name == "" or not _is_utf8(str(name)):
             yield Skipped(place, "it has no id")
         elif chosen(str(name)) or chosen(str(name).rsplit("/", 1)[-1]):
             yield from_record(str(name), record)
+
+
+def _is_utf8(text: str) -> bool:
+    return text == text.encode(errors="replace").decode()
 
 
 def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
@@ -42,18 +46,17 @@ def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
             raise ValueError("solutions must be a list of programs")
         if not record.get("question"):
             raise ValueError("it has no question")
-        suite = _suite(record)
+        return Problem(
+            id=name,
+            question=record["question"],
+            starter_code=record.get("starter_code") or "",
+            suite=_suite(record),
+            solutions=tuple(unix_lines(program) for program in solutions),
+            difficulty=record.get("difficulty") or "unknown",
+            prompt_style="mbpp" if isinstance(record.get("tests"), list) else "apps",
+        )
     except ValueError as error:
         return Skipped(name, str(error))
-    return Problem(
-        id=name,
-        question=record["question"],
-        starter_code=record.get("starter_code") or "",
-        suite=suite,
-        solutions=tuple(unix_lines(program) for program in solutions),
-        difficulty=record.get("difficulty") or "unknown",
-        prompt_style="mbpp" if isinstance(record.get("tests"), list) else "apps",
-    )
 
 
 def _suite(record: dict[str, Any]) -> TestSuite:
@@ -83,4 +86,7 @@ def _number(record: dict[str, Any], field: str, kind: type[float] | type[int]) -
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{field} must be a number")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError:  # infinity is no integer, and an integer may be larger than every float
+        raise ValueError(f"{field} is out of all bounds") from None

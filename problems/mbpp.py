@@ -56,14 +56,14 @@ def from_record(record: dict[str, Any]) -> Problem | Skipped:
             asserts=tuple(unix_lines(test).strip() for test in tests or ()),
             setup="\n".join(part for part in (*imports, unix_lines(setup)) if part),
         )
+        return Problem(
+            id=name,
+            question=unix_lines(text).strip(),
+            starter_code="",
+            suite=suite,
+            solutions=(unix_lines(code).rstrip() + "\n",),
+            difficulty="unknown",
+            prompt_style="mbpp",
+        )
     except ValueError as error:
         return Skipped(name, str(error))
-    return Problem(
-        id=name,
-        question=unix_lines(text).strip(),
-        starter_code="",
-        suite=suite,
-        solutions=(unix_lines(code).rstrip() + "\n",),
-        difficulty="unknown",
-        prompt_style="mbpp",
-    )

@@ -16,6 +16,21 @@ CheckerName = Literal["standard", "apps_compat"]
 """Rules that compare expected and actual output; `apps_compat` reproduces published APPS figures and is known to be wrong."""
 
 
+MOST_SECONDS = 3600
+MOST_MIB = 2**20
+"""Bounds of a problem's own limits: beyond them they are mistakes, and would not fit into what an executor sets limits with."""
+
+
+def _require_text(what: str, *texts: str) -> None:
+    """Raises ValueError for a text that UTF-8 cannot hold: JSON can write half of a surrogate pair, which no tokenizer takes."""
+    for text in texts:
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{what} must be text that UTF-8 can hold") from None
+
+
 @dataclass(frozen=True, slots=True)
 class TestSuite:
     """All that an executor needs to judge a program: tests and limits, no statement and no solutions.
@@ -58,10 +73,10 @@ class TestSuite:
             raise ValueError("inputs and outputs of a stdin problem must be strings")
         if self.kind == "call" and not (self.fn_name and all(isinstance(arguments, list) for arguments in self.inputs)):
             raise ValueError("a call-based problem needs fn_name and one list of arguments per test")
-        if self.time_limit_s is not None and not self.time_limit_s > 0:
-            raise ValueError("time_limit_s must be more than 0")
-        if self.memory_limit_mb is not None and not self.memory_limit_mb > 0:
-            raise ValueError("memory_limit_mb must be more than 0")
+        if self.time_limit_s is not None and not 0 < self.time_limit_s <= MOST_SECONDS:
+            raise ValueError(f"time_limit_s must be more than 0 and at most {MOST_SECONDS:,}")
+        if self.memory_limit_mb is not None and not 0 < self.memory_limit_mb <= MOST_MIB:
+            raise ValueError(f"memory_limit_mb must be more than 0 and at most {MOST_MIB:,}")
         if self.checker not in get_args(CheckerName):
             raise ValueError(f"unknown checker {self.checker!r}, known: {', '.join(get_args(CheckerName))}")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
@@ -141,6 +156,13 @@ class Problem:
     """The data set's own word, `unknown` if it has none."""
     prompt_style: PromptStyle
     """Format in which the problem is shown to a model."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for texts that cannot be shown to a model."""
+        _require_text("id", self.id)
+        _require_text("question", self.question)
+        _require_text("starter_code", self.starter_code)
+        _require_text("solutions", *self.solutions)
 
 
 @dataclass(frozen=True, slots=True)

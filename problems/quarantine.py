@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from config import UserError
 from problems.files import read_records
-from problems.problem import Problem, ProblemSet, Skipped
+from problems.problem import MOST_SECONDS, Problem, ProblemSet, Skipped
 
 Status = Literal["ok", "warned", "quarantined"]
 
@@ -55,8 +55,8 @@ def _from_record(record: dict[str, Any]) -> Checked:
     if record["status"] not in get_args(Status):
         raise ValueError(f"unknown status {record['status']!r}")
     limit = record.get("cpu_limit_s")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
-        raise ValueError("cpu_limit_s must be a number above 0, or null")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= MOST_SECONDS):
+        raise ValueError(f"cpu_limit_s must be a number above 0 and at most {MOST_SECONDS:,}, or null")
     return Checked(
         problem_id=str(record["problem_id"]),
         problem_hash=str(record["problem_hash"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -87,4 +88,8 @@ def _name_of(node: ast.expr) -> str:
 
 
 def _depth(value: Any) -> int:
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+    """How deep lists are nested; level by level, for data may be nested deeper than calls may be."""
+    depth, level = 0, [value]
+    while lists := [each for each in level if isinstance(each, list)]:
+        depth, level = depth + 1, list(itertools.chain.from_iterable(lists))
+    return depth

@@ -9,7 +9,10 @@ from monitor_rows import config, sample
 from buffer.flow import Flow, FlowAddress
 from buffer.records import Feedback
 from buffer.server import EmbeddedRedis
+from driver.held_out import HeldOutBook
 from evaluation.collector import HeldOutCollector, label_of
+from monitor.run_folder import RunFolder
+from monitor.state import RunState
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +56,22 @@ def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis,
     (second,) = collector.collect()
     assert (second.step, second.held_out.pass_at[1].value) == (2, 0.75)
     assert collector.collect([4]) == [] and collector.pending == ()
+    flow.close()
+
+
+def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: Path) -> None:
+    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "booked"))
+    state = RunState()
+    book = HeldOutBook(flow, RunFolder.create(config(tmp_path)), state, {"a": "Question a.", "b": "Question b."})
+    flow.evaluations.request(label_of(0), 0, [["a", "b"]])
+    write_and_grade(flow, {"a"})
+    book.read([])
+    assert set(book.result()) == {"tasks", "before"} and book.examples() == []
+    flow.evaluations.request(label_of(1), 1, [["a", "b"]])
+    write_and_grade(flow, {"a", "b"})
+    state.fold_step({"step": 1, "time": 0.0})
+    book.read([{"step": 1}])
+    result = book.result()
+    assert (result["before"]["pass@1"], result["after"]["pass@1"], result["after"]["step"]) == (0.5, 1.0, 1)
+    assert {example.problem_id for example in book.examples()} == {"a", "b"}
     flow.close()

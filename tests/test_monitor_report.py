@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from monitor_rows import BEGIN, config, count, fill, phase, sample, step_row, telemetry
+from monitor_rows import BEGIN, config, count, fill, held_out_row, phase, sample, step_row, telemetry
 
 from evaluation import before_and_after
 from monitor import curves, report
+from monitor.examples import as_rows
 from monitor.run_folder import RunFolder
 from monitor.timeline import binned, counted, overlap, shares, timeline, training_window
 
@@ -72,7 +73,10 @@ def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.Captur
     folder = RunFolder.create(config(tmp_path))
     fill(folder)
     pairs = before_and_after([sample("a", "runtime_error", error="TypeError")], [sample("a", "pass")], {"a": "Give xs back."})
-    text = report.write_report(folder, pairs, ["2 problems skipped"]).read_text()
+    dead = [{"id": "x-1", "fate": "dead_letter", "reason": "no sandbox | after 3 tries"}]
+    kept = {"examples": as_rows(pairs), "warnings": ["2 problems skipped"], "dead_letters": dead}
+    folder.write_result(folder.result() | kept)
+    text = report.write_report(folder).read_text()
     for name in PICTURES:
         assert (folder.path / name).read_bytes()[:4] == b"\x89PNG" and f"]({name})" in text
     assert "**0.200 ± 0.025 before** training, **0.779 ± 0.026 after**" in text
@@ -84,8 +88,9 @@ def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.Captur
     assert "| TypeError | 17.7% | 6.5% |" in text
     assert "Give xs back." in text and "Before: TypeError in line 2" in text and "After: passes 5 of 5 tests" in text
     assert "samples_per_problem: 8" in text
+    assert "| x-1 | dead letter | no sandbox \\| after 3 tries |" in text
     (folder.path / "report.md").unlink()
-    assert report.main([str(folder.path)]) == 0 and (folder.path / "report.md").exists()
+    assert report.main([str(folder.path)]) == 0 and (folder.path / "report.md").read_text() == text
     assert report.main([str(tmp_path)]) == 2 and "no run folder" in capsys.readouterr().err
 
 
@@ -97,6 +102,8 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path: Path) -> None:
     short.add_step({key: step_row(1)[key] for key in ("step", "time", "outcomes", "error_types")})
     short.close()
     assert "No held-out evaluation was completed" in report.write_report(short).read_text()
+    short.add_held_out(held_out_row(0, 0.15))
+    assert "**0.150 ± 0.022 before** training, not evaluated after it." in report.write_report(short).read_text()
 
 
 def test_curves_of_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from transformers import GPT2Config, Qwen2Config, T5Config
 import config as configuration
 from config import Config
 from evaluation import before_and_after
+from monitor.examples import as_rows
 from monitor.memory import Shape, actor_bytes, learner_bytes
 from monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
 from monitor.state import RunState
@@ -91,7 +92,8 @@ def test_plan_and_end_are_printed(terminal: bool) -> None:
         "seconds": {"training": 83.21}, "ledger": {"generated": 19200, "trained": 12000, "no_signal": 7200, "stale": 0},
     }  # fmt: skip
     pairs = before_and_after([sample("a", "failure")], [sample("a", "pass")], {"a": "Give xs back."})
-    print_end(console, result, pairs, ["2 problems skipped"], "runs/example")
+    result |= {"examples": as_rows(pairs), "warnings": ["2 problems skipped", *(f"problem {number} is left out" for number in range(9))]}
+    print_end(console, result, "runs/example")
     text = out.getvalue()
     for words in (
         "0.180 ± 0.020",
@@ -108,6 +110,9 @@ def test_plan_and_end_are_printed(terminal: bool) -> None:
         and "Warning: 2 problems skipped" in text
         and "runs/example/report.md" in text
     )
+    assert "Warning: 5 more; report.md lists all of them" in text
+    print_end(console, {"held_out": {"tasks": 256, "before": {"pass@1": 0.18}}})
+    assert "not evaluated" in out.getvalue()[len(text) :]
 
 
 def test_the_plan_says_how_a_step_is_cut() -> None:

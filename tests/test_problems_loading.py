@@ -249,3 +249,36 @@ def test_the_corpus_of_real_problems_is_uniform_over_all_solutions(tmp_path):
     with pytest.raises(UserError, match="nothing for supervised training"):
         write_apps(tmp_path / "test/0001", solutions__json=...)
         corpus_of(load_problems(f"apps:{tmp_path},split=test"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ('"memory_limit_mb": 1e999', "memory_limit_mb is out of all bounds"),
+        ('"memory_limit_mb": 1e9', "memory_limit_mb must be more than 0 and at most 1,048,576"),
+        ('"time_limit_s": 1e999', "time_limit_s must be more than 0 and at most 3,600"),
+        ('"time_limit_s": 1e12', "time_limit_s must be more than 0 and at most 3,600"),
+        (f'"time_limit_s": {10**400}', "time_limit_s is out of all bounds"),
+        ('"question": "half a \\ud83d pair"', "question must be text that UTF-8 can hold"),
+        ('"solutions": ["print(\'\\ud83d\')"]', "solutions must be text that UTF-8 can hold"),
+    ],
+)
+def test_what_no_executor_or_tokenizer_takes_is_named_and_left_out(tmp_path, fields, reason):
+    good = '"question": "Echo.", "inputs": ["1"], "outputs": ["1"]'
+    file = tmp_path / "mine.jsonl"
+    file.write_text(f'{{"id": "good", {good}}}\n{{"id": "odd", {good}, {fields}}}\n')
+    loaded = load_problems(f"jsonl:{file}")
+    assert [problem.id for problem in loaded] == ["good"]
+    assert [(skipped.id, skipped.reason) for skipped in loaded.skipped] == [("odd", reason)]
+
+
+def test_ids_that_cannot_be_printed_and_outputs_without_end(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    good = '"question": "Echo.", "inputs": ["1"], "outputs": ["1"]'
+    file.write_text(f'{{"id": "good", {good}}}\n{{"id": "\\ud83d", {good}}}\n')
+    assert [skipped.id for skipped in load_problems(f"jsonl:{file}").skipped] == ["line 2"]
+    write_apps(tmp_path / "train/0001")
+    deep = "[" * 900 + "]" * 900
+    tests = f'{{"fn_name": "f", "inputs": [[1]], "outputs": [{deep}]}}'
+    write_apps(tmp_path / "train/0002", tests=tests, starter_code__py="def f(x) -> int:")
+    assert [str(problem.suite.outputs).count("[") for problem in load_problems(f"apps:{tmp_path}")] == [0, 899]
