@@ -158,7 +158,7 @@ def test_reuse_needs_adapters(tmp_path: Path) -> None:
     whole = policy()
     with engine_of(whole) as engine:
         save_model(engine, whole, tmp_path / "model")
-    with pytest.raises(UserError, match="there are no adapters in this folder"):
+    with pytest.raises(UserError, match="it has no adapters, which policy.lora_rank asks for"):
         load_weights(policy(**LORA), tmp_path / "model")
 
 
