@@ -139,6 +139,8 @@ class ExecutorConfig(Part):
     """Memory of one program in MiB where the problem names no limit of its own."""
     python: str = ""
     """Interpreter that programs run on, 3.11 to 3.13; empty: the one that runs the executor. One built with LTO forks fastest."""
+    unsafe: bool = False
+    """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what their user can."""
 
 
 class BufferConfig(Part):
@@ -226,6 +228,12 @@ class RltfConfig(ObjectiveConfig):
     """Use the adaptive term (Eq. 5, 10)."""
     fine_reward: float = Field(-0.3, le=0)
     """Reward of the tokens of a failing line (R_fine)."""
+    critic_weighting: bool = False
+    """Multiply the coarse and the adaptive term of each token by a critic's probability of the true outcome (CodeRL)."""
+    critic: str = ""
+    """Folder of the critic, which `launch.py train-critic` makes from the samples of a run."""
+    fine_grained_type: Literal[0, 1] = 0
+    """1: the critic weighs the fine term, too."""
     adaptive_mode: Literal["add", "replace"] = "add"
     """add: a term of its own beside the coarse one (Eq. 6); replace: of a failure it stands in the coarse reward's place."""
     alpha: Literal["span_ratio", "const"] = "span_ratio"
@@ -253,6 +261,8 @@ class RltfConfig(ObjectiveConfig):
         "preset",
         {
             "released_code": {
+                "critic_weighting": True,
+                "fine_grained_type": 1,
                 "adaptive_mode": "replace",
                 "alpha": "const",
                 "baseline": "latest_greedy",
@@ -475,6 +485,8 @@ class Config(Part):
         baseline = getattr(self.objective, "baseline", "group_mean" if name in ("grpo", "rloo") else "none")
         if baseline in ("best", "latest_greedy") and not self.actors.greedy:
             raise ValueError(f"learner.objective {name} compares with a greedy program: set actors.greedy true or {name}.baseline none")
+        if name == "rltf" and self.rltf.critic_weighting and not self.rltf.critic:
+            raise ValueError("rltf.critic_weighting needs a critic: set rltf.critic, or rltf.critic_weighting false")
         if baseline == "group_mean" and self.actors.samples_per_problem < 2:
             raise ValueError(f"learner.objective {name} compares programs of one visit: set actors.samples_per_problem to 2 or more")
         if self.buffer.work_capacity < self.group_size:

@@ -81,8 +81,7 @@ def grade(arguments: Sequence[str], console: Console) -> int:
     from problems import load_problems
 
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
-    executor = config.executor
-    with Judge(_lanes(config, overrides), executor.time_limit_s, executor.memory_limit_mb, python=executor.python) as judge:
+    with Judge.of(config.executor, _lanes(config, overrides)) as judge:
         graded = grade_file(problems, known.programs, known.out, judge, console)
     return FAILED if graded.unjudged else DONE
 
@@ -106,8 +105,29 @@ def check_data(arguments: Sequence[str], console: Console) -> int:
     return DONE
 
 
+def train_critic(arguments: Sequence[str], console: Console) -> int:
+    """`train-critic`: a classifier of outcomes from the samples of a run, for rltf.critic_weighting."""
+    parser = _parser("train-critic", "Train a critic on the samples of a run; rltf.critic names its folder.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where to write the critic")
+    parser.add_argument("--steps", type=int, default=1000, help="optimizer steps (default: 1000)")
+    parser.add_argument("--batch-size", type=int, default=32, help="programs per step (default: 32)")
+    parser.add_argument("--learning-rate", type=float, default=2e-5, help="learning rate (default: 2e-5)")
+    known = parser.parse_args(arguments)
+    if known.steps < 1 or known.batch_size < 1 or not known.learning_rate > 0:
+        raise UserError("--steps, --batch-size and --learning-rate must be above zero")
+    from driver.critic import train_critic_of
+
+    train_critic_of(known.run, known.out, known.steps, known.batch_size, known.learning_rate, console)
+    return DONE
+
+
 SPEC_HELP = "starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
-COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {"grade": grade, "check-data": check_data}
+COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
+    "grade": grade,
+    "check-data": check_data,
+    "train-critic": train_critic,
+}
 """Every command but training, which needs no name."""
 
 

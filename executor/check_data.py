@@ -68,7 +68,7 @@ def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, say: Ca
     usable = [one for one in found if one.ready is not None]
     references = [(one, program) for one in usable for program in one.problem.solutions]
     say(f"{len(references)} reference solutions of {len(found)} problems, {lanes} at a time")
-    with Judge(lanes, config.time_limit_s, config.memory_limit_mb, python=config.python) as judge:
+    with Judge.of(config, lanes) as judge:
         for (one, _), feedback in zip(references, _graded(judge, references), strict=True):
             one.first.append(feedback)
         tried = [(one, constant) for one in usable for constant in constants(_ready(one)) if could_pass(_ready(one), constant)]
@@ -79,7 +79,7 @@ def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, say: Ca
             say(f"{len(late)} problems whose references all run into the limit, with more time")
             _run_longer(judge, late)
     say(f"the references again, {LOAD * lanes} at a time and with another hash seed")
-    with Judge(LOAD * lanes, config.time_limit_s, config.memory_limit_mb, python=config.python, hash_seed=OTHER_HASH_SEED) as judge:
+    with Judge.of(config, LOAD * lanes, OTHER_HASH_SEED) as judge:
         for (one, _), feedback in zip(references, _graded(judge, references), strict=True):
             one.second.append(feedback)
     return [_concluded(one) for one in found]

@@ -72,7 +72,7 @@ def kind_of(error: BaseException) -> str:
     """Whether an exception stands for a limit."""
     if isinstance(error, MemoryError):
         return "memory"
-    return "output" if isinstance(error, OSError) and error.errno == errno.EFBIG else ""
+    return "output" if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC) else ""
 
 
 def _leetcode_names() -> dict[str, Any]:

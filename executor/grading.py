@@ -108,11 +108,10 @@ class Grader:
                 break
         return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
 
-    def _request(self, kind: int, body: bytes, tests: int, grace: bool) -> Request:
+    def _request(self, kind: int, tests: int, grace: bool) -> Request:
         allowed_s = self._time_limit_s + (min(GRACE * self._time_limit_s, LONGEST_GRACE_S) if grace else 0.0)
         return Request(
             kind=kind,
-            body_bytes=len(body),
             tests=tests,
             processes=MOST_PROCESSES,
             cpu_total_s=math.ceil(tests * allowed_s) + 2,
@@ -124,7 +123,7 @@ class Grader:
     def _batch(self, indices: list[int], grace: bool) -> list[Verdict]:
         """At least one verdict, for the first so many of `indices`."""
         body = self._ready.body(self._program, indices)
-        (ended,) = self._lane.run(self._request(protocol.RUN, body, len(indices), grace), body)
+        (ended,) = self._lane.run(self._request(protocol.RUN, len(indices), grace), body)
         self._usage.add(ended)
         report = Report(ended.report)
         verdicts: list[Verdict] = []
@@ -146,7 +145,7 @@ class Grader:
 
     def _split(self, indices: list[int], grace: bool) -> list[Verdict]:
         body, tester_body = self._ready.body(self._program, []), self._ready.tester_body(indices)
-        request = self._request(protocol.SPLIT, body, len(indices), grace)
+        request = self._request(protocol.SPLIT, len(indices), grace)
         program, tester = self._lane.run(request, body, tester_body)
         self._usage.add(program)
         report = Report(program.report)

@@ -1,9 +1,12 @@
-"""What keeps a program inside its lane: namespaces, a minimal read-only root, limits. Linux, ctypes and the standard library alone.
+"""What keeps a program inside its lane: the tier of the lane, and what each program's process is held to. Standard library only.
 
-Runs inside the zygote, which is started with nothing of the project on its path. Per lane (once): mount, network, IPC, UTS
-and pid namespaces, a root of its own that holds a Python installation and an empty /box, no_new_privs. Per program:
-a pid namespace, a session, resource limits, no capabilities, a user id without rights. A layer that the host refuses is
-reported as off with the reason; the limits and the killed process group remain.
+Runs inside the zygote, which is started with nothing of the project on its path. Two tiers, and what remains without them:
+
+    A     once per lane: namespaces, a root of its own, Landlock on itself; per program: a pid namespace, then limits, no rights, seccomp
+    B     per program: Landlock, then limits, no rights, seccomp; for hosts that allow no namespaces
+    none  whatever of these the host has; only if the user asked for it (`executor.unsafe`)
+
+A layer that the host refuses is reported as off with the reason.
 """
 
 from __future__ import annotations
@@ -13,25 +16,25 @@ import errno
 import fcntl
 import os
 import resource
-import shutil
 import stat
+from typing import Literal
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
-CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-LANE_NAMESPACES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
-MS_NOATIME, MS_NODIRATIME, MS_RELATIME, ST_RELATIME = 1024, 2048, 1 << 21, 4096
-MNT_DETACH = 2
+from executor import landlock, seccomp
+from executor.namespaces import DEVICES, LIBRARIES, LaneNamespaces, new_pid_namespace, spare_uid
+from executor.syscalls import check, libc
+
+Tier = Literal["A", "B", "none"]
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
-FIRST_LANE_UID = 0x10000000
-"""Where lanes run as root, a lane's programs get a user id of their own from here on, so that process limits are counted apart."""
-BOX_BYTES = 16 << 20
 STACK_BYTES = 256 << 20
 CPU_CLOCK = 2
+SHARED_PROCESSES = 1024
+"""Where a program's threads count with all others of its user, it may have this many more than there were when its lane started."""
 
-libc = ctypes.CDLL(None, use_errno=True)
 _timer_library = libc if hasattr(libc, "timer_create") else ctypes.CDLL("librt.so.1", use_errno=True)
+
+
+class Refused(Exception):
+    """A tier cannot be had on this host; the reason."""
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -42,255 +45,201 @@ class _SignalEvent(ctypes.Structure):
     _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("padding", ctypes.c_char * 48)]
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    names = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    _check(libc.mount(*names, ctypes.c_ulong(flags), None if data is None else os.fsencode(data)), f"mount {target}")
-
-
-def _readable_by_all(path: str) -> bool:
-    """Whether every folder on the way to a path may be entered by anyone."""
-    while path != "/":
-        if not os.stat(path).st_mode & stat.S_IXOTH:
-            return False
-        path = os.path.dirname(path)
-    return True
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
-
-
 class Isolation:
-    """The isolation of one zygote: `enter` in the process that becomes its parent, then `confine` in the child that serves."""
+    """The isolation of one zygote: `enter` in the process that becomes its parent, then `confine` in the one that serves."""
 
-    def __init__(self) -> None:
-        """Nothing is on yet."""
+    def __init__(self, tier: Tier, python_paths: list[str], packages: list[str], box: str) -> None:
+        """`python_paths`, `packages`: folders that programs may read. `box`: working folder where the lane has no root of its own."""
+        self.tier = tier
         self.layers: dict[str, str] = {}
         """Layer -> "on", or "off: reason"."""
-        self.uid: int | None = None
-        self.pid_namespaces = False
-        self.box = ""
-        self.mounted = False
+        self.box = box
+        self.own_root = False
         self.proc = -1
-        self._own_pid_namespace = -1
+        """Descriptor of a /proc that shows this lane's processes; -1 if there is none."""
+        self._python_paths, self._packages = python_paths, packages
+        self._namespaces = LaneNamespaces(python_paths, packages)
+        self._pid_namespace = -1
+        self._uid: int | None = None
+        self._ruleset = -1
+        self._filter: seccomp.Filter | None = None
+        self._processes: int | None = None
+        self._parent = os.getpid()
 
-    def enter(self, namespaces: bool) -> bool:
-        """Unshares the lane's namespaces; the next fork's child is inside. True if that worked."""
-        lane_uid = FIRST_LANE_UID + os.getpid()
-        if os.geteuid() == 0:
-            self.uid = lane_uid
+    def enter(self) -> bool:
+        """Unshares the lane's namespaces; whether there are any, and the next fork's child is inside. Raises Refused."""
         try:
-            _write("/proc/self/oom_score_adj", "800")  # if memory runs out, the kernel ends a lane and not the trainer
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write("800")  # if memory runs out, the kernel ends a lane and not the trainer
             self.layers["memory shortage ends lanes first"] = "on"
         except OSError as error:
             self.layers["memory shortage ends lanes first"] = f"off: {error}"
-        if not namespaces:
-            self.layers["namespaces"] = "off: not asked for"
+        if self.tier != "A":
             return False
-        if os.geteuid() == 0 and libc.unshare(LANE_NAMESPACES) == 0:
-            self.layers["namespaces"] = "on"
-            return True
-        uid, gid = os.geteuid(), os.getegid()
         try:
-            _check(libc.unshare(LANE_NAMESPACES | CLONE_NEWUSER), "unshare")
-            _write("/proc/self/setgroups", "deny")
-            _write("/proc/self/uid_map", f"65534 {uid} 1")
-            _write("/proc/self/gid_map", f"65534 {gid} 1")
+            self._uid = self._namespaces.enter()
         except OSError as error:
-            self.layers["namespaces"] = f"off: {error}"
-            return False
-        self.uid = None  # the user namespace knows one user id only
+            raise Refused(f"namespaces: {error}") from None
         self.layers["namespaces"] = "on"
-        self.layers["user namespace"] = "on"
+        self.layers["user namespace"] = "off: " + self._namespaces.user_namespace if self._namespaces.user_namespace else "on"
         return True
 
-    def confine(self, inside: bool, python_paths: list[str], packages: list[str], box: str) -> None:
-        """Sets up root, working folder and privileges. `box` is the working folder where no root of the lane's own is to be had."""
-        self.box = box
+    def confine(self) -> None:
+        """Sets up root, working folder and privileges. Raises Refused where the tier cannot be had, OSError otherwise."""
         libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
-        if inside:
-            self._own_pid_namespace = beyond_standard(os.open("/proc/self/ns/pid", os.O_RDONLY))
-            try:
-                self._make_root(python_paths, packages)
-                self.layers["read-only root"] = "on"
-                self.mounted = True
-                self.box = "/box"
-            except OSError as error:
-                self.layers["read-only root"] = f"off: {error}"
+        if self.tier == "A":
+            self._settle()
         else:
-            self.proc = beyond_standard(os.open("/proc", os.O_PATH | os.O_DIRECTORY))
+            self.layers["namespaces"] = self.layers["read-only root"] = self.layers["pid namespace per program"] = "off: not in this tier"
+            self.proc = beyond_standard(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
             libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        if self.uid is not None and not self.mounted:
-            hidden = next((path for path in (*python_paths, *packages) if not _readable_by_all(path)), None)
-            if hidden is None:
-                os.chown(self.box, self.uid, self.uid)
-            else:
-                self.uid = None
-                self.layers["user id without rights"] = f"off: {hidden} cannot be read by another user"
-        _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+            self._choose_user()
+        check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # of one user, yet no process of the lane may look into another's memory
-        default = "on" if self.uid is not None or inside else "off: runs as the user who started it"
-        self.layers.setdefault("user id without rights", default)
-        self.layers["process limit"] = "on" if self.uid is not None or inside else "off: would count the user's other processes"
-        if inside:
-            try:
-                self.new_pid_namespace()
-                self.pid_namespaces = True
-                self.layers["pid namespace per program"] = "on"
-            except OSError as error:
-                self.layers["pid namespace per program"] = f"off: {error}"
+        self._prepare_landlock()
+        self._prepare_seccomp()
 
-    def _make_root(self, python_paths: list[str], packages: list[str]) -> None:
-        """A tmpfs with Python, its shared libraries and four device files, everything read-only but /box.
-
-        The new root is pivoted onto /tmp first, so that no folder of the host has to be sacrificed as its mount point and
-        everything that is bound stays visible under /host (the way bubblewrap does it).
-        """
-        real = {path: os.path.realpath(path) for path in (*python_paths, *packages)}
-        _mount(None, "/", None, MS_REC | MS_PRIVATE)
-        _mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
-        os.mkdir("/tmp/host")
-        _check(libc.pivot_root(b"/tmp", b"/tmp/host"), "pivot_root")
-        os.chdir("/")
-        for path in ("/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/share/zoneinfo", "/lib", "/lib64", "/lib32"):
-            self._bring(path)
-        for path in python_paths:
-            self._bring(real[path], path)
-        for path in packages:
-            self._bring(real[path], "/packages/" + os.path.basename(path))
-        os.makedirs("/etc", exist_ok=True)
-        if os.path.exists("/host/etc/ld.so.cache"):
-            self._bring("/etc/ld.so.cache")
-        os.mkdir("/dev")
-        for device in ("null", "zero", "random", "urandom"):
-            self._bring("/dev/" + device, device=True)
-        os.mkdir("/proc")
+    def _settle(self) -> None:
         try:
-            _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-            self.proc = beyond_standard(os.open("/proc", os.O_PATH | os.O_DIRECTORY))
-            libc.umount2(b"/proc", MNT_DETACH)  # the zygote keeps its descriptor, programs see an empty folder
+            own, proc = self._namespaces.settle()
+            self.layers["read-only root"] = "on"
+            self.own_root, self.box = True, "/box"
+            self._pid_namespace = beyond_standard(own)
+            new_pid_namespace(self._pid_namespace)
         except OSError as error:
-            self.layers["run-queue clock"] = f"off: {error}"
-        os.mkdir("/box")
-        for name in ("/tmp", "/dev/shm"):
-            os.symlink("/box", name)
-        _check(libc.umount2(b"/host", MNT_DETACH), "umount of the host's root")
-        os.rmdir("/host")
-        _mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
-        self._mount_box()
+            raise Refused(f"namespaces: {error}") from None
+        self.layers["pid namespace per program"] = self.layers["user id without rights"] = self.layers["process limit"] = "on"
+        if proc >= 0:
+            self.proc = beyond_standard(proc)
+        if self._uid is None and _release() < (5, 14):
+            # Older kernels count a user's processes across user namespaces.
+            self._limit_shared_processes()
 
-    def _bring(self, path: str, name: str = "", device: bool = False) -> None:
-        """Binds a path of the host read-only to the same name; links are made again as links."""
-        source, target = "/host" + path, name or path
+    def _choose_user(self) -> None:
+        """Tier B and none: programs of root's lanes change to a user id of the lane's own."""
+        self.layers["process limit"] = self.layers["user id without rights"] = "on"
+        self._uid = spare_uid() if os.geteuid() == 0 else None
+        if self._uid is None:
+            self._limit_shared_processes()
+            return
+        hidden = next((path for path in self._packages if not _readable_by_all(path)), None)
+        if hidden is not None:
+            self.layers["numpy"] = f"off: {hidden} cannot be read by a user without rights"
+        hidden = next((path for path in self._python_paths if not _readable_by_all(path)), None)
+        if hidden is None:
+            os.chown(self.box, self._uid, self._uid)
+            return
+        reason = f"{hidden} cannot be read by a user without rights: chmod o+x the folders above it, or name another executor.python"
+        if self.tier == "B":
+            raise Refused(f"user id: {reason}")
+        self._uid = None
+        self.layers["user id without rights"] = f"off: {reason}"
+        self._limit_shared_processes()
+
+    def _limit_shared_processes(self) -> None:
+        self._processes = SHARED_PROCESSES + _threads_of(os.getuid(), self.proc)
+        self.layers["process limit"] = "on"
+
+    def _prepare_landlock(self) -> None:
         try:
-            mode = os.lstat(source).st_mode
-        except FileNotFoundError:
+            version = landlock.abi()
+            self._ruleset = beyond_standard(landlock.make_ruleset(version, self._rules()))
+            if self.tier == "A":
+                landlock.restrict(self._ruleset)
+        except OSError as error:
+            if self.tier == "B":
+                raise Refused(f"Landlock: {error}") from None
+            self._ruleset = -1
+            self.layers["Landlock"] = f"off: {error}"
             return
-        if os.path.lexists(target):
-            return
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if stat.S_ISLNK(mode):
-            os.symlink(os.readlink(source), target)
-            return
-        if stat.S_ISDIR(mode):
-            os.mkdir(target)
-        else:
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-        _mount(source, target, None, MS_BIND | MS_REC)
-        # Flags that the host's mount has are locked in a user namespace and must be named again; statvfs and mount number them alike
-        # but for relatime.
-        flags = os.statvfs(target).f_flag
-        locked = flags & (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME) | (MS_RELATIME if flags & ST_RELATIME else 0)
-        own = MS_NOSUID if device else MS_NOSUID | MS_NODEV | MS_RDONLY
-        _mount(None, target, None, MS_REMOUNT | MS_BIND | own | locked)
+        self.layers["Landlock"] = "on"
 
-    def _mount_box(self) -> None:
-        _mount("tmpfs", "/box", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"mode=1777,size={BOX_BYTES},nr_inodes=1024")
+    def _rules(self) -> list[tuple[str | int, int]]:
+        use = landlock.READ_FILE | landlock.WRITE_FILE
+        rules: list[tuple[str | int, int]] = [("/dev/null", use), ("/dev/zero", use), (self.box, landlock.WORK_IN)]
+        if self.tier == "A":
+            return [*rules, ("/", landlock.READ), *([(self.proc, landlock.READ)] if self.proc >= 0 else [])]
+        return rules + [(path, landlock.READ) for path in (*LIBRARIES, *DEVICES, *self._python_paths, *self._packages)]
+
+    def _prepare_seccomp(self) -> None:
+        reason = seccomp.available()
+        if reason and self.tier != "none":
+            raise Refused(f"seccomp: {reason}")
+        if reason:
+            self.layers["seccomp"] = f"off: {reason}"
+            return
+        self._filter = seccomp.Filter(*seccomp.assemble())
+        self.layers["seccomp"] = "on"
+
+    @property
+    def threads_only(self) -> bool:
+        """Whether a program can start no process: its own is the only one, and nobody inside can kill it from outside."""
+        return self._filter is not None
+
+    def before_fork(self) -> None:
+        """In the zygote: what has to be done for each program's process. Raises OSError."""
+        if self._pid_namespace >= 0:
+            new_pid_namespace(self._pid_namespace)
+
+    def restrict_files(self) -> None:
+        """In the program's process, while it still has the lane's descriptors. Raises OSError."""
+        if self._pid_namespace < 0:
+            libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
+            if self._ruleset >= 0:
+                landlock.restrict(self._ruleset)
+
+    def limit(self, memory_bytes: int, file_bytes: int, cpu_s: int, processes: int) -> None:
+        """In the program's process: its limits, and no rights any more. Raises OSError."""
+        set_limit = resource.setrlimit
+        set_limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        set_limit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+        set_limit(resource.RLIMIT_NOFILE, (64, 64))
+        set_limit(resource.RLIMIT_CORE, (0, 0))
+        set_limit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        processes = self._processes or processes
+        set_limit(resource.RLIMIT_NPROC, (processes, processes))
+        if self._uid is not None:
+            os.setgroups([])
+            os.setresgid(self._uid, self._uid, self._uid)
+            os.setresuid(self._uid, self._uid, self._uid)  # clears the capabilities as well
+            if self._pid_namespace < 0:
+                libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)  # a change of user clears it
+        check(libc.capset(_CAPABILITIES, _NO_CAPABILITIES), "capset")
+
+    def filter_calls(self) -> None:
+        """In the program's process, last: only allowed system calls from here on. Raises OSError."""
+        if self._filter is not None:
+            self._filter.load(os.getpid())
 
     def clean_box(self) -> None:
         """Empties the working folder if the last program left something in it. Raises OSError when that fails."""
-        if not os.listdir(self.box):
-            return
-        if self.mounted:
-            _check(libc.umount2(b"/box", MNT_DETACH), "umount /box")
-            self._mount_box()
-            return
-        for name in os.listdir(self.box):
-            path = os.path.join(self.box, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-
-    def new_pid_namespace(self) -> None:
-        """The next fork's child is pid 1 of a pid namespace of its own; whatever it leaves behind dies with it."""
-        # Only one namespace may be pending, so step back to the lane's own first.
-        _check(libc.setns(self._own_pid_namespace, CLONE_NEWPID), "setns")
-        _check(libc.unshare(CLONE_NEWPID), "unshare(pid)")
-
-    def run_queue_wait_s(self, pid: int) -> float:
-        """Seconds that a process was ready but had no core to run on; 0 where the kernel does not tell."""
-        fields = self._read_proc(f"{pid}/schedstat").split()
-        return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
-
-    def cpu_s_inside(self) -> float:
-        """CPU seconds of all processes in the lane but this one: a program may have many. 0 where the lane has no /proc of its own."""
-        if not self.pid_namespaces or self.proc < 0:
-            return 0.0
-        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.proc)
-        try:
-            pids = [name for name in os.listdir(listing) if name.isdigit() and name != str(os.getpid())]
-        finally:
-            os.close(listing)
-        ticks = 0
-        for pid in pids:
-            fields = self._read_proc(f"{pid}/stat").rpartition(b")")[2].split()
-            ticks += sum(int(field) for field in fields[11:15])  # user and system time, its own and that of children waited for
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def _read_proc(self, name: str) -> bytes:
-        """A file of the lane's /proc; empty when there is none, or its process has ended."""
-        if self.proc < 0:
-            return b""
-        try:
-            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
-        except OSError:
-            return b""
-        try:
-            return os.read(file, 4096)
-        except OSError:
-            return b""
-        finally:
-            os.close(file)
-
-
-def limit_program(lane: Isolation, memory_bytes: int, file_bytes: int, cpu_s: int, processes: int) -> None:
-    """In the program's process, before any of its code: limits, then no rights. Raises OSError."""
-    set_limit = resource.setrlimit
-    set_limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    set_limit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    set_limit(resource.RLIMIT_NOFILE, (64, 64))
-    set_limit(resource.RLIMIT_CORE, (0, 0))
-    set_limit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    if lane.layers["process limit"] == "on":
-        set_limit(resource.RLIMIT_NPROC, (processes, processes))
-    if lane.uid is not None:
-        os.setgroups([])
-        os.setresgid(lane.uid, lane.uid, lane.uid)
-        os.setresuid(lane.uid, lane.uid, lane.uid)  # clears the capabilities as well
-    else:
-        _check(libc.capset(_CAPABILITIES, _NO_CAPABILITIES), "capset")
+        if os.listdir(self.box):
+            empty(self.box)
 
 
 _CAPABILITIES = ctypes.byref(_CapabilityHeader(0x20080522, 0))
 _NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
+
+
+def empty(folder: str) -> None:
+    """Removes what is in a folder, however deeply nested, and nothing that a link in it points to. Raises OSError."""
+    # What is in subfolders is moved up first: no path grows long, and nothing is visited twice.
+    number = 0
+    while names := os.listdir(folder):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                os.unlink(path)
+                continue
+            os.chmod(path, 0o700)
+            for inner in os.listdir(path):
+                while os.path.lexists(os.path.join(folder, f"\n{number}")):
+                    number += 1
+                inside = os.path.join(path, inner)
+                if stat.S_ISDIR(os.lstat(inside).st_mode):
+                    os.chmod(inside, 0o700)  # only a folder that its owner may write can be moved
+                os.rename(inside, os.path.join(folder, f"\n{number}"))
+            os.rmdir(path)
 
 
 class CpuTimer:
@@ -305,7 +254,7 @@ class CpuTimer:
 
     def create(self) -> None:
         """Makes the timer; timers are not inherited over a fork. Raises OSError."""
-        _check(_timer_library.timer_create(CPU_CLOCK, self._event, self._address), "timer_create")
+        check(_timer_library.timer_create(CPU_CLOCK, self._event, self._address), "timer_create")
 
     def start(self, nanoseconds: int) -> None:
         """The signal comes after so many nanoseconds of CPU time from now."""
@@ -331,7 +280,7 @@ def stack_is_small() -> bool:
 
 
 def kill_stragglers() -> None:
-    """Without a pid namespace: ends processes that a program left behind and that were handed to this one. Raises OSError."""
+    """Without a filter: ends processes that a program left behind and that were handed to this one. Raises OSError."""
     me = os.getpid()
     for _ in range(100):
         try:
@@ -348,7 +297,31 @@ def kill_stragglers() -> None:
     raise OSError(errno.EAGAIN, "a program's processes multiply faster than they can be ended")
 
 
-def address_space() -> int:
-    """Bytes of address space that this process has mapped: a program's memory limit is added to them."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+def _readable_by_all(path: str) -> bool:
+    """Whether every folder on the way to a path may be entered by anyone."""
+    while path != "/":
+        if not os.stat(path).st_mode & stat.S_IXOTH:
+            return False
+        path = os.path.dirname(path)
+    return True
+
+
+def _threads_of(uid: int, proc: int) -> int:
+    """Threads that a user has at present, as far as /proc shows them."""
+    count = 0
+    for name in os.listdir(proc) if proc >= 0 else ():
+        if name.isdigit():
+            try:
+                if os.stat(name, dir_fd=proc).st_uid == uid:
+                    tasks = os.open(f"{name}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+                    count += len(os.listdir(tasks))
+                    os.close(tasks)
+            except OSError:
+                continue  # it has just ended
+    return count
+
+
+def _release() -> tuple[int, ...]:
+    """The kernel's version."""
+    numbers = os.uname().release.partition("-")[0].split(".")[:2]
+    return tuple(int(number) for number in numbers if number.isdigit())

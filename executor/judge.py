@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 from buffer.records import Feedback
+from config import ExecutorConfig
 from executor.grading import Grader
-from executor.lane import Lane
+from executor.isolation import Tier
+from executor.lane import TIERS, Lane
 from executor.protocol import LaneFailure
 from executor.suites import ReadySuite, make_ready
 from problems.problem import TestSuite
@@ -48,7 +50,14 @@ class Judge:
     """Grades programs on `lanes` sandboxed processes. Used by one thread; as a context manager it ends them."""
 
     def __init__(
-        self, lanes: int, time_limit_s: float, memory_limit_mb: int, *, namespaces: bool = True, python: str = "", hash_seed: int = 0
+        self,
+        lanes: int,
+        time_limit_s: float,
+        memory_limit_mb: int,
+        *,
+        tiers: Sequence[Tier] = TIERS,
+        python: str = "",
+        hash_seed: int = 0,
     ) -> None:
         """Starts the lanes.
 
@@ -56,19 +65,19 @@ class Judge:
             lanes: programs that run at the same time.
             time_limit_s: CPU seconds per test where a suite names no limit.
             memory_limit_mb: MiB per program where a suite names no limit.
-            namespaces: whether lanes try to get namespaces of their own; without, only limits and process groups hold a program.
+            tiers: of isolation, the first that this machine allows is taken; "none" as the last runs programs whatever it allows.
             python: the interpreter that programs run on; empty: the one that runs this.
             hash_seed: PYTHONHASHSEED of the programs.
 
         Raises:
-            LaneFailure: a lane does not start at all on this machine.
+            LaneFailure: a lane does not start at all on this machine; NoSandbox, one, where none of the tiers can be had.
 
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._lanes: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
 
         def lane(numpy: bool) -> Lane:
-            return Lane(namespaces, python=python, numpy=numpy, hash_seed=hash_seed)
+            return Lane(tiers, python=python, numpy=numpy, hash_seed=hash_seed)
 
         self._all = [_Pair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
@@ -86,10 +95,22 @@ class Judge:
             self.close()
             raise
 
+    @classmethod
+    def of(cls, config: ExecutorConfig, lanes: int | None = None, hash_seed: int = 0) -> Judge:
+        """A judge as the configuration asks for, with so many lanes if it should be another number. Raises LaneFailure."""
+        tiers: tuple[Tier, ...] = (*TIERS, "none") if config.unsafe else TIERS
+        count = config.lanes if lanes is None else lanes
+        return cls(count, config.time_limit_s, config.memory_limit_mb, tiers=tiers, python=config.python, hash_seed=hash_seed)
+
     @property
     def lanes(self) -> int:
         """Programs that run at the same time."""
         return len(self._all)
+
+    @property
+    def tier(self) -> Tier:
+        """The isolation tier in force."""
+        return self._all[0].plain.tier
 
     @property
     def layers(self) -> dict[str, str]:

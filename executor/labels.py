@@ -14,6 +14,7 @@ from executor.lane import Ended
 from executor.plaindata import NotPlain, decode
 from executor.protocol import (
     CPU_KILLED,
+    DISK_KILLED,
     FILENAME,
     HARNESS_STATUS,
     MEMORY_STATUS,
@@ -167,6 +168,8 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
     """
     line, exited = line_number(report.line()), os.WIFEXITED(ended.status)
     status = os.WEXITSTATUS(ended.status) if exited else -os.WTERMSIG(ended.status)
+    if ended.cause == DISK_KILLED:
+        return runtime_error("OutputLimit", line, "the working folder is full", ended.cpu_s)
     timed = status == TIME_LIMIT_STATUS and "most recent call first" in report.last_words
     if timed or ended.cause in (CPU_KILLED, WALL_KILLED) or status in (-signal.SIGXCPU, -signal.SIGPROF):
         reason = "asleep or waiting" if ended.cause == WALL_KILLED else f"more than {limit_s:g} s of CPU time"

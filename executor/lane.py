@@ -10,19 +10,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from executor import protocol
-from executor.protocol import LaneFailure, Request
+from executor.isolation import Tier
+from executor.protocol import LaneFailure, Reply, Request
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 HARD_CAP_S = 60.0
 """On top of what a program may take at the very most: a lane that needs longer is broken."""
+TIERS: tuple[Tier, ...] = ("A", "B")
+"""Those that hold an untrusted program."""
 _START = "import sys; sys.path.insert(0, {root!r}); from executor.zygote import main; main()"
+
+
+class NoSandbox(LaneFailure):
+    """This machine allows none of the tiers asked for; says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +49,58 @@ class Ended:
 class Lane:
     """Runs one program at a time. Not thread-safe: each thread drives a lane of its own."""
 
-    def __init__(self, namespaces: bool = True, *, python: str = "", numpy: bool = False, hash_seed: int = 0) -> None:
+    def __init__(self, tiers: Sequence[Tier] = TIERS, *, python: str = "", numpy: bool = False, hash_seed: int = 0) -> None:
         """Nothing is started yet.
 
         Args:
-            namespaces: whether to try for them.
+            tiers: the first of them that this machine allows is taken.
             python: the interpreter that programs run on; empty: the one that runs this.
             numpy: whether numpy is loaded before the first program rather than by each that imports it.
             hash_seed: PYTHONHASHSEED of the programs.
 
         """
-        self._namespaces, self._numpy, self._hash_seed = namespaces, numpy, hash_seed
+        self._tiers, self._numpy, self._hash_seed = tuple(tiers), numpy, hash_seed
         # The interpreter itself, not a virtual environment's: it starts faster and knows none of its packages.
         self._python = python or getattr(sys, "_base_executable", None) or sys.executable
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._box = ""
         self._errors: IO[bytes] | None = None
+        self.tier: Tier = "none"
+        """The tier in force; this and the next three are known once started."""
+        self.refusals: dict[Tier, str] = {}
+        """Why tiers tried earlier could not be had."""
         self.layers: dict[str, str] = {}
-        """Isolation layer -> "on", or "off: reason"; known once started."""
+        """Isolation layer -> "on", or "off: reason"."""
         self.python_version = ""
-        """Of the interpreter that programs run on; known once started."""
-
-    @property
-    def contained(self) -> bool:
-        """Whether each program has a pid namespace of its own, in which nobody can kill its first process."""
-        return self.layers.get("pid namespace per program") == "on"
+        """Of the interpreter that programs run on."""
+        self.contained = False
+        """Whether nobody inside can end a program's process as if from outside."""
 
     def start(self) -> None:
-        """Starts the zygote. Raises LaneFailure when it does not come up."""
+        """Starts the zygote in the first tier that this machine allows. Raises NoSandbox, or LaneFailure when it does not come up."""
+        self.refusals = {}
+        for tier in self._tiers:
+            self.stop()
+            hello = self._launch(tier)
+            if "refused" not in hello:
+                self.tier, self.layers = tier, hello["layers"]
+                self.python_version, self.contained = hello["python"], hello["contained"]
+                for refused, reason in self.refusals.items():
+                    self.layers.setdefault(f"tier {refused}", f"off: {reason}")
+                if self.layers["read-only root"] == "on":
+                    self._drop_box()  # the lane has one that nobody else sees
+                return
+            self.refusals[tier] = hello["refused"]
         self.stop()
+        reasons = "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refusals.items())
+        raise NoSandbox(
+            f"this machine cannot hold untrusted programs ({reasons}). `python launch.py doctor` says which setting to change; "
+            "--executor.unsafe true runs them all the same"
+        )
+
+    def _launch(self, tier: Tier) -> dict[str, Any]:
+        """Starts a zygote; what it says of itself."""
         self._box = tempfile.mkdtemp(prefix="executor-box-")
         ours, theirs = socket.socketpair()
         self._connection = ours
@@ -78,7 +108,7 @@ class Lane:
         folders = numpy_folders(self._python)
         options = {
             "socket": theirs.fileno(),
-            "namespaces": self._namespaces,
+            "tier": tier,
             "packages": folders,
             "preload": ["numpy"] if self._numpy and folders else [],
             "box": self._box,
@@ -90,24 +120,25 @@ class Lane:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         self._errors = tempfile.TemporaryFile()
         with theirs:
-            self._process = subprocess.Popen(
-                [self._python, "-s", "-S", "-P", "-B", "-c", _START.format(root=root), json.dumps(options)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                env=environment,
-                cwd="/",
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [self._python, "-s", "-S", "-P", "-B", "-c", _START.format(root=root), json.dumps(options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    env=environment,
+                    cwd="/",
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self.stop()
+                raise LaneFailure(f"{self._python} (executor.python) cannot be started: {error}") from None
             theirs.close()
             try:
                 ours.settimeout(START_TIMEOUT_S)
-                hello = protocol.receive_reply(ours)
-                told = json.loads(protocol.receive(ours, hello.report_bytes))
-                self.layers, self.python_version = told["layers"], told["python"]
-                if self.layers.get("read-only root") == "on":
-                    self._drop_box()  # the lane has one that nobody else sees
+                hello: dict[str, Any] = json.loads(protocol.receive_hello(ours))
+                return hello
             except (OSError, LaneFailure) as failure:
                 raise LaneFailure(f"the zygote did not start ({failure}): {self._broken()}") from None
 
@@ -134,31 +165,35 @@ class Lane:
             self.start()
         connection = self._connection
         assert connection is not None
+        bodies = [body] if tester_body is None else [body, tester_body]
+        files: list[int] = []
         try:
             connection.settimeout(request.tests * (2 * request.limit_ns / 1e9 + 1) + HARD_CAP_S)
-            frame = request.pack() + body
-            if tester_body is not None:
-                frame += len(tester_body).to_bytes(8, "little") + tester_body
-            connection.sendall(frame)
-            return [self._answer(connection) for _ in range(1 if tester_body is None else 2)]
+            for content in bodies:
+                files += [_file("job", content), _file("report")]
+            output = _file("output") if tester_body is None else None
+            if output is not None:
+                files.append(output)
+            socket.send_fds(connection, [request.pack()], files)
+            replies = [protocol.receive_reply(connection) for _ in bodies]
+            for place, sent in enumerate(bodies):
+                _check_set_up(files[2 * place], len(sent))
+            return [_ended(reply, files[2 * place + 1], output, request.file_bytes) for place, reply in enumerate(replies)]
         except (OSError, LaneFailure) as failure:
             raise LaneFailure(f"the zygote broke off ({failure}): {self._broken()}") from None
-
-    def _answer(self, connection: socket.socket) -> Ended:
-        reply = protocol.receive_reply(connection)
-        report = protocol.receive(connection, reply.report_bytes) if reply.report_bytes else b""
-        output = protocol.receive(connection, reply.output_bytes) if reply.output_bytes else b""
-        if os.WIFEXITED(reply.status) and os.WEXITSTATUS(reply.status) == protocol.SETUP_FAILED_STATUS and report.startswith(b'["setup"'):
-            raise LaneFailure(f"a program's process could not be set up: {report[:300].decode('utf-8', 'replace')}")
-        return Ended(reply.status, reply.cause, report, output, reply.cpu_us / 1e6, reply.wall_us / 1e6, reply.peak_kib / 1024)
+        finally:
+            for descriptor in files:
+                os.close(descriptor)
 
     def _broken(self) -> str:
         """Stops the lane; what the zygote said last."""
+        errors, self._errors = self._errors, None
         self.stop()
-        if self._errors is None:
+        if errors is None:
             return "it said nothing"
-        self._errors.seek(0)
-        return self._errors.read().decode("utf-8", "replace").strip()[-500:] or "it said nothing"
+        with errors:
+            errors.seek(0)
+            return errors.read().decode("utf-8", "replace").strip()[-500:] or "it said nothing"
 
     def stop(self) -> None:
         """Ends the zygote, and with it whatever runs inside."""
@@ -173,6 +208,9 @@ class Lane:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
         self._drop_box()
 
     def _drop_box(self) -> None:
@@ -201,3 +239,25 @@ def numpy_folders(python: str) -> list[str]:
         return []
     package = Path(found).resolve()
     return [str(folder) for folder in (package, package.parent / "numpy.libs") if folder.is_dir()]
+
+
+def _file(name: str, content: bytes = b"") -> int:
+    """A memory file. Raises OSError."""
+    descriptor = os.memfd_create(name)
+    while content:
+        content = content[os.write(descriptor, content) :]
+    return descriptor
+
+
+def _check_set_up(job: int, size: int) -> None:
+    """A process that could not be set up says so at the end of its job, which is closed before the program runs. Raises LaneFailure."""
+    if os.fstat(job).st_size != size:
+        reason = os.pread(job, 300, size).decode("utf-8", "replace")
+        raise LaneFailure(f"a program's process could not be set up: {reason}")
+
+
+def _ended(reply: Reply, report: int, output: int | None, most_bytes: int) -> Ended:
+    """What a process left."""
+    told = os.pread(report, most_bytes, 0)
+    given = os.pread(output, most_bytes, 0) if output is not None else b""
+    return Ended(reply.status, reply.cause, told, given, reply.cpu_us / 1e6, reply.wall_us / 1e6, reply.peak_kib / 1024)

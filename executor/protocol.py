@@ -1,4 +1,8 @@
-"""The frames between a lane and its zygote, fixed-size headers and bytes. Shared by both sides, standard library only."""
+"""The frames between a lane and its zygote: fixed-size headers. Shared by both sides, standard library only.
+
+What a program is given and what it leaves travels in memory files beside them, whose descriptors a request carries. The zygote, of
+whose memory every program has a copy, never reads them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import socket
 import struct
 from typing import NamedTuple
 
-MAGIC = b"xec1"
+MAGIC = b"xec2"
 RUN, SPLIT = 0, 1
-"""RUN: one process for a program's tests. SPLIT: one for the program and one for the data set's test code, joined by a socket."""
-ENDED, CPU_KILLED, WALL_KILLED = 0, 1, 2
+"""RUN: one process for a program's tests; the request carries its job, its report and its output. SPLIT: one for the program and one for
+the data set's test code, joined by a socket; the request carries job and report of each."""
+DESCRIPTORS = {RUN: 3, SPLIT: 4}
+ENDED, CPU_KILLED, WALL_KILLED, DISK_KILLED = 0, 1, 2, 3
 """How a program's process came to its end: by itself, or killed by the zygote."""
 TIME_LIMIT_STATUS = 27
 """Exit status of a process that its own CPU timer ended (SIGPROF's number)."""
@@ -18,11 +24,14 @@ MEMORY_STATUS, OUTPUT_STATUS, HARNESS_STATUS, SETUP_FAILED_STATUS = 28, 29, 98, 
 
 FILENAME = "<program>"
 """What a program's code objects call their file."""
-REPORT, RPC, INPUT, OUTPUT, FIRST_FREE = 3, 4, 5, 6, 7
-"""A program's descriptors: the report, the socket of a split run, spare copies of the memory files behind 0 and 1, and the first unused."""
+REPORT, RPC, INPUT, OUTPUT, JOB = 3, 4, 5, 6, 7
+"""A program's descriptors: the report, the socket of a split run, spare copies of the memory files behind 0 and 1; the job, while its
+process is being set up, is the last."""
 
-REQUEST = struct.Struct("<4sB3xIIIIQQQ")
-REPLY = struct.Struct("<4siIIIQQQ")
+REQUEST = struct.Struct("<4sB3xIIIQQQ")
+REPLY = struct.Struct("<4siIQQQ")
+HELLO = struct.Struct("<4sI")
+"""What a zygote sends first: the length of the JSON that follows."""
 
 
 class LaneFailure(Exception):
@@ -30,10 +39,9 @@ class LaneFailure(Exception):
 
 
 class Request(NamedTuple):
-    """What a zygote is to run; `body_bytes` bytes of JSON follow. A SPLIT is followed by a length and the tester's own JSON."""
+    """What a zygote is to run."""
 
     kind: int
-    body_bytes: int
     tests: int
     processes: int
     """Processes and threads the program may have."""
@@ -52,13 +60,11 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """How a process ended; report and output follow."""
+    """How a process ended. A SPLIT has two: the program's and the tests'."""
 
     status: int
     """As waitpid returns it."""
     cause: int
-    report_bytes: int
-    output_bytes: int
     cpu_us: int
     wall_us: int
     peak_kib: int
@@ -84,12 +90,18 @@ def receive(connection: socket.socket, count: int) -> bytes:
     return b"".join(parts)
 
 
-def receive_request(connection: socket.socket) -> Request:
-    """Next request. Raises LaneFailure."""
-    magic, *fields = REQUEST.unpack(receive(connection, REQUEST.size))
+def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
+    """Next request, and the descriptors that it carries. Raises LaneFailure."""
+    data, descriptors, _, _ = socket.recv_fds(connection, REQUEST.size, max(DESCRIPTORS.values()))
+    if len(data) != REQUEST.size:
+        raise LaneFailure("the connection was closed")
+    magic, *fields = REQUEST.unpack(data)
     if magic != MAGIC:
         raise LaneFailure("not a request")
-    return Request(*fields)
+    request = Request(*fields)
+    if len(descriptors) != DESCRIPTORS[request.kind]:
+        raise LaneFailure("not the files of a request")
+    return request, descriptors
 
 
 def receive_reply(connection: socket.socket) -> Reply:
@@ -98,3 +110,11 @@ def receive_reply(connection: socket.socket) -> Reply:
     if magic != MAGIC:
         raise LaneFailure("not a reply")
     return Reply(*fields)
+
+
+def receive_hello(connection: socket.socket) -> bytes:
+    """What a zygote says of itself, JSON. Raises LaneFailure."""
+    magic, size = HELLO.unpack(receive(connection, HELLO.size))
+    if magic != MAGIC:
+        raise LaneFailure("not a zygote")
+    return receive(connection, size)

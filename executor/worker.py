@@ -52,10 +52,10 @@ class ExecutorWorker:
         for work in (self._flow.evaluation_work, self._flow.work):
             work.abandon(self.name)
         config = self._config
-        with Judge(config.lanes, config.time_limit_s, config.memory_limit_mb, python=config.python) as judge, self._holding():
+        with Judge.of(config) as judge, self._holding():
             self.layers = judge.layers
-            level = logging.INFO if all(state == "on" for state in judge.layers.values()) else logging.WARNING
-            log.log(level, "%s: isolation: %s", self.name, "; ".join(f"{layer} {state}" for layer, state in judge.layers.items()))
+            layers = "; ".join(f"{layer} {state}" for layer, state in judge.layers.items())
+            log.log(logging.INFO if judge.tier == "A" else logging.WARNING, "%s: isolation tier %s: %s", self.name, judge.tier, layers)
             while not stop.is_set():
                 work, claims = self._claim()
                 if claims:

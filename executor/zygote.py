@@ -4,8 +4,8 @@ Started by exec, never forked from the process that uses it (forking one that ho
 
     python -s -S -P -B -c "import sys; sys.path.insert(0, ROOT); from executor.zygote import main; main()" OPTIONS
 
-OPTIONS is JSON: socket (descriptor), namespaces (whether to try them), packages (folders that programs may import), preload (names
-of those to load at once), box (working folder where no root of the lane's own can be had). Standard library only.
+OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders that programs may import), preload (modules to import
+before the first program), box (working folder where no root of the lane's own can be had). Standard library only.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ import gc
 import importlib
 import json
 import os
-import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from executor import protocol
-from executor.isolation import CpuTimer, Isolation, address_space, beyond_standard, kill_stragglers, libc, limit_program, stack_is_small
-from executor.protocol import CPU_KILLED, ENDED, SETUP_FAILED_STATUS, WALL_KILLED, LaneFailure, Reply, Request
+from executor.isolation import CpuTimer, Isolation, Refused, beyond_standard, kill_stragglers, stack_is_small
+from executor.protocol import SETUP_FAILED_STATUS, LaneFailure, Request
+from executor.syscalls import libc
+from executor.watch import ConnectionGone, Watch, Watched
 
 WARM = (
     "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools heapq io itertools json math "
     "numbers operator os queue random re statistics string struct textwrap threading time traceback types typing warnings"
 ).split()
-TICK_S = 0.05
-LAST_WORDS_S = 0.2
 
 Role = Callable[[Any, int, CpuTimer], None]
 
@@ -47,21 +45,31 @@ def main() -> None:
         # The room a main thread's stack can grow into is laid out at exec.
         os.execv(sys.executable, sys.orig_argv)
     connection = socket.socket(fileno=options["socket"])
-    lane = Isolation()
-    inside = lane.enter(options["namespaces"])
-    pid = os.fork()
-    if pid:
-        connection.close()
-        os.waitpid(pid, 0)
-        os._exit(0)
     prefixes = [f"{prefix}/{name}" for prefix in {sys.base_prefix, sys.base_exec_prefix} for name in ("lib", "lib64")]
     python_paths = [path for path in prefixes if os.path.isdir(path) and path not in ("/usr/lib", "/usr/lib64")]
+    lane = Isolation(options["tier"], python_paths, options["packages"], options["box"])
+    # While this is still the user who started it: the one without rights may not be able to read the modules.
     roles = warm_up()
-    mapped = address_space()  # read now: the lane will have no /proc
-    lane.confine(inside, python_paths, options["packages"], options["box"])
-    folders = ["/packages"] if lane.mounted else sorted({os.path.dirname(path) for path in options["packages"]})
+    folders = sorted({os.path.dirname(path) for path in options["packages"]})
     sys.path[:] = [path for path in sys.path if path != options["root"]] + folders
-    mapped += preload(lane, options["preload"])
+    try:
+        if lane.enter():
+            pid = os.fork()
+            if pid:
+                connection.close()
+                os.waitpid(pid, 0)
+                os._exit(0)
+        statm = os.open("/proc/self/statm", os.O_RDONLY)  # now: the lane may have no /proc
+        lane.confine()
+    except Refused as refusal:
+        _say(connection, {"refused": str(refusal)})
+        os._exit(0)
+    if lane.own_root:
+        sys.path[:] = [path for path in sys.path if path not in folders] + ["/packages"]
+    for name in options["preload"]:
+        importlib.import_module(name)  # from inside the lane, where programs will find the rest of it
+    mapped = int(os.pread(statm, 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    os.close(statm)
     errors = os.fdopen(beyond_standard(2), "w")  # descriptor 2 will be a program's
     try:
         Zygote(lane, connection, roles, mapped).serve()
@@ -69,6 +77,11 @@ def main() -> None:
         traceback.print_exc(file=errors)
         errors.flush()
         raise
+
+
+def _say(connection: socket.socket, what: dict[str, Any]) -> None:
+    data = json.dumps(what).encode()
+    connection.sendall(protocol.HELLO.pack(protocol.MAGIC, len(data)) + data)
 
 
 def warm_up() -> dict[str, Role]:
@@ -97,17 +110,6 @@ def warm_up() -> dict[str, Role]:
     return {"tests": child.run_tests, "serve": split.serve, "ask": split.ask}
 
 
-def preload(lane: Isolation, names: list[str]) -> int:
-    """Loads packages from inside the lane, where programs will find them; the address space that it took, in bytes."""
-    sizes = []
-    for name in ["", *names]:
-        if name:
-            importlib.import_module(name)
-        told = lane._read_proc(f"{os.getpid()}/statm").split()
-        sizes.append(int(told[0]) * os.sysconf("SC_PAGE_SIZE") if told else 0)
-    return sizes[-1] - sizes[0]
-
-
 class Zygote:
     """Runs one program at a time, each in a fork of this process."""
 
@@ -116,11 +118,10 @@ class Zygote:
         self._lane = lane
         self._roles = roles
         self._connection = socket.socket(fileno=beyond_standard(connection.detach()))
+        self._watch = Watch(self._connection.fileno(), lane.proc, "" if lane.own_root else lane.box)
         self._timer = CpuTimer(signal.SIGPROF)
-        self._poll = select.poll()
-        self._poll.register(self._connection, 0)
         self._null = os.open("/dev/null", os.O_RDWR)
-        for descriptor in range(protocol.FIRST_FREE):
+        for descriptor in range(protocol.JOB + 1):
             os.dup2(self._null, descriptor)
         # faulthandler says where the program is stuck or broke down; then the process ends, in C, whatever the program does:
         # the handler that faulthandler calls next is _exit itself, and its argument, the signal's number, the status.
@@ -132,79 +133,78 @@ class Zygote:
 
     def serve(self) -> None:
         """Answers requests until the connection closes."""
-        hello = json.dumps({"layers": self._lane.layers, "python": sys.version.split()[0]}).encode()
-        self._connection.sendall(Reply(0, ENDED, len(hello), 0, 0, 0, 0).pack() + hello)
+        version = sys.version.split()[0]
+        _say(self._connection, {"layers": self._lane.layers, "contained": self._lane.threads_only, "python": version})
         gc.collect()
         gc.freeze()
         while True:
             try:
-                request = protocol.receive_request(self._connection)
-                body = protocol.receive(self._connection, request.body_bytes)
+                request, files = protocol.receive_request(self._connection)
             except (LaneFailure, ConnectionError):
                 return
-            if request.kind == protocol.SPLIT:
-                self._split(request, body)
-            else:
-                self._run(request, body)
+            try:
+                if request.kind == protocol.SPLIT:
+                    self._split(request, files)
+                else:
+                    self._run(request, files)
+            except ConnectionGone:
+                os._exit(0)  # and with this process goes what it was running
+            for descriptor in files:
+                os.close(descriptor)
+            self._lane.clean_box()
 
-    def _run(self, request: Request, body: bytes) -> None:
-        report, data, output = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("report", "input", "output"))
+    def _run(self, request: Request, files: list[int]) -> None:
+        job, report, output = files
         pid = self._fork()
         if pid == 0:
-            self._program(request, {3: report, 5: data, 6: output}, body, "tests")
-        self._answer(request, pid, report, output)
-        for descriptor in (report, data, output):
-            os.close(descriptor)
-        self._lane.clean_box()
+            self._program(request, job, {protocol.REPORT: report, protocol.OUTPUT: output}, "tests")
+        self._answer(request, [Watched(pid, report)])
 
-    def _split(self, request: Request, body: bytes) -> None:
-        """The program serves calls, the data set's test code makes them; two processes that share a socket and nothing else.
-
-        The tester reads its own part from the connection. It never passes through this process, of whose memory every
-        program has a copy.
-        """
-        report, tester_report = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("report", "tester"))
+    def _split(self, request: Request, files: list[int]) -> None:
+        """The program serves calls, the data set's test code makes them; two processes that share a socket and nothing else."""
+        job, report, tester_job, tester_report = files
         ours, theirs = socket.socketpair()
         pid = self._fork()
         if pid == 0:
-            self._program(request, {3: report, 4: theirs.fileno()}, body, "serve")
+            self._program(request, job, {protocol.REPORT: report, protocol.RPC: theirs.fileno()}, "serve")
         tester = self._fork()
         if tester == 0:
-            part = protocol.receive(self._connection, int.from_bytes(protocol.receive(self._connection, 8), "little"))
-            self._program(request, {3: tester_report, 4: ours.fileno()}, part, "ask")
+            self._program(request, tester_job, {protocol.REPORT: tester_report, protocol.RPC: ours.fileno()}, "ask")
         ours.close()
         theirs.close()
         # The tester ends when it is done or its peer is gone, the program when its peer is gone.
-        self._answer(request, pid, report, None)
-        self._answer(request, tester, tester_report, None)
-        os.close(report)
-        os.close(tester_report)
-        self._lane.clean_box()
+        self._answer(request, [Watched(pid, report), Watched(tester, tester_report)])
 
     def _fork(self) -> int:
-        if self._lane.pid_namespaces:
-            self._lane.new_pid_namespace()
+        self._lane.before_fork()
         return os.fork()
 
-    def _program(self, request: Request, descriptors: dict[int, int], body: bytes, role: str) -> None:
+    def _program(self, request: Request, job: int, descriptors: dict[int, int], role: str) -> None:
         """In the new process; does not return."""
         try:
             os.setsid()
+            os.dup2(job, protocol.JOB, inheritable=False)
+            body = os.pread(protocol.JOB, os.fstat(protocol.JOB).st_size, 0)
             for target, descriptor in descriptors.items():
                 os.dup2(descriptor, target, inheritable=False)
-            os.closerange(protocol.FIRST_FREE, 1 << 20)
+            if role == "tests":
+                os.dup2(os.memfd_create("input"), protocol.INPUT, inheritable=False)
             os.chdir(self._lane.box)
+            self._lane.restrict_files()
+            os.closerange(protocol.JOB + 1, 1 << 20)
             memory = request.memory_bytes + self._address_space
-            limit_program(self._lane, memory, request.file_bytes, request.cpu_total_s, request.processes)
+            self._lane.limit(memory, request.file_bytes, request.cpu_total_s, request.processes)
             self._timer.create()
-            job = json.loads(body)
+            self._lane.filter_calls()
+            task = json.loads(body)
         except BaseException as error:
-            os.write(protocol.REPORT, json.dumps(["setup", repr(error)]).encode() + b"\n")
+            os.pwrite(protocol.JOB, repr(error).encode(), len(body))  # where no program can write
             os._exit(SETUP_FAILED_STATUS)
+        os.close(protocol.JOB)
         del body
         status = 0
         try:
-            self._roles[role](job, request.limit_ns, self._timer)
+            self._roles[role](task, request.limit_ns, self._timer)
         except MemoryError:
             status = protocol.MEMORY_STATUS
         except BaseException as error:
@@ -212,54 +212,17 @@ class Zygote:
         finally:
             os._exit(status)
 
-    def _answer(self, request: Request, pid: int, report: int, output: int | None) -> None:
-        """Waits for a process and sends what came of it."""
-        start = time.monotonic()
-        cause = self._watch(request, pid, report, start)
-        _, status, usage = os.wait4(pid, 0)
-        wall = time.monotonic() - start
-        if not self._lane.pid_namespaces:
+    def _answer(self, request: Request, processes: list[Watched]) -> None:
+        """Waits for the processes of a program and sends what came of them."""
+        self._watch.until_the_end(processes, request)
+        if not self._lane.threads_only:
+            self._end_what_is_left(processes)
+        self._connection.sendall(b"".join(process.ended.pack() for process in processes))
+
+    def _end_what_is_left(self, processes: list[Watched]) -> None:
+        for process in processes:
             try:
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
-                pass  # nothing was left
-            kill_stragglers()
-        parts = [os.pread(file, os.fstat(file).st_size, 0) if file is not None else b"" for file in (report, output)]
-        cpu = usage.ru_utime + usage.ru_stime
-        reply = Reply(status, cause, len(parts[0]), len(parts[1]), int(cpu * 1e6), int(wall * 1e6), usage.ru_maxrss)
-        self._connection.sendall(b"".join((reply.pack(), *parts)))
-
-    def _watch(self, request: Request, pid: int, report: int, start: float) -> int:
-        """Returns when the process has ended: by itself (its CPU timer included), or because it outwitted its timer or sleeps."""
-        limit = request.limit_ns / 1e9
-        handle = os.pidfd_open(pid)
-        self._poll.register(handle, select.POLLIN)
-        clock = (~pid << 3) | 2
-        done, done_at, waited_at, timeout = 0, start, 0.0, limit + 0.1
-        try:
-            while True:
-                events = dict(self._poll.poll(timeout * 1000))
-                if handle in events:
-                    return ENDED
-                if events:
-                    os.kill(pid, signal.SIGKILL)
-                    os._exit(0)  # the other end is gone, and with it the need for an answer
-                timeout, now, waited = TICK_S, time.monotonic(), self._lane.run_queue_wait_s(pid)
-                finished = min(_lines(report), request.tests - 1)
-                if finished > done:
-                    done, done_at, waited_at = finished, now, waited
-                used = max(time.clock_gettime(clock), self._lane.cpu_s_inside())
-                asleep = now - done_at - (waited - waited_at) > 2 * limit + 1
-                if asleep or used > limit * (done + 1) + 0.5:
-                    os.kill(pid, signal.SIGPROF)  # for the line, if it still listens
-                    if not select.select([handle], [], [], LAST_WORDS_S)[0]:
-                        os.kill(pid, signal.SIGKILL)
-                    return WALL_KILLED if asleep else CPU_KILLED
-        finally:
-            self._poll.unregister(handle)
-            os.close(handle)
-
-
-def _lines(report: int) -> int:
-    size = os.fstat(report).st_size
-    return os.pread(report, min(size, 1 << 22), 0).count(b"\n")
+                continue  # nothing was left
+        kill_stragglers()

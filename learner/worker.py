@@ -21,12 +21,12 @@ from learner.checkpoint import Checkpoints, Saved
 from learner.corpus_stream import Corpus, CorpusStream
 from learner.engine import StepResult, TrainingEngine
 from learner.export import export, load_weights, save_model
+from learner.frozen import Annotate, frozen_models
 from learner.metrics import rl_row, supervised_row
 from learner.objectives import make_objective, supervised_normalise, with_supervised
 from learner.objectives.supervised import Supervised
 from learner.position import Position
 from learner.publish import Publisher, Versions
-from learner.reference import Reference, load_reference
 from learner.schedules import linear
 from learner.waiting import Stopped, draw_groups, wait_for_evaluation
 from learner.warm_start import warm_start
@@ -72,7 +72,7 @@ class LearnerWorker:
         settings = task.config.checkpoint
         self._checkpoints = Checkpoints(task.folder / "checkpoints", settings.keep, settings.best, writes=world.rank == 0)
         self._saved: Position | None = None
-        self._reference: Reference | None = None
+        self._frozen: list[Annotate] = []
         self.resumed_at: int | None = None
         """Step of the checkpoint that this learner began from; none for one that began at the beginning."""
 
@@ -217,9 +217,9 @@ class LearnerWorker:
         config, position = self._config.learner, self._position
         if self._world.rank == 0 and self._objective is not None:
             self._flow.control.set_phase("training")
-        if self._objective is not None and self._config.objective.kl:
+        if self._objective is not None:
             self._engine.barrier()  # rank 0 has written the warm start
-            self._reference = load_reference(self._task.spec, self._config, self._task.folder, self._engine.device)
+            self._frozen = frozen_models(self._policy, self._config, self._task.folder, self._engine.device)
         while position.step < config.steps:
             if self._should_stop():
                 raise Stopped(f"before step {position.step + 1}")
@@ -257,9 +257,9 @@ class LearnerWorker:
             mine = self._engine.plan(prepared.items)
             ready = time.perf_counter()
             result = StepResult.nothing()
-            if self._reference is not None:
-                mine = self._reference.annotate(mine)
-                seconds["reference"] = time.perf_counter() - ready
+            for annotate in self._frozen:
+                mine = annotate(mine)
+                seconds["frozen"] = time.perf_counter() - ready
             if mine.micro_batches:
                 result = self._engine.step(mine.micro_batches, objective.loss, prepared.totals, learning_rate)
         seconds |= {"wait": drawn - began, "prepare": ready - drawn, **result.seconds}

@@ -149,6 +149,14 @@ def token_log_probs(model: Any, batch: Batch, entropy: bool = True) -> LogProbs:
     Only positions that predict a program token go through the language-model head, so prompts and padding cost no vocabulary-sized row.
     With `entropy` false the entropies are zeros.
     """
+    logits = predicted_logits(model, batch)
+    found, entropies = _Chosen.apply(logits, batch.sources, batch.targets[batch.mask], entropy)
+    values = torch.zeros(batch.mask.shape, dtype=found.dtype, device=found.device)
+    return LogProbs(values=values.masked_scatter(batch.mask, found), entropy=values.masked_scatter(batch.mask, entropies), mask=batch.mask)
+
+
+def predicted_logits(model: Any, batch: Batch) -> Tensor:
+    """(n, V) outputs of the model's head at `batch.predictors` alone."""
 
     def needed(head: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden = arguments[0]
@@ -156,12 +164,10 @@ def token_log_probs(model: Any, batch: Batch, entropy: bool = True) -> LogProbs:
 
     hook = model.get_output_embeddings().register_forward_pre_hook(needed)
     try:
-        logits = model(**batch.inputs).logits
+        logits: Tensor = model(**batch.inputs).logits
     finally:
         hook.remove()
-    found, entropies = _Chosen.apply(logits.squeeze(0), batch.sources, batch.targets[batch.mask], entropy)
-    values = torch.zeros(batch.mask.shape, dtype=found.dtype, device=found.device)
-    return LogProbs(values=values.masked_scatter(batch.mask, found), entropy=values.masked_scatter(batch.mask, entropies), mask=batch.mask)
+    return logits.squeeze(0)
 
 
 class _Chosen(torch.autograd.Function):

@@ -113,7 +113,7 @@ HONEST_SUMS = {
     ),
     "spaces and blank lines": "input()\nprint()\nprint('  ', sum(map(int, input().split())), '  ')\nprint()\n",
     "closes stdout": "import sys\ninput()\nprint(sum(map(int, input().split())))\nsys.stdout.close()\n",
-    "child process": "import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\ninput()\nprint(sum(map(int, input().split())))\n",
+
 }
 
 WRONG_SUMS = {

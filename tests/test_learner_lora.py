@@ -158,7 +158,7 @@ def test_reuse_needs_adapters(tmp_path: Path) -> None:
     whole = policy()
     with engine_of(whole) as engine:
         save_model(engine, whole, tmp_path / "model")
-    with pytest.raises(UserError, match="there are no adapters in this folder"):
+    with pytest.raises(UserError, match="it has no adapters, which policy.lora_rank asks for"):
         load_weights(policy(**LORA), tmp_path / "model")
 
 
@@ -168,7 +168,7 @@ def test_a_whole_run_with_adapters(redis_server: EmbeddedRedis, tmp_path: Path) 
         tmp_path,
         policy=LORA | {"lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]},
         warm_start={"steps": 10},
-        learner={"steps": 2, "learning_rate": 1e-2},
+        learner={"steps": 2, "learning_rate": 1e-2, "warm_start_threads": 1},
         evaluation={"every": 0, "tasks": 1},
         grpo={"kl": 0.1},
     )

@@ -141,7 +141,7 @@ def test_kinds(make: tuple[str, Any, TextPieces]) -> None:
 def test_random_tokens_decode_as_transformers_does(make: tuple[str, Any, TextPieces]) -> None:
     _, tokenizer, pieces = make
     rng = random.Random(7)
-    for _ in range(150):
+    for _ in range(60):
         ids = [rng.randrange(len(tokenizer)) for _ in range(rng.randrange(1, 25))]
         text, offsets = pieces.decode(ids)
         assert text == decoded(tokenizer, ids)
@@ -188,14 +188,15 @@ def _bytes_of(name: str, tokenizer: Any, ids: list[int]) -> list[bytes]:
     return [blank[at].encode() if at in blank else part for at, part in enumerate(plain)]
 
 
-@pytest.mark.parametrize("name", ["codegen", "codet5", "qwen2", "llama", "byt5"])
+@pytest.mark.parametrize("name", ["codet5", "qwen2", "llama", "byt5"])
 def test_tokenizers_are_the_same_on_another_machine(name: str) -> None:
     if name in FROM_FILES and not TOKENIZERS.is_dir():
         pytest.skip("../shared/data/tokenizers is absent")
     tokenizer = MAKES[name]()
     again = from_files(to_files(tokenizer))
+    ours, theirs = TextPieces.of(again), TextPieces.of(tokenizer)
     assert len(again) == len(tokenizer) and again.eos_token_id == tokenizer.eos_token_id
     for text in TEXTS:
         ids = encoded(tokenizer, text)
         assert encoded(again, text) == ids
-        assert TextPieces.of(again).decode(ids) == TextPieces.of(tokenizer).decode(ids)
+        assert ours.decode(ids) == theirs.decode(ids)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from buffer.records import Group, LearnerFate, Program
+from buffer.records import Group, LearnerFate, Outcome, Program
 
 Weights = npt.NDArray[np.float32]
 
@@ -30,6 +30,9 @@ class TrainItem:
     """T log-probabilities under the policy that sampled the program; none for corpus programs."""
     reference_log_probs: Sequence[float] | None = None
     """T log-probabilities under the reference policy (`learner.reference`); none where there is no reference."""
+
+    outcome: Outcome | None = None
+    """What the unit tests said; none for corpus programs."""
 
     @property
     def tokens(self) -> int:

@@ -6,7 +6,8 @@
     L_adaptive = -(R_adaptive(W) - R_adaptive(W_baseline)) sum_t log p(w_t)                            (10)
 
 L_sl (Eq. 7) is `learner.objectives.supervised`, mixed in as `learner.supervised_ratio` and `learner.supervised_mixing` say. Where the
-released code departs from the paper there is a switch in the `rltf` section of the configuration; docs/objectives.md has the table.
+released code departs from the paper there is a switch in the `rltf` section of the configuration; docs/objectives.md has the table. The
+critic's factor, where it has one, is put on the weights afterwards (`learner.critic`).
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Rltf:
                 used = signal or (self._config.kl > 0 and len(program.token_ids) > 0)
                 fates[program.id] = "trained" if used else "no_signal"
                 if used:
-                    items.append(TrainItem(program.id, program.prompt_ids, program.token_ids, weights, program.log_probs))
+                    ids = program.prompt_ids, program.token_ids
+                    items.append(TrainItem(program.id, *ids, weights, program.log_probs, outcome=sample.feedback.outcome))
             self._baselines.update(group)
         samples = [sample for group in groups for sample in group.samples]
         rewards = [coarse_reward(sample.feedback) for sample in samples]

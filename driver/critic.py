@@ -1,0 +1,39 @@
+"""The command train-critic: the samples of a run in, a critic of outcomes out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from config import Config, PolicyConfig, UserError
+from learner.critic import Critic, items_of, train_critic, usual_device
+from monitor.run_folder import RunFolder
+from policy.policy import build_policy, make_spec
+
+
+def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:
+    """Trains a critic on the training programs of the run in `run`, begun with the weights of its warm start, into the folder `out`.
+
+    Raises UserError when `run` is no run with a warm start and samples, or `out` exists.
+    """
+    folder = RunFolder.open(run)
+    if out.exists():
+        raise UserError(f"--out {out} exists: name a folder that does not")
+    config = Config.model_validate(folder.config())
+    begun = Path(config.warm_start.reuse).expanduser() if config.warm_start.reuse else run / "warm_start"
+    source = str(begun) if begun.is_dir() else config.policy.model
+    if not source:
+        raise UserError(f"{run} holds no model to begin with: it has neither a warm start nor policy.model")
+    lengths = {"max_prompt_tokens": config.policy.max_prompt_tokens, "max_program_tokens": config.policy.max_program_tokens}
+    policy = build_policy(make_spec(PolicyConfig.model_validate({"model": source} | lengths), []))
+    samples = [kept.sample for kept in folder.samples() if kept.sample is not None and kept.sample.program.purpose == "train"]
+    critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
+    report = train_critic(critic, items_of([sample for sample in samples if sample]), steps, batch_size, learning_rate, config.run.seed)
+    critic.save(out, {"run": str(run), **asdict(report)})
+    console.print(
+        f"critic of {report.programs} programs in {out}: it tells {report.accuracy:.1%} of unseen outcomes "
+        f"(the commonest one is {report.majority:.1%} of them), loss {report.loss:.3f} after {report.steps} steps",
+        markup=False,
+    )

@@ -1,0 +1,210 @@
+"""A seccomp filter: the system calls that a program may make, and with which arguments. Standard library only.
+
+An allow list: what is not named fails with EPERM (with ENOSYS if it is newer than the list, so that the C library falls back), and the
+program sees an ordinary exception. The filter is a classic BPF program over `struct seccomp_data` (linux/seccomp.h): one 32-bit mask
+per 32 system calls, found by binary search, then the few calls that are allowed with certain arguments only. A new filter is loaded
+for every program, so it is short: loading is most of its price.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+from executor.syscalls import AUDIT_ARCH, MACHINE, NUMBERS, call, number
+
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+ERRNO = 0x00050000
+EPERM, ENOSYS = 1, 38
+SET_MODE_FILTER, GET_ACTION_AVAIL = 1, 2
+FLAG_SPEC_ALLOW = 4
+"""Without it older kernels turn off speculation for the whole process, which guards nothing here: a program has no secrets to itself."""
+
+_LOAD, _LOAD_NUMBER, _EQUAL, _AT_LEAST, _ANY_BIT, _AND = 0x20, 0x00, 0x15, 0x35, 0x45, 0x54
+_TO_X, _SHIFT_BY, _SHIFT_BY_X, _JUMP, _RETURN = 0x07, 0x74, 0x7C, 0x05, 0x06
+_CALL, _ARCH, _ARGUMENTS = 0, 4, 16
+
+CLONE_THREAD = 0x00010000
+_NAMESPACES = 0x7E020000 | 0x80
+AF_UNIX, SOCK_STREAM, SOCK_TYPE = 1, 1, 0xF
+O_ACCMODE, O_TRUNC = 3, 0o1000
+SIGKILL = 9
+
+_FREE = frozenset(NUMBERS) - {
+    "clone", "clone3", "kill", "tgkill", "prctl", "prlimit64", "ioctl", "fcntl", "open", "openat", "socketpair", "sendto",
+    "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+}  # fmt: skip
+"""Calls that are allowed with any arguments."""
+
+# Values of an argument after masking; PID stands for the program's own process id.
+PID = -1
+Check = tuple[int, int, tuple[int, ...]]
+_WHOLE = 0xFFFFFFFF
+_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
+_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1031, 1032)  # DUPFD, flags, locks, DUPFD_CLOEXEC, pipe sizes
+_PRCTLS = (15, 16, 0x53564D41)  # a thread's name, a mapping's name
+CHECKED: dict[str, tuple[Check, ...]] = {
+    "clone": ((0, CLONE_THREAD | _NAMESPACES, (CLONE_THREAD,)),),
+    "prctl": ((0, _WHOLE, _PRCTLS),),
+    "prlimit64": ((0, _WHOLE, (0, PID)),),
+    "ioctl": ((1, _WHOLE, _IOCTLS),),
+    "fcntl": ((1, _WHOLE, _FCNTLS),),
+    "socketpair": ((0, _WHOLE, (AF_UNIX,)), (1, SOCK_TYPE, (SOCK_STREAM,))),
+}
+"""Calls that are allowed if each of these arguments, masked, has one of these values."""
+REFUSED: dict[str, tuple[Check, ...]] = {
+    # O_TRUNC without the right to write: older Landlock does not see it, and it empties the file.
+    "open": ((1, O_TRUNC | O_ACCMODE, (O_TRUNC,)),),
+    "openat": ((2, O_TRUNC | O_ACCMODE, (O_TRUNC,)),),
+}
+"""Calls that are allowed unless this argument, masked, has this value."""
+
+
+class Assembler:
+    """Classic BPF with labels."""
+
+    def __init__(self) -> None:
+        self._code: list[tuple[int, int, str, str]] = []
+        self._labels: dict[str, int] = {}
+        self._pids: list[int] = []
+
+    def label(self, name: str) -> None:
+        """Names the next instruction."""
+        self._labels[name] = len(self._code)
+
+    def add(self, code: int, value: int = 0, then: str = "", otherwise: str = "") -> None:
+        """Appends an instruction; a jump goes to `then` or to `otherwise`, each the next instruction if empty."""
+        if value == PID:
+            self._pids.append(len(self._code))
+            value = 0
+        self._code.append((code, value, then, otherwise))
+
+    def program(self) -> tuple[bytearray, list[int]]:
+        """The instructions, and the offsets in bytes at which a process id is to be filled in."""
+        data = bytearray()
+        for place, (code, value, then, otherwise) in enumerate(self._code):
+            jumps = [self._labels[name] - place - 1 if name else 0 for name in (then, otherwise)]
+            if code == _JUMP:
+                value, jumps = jumps[0], [0, 0]
+            data += struct.pack("=HBBI", code, *jumps, value)
+        return data, [8 * place + 4 for place in self._pids]
+
+
+def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
+    """The filter for programs on a machine: its code, and the offsets at which the program's process id is to be filled in."""
+    free = {code for name in _FREE if (code := number(name, machine)) is not None}
+    masks = [sum(1 << bit for bit in range(32) if 32 * block + bit in free) for block in range(max(free) // 32 + 1)]
+    out = Assembler()
+    out.add(_LOAD, _ARCH)
+    out.add(_EQUAL, AUDIT_ARCH[machine], "", "!end")
+    out.add(_LOAD, _CALL)
+    out.add(_AND, 31)
+    out.add(_TO_X)
+    out.add(_LOAD, _CALL)
+    out.add(_SHIFT_BY, 5)
+    _search(out, masks, 0, len(masks))
+    out.label("masked")
+    out.add(_SHIFT_BY_X)
+    out.add(_ANY_BIT, 1, "!allow", "")
+    out.label("special")
+    out.add(_LOAD, _CALL)
+    known = {name: code for name in NUMBERS if (code := number(name, machine)) is not None}
+    for name in ("openat", "open", "fcntl", "ioctl", "sendto", "clone", "tgkill", "kill", "prctl", "prlimit64", "socketpair"):
+        if name in known:
+            out.add(_EQUAL, known[name], name, "")
+    out.add(_EQUAL, known["clone3"], "!missing", "")
+    out.add(_AT_LEAST, 424, "!missing", "!refuse")  # from here on all architectures share their numbers: newer than most C libraries
+    for name in sorted(known.keys() & (CHECKED.keys() | REFUSED.keys())):
+        out.label(name)
+        _checks(out, name)
+    for name, place in (("kill", 1), ("tgkill", 2)):
+        # Signals to itself alone, and none that looks as if it had been killed from outside.
+        out.label(name)
+        _load(out, 0)
+        out.add(_EQUAL, PID, "", "!refuse")
+        _load(out, place)
+        out.add(_EQUAL, SIGKILL, "!refuse", "!allow")
+    out.label("sendto")  # to the other end only: without an address
+    _load(out, 4)
+    out.add(_EQUAL, 0, "", "!refuse")
+    out.add(_LOAD, _ARGUMENTS + 8 * 4 + 4)
+    out.add(_EQUAL, 0, "!allow", "!refuse")
+    for name, action in (("!allow", ALLOW), ("!refuse", ERRNO | EPERM), ("!missing", ERRNO | ENOSYS), ("!end", KILL)):
+        out.label(name)
+        out.add(_RETURN, action)
+    return out.program()
+
+
+def _search(out: Assembler, masks: list[int], low: int, high: int) -> None:
+    """Binary search for the mask of block A, which goes to A; ends at `masked`, or at `special` for a block without a mask."""
+    if high - low > 1:
+        middle = (low + high) // 2
+        out.add(_AT_LEAST, middle, f"block {middle} to {high}", "")
+        _search(out, masks, low, middle)
+        out.label(f"block {middle} to {high}")
+        _search(out, masks, middle, high)
+        return
+    if high == len(masks):
+        out.add(_EQUAL, low, "", "special")  # or anything above
+    out.add(_LOAD_NUMBER, masks[low])
+    out.add(_JUMP, 0, "masked")
+
+
+def _load(out: Assembler, argument: int) -> None:
+    """The lower half of an argument: the kernel takes no more of those that are checked."""
+    out.add(_LOAD, _ARGUMENTS + 8 * argument)
+
+
+def _checks(out: Assembler, name: str) -> None:
+    for place, (argument, mask, values) in enumerate(CHECKED.get(name, ())):
+        last = place == len(CHECKED[name]) - 1
+        good = "!allow" if last else f"{name} {place + 1}"
+        _load(out, argument)
+        if mask != _WHOLE:
+            out.add(_AND, mask)
+        for value in values[:-1]:
+            out.add(_EQUAL, value, good, "")
+        out.add(_EQUAL, values[-1], good, "!refuse")
+        if not last:
+            out.label(good)
+    for argument, mask, (value,) in REFUSED.get(name, ()):
+        _load(out, argument)
+        out.add(_AND, mask)
+        out.add(_EQUAL, value, "!refuse", "!allow")
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+
+
+class Filter:
+    """A filter that is ready to be loaded, over and over, each time by another process."""
+
+    def __init__(self, code: bytes | bytearray, pid_offsets: list[int]) -> None:
+        """As from `assemble`."""
+        self._code = (ctypes.c_char * len(code)).from_buffer_copy(bytes(code))
+        self._offsets = pid_offsets
+        self._program = _Program(len(code) // 8, ctypes.addressof(self._code))
+        self._pointer = ctypes.byref(self._program)
+
+    def load(self, pid: int) -> None:
+        """From here on this process, whose id is `pid`, makes only allowed calls. Needs no_new_privs; cannot be undone. Raises OSError."""
+        for offset in self._offsets:
+            struct.pack_into("=I", self._code, offset, pid)
+        try:
+            call("seccomp", SET_MODE_FILTER, FLAG_SPEC_ALLOW, self._pointer)
+        except OSError as error:
+            if error.errno != 22:
+                raise
+            call("seccomp", SET_MODE_FILTER, 0, self._pointer)  # a kernel older than the flag (4.17)
+
+
+def available() -> str:
+    """Empty if filters can be loaded here, else the reason."""
+    if MACHINE not in AUDIT_ARCH:
+        return f"no filter for {MACHINE}: x86_64 and aarch64 have one"
+    try:
+        call("seccomp", GET_ACTION_AVAIL, 0, ctypes.byref(ctypes.c_uint32(KILL)))
+    except OSError as error:
+        return f"{error.strerror} (kernel without CONFIG_SECCOMP_FILTER, or older than 4.14)"
+    return ""

@@ -1,0 +1,5 @@
+"""Prints the table."""
+
+from attacks import table
+
+print(table(), end="")
