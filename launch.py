@@ -122,11 +122,24 @@ def train_critic(arguments: Sequence[str], console: Console) -> int:
     return DONE
 
 
+def doctor(arguments: Sequence[str], console: Console) -> int:
+    """`doctor`: what of this machine a run can use. FAILED when one cannot start here."""
+    parser = _parser("doctor", "Try every part that a run needs on this machine, and say what to change.")
+    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="YAML file of the run that is planned")
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the findings as JSON as well")
+    known, overrides = _read(parser, arguments)
+    config = configuration.load(known.config, overrides)
+    from driver import doctor as examining
+
+    return DONE if examining.doctor(config, known.out, console) else FAILED
+
+
 SPEC_HELP = "starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
 COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "grade": grade,
     "check-data": check_data,
     "train-critic": train_critic,
+    "doctor": doctor,
 }
 """Every command but training, which needs no name."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config, UserError
+from learner.critic import check_critic
 from learner.export import check_weights
 from monitor.memory import Shape
 from monitor.plan import ClusterFacts, Facts
@@ -56,6 +57,8 @@ class Inputs:
         corpus = corpus_of(problems) if supervised else None
         if config.warm_start.reuse:
             check_weights(unweighted, Path(config.warm_start.reuse))
+        if learner.objective == "rltf" and config.rltf.critic_weighting:
+            check_critic(Path(config.rltf.critic).expanduser(), unweighted)
         held_out = _without_too_long(unweighted, held_out) if held_out else None
         return cls(problems, held_out, corpus, spec, unweighted.parameters, Shape.of(unweighted.model.config))
 

@@ -102,8 +102,8 @@ class Critic:
         return torch.tensor([OUTCOMES.index(item.outcome) for item in items if item.outcome is not None], device=self._device)
 
 
-def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.device | str = "cpu") -> Critic:
-    """A critic that `Critic.save` wrote, frozen. Raises UserError when there is none, or it reads other tokens than `policy` writes."""
+def check_critic(folder: Path, policy: Policy) -> Policy:
+    """The critic's shape, without its weights. Raises UserError when there is none, or it reads other tokens than `policy` writes."""
     if not (folder / FILE).is_file():
         raise UserError(f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); launch.py train-critic makes one")
     spec = policy.spec
@@ -111,6 +111,13 @@ def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.de
     own = build_policy(make_spec(PolicyConfig.model_validate({"model": str(folder)} | lengths), []), weights=False)
     if own.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
         raise UserError(f"rltf.critic {folder}: its tokenizer is not the policy's")
+    return own
+
+
+@torch.no_grad()
+def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.device | str = "cpu") -> Critic:
+    """A critic that `Critic.save` wrote, frozen. Raises UserError as `check_critic`, and when its weights are another shape's."""
+    own = check_critic(folder, policy)
     critic = Critic(own, most_tokens, device)
     found, targets = load_file(folder / FILE), dict(own.model.named_parameters())
     odd = sorted(set(found) ^ set(targets))

@@ -26,7 +26,7 @@ WAYS = {"tier A, root": ("A", 0), "tier A, user": ("A", ORDINARY), "tier B, root
 ALL_MODES = bool(os.environ.get("RLTF_ALL_ATTACKS"))
 BOUND_S = 280
 # Without a sandbox, as an ordinary user on a machine that otherwise runs nothing of theirs, these must get what they want: else they
-# would prove nothing. The rest needs root, a network or an address that does not exist there, or ends what is to report it.
+# would prove nothing. The rest needs root, a network or an address that does not exist there, or harms what is to report it.
 WORK_UNPROTECTED = [
     "fork, vfork, clone and clone3 by number",
     "shell, spawn and popen",
@@ -45,8 +45,6 @@ WORK_UNPROTECTED = [
     "UDP, raw and netlink sockets",
     "sockets of other processes by name",
     "opens a server",
-    "slows or limits other processes",
-    "looks into another process",
 ]
 
 Lines = list[dict[str, Any]]

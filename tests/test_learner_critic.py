@@ -19,6 +19,7 @@ import launch
 from buffer.records import Archived, Outcome, Sample, encode
 from buffer.server import EmbeddedRedis
 from config import Config, RltfConfig, UserError
+from driver.inputs import Inputs
 from learner.batching import plan
 from learner.critic import OUTCOMES, Critic, items_of, load_critic, train_critic
 from learner.engine import TrainingEngine
@@ -148,3 +149,9 @@ def test_a_critic_from_the_samples_of_a_run_weighs_another_run(redis_server: Emb
 def test_weighting_without_a_critic_is_refused() -> None:
     with pytest.raises(UserError, match=r"set rltf\.critic, or rltf\.critic_weighting false"):
         configuration.load(None, {"learner.objective": "rltf", "actors.greedy": "true", "rltf.preset": "released_code"})
+
+
+def test_a_critic_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    overrides = {"learner.objective": "rltf", "actors.greedy": "true", "rltf.preset": "released_code", "rltf.critic": str(tmp_path)}
+    with pytest.raises(UserError, match="there is no critic in this folder"):
+        Inputs.of(configuration.load(None, overrides))

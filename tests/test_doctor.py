@@ -1,0 +1,69 @@
+"""`launch.py doctor` on this machine, and on one that lacks something."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor import doctor
+from executor.doctor import advice
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _run(tmp_path: Path, *arguments: str) -> tuple[int, dict[tuple[str, str], dict[str, Any]], str]:
+    out = tmp_path / "doctor.json"
+    command = [sys.executable, "launch.py", "doctor", "--out", str(out), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    findings = json.loads(out.read_text()) if out.exists() else []
+    return done.returncode, {(finding["part"], finding["name"]): finding for finding in findings}, done.stdout
+
+
+def test_a_machine_that_can_run_is_told_so(tmp_path: Path) -> None:
+    code, found, printed = _run(tmp_path)
+    assert (code, printed.splitlines()[-1]) == (0, "a run can start here")
+    assert found["sandbox", "judging"]["state"] == found["Redis", "embedded server"]["state"] == "on"
+    assert {part for part, _ in found} == {"system", "sandbox", "Redis", "Ray", "GPU", "room"}
+    taken = [name for (part, name), finding in found.items() if part == "sandbox" and "is taken" in finding["text"]]
+    assert taken in (["tier A"], ["tier B"])
+
+
+def test_what_is_missing_is_in_the_last_line_and_the_exit_code(tmp_path: Path) -> None:
+    code, found, printed = _run(tmp_path, "--redis.url", "redis://127.0.0.1:1/0", "--executor.python", "/bin/false")
+    assert code == 1
+    assert found["Redis", "redis.url"]["state"] == found["sandbox", "isolation"]["state"] == "bad"
+    assert "127.0.0.1:1" in printed.splitlines()[-1] and printed.splitlines()[-1].startswith("a run cannot start here: ")
+
+
+def test_a_wrong_command_line_is_refused() -> None:
+    done = subprocess.run([sys.executable, "launch.py", "doctor", "--nothing", "1"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2 and "nothing" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"user/max_user_namespaces": "0"}, "user.max_user_namespaces=10000"),
+        ({"user/max_user_namespaces": "1000", "kernel/unprivileged_userns_clone": "0"}, "kernel.unprivileged_userns_clone=1"),
+        ({"kernel/apparmor_restrict_unprivileged_userns": "1"}, "kernel.apparmor_restrict_unprivileged_userns=0"),
+    ],
+)
+def test_advice_names_the_setting_that_forbids_namespaces(
+    settings: dict[str, str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(value + "\n")
+    monkeypatch.setattr(doctor, "SETTINGS", tmp_path)
+    assert expected in advice("namespaces: [Errno 1] unshare: Operation not permitted")
+
+
+def test_advice_on_landlock() -> None:
+    assert "lsm=" in advice("Landlock: [Errno 95] landlock_create_ruleset: Operation not supported")
+    assert "5.13" in advice("Landlock: off: [Errno 38] landlock_create_ruleset: Function not implemented")
+    assert advice("read-only root: off: not in this tier") == ""
