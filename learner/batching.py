@@ -17,7 +17,6 @@ from learner.objectives.base import Signal, TrainItem
 from policy.log_probs import Batch, Row, collate_rows, rows_of
 from policy.policy import Policy
 
-
 _OVERHEAD = 1 / 16
 """What a micro-batch costs whatever its size, as a share of the positions of a full one (measured: a million parameters on a CPU)."""
 
