@@ -67,12 +67,12 @@ class TrainingEngine:
         self.policy = policy
         self._clip = config.gradient_clip
         self._zero = config.zero_stage
-        self._mixed = config.mixed_precision == "auto" and config.dtype == "float32" and _mixing_is_faster(policy, world)
+        self.mixed = config.mixed_precision == "auto" and config.dtype == "float32" and _mixing_is_faster(policy, world)
         self._most_tokens = config.micro_batch_tokens
         self._share = takes_trees(policy.model)
         if self._share:
             plug_into(policy.model, world.device)
-        self._scores = torch.bfloat16 if self._mixed or config.dtype == "bfloat16" else torch.float32
+        self.score_dtype = torch.bfloat16 if self.mixed or config.dtype == "bfloat16" else torch.float32
         # Without ZeRO in float32 the gradients are plain tensors: their norm is known before the step is taken.
         self._plain = config.zero_stage == 0 and config.dtype == "float32"
         if config.gradient_checkpointing:
@@ -132,8 +132,8 @@ class TrainingEngine:
         for index, micro_batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             self._engine.set_gradient_accumulation_boundary(last)
-            batch, signal = tensors(self.policy, micro_batch, self.device, self._scores)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            batch, signal = tensors(self.policy, micro_batch, self.device, self.score_dtype)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
                 result = token_log_probs(self._engine, batch, entropy=statistics)
             mask = result.mask & (not micro_batch.empty)
             part = loss(result.values, mask, signal, totals)

@@ -15,8 +15,11 @@ from policy.weights import Bucket, Manifest, named_weights, pack_tensors
 class Publisher(Protocol):
     """Where versions go: the weight store, or a test's list."""
 
+    def room(self, nbytes: int) -> Bucket:
+        """(nbytes,) memory to pack the next bucket of the next version into."""
+
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        """Takes a version over; returns when actors can get it."""
+        """Takes a version over, packed into the rooms last given; returns when actors can get it."""
 
 
 class Versions:
@@ -36,7 +39,7 @@ class Versions:
         weights = self._engine.gathered_weights(named_adapters(model) if self._policy.spec.lora else named_weights(model))
         self.newest += 1
         if self._engine.world.rank == 0:
-            self._publisher.publish(*pack_tensors(weights, self.newest, self._dtype))
+            self._publisher.publish(*pack_tensors(weights, self.newest, self._dtype, room=self._publisher.room))
         else:
             for _ in weights:  # takes part in gathering what the ranks hold parts of
                 pass

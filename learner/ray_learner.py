@@ -16,23 +16,11 @@ from config import LearnerConfig, UserError
 from learner.worker import LearnerTask, LearnerWorker
 from learner.world import World, free_address
 from monitor.metrics import Recorder, log_to
-from policy import ray_weight_store
-from policy.weights import Bucket, Manifest
+from policy.ray_weight_store import StorePublisher
 
 ROLE = "learner"
 PUBLISH_TIMEOUT_S = 300.0
 """Longest hand-over of one version to the weight store."""
-
-
-class StorePublisher:
-    """The named weight store as a `learner.publish.Publisher`."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        """Raises policy.ray_weight_store.WeightStoreError."""
-        ray_weight_store.publish(self._store, manifest, buckets, PUBLISH_TIMEOUT_S)
 
 
 class LearnerActor:
@@ -77,7 +65,7 @@ class LearnerActor:
         try:
             flow = Flow.connect(self._address)
             recorder = Recorder(self.name, flow.telemetry.append)
-            LearnerWorker(self._task, world, flow, StorePublisher(self._store), recorder).run(self._stop)
+            LearnerWorker(self._task, world, flow, StorePublisher(self._store, PUBLISH_TIMEOUT_S), recorder).run(self._stop)
             recorder.close()
             self._done = True
         except Exception as error:  # the thread's last frame: what went wrong is told to the run, which ends with it

@@ -26,6 +26,7 @@ from policy.lora import LoraSettings, attach
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
+
 @dataclass(frozen=True)
 class PolicySpec:
     """All that any process needs to build the policy: shape, tokenizer, origin of the weights. Plain data, picklable."""

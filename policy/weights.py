@@ -7,13 +7,13 @@ dictionary. bfloat16, which numpy does not know, travels as its bytes like every
 from __future__ import annotations
 
 import warnings
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +21,7 @@ Bucket = NDArray[np.uint8]
 
 BUCKET_BYTES = 256 << 20
 _ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
+_PIECE = 1 << 19  # bytes that are copied and then summed
 
 
 class ChecksumError(Exception):
@@ -51,7 +52,7 @@ class Manifest:
     bucket_bytes: tuple[int, ...]
     """Length of each bucket."""
     checksums: tuple[int, ...]
-    """CRC-32 of each bucket."""
+    """64-bit XXH3 of each bucket."""
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +66,7 @@ class Manifest:
         for index, (bucket, length, checksum) in enumerate(zip(buckets, self.bucket_bytes, self.checksums, strict=True)):
             if bucket.nbytes != length:
                 raise ChecksumError(f"version {self.version}: bucket {index} has {bucket.nbytes} bytes instead of {length}")
-            if zlib.crc32(bucket.data) != checksum:
+            if xxhash.xxh3_64_intdigest(bucket.data) != checksum:
                 raise ChecksumError(f"version {self.version}: bucket {index} fails its checksum")
 
 
@@ -85,45 +86,39 @@ def pack(model: Any, version: int, dtype: torch.dtype | None = None, bucket_byte
     return pack_tensors(named_weights(model), version, dtype, bucket_bytes)
 
 
+def own_memory(nbytes: int) -> Bucket:
+    """(nbytes,) of this process's memory. Pages that are never touched cost nothing."""
+    return np.empty(nbytes, np.uint8)
+
+
 def pack_tensors(
-    tensors: Iterable[tuple[str, Tensor]], version: int, dtype: torch.dtype | None = None, bucket_bytes: int = BUCKET_BYTES
+    tensors: Iterable[tuple[str, Tensor]],
+    version: int,
+    dtype: torch.dtype | None = None,
+    bucket_bytes: int = BUCKET_BYTES,
+    room: Callable[[int], Bucket] = own_memory,
 ) -> tuple[Manifest, list[Bucket]]:
     """Copies named tensors into buckets of at most `bucket_bytes` (a larger tensor has a bucket of its own).
 
-    Floating-point tensors are cast to `dtype` where one is given. The iterator is consumed one tensor at a time, so a
-    partitioned model can gather each tensor just before it is copied and release it after.
+    Floating-point tensors are cast to `dtype` where one is given. Each bucket is the beginning of what `room` gives for its greatest
+    size. The iterator is consumed one tensor at a time, so a partitioned model can gather what is copied next and release it after.
     """
     names: list[str] = []
     shapes: list[tuple[int, ...]] = []
     dtypes: list[str] = []
     places: list[tuple[int, int]] = []
-    buckets: list[Bucket] = []
-    room = np.empty(0, np.uint8)
-    used = 0
-    opened = False
+    filled: list[_Filling] = []
     for name, tensor in tensors:
         source = tensor.detach()
         target = dtype if dtype is not None and source.is_floating_point() else source.dtype
         size = source.numel() * target.itemsize
-        start = -(-used // _ALIGNMENT) * _ALIGNMENT
-        if not opened or start + size > room.nbytes:
-            if opened:
-                buckets.append(room[:used])
-            # Untouched pages cost nothing, so a small model does not pay for the size of its bucket.
-            room = np.empty(max(bucket_bytes, size), np.uint8)
-            start, opened = 0, True
-        else:
-            room[used:start] = 0
-        if size:
-            view = torch.from_numpy(room[start : start + size]).view(target)
-            view.view(source.shape).copy_(source)
-        used = start + size
+        if not filled or not filled[-1].has_room(size):
+            filled.append(_Filling(room(max(bucket_bytes, size))))
         names.append(name)
         shapes.append(tuple(source.shape))
         dtypes.append(str(target).removeprefix("torch."))
-        places.append((len(buckets), start))
-    if opened:
-        buckets.append(room[:used])
+        places.append((len(filled) - 1, filled[-1].put(source, target)))
+    buckets = [filling.bucket() for filling in filled]
     manifest = Manifest(
         version=version,
         names=tuple(names),
@@ -132,9 +127,58 @@ def pack_tensors(
         buckets=tuple(bucket for bucket, _ in places),
         offsets=tuple(offset for _, offset in places),
         bucket_bytes=tuple(bucket.nbytes for bucket in buckets),
-        checksums=tuple(zlib.crc32(bucket.data) for bucket in buckets),
+        checksums=tuple(filling.checksum() for filling in filled),
     )
     return manifest, buckets
+
+
+class _Filling:
+    """A bucket while it is filled. The checksum follows close behind the copy, so that it reads what is still in the processor's cache."""
+
+    def __init__(self, room: Bucket) -> None:
+        self._room = room
+        self._used = self._summed = 0
+        self._sum = xxhash.xxh3_64()
+
+    def has_room(self, size: int) -> bool:
+        """Whether a tensor of so many bytes fits in."""
+        return _aligned(self._used) + size <= self._room.nbytes
+
+    def put(self, source: Tensor, target: torch.dtype) -> int:
+        """Copies a tensor in the number format `target`; returns its offset."""
+        start = _aligned(self._used)
+        self._room[self._used : start] = 0
+        self._used = start + source.numel() * target.itemsize
+        flat = torch.from_numpy(self._room[start : self._used]).view(target) if source.numel() else source.new_empty(0)
+        if source.is_contiguous() and source.device.type == "cpu":
+            step = _PIECE // target.itemsize
+            end = start
+            for piece, into in zip(source.view(-1).split(step), flat.split(step), strict=True):
+                into.copy_(piece)
+                end += into.nbytes
+                self._follow(end)
+        elif source.numel():
+            flat.view(source.shape).copy_(source)
+        self._follow(self._used)
+        return start
+
+    def bucket(self) -> Bucket:
+        """What was filled."""
+        return self._room[: self._used]
+
+    def checksum(self) -> int:
+        """Of `bucket`."""
+        self._follow(self._used, least=1)
+        return self._sum.intdigest()
+
+    def _follow(self, end: int, least: int = _PIECE) -> None:
+        if end - self._summed >= least:
+            self._sum.update(self._room[self._summed : end].data)
+            self._summed = end
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGNMENT) * _ALIGNMENT
 
 
 def unpack(manifest: Manifest, buckets: list[Bucket]) -> Iterator[tuple[str, Tensor]]:

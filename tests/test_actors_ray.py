@@ -13,7 +13,7 @@ from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import Config
 from policy.policy import build_policy
-from policy.weights import load_into, pack
+from policy.weights import load_into, named_weights, pack, pack_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,43 +44,107 @@ def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
 
 
 class Publisher:
-    """Stands where the learner stands: packs a policy and hands it to the store."""
+    """Stands where the learner stands: packs a policy and hands it to the store, through its memory or Ray's object store."""
 
-    def publish(self, store: Any, version: int, seed: int) -> None:
+    def __init__(self, store: Any, shared: bool) -> None:
+        from policy.ray_weight_store import StorePublisher
+
+        self._store = store
+        self._publisher = StorePublisher(store, 30) if shared else None
+
+    def publish(self, version: int, seed: int) -> list[int]:
+        """Inode numbers of the memory that the version lies in, where it is shared."""
         from policy.ray_weight_store import publish
 
-        publish(store, *pack(policy_of("llama", 12, seed=seed).model, version, bucket_bytes=100_000), timeout_s=30)
+        weights = named_weights(policy_of("llama", 12, seed=seed).model)
+        if self._publisher is None:
+            publish(self._store, *pack_tensors(weights, version, bucket_bytes=100_000), timeout_s=30)
+            return []
+        packed = pack_tensors(weights, version, bucket_bytes=100_000, room=self._publisher.room)
+        written = [slot.name.path.stat().st_ino for slot in self._publisher._written]
+        self._publisher.publish(*packed)
+        return written
+
+    def begin_and_die(self) -> None:
+        """Half a version."""
+        assert self._publisher is not None
+        self._publisher.room(100_000)[:] = 255
+        os._exit(1)
 
 
-def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(cluster: Any) -> None:
+def weights_of(found: Any) -> Any:
+    target = build_policy(spec_of("llama", 12), weights=False)
+    load_into(target.model, *found)
+    return target.model.lm_head.weight
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(cluster: Any, shared: bool) -> None:
     from policy.ray_weight_store import StoreSource, WeightStoreError, fetch, find_store, start_store
 
     with pytest.raises(WeightStoreError, match="no weight store"):
         find_store()
     store = start_store(timeout_s=60)
     assert fetch(store, 30) is None
-    publisher = cluster.remote(Publisher).options(num_cpus=0).remote()
+    publisher = cluster.remote(Publisher).options(num_cpus=0).remote(store, shared)
     for version in (0, 1, 2):
-        cluster.get(publisher.publish.remote(store, version, version + 1), timeout=60)
+        cluster.get(publisher.publish.remote(version, version + 1), timeout=60)
     cluster.kill(publisher)
     _until(lambda: _is_dead(cluster, publisher))
     assert cluster.get(store.versions.remote(), timeout=30) == [1, 2]
     found = fetch(find_store(), 30)
     assert found is not None
-    manifest, buckets = found
-    assert manifest.version == 2 and len(buckets) > 1
-    target = build_policy(spec_of("llama", 12), weights=False)
-    load_into(target.model, manifest, buckets)
-    expected = policy_of("llama", 12, seed=3)
-    assert (target.model.lm_head.weight == expected.model.lm_head.weight).all()
+    assert found[0].version == 2 and len(found[1]) > 1
+    expected = policy_of("llama", 12, seed=3).model.lm_head.weight
+    assert weights_of(found).equal(expected)
     source = StoreSource(store, "actor-7", 30)
-    assert source.latest(2) is None and source.latest(1) is not None
+    assert source.latest(2) is None
+    here = source.latest(1)
+    assert here is not None and weights_of(here).equal(expected) and not any(bucket.flags.writeable for bucket in here[1])
     source.acknowledge(2)
     _until(lambda: cluster.get(store.acknowledged.remote(), timeout=30) == {"actor-7": 2})
     cluster.kill(store)
     _until(lambda: _is_dead(cluster, store))
     with pytest.raises(WeightStoreError, match="could not give its newest version"):
         fetch(store, 5)
+
+
+def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: Any) -> None:
+    from policy.ray_weight_store import StoreSource, WeightStoreError, start_store
+
+    store = start_store(timeout_s=60)
+    learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
+
+    def publish(version: int) -> set[int]:
+        return set(cluster.get(learner.publish.remote(version, version), timeout=60))
+
+    used = [publish(version) for version in range(3)]
+    assert not used[0] & used[1] and not used[0] & used[2] and not used[1] & used[2]
+    assert [publish(3), publish(4)] == used[:2]
+    reader, other = StoreSource(store, "actor-0", 30), StoreSource(store, "actor-1", 30)
+    held = reader.latest(-1)
+    assert held is not None and held[0].version == 4
+    new = publish(5) | publish(6) | publish(7)
+    assert not new & used[1]
+    assert weights_of(held).equal(policy_of("llama", 12, seed=4).model.lm_head.weight)
+    reader.acknowledge(4)
+    # A learner that dies while it writes leaves nothing behind that anyone would read, and the next one may use its memory.
+    with pytest.raises(cluster.exceptions.RayActorError):
+        cluster.get(learner.begin_and_die.remote(), timeout=60)
+    after = other.latest(-1)
+    assert after is not None and after[0].version == 7
+    assert weights_of(after).equal(policy_of("llama", 12, seed=7).model.lm_head.weight)
+    other.acknowledge(7)
+    learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
+    publish(8)
+    after = other.latest(7)
+    assert after is not None and weights_of(after).equal(policy_of("llama", 12, seed=8).model.lm_head.weight)
+    other.acknowledge(8)
+    _until(lambda: cluster.get(store.acknowledged.remote(), timeout=30) == {"actor-0": 4, "actor-1": 8})
+    cluster.kill(store)
+    _until(lambda: _is_dead(cluster, store))
+    with pytest.raises(WeightStoreError, match="could not take version 9"):
+        cluster.get(learner.publish.remote(9, 1), timeout=60)
 
 
 def _is_dead(ray: Any, handle: Any) -> bool:

@@ -25,7 +25,7 @@ from learner.world import World
 from policy.log_probs import token_log_probs
 from policy.lora import AdapterLoader, named_adapters
 from policy.policy import Policy, build_policy
-from policy.weights import Bucket, ChecksumError, Manifest, ManifestMismatch, named_weights
+from policy.weights import Bucket, ChecksumError, Manifest, ManifestMismatch, named_weights, own_memory
 
 pytest.importorskip("peft", reason="adapters need peft, which is not installed here")
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]
@@ -37,6 +37,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.versions: list[tuple[Manifest, list[Bucket]]] = []
+
+    def room(self, nbytes: int) -> Bucket:
+        return own_memory(nbytes)
 
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
         self.versions.append((manifest, buckets))

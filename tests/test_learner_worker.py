@@ -26,7 +26,7 @@ from learner.worker import LearnerTask, LearnerWorker, is_supervised
 from learner.world import World
 from monitor.metrics import Recorder
 from policy.policy import build_policy, make_spec
-from policy.weights import Bucket, Manifest, load_into
+from policy.weights import Bucket, Manifest, load_into, own_memory
 from problems.corpus import SolutionCorpus
 from problems.problem import Problem, TestSuite
 from problems.prompts import prompt_of
@@ -39,6 +39,9 @@ class Published:
 
     def __init__(self) -> None:
         self.versions: list[tuple[Manifest, list[Bucket]]] = []
+
+    def room(self, nbytes: int) -> Bucket:
+        return own_memory(nbytes)
 
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
         self.versions.append((manifest, buckets))
