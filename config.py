@@ -349,6 +349,8 @@ class LearnerConfig(Part):
     """Torch threads of a worker on the CPU during the warm start, when the actors are idle."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What is kept in the host's memory instead of the GPU's: optimizer: its state (zero_stage 1 or more); parameters: these too (3)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of training."""
     gradient_checkpointing: bool = False
@@ -500,6 +502,9 @@ class Config(Part):
             raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
         if self.learner.objective == "supervised" and not self.learner.supervised_batch_size:
             raise ValueError("learner.objective supervised needs learner.supervised_batch_size")
+        least = {"none": 0, "optimizer": 1, "parameters": 3}[self.learner.offload]
+        if self.learner.zero_stage < least:
+            raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")
         if self.learner.groups_per_step < self.learner.workers:
             raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
         return self

@@ -220,7 +220,7 @@ def _busy(run: RunFolder, start: float, end: float) -> dict[str, float]:
 
 
 def _learner_seconds(steps: Sequence[Figures]) -> dict[str, float]:
-    """The learner's own account of a mean step (prepare, forward_backward, step, publish)."""
+    """The learner's own account of a mean step (prepare, collate, forward, backward, step, publish)."""
     # Not the waits: the first one began before the first training program.
     names = sorted({name for row in steps for name in row["seconds"]} - {"wait"})
     return {name: sum(row["seconds"].get(name, 0.0) for row in steps) / len(steps) for name in names}

@@ -11,8 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +26,7 @@ from learner.world import World, join
 from policy.log_probs import token_log_probs
 from policy.policy import Policy, checkpoint_layers
 from policy.tree_attention import plug_into, takes_trees
+from policy.weights import BUCKET_BYTES
 
 _LONGEST_EAGER = 512
 
@@ -45,7 +45,7 @@ class StepResult:
     tokens: int
     """Program tokens that were forwarded."""
     seconds: dict[str, float]
-    """Of this rank: forward_backward, step."""
+    """Of this rank: collate, forward, backward, step."""
 
     @classmethod
     def nothing(cls) -> StepResult:
@@ -78,9 +78,7 @@ class TrainingEngine:
         if config.gradient_checkpointing:
             checkpoint_layers(policy)
         trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
-        self._adamw = torch.optim.AdamW(
-            trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-        )
+        self._adamw = torch.optim.AdamW(trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True)
         self._engine, *_ = deepspeed.initialize(
             model=policy.model,
             optimizer=self._adamw,
@@ -90,7 +88,8 @@ class TrainingEngine:
                 "zero_allow_untested_optimizer": True,
                 "gradient_clipping": 0.0 if self._plain else config.gradient_clip,
                 "bf16": {"enabled": config.dtype == "bfloat16"},
-                "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False},
+                "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False, **_offload(config)},
+                "zero_force_ds_cpu_optimizer": False,  # torch's own is as fast, and needs no compiler
                 "steps_per_print": None,
             },
             dist_init_required=False,
@@ -125,7 +124,7 @@ class TrainingEngine:
             raise ValueError("a step needs at least one micro-batch on every rank")
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
-        begin = time.perf_counter()
+        clock = _Clock(self.device)
         names: list[str] = []
         collected: list[torch.Tensor] = []
         suspects: list[str] = []
@@ -133,10 +132,12 @@ class TrainingEngine:
             last = index == len(micro_batches) - 1
             self._engine.set_gradient_accumulation_boundary(last)
             batch, signal = tensors(self.policy, micro_batch, self.device, self.score_dtype)
+            clock.end("collate")
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
                 result = token_log_probs(self._engine, batch, entropy=statistics)
             mask = result.mask & (not micro_batch.empty)
             part = loss(result.values, mask, signal, totals)
+            clock.end("forward")
             self._engine.backward(part.loss * self.world.size, scale_wrt_gas=False)
             if not last:
                 self._engine.micro_steps += 1  # what engine.step() does between boundaries, at a fraction of its cost
@@ -146,9 +147,9 @@ class TrainingEngine:
             collected.append(torch.stack([value.float() for value in values]))
             if not bool(torch.isfinite(part.loss)):
                 suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, signal, totals)]
-        middle = time.perf_counter()
+            clock.end("backward")
         norm = self._finish(micro_batches, suspects)
-        end = time.perf_counter()
+        clock.end("step")
         sums = torch.stack(collected).sum(0).double()
         if self.world.size > 1:
             dist.all_reduce(sums)
@@ -161,7 +162,7 @@ class TrainingEngine:
             entropy=total["entropy"] / max(1.0, tokens),
             sums={name: value for name, value in mean.items() if name not in ("loss", "entropy")},
             tokens=int(tokens),
-            seconds={"forward_backward": middle - begin, "step": end - middle},
+            seconds=clock.seconds,
         )
 
     def _finish(self, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> float:
@@ -188,12 +189,31 @@ class TrainingEngine:
             f"Programs of rank {self.world.rank}: {', '.join(ids[:64])}"
         )
 
-    def gathered_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-        """The same named tensors, each whole while it is yielded (ZeRO-3 keeps parts). Collective: every rank exhausts it."""
+    def gathered_weights(
+        self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int = BUCKET_BYTES
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """The same named tensors, each whole while it is yielded. Collective: every rank exhausts it.
+
+        ZeRO-3 keeps parts: they are gathered together up to `bucket_bytes` (one tensor at least), so that a large model costs few
+        collectives and never more than so much memory.
+        """
+        if self._zero < 3:
+            yield from weights
+            return
+        bucket: list[tuple[str, torch.Tensor]] = []
+        size = 0
         for name, tensor in weights:
-            partitioned = self._zero == 3 and isinstance(tensor, torch.nn.Parameter)
-            with self._gathered([tensor]) if partitioned else nullcontext():
-                yield name, tensor
+            more = getattr(tensor, "ds_numel", tensor.numel()) * tensor.element_size()
+            if bucket and size + more > bucket_bytes:
+                yield from self._gather(bucket)
+                bucket, size = [], 0
+            bucket.append((name, tensor))
+            size += more
+        yield from self._gather(bucket)
+
+    def _gather(self, bucket: list[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        with self._gathered([tensor for _, tensor in bucket if isinstance(tensor, torch.nn.Parameter)]):
+            yield from bucket
 
     def barrier(self) -> None:
         """Returns when every rank has called it."""
@@ -213,6 +233,23 @@ class TrainingEngine:
         self._engine.destroy()
 
 
+class _Clock:
+    """Seconds by phase. A GPU is waited for at the end of each, else the time would count where the next wait happens to be."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def end(self, phase: str) -> None:
+        """Counts the time since the last end for `phase`."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
+        self._since = now
+
+
 def _mixing_is_faster(policy: Policy, world: World) -> bool:
     """Whether bfloat16 products pay: on a CPU that has them, for sequences short enough that attention may hold its whole square.
 
@@ -221,6 +258,13 @@ def _mixing_is_faster(policy: Policy, world: World) -> bool:
     """
     short = policy.spec.max_prompt_tokens + policy.spec.max_program_tokens <= _LONGEST_EAGER
     return world.device == "cpu" and short and torch.cpu._is_avx512_bf16_supported()
+
+
+def _offload(config: LearnerConfig) -> dict[str, Any]:
+    """DeepSpeed's settings for what is kept in the host's memory."""
+    host = {"device": "cpu", "pin_memory": config.gpus_per_worker > 0}
+    kept = {"none": (), "optimizer": ("offload_optimizer",), "parameters": ("offload_optimizer", "offload_param")}[config.offload]
+    return dict.fromkeys(kept, host)
 
 
 def _import_deepspeed(device: str) -> Any:

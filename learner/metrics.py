@@ -64,7 +64,7 @@ def supervised_row(
 def _common(
     step: int, version: int, objective: str, result: StepResult, plan: Plan, learning_rate: float, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
-    busy = sum(seconds.get(name, 0.0) for name in ("forward_backward", "step"))
+    busy = sum(seconds.get(name, 0.0) for name in ("collate", "forward", "backward", "step"))
     return {
         "step": step,
         "time": time.time(),
@@ -78,6 +78,7 @@ def _common(
         "tokens": result.tokens,
         "tokens_per_second": result.tokens / busy if busy else 0.0,
         "padding_share": plan.padding_share,
+        "shared_share": plan.shared_share,
         "learning_rate": learning_rate,
         "seconds": {name: round(value, 6) for name, value in seconds.items()},
     }

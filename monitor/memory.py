@@ -11,6 +11,8 @@ _PROCESS = 4.0e8
 """A Python process with torch, transformers and Ray (resident, measured 413 MB)."""
 _LEAN_PROCESS = 1.5e8
 """A Ray actor without torch and the processes that it forks programs from (measured 123 + 14 MB)."""
+_LOGITS = 1.0e8
+"""Float32 numbers of a slice of logits while log-probabilities are taken from them."""
 _BYTES_PER_TOKEN = 24
 """Of one program token in a record: id, log-probability (9 bytes), offset, text."""
 
@@ -57,22 +59,33 @@ def weight_bytes(parameters: int, dtype: str) -> float:
 
 
 def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
-    """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself.
+    """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and host together.
 
     Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, bfloat16 2 + 2 + 12, of which stage 1
-    splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers. Activations as in arXiv 2205.05198,
-    Eq. 1 (34 s b h bytes a layer at 2 bytes a number, attention scores left out), and three copies of the logits in float32.
+    splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; with adapters only theirs have gradients
+    and optimizer. Activations as in arXiv 2205.05198, Eq. 1 and table 2: 34 s b h bytes a layer at 2 bytes a number, attention scores left
+    out, or 2 s b h with gradient checkpointing and one layer whole; the logits of program tokens, and their gradient.
     """
     learner, policy = config.learner, config.policy
     half = learner.dtype == "bfloat16"
     workers, stage = learner.workers, learner.zero_stage
+    layers = shape.layers + shape.encoder_layers
+    # Adapters of the query and value projections, if nothing else is named: two matrices each.
+    trained = 4 * layers * shape.width * policy.lora_rank if policy.lora_rank else parameters
     weights = parameters * (2 if half else 4) / (workers if stage >= 3 else 1)
-    gradients = parameters * (2 if half else 4) / (workers if stage >= 2 else 1)
-    optimizer = parameters * (12 if half else 8) / (workers if stage >= 1 else 1)
+    gradients = trained * (2 if half else 4) / (workers if stage >= 2 else 1)
+    optimizer = trained * (12 if half else 8) / (workers if stage >= 1 else 1)
     tokens = max(learner.micro_batch_tokens, policy.max_prompt_tokens + policy.max_program_tokens)
-    activations = tokens * ((shape.layers + shape.encoder_layers) * shape.width * (34 if half else 68) + shape.vocab_size * 12)
+    number = 2 if half else 4
+    inside = tokens * shape.width * 17 * number
+    predicted = tokens * policy.max_program_tokens / (policy.max_prompt_tokens + policy.max_program_tokens)
+    activations = 2.0 * predicted * shape.vocab_size * number + _LOGITS
+    activations += layers * tokens * shape.width * number + inside if learner.gradient_checkpointing else layers * inside
     states = weights + gradients + optimizer
     words = f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+    on_host = {"none": 0.0, "optimizer": optimizer, "parameters": optimizer + weights}[learner.offload]
+    if on_host and learner.gpus_per_worker:
+        words += f"; of these {on_host / 1e6:,.0f} MB in the host's memory instead of the GPU's"
     return Estimate(states + activations + _PROCESS, words)
 
 

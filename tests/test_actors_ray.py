@@ -143,7 +143,7 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
     _until(lambda: cluster.get(store.acknowledged.remote(), timeout=30) == {"actor-0": 4, "actor-1": 8})
     cluster.kill(store)
     _until(lambda: _is_dead(cluster, store))
-    with pytest.raises(WeightStoreError, match="could not take version 9"):
+    with pytest.raises(WeightStoreError, match="shared memory .* cannot be opened"):
         cluster.get(learner.publish.remote(9, 1), timeout=60)
 
 

@@ -24,6 +24,7 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.steps": "0"}, "greater than or equal to 1, got 0"),
         ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
         ({"buffer.capacity": "10"}, "the learner would wait for ever"),
+        ({"learner.offload": "parameters", "learner.zero_stage": "2"}, "learner.offload parameters needs learner.zero_stage 3 or more"),
         ({"learner.betas": "[2, 3]"}, "learner.betas: Input should be less than 1"),
         ({"learner.learning_rate": ".inf"}, "learner.learning_rate: Input should be a"),
         ({"learner.learning_rate": "inf"}, "learner.learning_rate: Input should be a finite number"),

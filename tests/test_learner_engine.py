@@ -57,6 +57,7 @@ def train(engine: TrainingEngine, steps: int = 6) -> list[float]:
         mine = engine.plan(items)
         result = engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
         losses.append(result.loss)
+        assert set(result.seconds) == {"collate", "forward", "backward", "step"} and min(result.seconds.values()) > 0
         assert result.tokens == totals_of_items(items).tokens and result.gradient_norm > 0 and 0 < result.entropy < math.log(270) + 1e-3
     return losses
 
@@ -80,11 +81,22 @@ def plain_losses() -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize(("stage", "tokens"), [(0, 10_000), (0, 30), (0, 120), (1, 120), (2, 120), (3, 120)])
-def test_every_stage_and_micro_batch_size_trains_alike(stage: int, tokens: int) -> None:
-    with engine_of(policy(), zero_stage=stage, micro_batch_tokens=tokens) as engine:
+SETTINGS = [
+    (0, "none", 10_000), (0, "none", 30), (0, "none", 120), (1, "none", 120), (2, "none", 120), (3, "none", 120),
+    (1, "optimizer", 120), (2, "optimizer", 120), (3, "optimizer", 120), (3, "parameters", 120),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "offload", "tokens"), SETTINGS)
+def test_every_stage_and_micro_batch_size_trains_alike(stage: int, offload: str, tokens: int) -> None:
+    with engine_of(policy(), zero_stage=stage, offload=offload, micro_batch_tokens=tokens) as engine:
         engine.begin((0.9, 0.95), 0.0)
         np.testing.assert_allclose(train(engine, STEPS), plain_losses(), atol=1e-4)
+        assert engine.state().steps() == STEPS
+        published = {name: value.clone() for name, value in engine.gathered_weights(named_weights(engine.policy.model))}
+        for kind, name, value in engine.state().tensors():
+            if kind == "weight":
+                torch.testing.assert_close(published[name], value)
 
 
 def test_bfloat16_trains() -> None:
@@ -111,8 +123,16 @@ def test_begin_forgets_the_running_averages() -> None:
 
 
 def test_published_weights_are_whole_under_zero_3() -> None:
-    expected = pack(policy().model, 0)
+    expected, total = pack(policy().model, 0), policy().parameters
     with engine_of(policy(), zero_stage=3) as engine:
+        for bucket_bytes in (1, 20_000, 1 << 30):
+            whole = []
+            for name, tensor in engine.gathered_weights(named_weights(engine.policy.model), bucket_bytes):
+                assert tensor.shape == dict(zip(expected[0].names, expected[0].shapes, strict=True))[name]
+                gathered = [parameter for parameter in engine.policy.model.parameters() if parameter.numel()]
+                whole.append(sum(parameter.numel() for parameter in gathered))
+            largest = max(parameter.ds_numel for parameter in engine.policy.model.parameters())
+            assert max(whole) <= max(bucket_bytes / 4, largest) and (bucket_bytes < 1 << 30 or min(whole) == total)
         manifest, buckets = pack_tensors(engine.gathered_weights(named_weights(engine.policy.model)), 0)
     assert manifest == expected[0]
     for ours, theirs in zip(buckets, expected[1], strict=True):

@@ -168,6 +168,11 @@ def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
     whole, split = states(workers=4), states(workers=4, zero_stage=3)
     assert whole - split == pytest.approx(16e9 * 3 / 4)
     assert states(dtype="bfloat16", workers=4, zero_stage=1) < whole
+    assert whole - states(workers=4, gradient_checkpointing=True) == pytest.approx(2048 * 128 * (4 * 68 - (4 * 4 + 68)))
+    learner = {"zero_stage": 3, "offload": "parameters", "gpus_per_worker": 1}
+    assert "12,000 MB in the host's memory" in learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).words
+    adapted = learner_bytes(Config(policy={"lora_rank": 8}), 10**9, Shape(4, 0, 128, 128, 384)).total
+    assert adapted == pytest.approx(states() - 12e9, rel=1e-3)
 
 
 def test_memory_follows_the_shape_of_the_model_that_is_loaded() -> None:
