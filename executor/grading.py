@@ -36,6 +36,8 @@ EXECUTOR_VERSION = "2"
 MOST_PROCESSES = 64
 GRACE, LONGEST_GRACE_S = 0.5, 1.0
 """A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
+UNTOLD, UNTOLD_S = 0.25, 0.1
+"""CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds, is set-up."""
 _RANK = {"not_run": 0, "pass": 0, "failure": 1, "runtime_error": 2, "compile_error": 3}
 
 
@@ -59,6 +61,7 @@ class Grader:
         self._lane, self._ready, self._program = lane, ready, program
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._usage = _Usage()
+        self._untold_s = 0.0
 
     def grade(self) -> Feedback:
         """Raises LaneFailure when the lane broke: that says nothing about the program."""
@@ -66,6 +69,9 @@ class Grader:
         if len(everything) > 1 and changes_shared(self._program):
             return self._feedback(self._each_alone(everything))
         verdicts = self._run(everything)
+        if self._untold():
+            # Its report says less than the clock: only limits set from outside count then, and no test may borrow from another.
+            return self._feedback(self._each_alone(everything, grace=False))
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
         if first > 0 and can_carry(self._program):
             (alone,) = self._run([first], grace=verdicts[first].error_type != "TimeLimit")
@@ -73,14 +79,21 @@ class Grader:
                 verdicts = self._each_alone(everything)
         return self._feedback(self._settled(verdicts))
 
-    def _each_alone(self, indices: list[int]) -> list[Verdict]:
+    def _each_alone(self, indices: list[int], grace: bool = True) -> list[Verdict]:
         """Every test in a process of its own; nothing runs after a time limit."""
         verdicts: list[Verdict] = []
         for index in indices:
-            verdicts += self._settled(self._run([index]), index)
+            verdicts += self._settled(self._run([index], grace), index)
+            if self._untold() and not grace:
+                used_s = verdicts[-1].cpu_s + self._untold_s
+                verdicts[-1] = too_slow(replace(verdicts[-1], cpu_s=used_s), self._time_limit_s)
             if verdicts[-1].error_type == "TimeLimit":
                 break
         return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
+
+    def _untold(self) -> bool:
+        """Whether the last run used CPU time that its report does not account for."""
+        return self._untold_s > UNTOLD * self._time_limit_s + UNTOLD_S
 
     def _settled(self, verdicts: list[Verdict], start: int = 0) -> list[Verdict]:
         """The verdicts of the tests from `start` on, after another run of each that ended above its limit."""
@@ -141,6 +154,7 @@ class Grader:
             before = sum(verdict.cpu_s for verdict in verdicts)
             died = of_death(self._ready, index, ended, report, start, self._time_limit_s, self._lane.contained)
             verdicts.append(replace(died, cpu_s=max(0.0, died.cpu_s - before)))
+        self._untold_s = ended.cpu_s - sum(verdict.cpu_s for verdict in verdicts)
         return verdicts
 
     def _split(self, indices: list[int], grace: bool) -> list[Verdict]:

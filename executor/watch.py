@@ -16,7 +16,7 @@ from executor.protocol import CPU_KILLED, DISK_KILLED, ENDED, WALL_KILLED, Reply
 
 TICK_S = 0.05
 """Time between looks at a program that runs; short programs are over before the first."""
-SLACK_S = 0.1
+SLACK_S = 0.05
 """CPU time beyond the limit that the timer inside has to do its work."""
 IDLE_S = 1.0
 """A test may sleep, or wait for what never comes, for as long as its limit on CPU time and this."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GOT = "got it"
-LIMIT_S = 0.25
+LIMIT_S = 0.15
 
 
 @dataclass(frozen=True)

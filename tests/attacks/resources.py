@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attacks.common import RAW, Attack, forever, tries
+from attacks.common import LIMIT_S, RAW, Attack, forever, tries
 
 RESOURCES = [
     Attack(
@@ -243,12 +243,30 @@ def attack():
         "time",
         "a little more than allowed, timer blocked",
         "CPU clock read from outside",
-        """
+        f"""
 import signal, time
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
 def attack():
-    while time.process_time() < 0.25 + 0.5: pass
+    while time.process_time() < {LIMIT_S} + 0.5: pass
     return 'got it'
+""",
+        slow=True,
+    ),
+    Attack(
+        "time",
+        "a little more than allowed, and reports less",
+        "its report is held against the clock; then only limits set from outside count",
+        f"""
+import os, signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
+def attack():
+    while time.process_time() < {LIMIT_S} * 1.8: pass
+    if __name__ == '__main__':
+        os.write(1, b'got it\\n')
+        os.write(3, b'[0,1,7]\\n"end"\\n')
+    else:
+        os.write(3, b'[0,1,"got it"]\\n"end"\\n')
+    os._exit(0)
 """,
         slow=True,
     ),
