@@ -22,9 +22,12 @@ class WeightStoreError(WeightsUnavailable):
     """The weight store did not do what was asked within the bound; the message says what and how long."""
 
 
-@ray.remote(num_cpus=0, max_restarts=0, max_concurrency=8)
+@ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=8)
 class WeightStore:
-    """Keeps references to the newest versions' buckets and the newest version that each role said it has loaded."""
+    """Keeps references to the newest versions' buckets and the newest version that each role said it has loaded.
+
+    If its process dies Ray starts it again, empty: actors go on with what they have until the learner's next version.
+    """
 
     def __init__(self) -> None:
         self._versions: dict[int, tuple[Manifest, list[Any]]] = {}
