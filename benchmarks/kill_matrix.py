@@ -73,6 +73,8 @@ TITLES = {
     "learner": "LearnerActor",
     "rank": "LearnerActor",
 }
+LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Agents of Ray that try to tell Ray's dead server for a minute, before they end too, that a driver which started Ray was killed."""
 COLUMNS = ("killed", "fsync", "kills", "seconds until training goes on", "ledger", "programs", "lost", "trained twice", "rolled back")
 NAMES = {
     "actor": "the actor",
@@ -118,6 +120,7 @@ class Run:
     def __init__(self, parent: Path, **settings: object) -> None:
         """`settings`: fields of the configuration with `__` for the dot, on top of SETTINGS."""
         self.mark = f"rltf-kill-{uuid.uuid4().hex}"
+        self.driver_killed = False
         self.survivors: list[str] = []
         """Command lines of processes that outlived the run."""
         self.folder = parent / "run"
@@ -221,6 +224,8 @@ class Run:
                 self.process.wait()
         deadline = time.monotonic() + 20
         while (found := self.processes()) and time.monotonic() < deadline:
+            if self.driver_killed and all(command.startswith(LINGERING) for command in found.values()):
+                return
             time.sleep(0.1)
         self.survivors = list(found.values())
         for pid in found:
@@ -246,8 +251,9 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
         everything = run.children()
         os.kill(run.process.pid, signal.SIGKILL)
         run.process.wait()
+        run.driver_killed = True
         deadline = time.monotonic() + 30
-        while left := {pid for pid in everything if _alive(pid)}:
+        while left := [pid for pid, command in everything.items() if _alive(pid) and not command.startswith(LINGERING)]:
             if time.monotonic() > deadline:
                 raise Failed(f"30 s after its driver was killed processes of the run are left: {[everything[pid] for pid in left]}")
             time.sleep(0.05)

@@ -30,9 +30,6 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # When the driver is killed, and Ray's processes with it, two of Ray's agents try to tell Ray's dead server for so many seconds
-    # before they end too (Ray's default is 60).
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
 
 
