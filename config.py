@@ -171,6 +171,10 @@ class RedisConfig(Part):
     """An existing server (redis://[:password@]host:port/db, rediss:// for TLS); empty: a server of the run's own is started."""
     timeout_s: float = Field(10.0, gt=0)
     """Longest wait for an answer of the server."""
+    fsync: Literal["everysec", "always"] = "everysec"
+    """When the run's own server makes the disk durable: a power loss costs its last seconds, or with always nothing (slower)."""
+    outage_s: float = Field(60.0, gt=0)
+    """Longest time for which a server that does not answer is tried again; then the run ends, and can be resumed."""
 
 
 class WarmStartConfig(Part):
@@ -409,6 +413,19 @@ class CheckpointConfig(Part):
     """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best pass@1."""
 
 
+class RestartConfig(Part):
+    """What happens when a part dies: actors, executors, learner workers, the run's own Redis."""
+
+    limit: int = Field(5, ge=0)
+    """Restarts of one part in a row; one death more ends the run with the reason."""
+    pause_s: float = Field(0.5, gt=0)
+    """Seconds before the first restart of a part; doubled with each further one, up to 30."""
+    forget_s: float = Field(300.0, gt=0)
+    """Seconds after which a part's last death no longer counts."""
+    answer_s: float = Field(60.0, gt=0)
+    """Seconds within which a worker has to say that it lives; then it counts as dead."""
+
+
 class RayConfig(Part):
     """How the run meets Ray."""
 
@@ -451,6 +468,7 @@ class Config(Part):
     ppo_clip: PpoClipConfig = PpoClipConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    restart: RestartConfig = RestartConfig()
     ray: RayConfig = RayConfig()
 
     @property

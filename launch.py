@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from rich.console import Console
 
@@ -30,17 +30,37 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; launch.py --help lists all keys")
 
 
-def parse(arguments: Sequence[str]) -> tuple[Config, str, bool]:
-    """The configuration that a command line asks for, the preset's name, and whether it is a dry run.
+class CommandLine(NamedTuple):
+    """What a command line asks for."""
+
+    config: Config
+    preset: str
+    """Name of the configuration file without its ending."""
+    dry_run: bool
+    resume: Path | None
+    """Folder of the run that is to go on."""
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """Reads the command line of training.
 
     Raises:
         UserError: an unknown key, a value that does not fit, a missing file.
     """
     parser = _parser("", "Train a code model on unit-test feedback. Other commands: " + ", ".join(COMMANDS))
-    parser.add_argument("--config", type=Path, default=_PRESET, metavar="FILE", help="YAML file (default: configs/starter.yaml)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file (default: configs/starter.yaml)")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, from its newest checkpoint")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
     known, overrides = _read(parser, arguments)
-    return configuration.load(known.config, overrides), known.config.stem, known.dry_run
+    if known.resume is not None:
+        from driver import resume
+
+        if known.config is not None:
+            raise UserError("--resume takes the run's own configuration: leave --config out")
+        config, folder = resume.load(known.resume, overrides)
+        return CommandLine(config, folder.name, known.dry_run, folder)
+    file = known.config or _PRESET
+    return CommandLine(configuration.load(file, overrides), file.stem, known.dry_run, None)
 
 
 def _parser(command: str, description: str) -> _Parser:
@@ -161,12 +181,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments and arguments[0] in COMMANDS:
             return _command(arguments[0], arguments[1:], console)
-        config, preset, dry_run = parse(arguments)
+        wanted = parse(arguments)
         from driver import RunFailed
         from driver.train import train
 
         try:
-            train(config, preset, dry_run, console)
+            train(wanted.config, wanted.preset, wanted.dry_run, console, wanted.resume)
         except RunFailed as failure:
             console.print(f"run failed: {failure}", style="bold red", markup=False)
             return FAILED

@@ -80,16 +80,16 @@ class ActorWorker:
         return self._weights.version
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set or the run ends. A failure is told to the run (`flow.control.fail`) and raised."""
+        """Works until `stop` is set or the run ends.
+
+        Raises Stalled, and what its policy, its weights or Redis raise when they are gone for good.
+        """
         self._stop = stop
         try:
             while not self._stopping():
                 self._turn()
         except Stopped:
             pass
-        except Exception as error:
-            self._flow.control.fail(self.name, f"{type(error).__name__}: {error}")
-            raise
         finally:
             self._flow.online.release(self.name)
             self._recorder.flush()

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = [f"--{key}={value}" for key, value in (_QUICK if options.quick else {}).items()] + extra
-        config, _, _ = parse(["--config", str(options.config), *settings])
+        config = parse(["--config", str(options.config), *settings]).config
         refuse_if_not_comparable(config)
         folder = Path(config.run.folder).resolve() / time.strftime("benchmark-loop-%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)

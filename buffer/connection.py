@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,23 +23,64 @@ def masked(url: str) -> str:
     return re.sub(r"([?&](?:username|password)=)[^&]*", r"\1***", url)
 
 
-def connect(url: str, timeout_s: float) -> redis.Redis:
-    """A client of the server at `url` that rides over short outages.
+class ServerLost(Exception):
+    """Redis could not be reached for longer than `redis.outage_s`; the message says where, how long, and what the last try met."""
 
-    A command whose connection breaks is sent again with growing pauses, for about `timeout_s` seconds when the server refuses
-    connections, so a server that is restarted meanwhile is not noticed. One answer is waited for `timeout_s` seconds at most.
-    A command may so reach the server twice: everything the flow sends has the same effect when it does.
+
+class _Patience(Retry):
+    """Tries again for `outage_s` seconds, with pauses that grow to a second.
+
+    A retry inside another one (redis-py connects again within a command that it repeats) is left to the outer one, so that bounds do not
+    multiply. Each connection has a copy of its own, and is used by one thread at a time.
+    """
+
+    def __init__(self, url: str, outage_s: float) -> None:
+        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), -1)
+        self._where = masked(url)
+        self._outage_s = outage_s
+        self._trying = False
+
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:
+        if self._trying:
+            return do()
+        began, failures = time.monotonic(), 0
+        self._trying = True
+        try:
+            while True:
+                try:
+                    return do()
+                except self._supported_errors as error:
+                    if is_retryable is not None and not is_retryable(error):
+                        raise
+                    failures += 1
+                    if with_failure_count:
+                        fail(error, failures)
+                    else:
+                        fail(error)
+                    if time.monotonic() - began > self._outage_s:
+                        raise ServerLost(f"Redis at {self._where} has not answered for {self._outage_s:g} s: {_reason(error)}") from error
+                    time.sleep(self._backoff.compute(failures))
+        finally:
+            self._trying = False
+
+
+def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = False) -> redis.Redis:
+    """A client of the server at `url` that rides over outages.
+
+    One answer is waited for `timeout_s` seconds at most. A command whose connection breaks, or whose answer does not come, is sent again
+    for `outage_s` seconds, so a server that is restarted meanwhile is not noticed; then ServerLost is raised. A command may so reach
+    the server twice: everything the flow sends has the same effect when it does.
 
     Raises:
         UserError: the address is malformed, nothing answers there, the password is wrong, or the server cannot hold a run.
+        ServerLost: instead of the UserError for a server that does not answer, after `outage_s` seconds, if `patient`.
     """
     if not _is_address(url):
         raise UserError(f"redis.url {masked(url)!r} is no Redis address: write redis://[:password@]host:port/db, or rediss:// for TLS")
-    # Pauses of 0.05, 0.1, .. 0.8 s (1.6 s together), then 1 s each.
-    patient = Retry(ExponentialBackoff(cap=1.0, base=0.05), 5 + int(timeout_s))
+    patience = _Patience(url, outage_s)
     try:
-        _check(url, timeout_s)
-        return _client(url, timeout_s, patient)
+        _check(url, timeout_s, patience if patient else Retry(NoBackoff(), 0))
+        return _client(url, timeout_s, patience)
     except (redis.RedisError, OSError, ValueError) as error:
         raise UserError(f"Redis at {masked(url)} cannot be used: {_reason(error)}; {_advice(error)}") from None
 
@@ -59,9 +101,9 @@ def _client(url: str, timeout_s: float, retry: Retry) -> redis.Redis:
     return client
 
 
-def _check(url: str, timeout_s: float) -> None:
-    """One quick conversation without retries, so that a wrong address is reported at once."""
-    probe = _client(url, timeout_s, Retry(NoBackoff(), 0))
+def _check(url: str, timeout_s: float, retry: Retry) -> None:
+    """One quick conversation; without retries a wrong address is reported at once."""
+    probe = _client(url, timeout_s, retry)
     try:
         facts: dict[str, Any] = dict(probe.info("server")) | dict(probe.info("memory"))
     finally:

@@ -1,4 +1,4 @@
-"""What all workers of a run agree on: phase, stop, failures, the order of visits."""
+"""What all workers of a run agree on: phase, stop, policy versions, the order of visits."""
 
 from __future__ import annotations
 
@@ -67,20 +67,9 @@ class Control:
         """How often `role` has shown life; a number that stays the same for long means that it does not go on."""
         return int(self._text(f"life:{role}") or 0)
 
-    def fail(self, role: str, sentence: str) -> None:
-        """Records why `role` cannot go on, its first sentence, and asks every worker to end."""
-        self._client.hsetnx(self._keys.failures, role, sentence)
-        self.stop(f"{role}: {sentence}")
-
-    def failures(self) -> dict[str, str]:
-        """What each role that failed said."""
-        fields: dict[bytes, bytes] = self._client.hgetall(self._keys.failures)
-        return {role.decode(): sentence.decode() for role, sentence in fields.items()}
-
     def resume(self) -> None:
-        """Forgets phase, stop and failures of an earlier attempt; a part of `Flow.resume`."""
+        """Forgets phase and stop of an earlier attempt; a part of `Flow.resume`."""
         self._client.hdel(self._keys.control, "stop", "phase")
-        self._client.delete(self._keys.failures)
 
     def _text(self, name: str) -> str | None:
         value = self._client.hget(self._keys.control, name)

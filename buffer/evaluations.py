@@ -74,11 +74,20 @@ class Evaluations:
 
         A learner that does steps again after a crash so evaluates its own weights, not those that were lost.
         """
-        name, number = label, 1
-        while (found := self._client.hget(self._keys.label(name), "version")) is not None and int(found) != version:
-            number += 1
-            name = f"{label}-{number}"
-        return name
+        newest, following = self._newest(label)
+        if newest and int(self._client.hget(self._keys.label(newest), "version")) == version:
+            return newest
+        return following
+
+    def newest(self, label: str) -> str | None:
+        """The last of `label`, `label`-2, .. that was requested (see `unused`); None when none was."""
+        return self._newest(label)[0] or None
+
+    def _newest(self, label: str) -> tuple[str, str]:
+        newest, number = "", 1
+        while self._client.hexists(self._keys.label(name := label if number == 1 else f"{label}-{number}"), "version"):
+            newest, number = name, number + 1
+        return newest, name
 
     def next_chunk(self, actor: str, version: int = ANY_VERSION) -> Chunk | None:
         """A chunk for `actor`, which can sample with policy `version`; None when there is none.

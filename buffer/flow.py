@@ -40,6 +40,7 @@ class FlowAddress:
     seed: int = 0
     """Seed of the order in which snapshots are drawn."""
     timeout_s: float = 10.0
+    outage_s: float = 60.0
 
     @classmethod
     def of(cls, config: Config, url: str, run: str) -> FlowAddress:
@@ -53,6 +54,7 @@ class FlowAddress:
             group_size=config.group_size,
             seed=config.run.seed,
             timeout_s=config.redis.timeout_s,
+            outage_s=config.redis.outage_s,
         )
 
 
@@ -60,9 +62,9 @@ class Flow:
     """Every place of one run. Cheap to make; each process makes its own, the threads of a process may share it."""
 
     def __init__(self, address: FlowAddress) -> None:
-        """Connects; raises UserError when the server cannot be used."""
+        """Connects; raises UserError when the server cannot be used, ServerLost when it does not answer for `outage_s` seconds."""
         self.address = address
-        self.client = connect(address.url, address.timeout_s)
+        self.client = connect(address.url, address.timeout_s, address.outage_s, patient=True)
         train, evaluation = Keys(address.run, "train"), Keys(address.run, "evaluation")
         base = base_of(address.run)
         for_training = Scripts(self.client, base, _settings(address, "train"))
@@ -84,7 +86,7 @@ class Flow:
     def resume(self) -> int:
         """To be called by the driver of a run that goes on, before it starts the first worker; returns the programs given back.
 
-        Stop and failures of the earlier attempt are forgotten. What its executors held goes back to the queue without a failed try,
+        Phase and stop of the earlier attempt are forgotten. What its executors held goes back to the queue without a failed try,
         what its actors had reserved is dropped, and visits that they were handed and did not push are handed out again before
         new ones. The learner calls `online.resume` itself, with the position in its checkpoint.
         """

@@ -13,7 +13,6 @@ RUN_KEYS = {
     "control": "hash; phase, stop reason, visits handed out, newest policy version that was published, signs of life by role",
     "visits": "hash; group id of a visit that was handed out and is not pushed -> the actor",
     "returned": "sorted set; visits that an actor did not push, to be handed out again before new ones, by number",
-    "failures": "hash; role -> the sentence it failed with",
     "problems": "hash; problem id -> content hash of its tests",
     "suites": "hash; content hash -> tests",
 }
@@ -58,7 +57,6 @@ class Keys:
         self.rows = self.base + "rows"
         self.steps = self.base + "steps"
         self.control = self.base + "control"
-        self.failures = self.base + "failures"
         self.problems = self.base + "problems"
         self.suites = self.base + "suites"
         own = f"{self.base}{purpose}:"

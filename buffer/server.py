@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,6 +25,8 @@ READY_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""
 STOP_S = 20.0
 """Longest wait for the server to write out and end after being asked to."""
+LOCKED_S = 30.0
+"""Longest wait for the server of a run whose driver was killed: it ends by itself, and writes out before."""
 
 # Runs between fork and exec, in a fresh interpreter rather than a preexec_fn, which may deadlock where threads run. PR_SET_PDEATHSIG (1)
 # sends SIGTERM (15), on which the server writes out its file; it survives exec. The parent may have died before the call.
@@ -49,16 +53,17 @@ class EmbeddedRedis:
         self._process = process
 
     @classmethod
-    def start(cls, folder: Path, bind: str = "127.0.0.1") -> EmbeddedRedis:
+    def start(cls, folder: Path, bind: str = "127.0.0.1", fsync: Literal["everysec", "always"] = "everysec") -> EmbeddedRedis:
         """Starts a server with its files in `folder` and returns when it answers, after `READY_S` seconds at most.
 
-        Listens on `bind` alone, with a generated password and append-only persistence, synchronised every second. A killed server
-        keeps what reached the operating system: everything it answered, except for at most two seconds while the disk is slower
-        than its synchronisation. A power loss may cost the last second or two. What is lost is always the newest moves as a whole,
-        so the ledger balances again after a restart. In a session of its own, so Ctrl-C in the terminal does not reach it.
+        Listens on `bind` alone, with a generated password and append-only persistence, synchronised with the disk every second, or with
+        `fsync` always before each answer. A killed server keeps what reached the operating system: everything it answered, except for
+        at most two seconds while the disk is slower than its synchronisation. A power loss may cost the last second or two, with
+        `always` nothing. What is lost is always the newest moves as a whole, so the ledger balances again after a restart. In a session
+        of its own, so Ctrl-C in the terminal does not reach it.
 
         Raises:
-            UserError: there is no server binary, or the folder cannot be written.
+            UserError: there is no server binary, the folder cannot be written, or another server still has it after `LOCKED_S` seconds.
             RuntimeError: the server did not come up; the message ends with the last lines of its log.
         """
         binary = find_binary()
@@ -66,16 +71,24 @@ class EmbeddedRedis:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"the folder {folder} for Redis cannot be made: {error.strerror}") from None
+        lock = _lock(folder)
+        try:
+            return cls._start(binary, folder, bind, fsync, lock)
+        finally:
+            os.close(lock)  # the server has one of its own
+
+    @classmethod
+    def _start(cls, binary: str, folder: Path, bind: str, fsync: str, lock: int) -> EmbeddedRedis:
         port, password = _earlier(folder)
         password = password or secrets.token_urlsafe(24)
         # Between the choice of a free port and the server's bind another process may take it: then another one is tried.
         for attempt in range(4):
             if port is None or attempt:
                 port = _free_port(bind)
-            _write_configuration(folder, bind, port, password)
+            _write_configuration(folder, bind, port, password, fsync)
             log = folder / "redis.log"
             log_start = log.stat().st_size if log.exists() else 0
-            process = _launch(binary, folder)
+            process = _launch(binary, folder, lock)
             url = f"redis://:{password}@{bind}:{port}/0"
             if _wait_until_ready(process, url):
                 return cls(process, url, folder)
@@ -89,6 +102,11 @@ class EmbeddedRedis:
     def pid(self) -> int:
         """Process id of the server."""
         return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """How the process ended, as in subprocess.Popen.returncode; none while it lives."""
+        return self._process.poll()
 
     def running(self) -> bool:
         """Whether the process lives."""
@@ -132,7 +150,7 @@ def _earlier(folder: Path) -> tuple[int | None, str | None]:
     return int(port.group(1)) if port else None, password.group(1) if password else None
 
 
-def _write_configuration(folder: Path, bind: str, port: int, password: str) -> None:
+def _write_configuration(folder: Path, bind: str, port: int, password: str, fsync: str) -> None:
     lines = [
         f"bind {bind}",
         f"port {port}",
@@ -142,7 +160,7 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str) -> N
         "daemonize no",
         'save ""',
         "appendonly yes",
-        "appendfsync everysec",
+        f"appendfsync {fsync}",
         "aof-load-truncated yes",
         # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork.
         "auto-aof-rewrite-percentage 100",
@@ -157,7 +175,22 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str) -> N
     file.chmod(0o600)
 
 
-def _launch(binary: str, folder: Path) -> subprocess.Popen[bytes]:
+def _lock(folder: Path) -> int:
+    """A lock on the folder that its holder's server inherits: two servers would write into one file, and each undo the other's work."""
+    lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCKED_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise UserError(f"another Redis server runs on {folder}: is the run still going on?") from None
+            time.sleep(0.05)
+
+
+def _launch(binary: str, folder: Path, lock: int) -> subprocess.Popen[bytes]:
     with open(folder / "redis.log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), binary, str(folder / "redis.conf")],
@@ -165,6 +198,7 @@ def _launch(binary: str, folder: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=(lock,),
         )
 
 

@@ -24,8 +24,11 @@ class HeldOutBook:
         self._folder = folder
         self._state = state
         self._questions = questions
-        self._collector = HeldOutCollector(flow, list(questions))
-        self._rows: list[Row] = []
+        self._rows: list[Row] = folder.held_out()
+        self._collector = HeldOutCollector(flow, list(questions), known=[row["label"] for row in self._rows])
+        self._earlier = bool(self._rows)
+        self._steps = [int(row["step"]) for row in folder.steps()]
+        """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
         self._first: Sequence[Sample] = ()
         self._last: Sequence[Sample] = ()
 
@@ -38,14 +41,15 @@ class HeldOutBook:
         """Takes in what has become complete; a sentence for each."""
         if not self._questions:
             return []
-        return [self._take(collected) for collected in self._collector.collect(int(row["step"]) for row in step_rows)]
+        steps, self._steps = self._steps + [int(row["step"]) for row in step_rows], []
+        return [self._take(collected) for collected in self._collector.collect(steps)]
 
     def _take(self, collected: Collected) -> str:
         seconds = self._state.rl_seconds_of_step(collected.step)
         row = collected.held_out.as_row(label=collected.label, step=collected.step, seconds=seconds, time=time.time())
         self._folder.add_held_out(row)
         self._state.fold_held_out(row)
-        self._rows.append(row)
+        self._rows = sorted([kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"]))
         self._first, self._last = self._first or collected.samples, collected.samples
         return f"step {collected.step}: held-out pass@1 {row['pass@1']:.3f} ± {row['pass@1_se']:.3f} after {seconds:.0f} s of training"
 
@@ -68,4 +72,11 @@ class HeldOutBook:
 
     def examples(self) -> list[Example]:
         """Three problems with the programs before and after training; none where only one evaluation was completed."""
-        return [] if len(self._rows) < 2 else before_and_after(self._first, self._last, self._questions)
+        if len(self._rows) < 2:
+            return []
+        first = self._first
+        if self._earlier:  # those before are an earlier attempt's
+            label = self._rows[0]["label"]
+            kept = (row.sample for row in self._folder.samples())
+            first = [sample for sample in kept if sample is not None and sample.program.label == label]
+        return before_and_after(first, self._last, self._questions)

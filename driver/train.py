@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from buffer.connection import connect
+from buffer.connection import ServerLost, connect
 from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import Config
+from buffer.work_queue import DeadLetter
+from config import Config, UserError
 from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
 from driver.ray_cluster import await_gpus, ray_cluster
+from driver.redis_keeper import RedisKeeper
+from driver.supervisor import Told
+from learner.checkpoint import Checkpoints
 from learner.worker import LearnerTask
 from monitor.examples import as_rows
 from monitor.plan import make_plan
@@ -28,58 +33,80 @@ from monitor.run_folder import RunFolder
 from monitor.state import RunState
 from monitor.status import StatusLine, print_end, print_plan, print_warnings
 from monitor.watcher import Watcher
+from policy.weights import WeightsUnavailable
 
 _POLL_S = 0.25
 _DEAD_LETTERS = 20
-_HEALTH_EVERY_S = 5.0
 
 
-def train(config: Config, preset: str, dry_run: bool, console: Console) -> None:
+def train(config: Config, preset: str, dry_run: bool, console: Console, resume: Path | None = None) -> None:
     """Runs `python launch.py`. With `dry_run` the plan is printed and nothing but Ray is started, to see what it offers.
 
+    `resume`: folder of the run that goes on.
+
     Raises:
-        UserError: problems, model, Redis or resources are not what the configuration says.
-        RunFailed: a part failed, or nothing moved for run.stall_timeout_s.
+        UserError: problems, model, Redis or resources are not what the configuration says, or the run is still going on.
+        RunFailed: a part failed for good, or nothing moved for run.stall_timeout_s.
         KeyboardInterrupt: the user stopped the run; everything it started has ended.
     """
     inputs = Inputs.of(config)
     if config.redis.url:
         connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
     with ExitStack() as stack:
+        if resume is not None:
+            earlier = RunFolder.open(resume)
+            stack.enter_context(earlier.locked())
+            if config.redis.url and earlier.result().get("finished"):
+                raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
         cluster = stack.enter_context(ray_cluster(config))
+        folder: RunFolder | None = None
         if not dry_run:
             await_gpus(config, cluster, lambda sentence: console.print(sentence, markup=False))
-        folder = None if dry_run else stack.enter_context(closing(RunFolder.create(config, preset)))
-        path = folder.path if folder else RunFolder.planned(config, preset)
+            folder = RunFolder.resume(resume, config) if resume is not None else RunFolder.create(config, preset)
+            stack.enter_context(closing(folder))
+            if resume is None:
+                stack.enter_context(folder.locked())
+        path = folder.path if folder is not None else resume or RunFolder.planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
         print_warnings(console, inputs.warnings, shown=None if dry_run else 5)
         if folder is None:
             return
-        url = config.redis.url or _own_redis(stack, folder)
-        address = FlowAddress.of(config, url, folder.key)
-        flow = stack.enter_context(closing(Flow.connect(address)))
-        _Run(config, inputs, folder, flow, address, console).go()
+        try:
+            _Run(config, inputs, folder, console, stack).go(goes_on=resume is not None)
+        finally:
+            if Checkpoints(folder.path / "checkpoints", 1, False).newest() is not None and not folder.result().get("finished"):
+                console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
 
 
 class _Run:
     """One run from its first actor to its report."""
 
-    def __init__(self, config: Config, inputs: Inputs, folder: RunFolder, flow: Flow, address: FlowAddress, console: Console) -> None:
+    def __init__(self, config: Config, inputs: Inputs, folder: RunFolder, console: Console, stack: ExitStack) -> None:
+        """`stack`: ends what is started here, after everything else."""
         self._config = config
         self._inputs = inputs
         self._folder = folder
-        self._flow = flow
-        self._address = address
         self._console = console
         self._state = RunState()
         self._sink = RaySink()
-        self._watcher = Watcher(flow, folder, self._state, self._sink)
+        self._reachable = True
+        """Whether Redis answers."""
+        self._events: list[str] = []
+        """Sentences for the terminal; the keeper's thread adds too."""
+        self._redis = None if config.redis.url else _own_redis(config, folder, self._restarted)
+        if self._redis is not None:
+            stack.callback(self._redis.stop)
+        self._flow = Flow.connect(FlowAddress.of(config, config.redis.url if self._redis is None else self._redis.url, folder.key))
+        stack.enter_context(closing(self._flow))
+        self._watcher = Watcher(self._flow, folder, self._state, self._sink)
         questions = {problem.id: problem.question for problem in inputs.held_out_problems}
-        self._held_out = HeldOutBook(flow, folder, self._state, questions)
+        self._held_out = HeldOutBook(self._flow, folder, self._state, questions)
 
-    def go(self) -> None:
+    def go(self, goes_on: bool) -> None:
         """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
         inputs, config = self._inputs, self._config
+        logs = self._folder.new_log_folder().resolve()
+        self._begin(goes_on)
         for part in (inputs.problems, inputs.held_out):
             if part is not None:
                 self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
@@ -92,31 +119,65 @@ class _Run:
             folder=self._folder.path.resolve(),
             code_version=_code_version(),
         )
-        parts = Parts.start(
-            config,
-            inputs.spec,
-            inputs.problems.problems,
-            inputs.held_out_problems,
-            self._address,
-            task,
-            self._folder.new_log_folder().resolve(),
-        )
+        try:
+            parts = Parts(config, inputs.spec, inputs.problems.problems, inputs.held_out_problems, self._flow, task, logs, self._restarted)
+        except WeightsUnavailable as error:
+            raise RunFailed(str(error)) from error
         try:
             with StatusLine(self._console, config.learner.steps) as line:
                 self._watch(parts, line)
+        except ServerLost as lost:
+            self._reachable = False
+            raise RunFailed(str(lost)) from lost
+        except OSError as error:
+            raise RunFailed(f"the run's folder cannot be written: {error}") from error
         finally:
-            parts.stop()
-            self._held_out.close()
-            self._watcher.finish()
-            self._report()
+            self._end(parts)
         if config.redis.url:
-            self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped could go on
+            self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped can go on
+
+    def _begin(self, goes_on: bool) -> None:
+        """Writes down that an attempt begins; what the one before left half done is put right."""
+        row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self._folder.attempts()}
+        if goes_on:
+            saved = Checkpoints(self._folder.path / "checkpoints", 1, False).newest()
+            row |= {"event": "resumed", "step": saved.step if saved else None, "given_back": self._flow.resume()}
+            where = f"after step {saved.step}" if saved else "at its beginning: it has no checkpoint"
+            self._console.print(f"Attempt {row['attempt']} goes on {where}.", markup=False)
+        self._folder.add_event(row)
+
+    def _end(self, parts: Parts) -> None:
+        """Stops everything, in an order in which nothing is lost that can be kept, and reports."""
+        imbalance: str | None = "it is not known whether the ledger balances, for Redis is gone; what is shown is the last that was seen"
+        dead_letters: list[DeadLetter] = []
+        try:
+            parts.stop()
+            if self._reachable and (self._redis is None or self._redis.running):
+                self._held_out.close()
+                self._watcher.finish()
+                imbalance = self._flow.ledger.check()
+                self._state.fold_ledger(self._flow.ledger.counts())
+                for work in (self._flow.work, self._flow.evaluation_work):
+                    dead_letters += work.dead_letters(_DEAD_LETTERS)
+        finally:
+            self._report([imbalance] if imbalance else [], dead_letters)
+
+    def _restarted(self, name: str, reason: str, facts: dict[str, Any]) -> None:
+        """Keeps and shows that a part died and runs again."""
+        self._folder.add_event({"time": time.time(), "event": "restarted", "part": name, "reason": reason} | facts)
+        more = f" after step {facts['step']}" if "step" in facts else ""
+        self._events.append(f"{name} died and goes on{more}: {reason}")
 
     def _watch(self, parts: Parts, line: StatusLine) -> None:
         """Returns when the learner is done. Raises RunFailed when a part failed or nothing moves."""
-        asked_at = moved_at = time.monotonic()
+        moved_at = time.monotonic()
         seen: Any = None
         while True:
+            if self._redis is not None:
+                self._redis.check()
+            parts.supervisor.poll()
+            while self._events:
+                line.note(self._events.pop(0))
             rows = self._watcher.poll()
             for row in rows:
                 self._sink.step(row)
@@ -130,9 +191,6 @@ class _Run:
             if reason := self._flow.control.stopping():
                 raise RunFailed(reason)
             now = time.monotonic()
-            if now - asked_at >= _HEALTH_EVERY_S:
-                parts.check(timeout_s=30.0)
-                asked_at = now
             progress = self._state.progress()
             if progress != seen:
                 seen, moved_at = progress, now
@@ -143,14 +201,10 @@ class _Run:
                 )
             time.sleep(_POLL_S)
 
-    def _report(self) -> None:
+    def _report(self, warnings: list[str], dead_letters: Sequence[DeadLetter]) -> None:
         """result.json, report.md with its pictures, and the end table."""
         state, folder = self._state, self._folder
-        warnings = []
-        if imbalance := self._flow.ledger.check():
-            warnings.append(imbalance)
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
-        dead_letters = [*self._flow.work.dead_letters(_DEAD_LETTERS), *self._flow.evaluation_work.dead_letters(_DEAD_LETTERS)]
         if dead_letters:
             warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
         warnings += self._inputs.warnings
@@ -159,28 +213,28 @@ class _Run:
             "held_out": self._held_out.result(),
             "curve": self._held_out.curve(),
             "steps": int(state.step.get("step", 0)),
-            "samples": int(state.total("executor", "programs")),
+            "samples": self._watcher.graded,
             "versions": int(max((role.gauges.get("version", -1) for role in state.roles.values()), default=-1)) + 1,
             "seconds": dict(folder.phase_seconds),
-            "ledger": self._flow.ledger.counts(),
+            "ledger": state.ledger,
             "objective": self._config.learner.objective,
             "examples": as_rows(self._held_out.examples()),
             "warnings": warnings,
             "dead_letters": [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in dead_letters],
+            "attempts": folder.attempts(),
+            "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
+            "finished": state.phase == "done",
         }
         folder.write_result(result)
         write_report(folder)
         print_end(self._console, result, str(folder.path))
 
 
-def _own_redis(stack: ExitStack, folder: RunFolder) -> str:
+def _own_redis(config: Config, folder: RunFolder, told: Told) -> RedisKeeper:
     # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
     import ray
 
-    node = ray.util.get_node_ip_address()
-    server = EmbeddedRedis.start(folder.path / "redis", bind=node)
-    stack.callback(server.stop)
-    return server.url
+    return RedisKeeper(folder.path / "redis", ray.util.get_node_ip_address(), config, told)
 
 
 def _code_version() -> str:

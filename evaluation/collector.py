@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from buffer.flow import Flow
@@ -32,11 +32,12 @@ class HeldOutCollector:
     soon as the row of a later one has been seen. Results stay in the buffer: who reads them last closes the label.
     """
 
-    def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,)) -> None:
-        """`problem_ids`: the held-out problems used; those without a graded program count as not passed."""
+    def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = ()) -> None:
+        """`problem_ids`: the held-out problems used; those without a graded program count as not passed. `known`: labels done with."""
         self._flow = flow
         self._problem_ids = tuple(problem_ids)
         self._ks = tuple(ks)
+        self._known = set(known)
         self._open = {0}
         self._newest = 0
         self.pending: tuple[str, ...] = ()
@@ -46,22 +47,21 @@ class HeldOutCollector:
         """The evaluations that have become complete since the last call, in order of their steps. `steps`: those whose rows are new."""
         new = set(steps)
         self._open |= new
-        self._newest = max(self._newest, *new) if new else self._newest
+        self._newest = max(new) if new else self._newest  # a learner that was restarted goes back some steps
         complete: list[Collected] = []
         pending: list[str] = []
         for step in sorted(self._open):
-            label = label_of(step)
-            try:
-                progress = self._flow.evaluations.progress(label)
-            except KeyError:  # not asked for, or not yet
+            label = self._flow.evaluations.newest(label_of(step))
+            if label is None or label in self._known:  # not asked for, or not yet
                 if step < self._newest:
                     self._open.discard(step)
                 continue
-            if not progress.complete:
+            if not self._flow.evaluations.complete(label):
                 pending.append(label)
                 continue
             samples = self._flow.evaluations.results(label)
             complete.append(Collected(step, label, summarise(samples, self._problem_ids, self._ks), samples))
             self._open.discard(step)
+            self._known.add(label)
         self.pending = tuple(pending)
         return complete

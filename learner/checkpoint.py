@@ -27,7 +27,6 @@ from safetensors.torch import save_file
 from config import UserError
 from learner.optimizer_state import WEIGHT, OptimizerState
 from policy.policy import Policy
-from policy.weights import named_weights
 
 FORMAT = 1
 SHARD_BYTES = 1 << 30
@@ -52,7 +51,7 @@ class Saved:
 
         Raises UserError when the checkpoint is of another model.
         """
-        trained = {name: value for name, value in named_weights(policy.model) if value.requires_grad}
+        trained = {name: value for name, value in policy.model.named_parameters() if value.requires_grad}
         found = {key.removeprefix(f"{WEIGHT}/") for key in self.facts["tensors"] if key.startswith(f"{WEIGHT}/")}
         if found != set(trained):
             odd = sorted(found ^ set(trained))

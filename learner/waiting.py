@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from buffer.flow import Flow
 from buffer.records import Group, Sample
@@ -11,7 +13,10 @@ from learner.engine import TrainingEngine
 from monitor.metrics import Recorder
 
 _LOOK_S = 0.5
-_DRAWN, _STOPPED, _STALLED = 0, 1, 2
+_POLL_S = 0.2
+TELL_S = 20.0
+"""Rank 0 tells the other ranks so often that it still waits: their wait in a collective has a bound of its own (`World.timeout_s`)."""
+_DONE, _STOPPED, _STALLED, _WAITING = range(4)
 
 
 class Stopped(Exception):
@@ -22,73 +27,98 @@ class Stalled(RuntimeError):
     """Nothing moved for longer than `run.stall_timeout_s`; the message names who was waited for."""
 
 
-def draw_groups(
-    flow: Flow,
-    engine: TrainingEngine,
-    step: int,
-    groups: int,
-    version: int,
-    stall_timeout_s: float,
-    stop: threading.Event,
-    recorder: Recorder,
-) -> list[Group]:
-    """The groups of one step, on every rank. Collective: rank 0 waits for them, the others for rank 0.
+class Waiter:
+    """Waits on rank 0 for the rest of the system, the other ranks for rank 0. What is raised is raised on every rank alike."""
 
-    Raises Stopped and Stalled, on every rank alike. The wait goes on as long as programs are generated or graded.
-    """
-    drawn: list[Group] | None = None
-    verdict, sentence = _DRAWN, ""
-    if engine.world.rank == 0:
-        drawn = flow.online.draw(step, groups, version)
-        progress = Progress(stall_timeout_s)
-        while drawn is None and verdict == _DRAWN:
-            flow.control.show_life("learner")
-            counts = flow.ledger.counts()
-            part = _waited_for(counts)
-            if stop.is_set() or flow.control.stopping() is not None:
-                verdict = _STOPPED
-            elif progress.stalled(tuple(counts.values())):
-                verdict = _STALLED
-                places = ", ".join(f"{value} {name}" for name, value in counts.items() if value) or "no program yet"
-                sentence = (
-                    f"The learner waited {stall_timeout_s:g} s for the {part}: step {step} needs {groups} groups, "
-                    f"and nothing was generated or graded meanwhile ({places})"
-                )
-            else:
-                with recorder.phase("wait", waits_for=part):
-                    drawn = flow.online.draw(step, groups, version, block_s=_LOOK_S)
-    verdict = engine.agree(verdict)
-    if verdict == _STOPPED:
-        raise Stopped(f"while waiting for the groups of step {step}")
-    if verdict == _STALLED:
-        raise Stalled(sentence or f"rank 0 of the learner gave up waiting for the groups of step {step}")
-    if drawn is None:
-        drawn = flow.online.draw(step, groups, version)
-    if drawn is None:
-        raise RuntimeError(f"rank {engine.world.rank} cannot draw the groups of step {step}, which rank 0 has drawn")
-    # Not in the order in which the executors were done, so that the same groups always give the same step.
-    return sorted(drawn, key=lambda group: group.id)
+    def __init__(self, flow: Flow, engine: TrainingEngine, stall_timeout_s: float, stop: threading.Event, recorder: Recorder) -> None:
+        self._flow = flow
+        self._engine = engine
+        self._stall_timeout_s = stall_timeout_s
+        self._stop = stop
+        self._recorder = recorder
+
+    def groups(self, step: int, groups: int, version: int) -> list[Group]:
+        """The groups of one step, on every rank. Collective. The wait goes on as long as programs are generated or graded.
+
+        Raises Stopped and Stalled.
+        """
+        online = self._flow.online
+        drawn: list[Group] | None = online.draw(step, groups, version) if self._engine.world.rank == 0 else None
+
+        def look() -> _Seen | None:
+            nonlocal drawn
+            if drawn is not None:
+                return None
+            counts = self._flow.ledger.counts()
+            places = ", ".join(f"{value} {name}" for name, value in counts.items() if value) or "no program yet"
+            what = f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({places})"
+            return _Seen(_waited_for(counts), tuple(counts.values()), what)
+
+        def wait() -> None:
+            nonlocal drawn
+            drawn = online.draw(step, groups, version, block_s=_LOOK_S)
+
+        self._wait(look, wait, f"the groups of step {step}")
+        if drawn is None:
+            drawn = online.draw(step, groups, version)
+        if drawn is None:
+            raise RuntimeError(f"rank {self._engine.world.rank} cannot draw the groups of step {step}, which rank 0 has drawn")
+        # Not in the order in which the executors were done, so that the same groups always give the same step.
+        return sorted(drawn, key=lambda group: group.id)
+
+    def evaluation(self, label: str) -> list[Sample]:
+        """The samples of an evaluation once it is complete, on rank 0; none on the others, which need not know `label`. Collective.
+
+        Raises Stopped and Stalled.
+        """
+        evaluations = self._flow.evaluations
+
+        def look() -> _Seen | None:
+            state = evaluations.progress(label)
+            if state.complete:
+                return None
+            part = "actor" if state.finished == state.pushed else "executor"
+            what = f"evaluation {label} has {state.finished} of {state.expected} results"
+            return _Seen(part, (state.pushed, state.finished, state.chunks_done), what)
+
+        self._wait(look, lambda: time.sleep(_POLL_S), "an evaluation")
+        return evaluations.results(label) if self._engine.world.rank == 0 else []
+
+    def _wait(self, look: Callable[[], _Seen | None], wait: Callable[[], None], what: str) -> None:
+        """`look`: what is seen while the wait goes on, nothing when it is over; `wait`: a short one. Both on rank 0 alone."""
+        progress = Progress(self._stall_timeout_s)
+        sentence = ""
+        while True:
+            verdict, told_at = _DONE, time.monotonic()
+            while self._engine.world.rank == 0 and (seen := look()) is not None:
+                self._flow.control.show_life("learner")
+                if self._stop.is_set() or self._flow.control.stopping() is not None:
+                    verdict = _STOPPED
+                elif progress.stalled(seen.counts):
+                    verdict, sentence = _STALLED, f"The learner waited {self._stall_timeout_s:g} s for the {seen.part}: {seen.what}"
+                elif self._engine.world.size > 1 and time.monotonic() - told_at > TELL_S:
+                    verdict = _WAITING
+                if verdict != _DONE:
+                    break
+                with self._recorder.phase("wait", waits_for=seen.part):
+                    wait()
+            verdict = self._engine.agree(verdict)
+            if verdict == _DONE:
+                return
+            if verdict == _STOPPED:
+                raise Stopped(f"while waiting for {what}")
+            if verdict == _STALLED:
+                raise Stalled(sentence or f"rank 0 of the learner gave up waiting for {what}")
 
 
-def wait_for_evaluation(flow: Flow, label: str, stall_timeout_s: float, stop: threading.Event, recorder: Recorder) -> list[Sample] | None:
-    """The samples of an evaluation once it is complete; None when the run is asked to end before. Raises Stalled.
+class _Seen(NamedTuple):
+    """What the wait is for."""
 
-    For rank 0 alone: the other ranks have to be told what came of it.
-    """
-    progress = Progress(stall_timeout_s)
-    while not (state := flow.evaluations.progress(label)).complete:
-        flow.control.show_life("learner")
-        part = "actor" if state.finished == state.pushed else "executor"
-        if stop.is_set() or flow.control.stopping() is not None:
-            return None
-        if progress.stalled((state.pushed, state.finished, state.chunks_done)):
-            raise Stalled(
-                f"The learner waited {stall_timeout_s:g} s for the {part}: "
-                f"evaluation {label} has {state.finished} of {state.expected} results"
-            )
-        with recorder.phase("wait", waits_for=part):
-            time.sleep(0.2)
-    return flow.evaluations.results(label)
+    part: str
+    counts: tuple[int, ...]
+    """Stay the same when nothing moves."""
+    what: str
+    """For the sentence that ends the wait."""
 
 
 class Progress:

@@ -23,6 +23,10 @@ MOST_ROUNDS = 20
 """Rounds of `until_pass` after which the warm start is given up."""
 
 
+class NeverPassed(RuntimeError):
+    """The warm start was given up: the model is not yet good enough to learn from tests."""
+
+
 @dataclass(frozen=True, slots=True)
 class WarmStartReport:
     """What the warm start was."""
@@ -57,7 +61,7 @@ def warm_start(
     """Trains for `config.steps` optimizer steps; with `until_pass` in rounds of as many, until `passes()` after one. Collective.
 
     Cross-entropy per program token, learning rate warmed up over a twentieth of a round and decayed by a cosine to a tenth.
-    Raises RuntimeError when no program passes after `MOST_ROUNDS` rounds.
+    Raises NeverPassed when no program passes after `MOST_ROUNDS` rounds.
     """
     stream = CorpusStream(policy, corpus, config.batch_size, f"{seed}:warm_start")
     supervised = Supervised("token_mean")
@@ -84,7 +88,7 @@ def warm_start(
             rounds += 1
             passed = not stopped and config.until_pass and passes()
     if config.until_pass and not (stopped or passed):
-        raise RuntimeError(f"After {rounds} rounds of {config.steps} warm-start steps no program has passed: raise warm_start.steps")
+        raise NeverPassed(f"After {rounds} rounds of {config.steps} warm-start steps no program has passed: raise warm_start.steps")
     recent = losses[-max(1, len(losses) // 20) :]
     return WarmStartReport(
         steps=len(losses),

@@ -28,7 +28,7 @@ from learner.objectives.supervised import Supervised
 from learner.position import Position
 from learner.publish import Publisher, Versions
 from learner.schedules import linear
-from learner.waiting import Stopped, draw_groups, wait_for_evaluation
+from learner.waiting import Stopped, Waiter
 from learner.warm_start import warm_start
 from learner.world import World
 from monitor.metrics import Recorder
@@ -99,6 +99,7 @@ class LearnerWorker:
             saved.load_model(self._policy)
         self._engine = TrainingEngine(self._policy, config.learner, self._world)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
+        self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder)
         self._prepare()
         try:
             if saved is None:
@@ -165,10 +166,9 @@ class LearnerWorker:
         label = f"warm-start-{version:03d}"
         ids = list(self._task.training_ids[:MOST_PASS_PROBLEMS])
         self._request(label, version, ids)
-        passed = 0
+        samples = self._waiter.evaluation(label)
+        passed = sum(sample.feedback.outcome == "pass" for sample in samples)
         if self._world.rank == 0:
-            samples = wait_for_evaluation(self._flow, label, self._config.run.stall_timeout_s, self._stop, self._recorder)
-            passed = sum(sample.feedback.outcome == "pass" for sample in samples or ())
             self._flow.evaluations.close(label)
             self._recorder.gauge("warm_start_passed", passed)
         return self._engine.agree(passed) > 0
@@ -232,6 +232,8 @@ class LearnerWorker:
                 if position.evaluate:
                     position.evaluate = 0
                     self._evaluate(position.step)
+                    if self._config.checkpoint.best:
+                        self._checkpoint()  # of exactly the weights that are evaluated
             if reinforce:
                 self._reinforce(step, seconds)
                 position.since_published += 1
@@ -248,9 +250,7 @@ class LearnerWorker:
         assert objective is not None
         learning_rate = self._schedule(step - 1)
         began = time.perf_counter()
-        groups = draw_groups(
-            self._flow, self._engine, step, config.groups_per_step, version, self._config.run.stall_timeout_s, self._stop, self._recorder
-        )
+        groups = self._waiter.groups(step, config.groups_per_step, version)
         drawn = time.perf_counter()
         with self._recorder.phase("train"):
             prepared = objective.prepare(groups)
@@ -295,12 +295,9 @@ class LearnerWorker:
             self._evaluate(config.learner.steps)
         self._position.evaluate = 0
         self._checkpoint()
-        held_out: dict[str, Any] | None = {}
         if self._world.rank == 0:
             self._flow.control.set_phase("final_evaluation")
-            held_out = self._scores()
-        if self._engine.agree(int(held_out is None)):
-            raise Stopped("during the last evaluation")
+        held_out = self._scores()
         facts = {
             "steps": config.learner.steps,
             "samples": self._position.trained,
@@ -312,14 +309,16 @@ class LearnerWorker:
         if self._world.rank == 0:
             self._flow.control.set_phase("done")
 
-    def _scores(self) -> dict[str, Any] | None:
-        """Held-out pass@1 of the first and the last evaluation, once both are complete; none when the run is stopped before."""
+    def _scores(self) -> dict[str, Any]:
+        """Held-out pass@1 of the first and the last evaluation, on rank 0, once both are complete. Collective.
+
+        Raises Stopped and Stalled.
+        """
         scores: dict[str, Any] = {}
         evaluated = self._position.evaluated
         for when, (step, label) in zip(("before", "after"), evaluated[:1] + evaluated[-1:], strict=False):
-            if self._checkpoints.score(label) is None:
-                if wait_for_evaluation(self._flow, label, self._config.run.stall_timeout_s, self._stop, self._recorder) is None:
-                    return None
+            if not self._engine.agree(int(self._checkpoints.score(label) is not None)):
+                self._waiter.evaluation(label)
                 self._look_at_evaluations()
             if (score := self._checkpoints.score(label)) is not None:
                 scores[when] = {"step": step, "pass@1": score}
@@ -331,9 +330,9 @@ class LearnerWorker:
 
     def _is_checkpointed(self, step: int) -> bool:
         settings = self._config.checkpoint
-        if step == self._config.learner.steps:  # comes once the last version is published
-            return False
-        return bool(settings.every and step % settings.every == 0) or (settings.best and self._position.evaluate == step)
+        if step == self._config.learner.steps or (settings.best and self._position.evaluate):
+            return False  # comes once the version that is evaluated is published
+        return bool(settings.every and step % settings.every == 0)
 
     def _checkpoint(self) -> None:
         """Everything that the next step depends on. Collective."""

@@ -29,6 +29,11 @@ class PartWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._next = max((_number(path) for path in _parts(folder)), default=-1) + 1
 
+    @property
+    def held(self) -> int:
+        """Lines in memory."""
+        return len(self._lines)
+
     def add(self, lines: Iterable[bytes]) -> None:
         """Appends lines (without their newline)."""
         if not self._lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ def write_report(folder: RunFolder) -> Path:
     lines += _seconds(folder.path, spans, window, result)
     lines += _ledger(result)
     lines += _dead_letters(result.get("dead_letters", ()))
+    lines += _events(folder.events())
     lines += _programs(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
     path = folder.path / "report.md"
@@ -182,6 +184,18 @@ def _dead_letters(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
     lines += ["| program | fate | reason |", "|:---|:---|:---|"]
     cell = str.maketrans({"|": "\\|", "\n": " "})
     return [*lines, *(f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |" for row in dead_letters), ""]
+
+
+def _events(events: Sequence[Row]) -> list[str]:
+    """Attempts after the first and restarts; nothing of a run to which nothing happened."""
+    if all(row["event"] == "started" for row in events):
+        return []
+    lines = ["## Attempts and restarts", "", "| when | what |", "|:---|:---|"]
+    for row in events:
+        goes_on = f", goes on after step {row['step']}" if row.get("step") is not None else ""
+        what = f"{row['part']} died{goes_on}: {row['reason']}" if "part" in row else f"attempt {row['attempt']} {row['event']}{goes_on}"
+        lines.append(f"| {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(row['time']))} | {what} |")
+    return [*lines, ""]
 
 
 def _programs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:

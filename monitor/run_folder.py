@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,9 @@ class RunFolder:
 
         .key                   a name that no other run has
         config.yaml            the resolved configuration; the password in redis.url is masked
+        config_N.yaml          that of attempt N, where a later attempt has another one
+        events.jsonl           one line per attempt (and the step at which it goes on) and per restart of a worker
+        progress.json          how far the driver has read, for the next attempt
         metrics.jsonl          one line per learner step
         held_out.jsonl         one line per held-out evaluation
         tensorboard/           both of them as TensorBoard event files
@@ -137,6 +142,18 @@ class RunFolder:
         return next(parent / each for each in names if not os.path.lexists(parent / each))
 
     @classmethod
+    def resume(cls, path: Path | str, config: Config) -> RunFolder:
+        """Opens the folder of an earlier run to append to it. Raises UserError when it is none."""
+        folder = cls.open(path)
+        earlier = (folder.path / "config.yaml").read_text()
+        if earlier != folder._config_text(config):
+            (folder.path / f"config_{folder.attempts()}.yaml").write_text(earlier)
+            folder._write_config(config)
+        seconds = folder.progress().get("phase_seconds", {})
+        folder.phase_seconds = {name: float(value) for name, value in seconds.items()}
+        return folder
+
+    @classmethod
     def open(cls, path: Path | str) -> RunFolder:
         """Opens the folder of an earlier run. Raises UserError when it is none."""
         path = Path(path).expanduser()
@@ -156,10 +173,23 @@ class RunFolder:
         return file.read_text().strip() if file.is_file() else self.name
 
     def _write_config(self, config: Config) -> None:
+        (self.path / "config.yaml").write_text(self._config_text(config))
+
+    def _config_text(self, config: Config) -> str:
         values = config.model_dump(mode="json")
         values["run"]["name"] = self.name
         values["redis"]["url"] = masked(config.redis.url)
-        (self.path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other drivers out, until this process ends at the latest. Raises UserError when one has the folder."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"the run in {self.path} is still going on: stop it first") from None
+            yield
 
     # ---- writing
 
@@ -188,6 +218,19 @@ class RunFolder:
             self._telemetry = PartWriter(self.path / "telemetry", lines_per_part=16384)
         self._telemetry.add(msgspec.json.encode(row) for row in rows if row["kind"] != "now")
 
+    def add_event(self, row: Row) -> None:
+        """Something that happened to the run, with its `time` and `event` (started, resumed, restarted), goes to events.jsonl."""
+        self._append("events.jsonl", row)
+
+    def write_progress(self, progress: Mapping[str, Any]) -> None:
+        """Replaces progress.json, atomically."""
+        self._replace("progress.json", json.dumps(progress) + "\n")
+
+    @property
+    def telemetry_on_disk(self) -> bool:
+        """Whether no telemetry row is held in memory."""
+        return self._telemetry is None or not self._telemetry.held
+
     def enter_phase(self, name: str, now: float) -> None:
         """The run as a whole enters a phase (warm_start, training, final_evaluation, done); repeated calls with one name are one phase."""
         if self._phase is not None and self._phase[0] != name:
@@ -198,19 +241,32 @@ class RunFolder:
         if self._phase is None or self._phase[0] != name:
             self._phase = (name, now)
 
+    def seconds_by_phase(self, now: float) -> dict[str, float]:
+        """`phase_seconds` with the phase that goes on."""
+        if self._phase is None:
+            return dict(self.phase_seconds)
+        name, since = self._phase
+        return self.phase_seconds | {name: self.phase_seconds.get(name, 0.0) + now - since}
+
     def new_log_folder(self) -> Path:
         """Makes logs/attempt_N for the next attempt, N from 1."""
-        logs = self.path / "logs"
-        logs.mkdir(exist_ok=True)
-        number = 1 + max((int(path.name.removeprefix("attempt_")) for path in logs.glob("attempt_*") if path.name[8:].isdigit()), default=0)
-        (logs / f"attempt_{number}").mkdir()
-        return logs / f"attempt_{number}"
+        folder = self.path / "logs" / f"attempt_{self.attempts() + 1}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def attempts(self) -> int:
+        """Attempts so far: the first one and each resumption."""
+        names = (path.name for path in (self.path / "logs").glob("attempt_*"))
+        return max((int(name[8:]) for name in names if name[8:].isdigit()), default=0)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, atomically."""
-        temporary = self.path / "result.json.tmp"
-        temporary.write_text(json.dumps(result, indent=2) + "\n")
-        os.replace(temporary, self.path / "result.json")
+        self._replace("result.json", json.dumps(result, indent=2) + "\n")
+
+    def _replace(self, file: str, text: str) -> None:
+        temporary = self.path / f"{file}.tmp"
+        temporary.write_text(text)
+        os.replace(temporary, self.path / file)
 
     def flush(self) -> None:
         """Writes samples and telemetry held in memory as parts of their own; meant for every few minutes and the end."""
@@ -254,13 +310,27 @@ class RunFolder:
         return _newest(self._read("metrics.jsonl"), "step")
 
     def held_out(self) -> list[Row]:
-        """Rows of held_out.jsonl by step; of a repeated evaluation the later row."""
-        return sorted(_newest(self._read("held_out.jsonl"), "label"), key=lambda row: int(row["step"]))
+        """Rows of held_out.jsonl by step; of a step that was evaluated again the later row."""
+        return sorted(_newest(self._read("held_out.jsonl"), "step"), key=lambda row: int(row["step"]))
+
+    def events(self) -> list[Row]:
+        """Rows of events.jsonl."""
+        return self._read("events.jsonl")
+
+    def progress(self) -> dict[str, Any]:
+        """progress.json; empty before the first attempt has written it."""
+        path = self.path / "progress.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def samples(self) -> Iterator[KeptSample]:
         """Every program with its fate, in the order in which the fates were known."""
         decoder = msgspec.json.Decoder(KeptSample)
-        return (decoder.decode(line) for line in read_parts(self.path / "samples"))
+        seen: set[str] = set()
+        for line in read_parts(self.path / "samples"):
+            sample = decoder.decode(line)
+            if sample.id not in seen:  # a driver that was killed between two writes reads some again
+                seen.add(sample.id)
+                yield sample
 
     def telemetry(self) -> Iterator[Row]:
         """The telemetry rows in the order they were written."""

@@ -80,6 +80,8 @@ class RunState:
         """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
         self.training_since: float | None = None
         """When the first training program was begun, or the first training step where none is written: the zero of RL seconds."""
+        self.earlier_seconds = 0.0
+        """RL seconds of earlier attempts."""
 
     def fold(self, rows: Iterable[Row]) -> None:
         """Takes in telemetry rows (monitor.metrics.Recorder)."""
@@ -131,11 +133,16 @@ class RunState:
         self.ledger = dict(counts)
 
     def rl_seconds(self, now: float) -> float:
-        """Seconds since the first training program was begun (of a run without: the first training step); 0 before."""
-        return 0.0 if self.training_since is None else max(0.0, now - self.training_since)
+        """Seconds since the first training program was begun (of a run without: the first training step), over all attempts; 0 before."""
+        return self.earlier_seconds + (0.0 if self.training_since is None else max(0.0, now - self.training_since))
 
     def rl_seconds_of_step(self, step: int) -> float:
-        """RL seconds at the end of a learner step (the x of a held-out curve), 0 for step 0. Raises KeyError for a step without row."""
+        """RL seconds at the end of a learner step (the x of a held-out curve), 0 for step 0. Raises KeyError for a step without row.
+
+        Of a step of an earlier attempt, whose evaluation was not complete then: those at that attempt's end.
+        """
+        if step not in self._step_times and self.earlier_seconds:
+            return self.earlier_seconds
         return 0.0 if step == 0 else self.rl_seconds(self._step_times[step])
 
     def progress(self) -> tuple[int, float]:

@@ -16,7 +16,8 @@ _GROUPS_PER_READ = 512
 class Watcher:
     """The driver's ear: `poll` a few times a second. It is in no sample's path; stopped for a while, it goes on where it was.
 
-    What the buffer dropped meanwhile is counted in `lost`, by kind (rows, steps, samples).
+    What the buffer dropped meanwhile is counted in `lost`, by kind (rows, steps, samples). How far it has read is kept in the run
+    folder once what it read is on disk, so that a later attempt goes on from there; a driver that is killed reads its last seconds again.
     """
 
     def __init__(self, flow: Flow, folder: RunFolder, state: RunState, sink: Sink | None = None) -> None:
@@ -25,9 +26,13 @@ class Watcher:
         self._folder = folder
         self._state = state
         self._sink = sink
-        self._position = {"rows": 0, "steps": 0, "samples": 0}
+        earlier = folder.progress()
+        self._position: dict[str, int] = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("position", {})
+        self._kept = dict(self._position)
+        self.lost: dict[str, int] = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("lost", {})
+        self._graded_earlier = self._graded_kept = int(earlier.get("graded", 0))
+        state.earlier_seconds = float(earlier.get("rl_seconds", 0.0))
         self._archived_at = float("-inf")
-        self.lost = {"rows": 0, "steps": 0, "samples": 0}
 
     def poll(self) -> list[Row]:
         """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces."""
@@ -44,6 +49,8 @@ class Watcher:
         self._position |= {"rows": rows.position, "steps": steps.position}
         self.lost["rows"] += rows.lost
         self.lost["steps"] += steps.lost
+        if steps.items or self._folder.telemetry_on_disk:
+            self._keep()
         self._state.fold_ledger(self._flow.ledger.counts())
         if phase := self._flow.control.phase():
             self._state.phase = phase
@@ -52,7 +59,32 @@ class Watcher:
             while self._read_samples():
                 pass
             self._archived_at = time.monotonic()
+            self._keep()
         return steps.items
+
+    @property
+    def graded(self) -> int:
+        """Programs graded, by all attempts together."""
+        return self._graded_earlier + int(self._state.total("executor", "programs"))
+
+    def _keep(self) -> None:
+        """Writes down how far this driver has read. Telemetry is held for a while before it is written: its position waits."""
+        if self._folder.telemetry_on_disk:
+            self._graded_kept = self.graded
+        kept = self._position | ({} if self._folder.telemetry_on_disk else {"rows": self._kept["rows"]})
+        if kept == self._kept:
+            return
+        self._kept = kept
+        now = time.time()
+        self._folder.write_progress(
+            {
+                "position": kept,
+                "lost": self.lost,
+                "graded": self._graded_kept,
+                "rl_seconds": self._state.rl_seconds(now),
+                "phase_seconds": self._folder.seconds_by_phase(now),
+            }
+        )
 
     def finish(self) -> list[Row]:
         """Takes in everything that is left, once the workers have ended; gives back the step rows."""
@@ -62,6 +94,8 @@ class Watcher:
             rows += self.poll()
             self._read_samples()
             if self._position == before:
+                self._folder.flush()
+                self._keep()
                 return rows
 
     def _read_samples(self) -> bool:

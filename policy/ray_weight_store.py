@@ -37,9 +37,12 @@ class _Kept:
     refs: list[Any] = field(default_factory=list)
 
 
-@ray.remote(num_cpus=0, max_restarts=0, max_concurrency=8)
+@ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=8)
 class WeightStore:
-    """Keeps the newest versions' buckets and the newest version that each role said it has loaded."""
+    """Keeps the newest versions' buckets and the newest version that each role said it has loaded.
+
+    If its process dies Ray starts it again, empty: actors go on with what they have until the learner's next version.
+    """
 
     def __init__(self) -> None:
         self._versions: dict[int, _Kept] = {}

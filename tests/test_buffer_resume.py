@@ -120,10 +120,10 @@ def test_a_run_that_goes_on_finds_nothing_held_reserved_or_stopped(make_flow):
     assert len(flow.work.claim("executor-0", 2)) == 2
     flow.evaluations.request("step-000000", 0, [["p"]])
     assert flow.evaluations.next_chunk("actor-0") is not None
-    flow.control.fail("driver", "killed")
+    flow.control.stop("killed")
 
     assert flow.resume() == 2
-    assert flow.control.stopping() is None and flow.control.failures() == {}
+    assert flow.control.stopping() is None
     assert places(flow) == {"generated": 2, "queued": 2}
     assert flow.online.admit("another", 9).groups == 2
     assert flow.control.next_visits(3, "another") == [visits[1], visits[2], 3]

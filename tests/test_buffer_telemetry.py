@@ -77,19 +77,17 @@ def test_visits_are_shared_out_without_overlap(flow):
     assert sorted(taken) == list(range(180))
 
 
-def test_phase_stop_and_failures(flow):
+def test_phase_stop_and_version(flow):
     assert flow.control.phase() is None and flow.control.stopping() is None
     flow.control.set_phase("training")
-    flow.control.fail("executor-1", "the sandbox cannot be made")
-    flow.control.fail("executor-1", "later words")
+    flow.control.stop("the disk is full")
     flow.control.stop("Ctrl-C")
     assert flow.control.phase() == "training"
-    assert flow.control.stopping() == "executor-1: the sandbox cannot be made"
-    assert flow.control.failures() == {"executor-1": "the sandbox cannot be made"}
+    assert flow.control.stopping() == "the disk is full"
     assert flow.control.version() == -1
     flow.control.set_version(0)
     flow.control.resume()
-    assert flow.control.stopping() is None and flow.control.failures() == {} and flow.control.phase() is None
+    assert flow.control.stopping() is None and flow.control.phase() is None
     assert flow.control.version() == 0
 
 

@@ -57,7 +57,7 @@ def test_problem_sets_are_written_right(preset: Path) -> None:
 
 
 def test_make_run_trains_the_starter_preset() -> None:
-    assert launch.parse([])[0] == configuration.load(ROOT / "configs" / "starter.yaml")
+    assert launch.parse([]).config == configuration.load(ROOT / "configs" / "starter.yaml")
 
 
 def test_starter_presets_share_task_and_warm_start() -> None:

@@ -170,7 +170,7 @@ def test_grade_honours_what_was_checked(data: Path, tmp_path: Path, capsys: pyte
 
 
 def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
-    from driver.train import _Inputs
+    from driver.inputs import Inputs
 
     checked = tmp_path / "checked.jsonl"
     suites = {problem.id: problem.suite for problem in load_problems(f"jsonl:{data}")}
@@ -178,7 +178,7 @@ def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
     rows = [entry | {"status": "ok" if name in ("fine", "sum") else "quarantined", "cpu_limit_s": 0.25} for name, entry in entries.items()]
     checked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--problems.train", f"jsonl:{data}", "--problems.held_out", f"jsonl:{data}", "--problems.checked", str(checked)]
-    inputs = _Inputs.of(launch.parse([*arguments, "--warm_start.steps", "0"])[0])
+    inputs = Inputs.of(launch.parse([*arguments, "--warm_start.steps", "0"]).config)
     for problems in (inputs.problems, inputs.held_out):
         assert problems is not None
         assert [(problem.id, problem.suite.time_limit_s) for problem in problems] == [("sum", 0.25), ("fine", 0.25)]

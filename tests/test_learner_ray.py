@@ -14,7 +14,7 @@ from test_learner_worker import PROBLEMS, SHAPE
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
-from learner.ray_learner import start_learners
+from learner.ray_learner import LearnerGroup
 from learner.worker import LearnerTask
 from policy.policy import build_policy, make_spec
 from policy.ray_weight_store import fetch, start_store
@@ -51,13 +51,13 @@ def test_two_workers_train_publish_and_export(cluster: None, redis_server: Embed
     spec = make_spec(CONFIG.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])
     task = LearnerTask(CONFIG, spec, SolutionCorpus(PROBLEMS), [], [], tmp_path)
     store = start_store(60)
-    group = start_learners(task, address, store, tmp_path / "logs", timeout_s=120)
+    started = LearnerGroup(task, address, store, tmp_path / "logs", timeout_s=120).start()
+    assert list(started) == ["learner-0", "learner-1"]
+    ray.get([joined for _, joined in started.values()], timeout=120)
     deadline = time.monotonic() + 120
-    while {health["state"] for health in group.health()} != {"done"}:
-        assert not flow.control.failures(), flow.control.failures()
-        assert time.monotonic() < deadline, group.health()
+    while {(health := ray.get(actor.health.remote(), timeout=30))["state"] for actor, _ in started.values()} != {"done"}:
+        assert not health["failure"] and time.monotonic() < deadline, health
         time.sleep(0.1)
-    assert [health["role"] for health in group.health()] == ["learner-0", "learner-1"]
     rows = flow.telemetry.steps().items
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and all(row["supervised_programs"] == 8 for row in rows)
     assert flow.control.phase() == "done"
@@ -68,11 +68,11 @@ def test_two_workers_train_publish_and_export(cluster: None, redis_server: Embed
     load_into(policy.model, *found)
     exported = type(policy.model).from_pretrained(tmp_path / "export").state_dict()
     assert all(bool((value == exported[name]).all()) for name, value in policy.model.state_dict().items())
-    for actor in group.actors:
+    for actor, _ in started.values():
         ray.kill(actor)
     flow.close()
 
     # More workers than the cluster has CPUs: said, not waited for without end.
     crowd = CONFIG.model_copy(update={"learner": CONFIG.learner.model_copy(update={"workers": 9})})
     with pytest.raises(UserError, match="no room for 9 learner workers of 1 CPUs and 0 GPUs each"):
-        start_learners(LearnerTask(crowd, spec, None, [], [], tmp_path), address, store, tmp_path / "logs", timeout_s=1)
+        LearnerGroup(LearnerTask(crowd, spec, None, [], [], tmp_path), address, store, tmp_path / "logs", timeout_s=1)

@@ -29,7 +29,7 @@ FIELDS: dict[str, Any] = {
         "steps": 9,
         "supervised_batch_size": 8,
     },
-    "checkpoint": {"every": 4, "keep": 2, "best": False},
+    "checkpoint": {"every": 3, "keep": 2, "best": True},
     "evaluation": {"every": 4, "tasks": 2, "samples": 2},
 }
 
@@ -91,12 +91,15 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(make_run: C
     assert ours.keys() == theirs.keys() and all(bool((ours[name] == theirs[name]).all()) for name in ours)
     assert again.flow.ledger.check() is None
     assert again.flow.ledger.counts() == reference.flow.ledger.counts()
+    best = again.learner._checkpoints.best()
+    assert best is not None and best.step in [step for step, _ in again.learner._position.evaluated]
     for label in ("step-000000", "step-000004", "step-000008", "step-000009"):
         assert again.flow.evaluations.complete(label)
 
 
 def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     fields: dict[str, Any] = {"run": {"name": "test", "stall_timeout_s": 60}, "learner": FIELDS["learner"] | {"supervised_ratio": 0}}
+    fields["checkpoint"] = {"every": 4, "keep": 2, "best": False}
     crashed = make_run("crashed", **fields)
     once, steps = learner.engine.TrainingEngine.plan, itertools.count(1)
 

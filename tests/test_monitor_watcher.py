@@ -10,7 +10,7 @@ from monitor_rows import config, sample, step_row
 from buffer.flow import Flow, FlowAddress
 from buffer.records import Feedback
 from buffer.server import EmbeddedRedis
-from config import Config
+from config import Config, UserError
 from monitor.metrics import Recorder, Row
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
@@ -59,4 +59,49 @@ def test_what_workers_report_reaches_state_folder_and_sink(server: EmbeddedRedis
     kinds = [row["kind"] for row in folder.telemetry() if row["role"] == "actor-0"]
     assert sorted(kinds) == ["count", "phase"] and [row["kind"] for row in seen] == kinds
     assert watcher.lost == {"rows": 0, "steps": 0, "samples": 0}
+    flow.close()
+
+
+def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, tmp_path: Path) -> None:
+    settings: Config = config(tmp_path, learner={"groups_per_step": 1})
+    flow = Flow(FlowAddress.of(settings, server.url, "resumed"))
+    recorder = Recorder("executor-0", flow.telemetry.append, period_s=60)
+
+    def one(step: int) -> None:
+        program = sample(f"p{step}", "pass", id=f"s{step}", group_id=f"g{step}").program
+        flow.work.push([program], "actor-0")
+        (claim,) = flow.work.claim("executor-0", 1)
+        flow.work.hand_over("executor-0", claim, Feedback(outcome="pass", passed=5, run=5))
+        assert flow.online.draw(step, 1, 0) is not None
+        flow.online.finish(step, {claim.program.id: "trained"})
+        flow.telemetry.step(step_row(step))
+        recorder.count("programs", 1)
+        recorder.flush()
+
+    folder = RunFolder.create(settings)
+    assert folder.new_log_folder().name == "attempt_1" and folder.progress() == {}
+    state = RunState()
+    state.training_since = time.time() - 100
+    first = Watcher(flow, folder, state)
+    flow.control.set_phase("training")
+    one(1)
+    first.finish()
+    folder.close()
+    one(2)
+    first.poll()  # killed now: what it read last is not written down, or not on disk
+    again = RunFolder.resume(folder.path, settings.model_copy(update={"learner": settings.learner.model_copy(update={"steps": 77})}))
+    assert again.config()["learner"]["steps"] == 77 and (again.path / "config_1.yaml").is_file()
+    assert again.new_log_folder().name == "attempt_2" and again.attempts() == 2
+    assert again.phase_seconds["training"] > 0
+    state = RunState()
+    second = Watcher(flow, again, state)
+    assert 100 <= state.rl_seconds(time.time()) < 200
+    one(3)
+    second.finish()
+    again.close()
+    assert [row["step"] for row in again.steps()] == [1, 2, 3] and second.graded == 3
+    assert [row.id for row in again.samples()] == ["s1", "s2", "s3"]
+    assert sum(row["value"] for row in again.telemetry() if row["kind"] == "count") == 3
+    with again.locked(), pytest.raises(UserError, match="is still going on"), RunFolder.open(again.path).locked():
+        pass
     flow.close()

@@ -106,29 +106,3 @@ def test_samples_and_steps_go_on_while_the_driver_is_stopped(tmp_path: Path) -> 
     assert run.gone(), run.survivors()
     assert "stopped by the user" in run.terminal.splitlines()[-1]
     assert (run.folder / "report.md").exists()
-
-
-def test_a_dead_worker_ends_the_run_with_its_name(tmp_path: Path) -> None:
-    run = Launched(tmp_path, learner__steps=100_000, evaluation__every=0)
-    run.until(lambda: (run.folder / "metrics.jsonl").exists())
-    victims = [pid for pid in _pids(run.mark) if b"ray::ExecutorActor" in _command(pid)]
-    assert victims
-    os.kill(victims[0], signal.SIGKILL)
-    assert run.wait(90) == 1
-    assert "run failed: executor-0 has died" in run.terminal.splitlines()[-1]
-    assert run.gone(), run.survivors()
-
-
-def _pids(mark: str) -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and mark.encode() in _environment(path)]
-
-
-def _environment(path: Path) -> bytes:
-    try:
-        return (path / "environ").read_bytes()
-    except OSError:
-        return b""
-
-
-def _command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -1,0 +1,84 @@
+"""What the Ray shells of all workers have in common: a connection, a recorder, and a thread that runs the worker's loop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from buffer.flow import Flow, FlowAddress
+from config import UserError
+from monitor.metrics import Recorder, log_to
+
+STOP_S = 10.0
+"""Longest wait for a loop to end after being asked to."""
+
+log = logging.getLogger(__name__)
+
+
+class Health(TypedDict):
+    """How a worker is."""
+
+    name: str
+    state: Literal["starting", "running", "done", "failed"]
+    """done: its loop has ended and was meant to."""
+    failure: str
+    """Why it failed, a sentence; else empty."""
+    final: bool
+    """Whether it would fail again if it were started again."""
+
+
+class WorkerLoop(ABC):
+    """One worker of a run, named as in the Ray dashboard. The loop runs in a thread, so the worker always answers."""
+
+    final: tuple[type[Exception], ...] = (UserError,)
+    """Failures that another start would not mend."""
+
+    def __init__(self, name: str, address: FlowAddress, logs: Path) -> None:
+        """`logs`: folder of log files. Raises what Flow.connect raises."""
+        log_to(logs, name)
+        self.name = name
+        self.flow = Flow.connect(address)
+        self.recorder = Recorder(name, self.flow.telemetry.append)
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @abstractmethod
+    def work(self, stop: threading.Event) -> None:
+        """The worker's loop: returns when its work is done or `stop` is set."""
+
+    def start(self) -> None:
+        """Starts the loop and returns; a second call does nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def health(self) -> Health:
+        """How the worker is; it answers while the loop works, waits or has failed."""
+        if self._error is not None:
+            sentence = str(self._error)
+            if not isinstance(self._error, self.final):
+                sentence = f"{type(self._error).__name__}: {sentence}"
+            return Health(name=self.name, state="failed", failure=sentence, final=isinstance(self._error, self.final))
+        state: Literal["starting", "running", "done"] = "running" if self._thread.is_alive() else "done"
+        return Health(name=self.name, state="starting" if self._thread.ident is None else state, failure="", final=False)
+
+    def stop(self, timeout_s: float = STOP_S) -> bool:
+        """Asks the loop to end and waits for it; whether it did. What it is at is finished first."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        ended = not self._thread.is_alive()
+        if ended:
+            self.recorder.close()
+            self.flow.close()
+        return ended
+
+    def _run(self) -> None:
+        try:
+            self.work(self._stop)
+        except Exception as error:  # kept for health(), where the run's supervisor sees it
+            log.exception("%s failed", self.name)
+            self._error = error

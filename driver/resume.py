@@ -1,0 +1,36 @@
+"""`--resume RUN`: which folder is meant, and its configuration with what may be changed on the way. Imports no torch and no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import config as configuration
+from config import Config, UserError
+
+FIXED = ("policy.", "warm_start.", "problems.train", "problems.limit", "run.name", "run.folder", "run.seed")
+"""Keys, or what they begin with, that a run keeps for life: its weights, samples and places depend on them."""
+
+
+def find(run: str) -> Path:
+    """The run's folder, named by its path or, below `runs/`, by its name alone. Raises UserError when there is none."""
+    for path in (Path(run).expanduser(), Path(configuration.RunConfig().folder) / run):
+        if (path / "config.yaml").is_file():
+            return path
+    raise UserError(f"--resume {run}: there is no run folder of this name (a folder with a config.yaml)")
+
+
+def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
+    """Configuration and folder of the run that is to go on.
+
+    Raises UserError when there is no such run, a key cannot be changed any more, or the password of its Redis is needed.
+    """
+    path = find(run)
+    for key in overrides:
+        if key.startswith(FIXED):
+            raise UserError(f"--{key} cannot be changed when a run goes on: begin a new run for it")
+    place = {"run.folder": str(path.parent), "run.name": path.name}
+    config = configuration.load(path / "config.yaml", dict(overrides) | place)
+    if "***" in config.redis.url:
+        raise UserError(f"the run used Redis at {config.redis.url}, and passwords are not kept: give --redis.url with the password")
+    return config, path

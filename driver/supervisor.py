@@ -1,0 +1,175 @@
+"""Looks after the run's workers: asks how they are, starts dead ones again, ends the run when one cannot be kept alive. Never waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import RayError
+
+from buffer.worker_loop import Health
+from config import RestartConfig
+from driver import RunFailed
+from driver.back_off import BackOff
+
+ASK_EVERY_S = 1.0
+"""Between two questions to a worker."""
+START_TIMEOUT_S = 300.0
+"""Longest wait for a worker's process; a cluster that has to start nodes first needs minutes."""
+
+Mourn = Callable[[str], dict[str, Any]]
+"""From the reason of a death to what is to be told of the restart beside it."""
+Told = Callable[[str, str, dict[str, Any]], None]
+"""Gets the name of a part that was started again, the reason of its death, and what else there is to say."""
+Started = dict[str, tuple[Any, Any]]
+"""By name the handle of a worker, and a reference that is ready when its loop runs."""
+
+
+@dataclass
+class Member:
+    """One process of a unit."""
+
+    handle: Any
+    starting: Any
+    """Ready when its loop runs; none afterwards."""
+    question: Any = None
+    """The question under way."""
+    asked_at: float = 0.0
+    state: str = "starting"
+
+
+@dataclass
+class Unit:
+    """Workers that live and die together: one actor, one executor, all ranks of the learner."""
+
+    name: str
+    start: Callable[[], Started]
+    """Starts all of them and returns at once."""
+    mourn: Mourn
+    """Called with the reason when it has died, before it is started again; raises RunFailed where it must not be."""
+    back_off: BackOff
+    members: dict[str, Member] = field(default_factory=dict)
+    state: Literal["waiting", "starting", "running"] = "waiting"
+    since: float = 0.0
+    """When it came into its state, on the monotonic clock; while it waits, when it is due."""
+    restarts: int = 0
+
+    def kill(self) -> None:
+        """Ends every process of it."""
+        for member in self.members.values():
+            ray.kill(member.handle)
+        self.members = {}
+
+
+class Supervisor:
+    """Asks every worker once a second; each question, start and pause has a bound, and none is waited for."""
+
+    def __init__(self, settings: RestartConfig, told: Told) -> None:
+        """`told`: called when a unit that died runs again."""
+        self._settings = settings
+        self._told = told
+        self._deaths: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.units: dict[str, Unit] = {}
+
+    def add(self, name: str, start: Callable[[], Started], mourn: Mourn) -> None:
+        """Takes charge of a unit, which starts with the next `poll`."""
+        self.units[name] = Unit(name, start, mourn, BackOff(name, self._settings), since=time.monotonic())
+
+    def poll(self) -> None:
+        """Looks at every unit. Raises RunFailed with the unit that cannot go on and the reason."""
+        now = time.monotonic()
+        for unit in self.units.values():
+            if unit.state == "waiting" and now >= unit.since:
+                self._begin(unit, now)
+            if unit.state != "waiting":
+                reason = self._look(unit, now)
+                if reason:
+                    self._bury(unit, reason, now)
+
+    @property
+    def running(self) -> bool:
+        """Whether every unit runs."""
+        return all(unit.state == "running" for unit in self.units.values())
+
+    def handles(self) -> dict[str, Any]:
+        """Handles of all workers that were started, by name."""
+        return {name: member.handle for unit in self.units.values() for name, member in unit.members.items()}
+
+    def restarts(self) -> dict[str, int]:
+        """How often each unit that died was started again."""
+        return {unit.name: unit.restarts for unit in self.units.values() if unit.restarts}
+
+    def kill(self) -> None:
+        """Ends every process. Safe to call twice."""
+        for unit in self.units.values():
+            unit.kill()
+
+    def _begin(self, unit: Unit, now: float) -> None:
+        try:
+            started = unit.start()
+        except ValueError as error:  # Ray has not yet forgotten the name of the dead one
+            if "already taken" not in str(error):
+                raise
+            unit.since = now + self._settings.pause_s
+            return
+        unit.members = {name: Member(handle, starting) for name, (handle, starting) in started.items()}
+        unit.state, unit.since = "starting", now
+
+    def _look(self, unit: Unit, now: float) -> str:
+        """Takes in what its members have answered and asks them again; why it counts as dead, or nothing."""
+        for name, member in unit.members.items():
+            try:
+                reason = self._look_at(name, member, now)
+            except RayError as error:
+                reason = (
+                    f"{name} has died: {_last_line(error)}" if member.starting is None else f"{name} did not start: {_last_line(error)}"
+                )
+            if reason:
+                return reason
+        if unit.state == "starting":
+            if all(member.starting is None for member in unit.members.values()):
+                unit.state, unit.since = "running", now
+                if unit.name in self._deaths:
+                    unit.restarts += 1
+                    self._told(unit.name, *self._deaths.pop(unit.name))
+            elif now - unit.since > START_TIMEOUT_S:
+                late = next(name for name, member in unit.members.items() if member.starting is not None)
+                raise RunFailed(f"{late} did not start within {START_TIMEOUT_S:g} s: the cluster has no room for it, or its node hangs")
+        return ""
+
+    def _look_at(self, name: str, member: Member, now: float) -> str:
+        if member.starting is not None:
+            if not _is_ready(member.starting):
+                return ""
+            ray.get(member.starting)
+            member.starting = None
+        if member.question is None and now - member.asked_at >= ASK_EVERY_S:
+            member.question, member.asked_at = member.handle.health.remote(), now
+        elif member.question is not None and _is_ready(member.question):
+            health: Health = ray.get(member.question)
+            member.question, member.state = None, health["state"]
+            if health["final"]:
+                raise RunFailed(f"{name}: {health['failure']}")
+            return f"{name}: {health['failure']}" if health["failure"] else ""
+        elif member.question is not None and now - member.asked_at > self._settings.answer_s:
+            return f"{name} has not answered for {self._settings.answer_s:g} s"
+        return ""
+
+    def _bury(self, unit: Unit, reason: str, now: float) -> None:
+        unit.kill()
+        pause_s = unit.back_off.died(reason, now)
+        self._deaths[unit.name] = reason, unit.mourn(reason)
+        unit.state, unit.since = "waiting", now + pause_s
+
+
+def _is_ready(reference: Any) -> bool:
+    ready, _ = ray.wait([reference], timeout=0)
+    return bool(ready)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()

@@ -1,0 +1,180 @@
+"""Restarts: the run's own Redis, workers that die, hang or cannot be kept alive, and servers that stay away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from buffer.connection import ServerLost, connect
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from buffer.worker_loop import WorkerLoop
+from config import Config, RestartConfig, UserError
+from driver import RunFailed
+from driver.back_off import BackOff
+from driver.redis_keeper import RedisKeeper
+from driver.supervisor import Started, Supervisor
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def until(seen: Callable[[], object], bound_s: float = 60.0) -> None:
+    deadline = time.monotonic() + bound_s
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_pauses_grow_and_the_limit_is_told_with_the_reason() -> None:
+    back_off = BackOff("actor-0", RestartConfig(limit=3, pause_s=0.5, forget_s=100))
+    assert [back_off.died("it was killed", now) for now in (0.0, 10.0, 20.0)] == [0.5, 1.0, 2.0]
+    assert back_off.died("it was killed", 200.0) == 0.5  # it had lived long enough
+    for now in (201.0, 202.0):
+        back_off.died("it was killed", now)
+    with pytest.raises(RunFailed, match="actor-0 died 4 times, each within 100 s of the last: its node is gone"):
+        back_off.died("its node is gone", 203.0)
+    with pytest.raises(RunFailed, match="restart.limit is 0"):
+        BackOff("actor-0", RestartConfig(limit=0)).died("it was killed", 0.0)
+
+
+def test_a_killed_redis_comes_back_with_its_data_and_nobody_notices(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    config = Config.model_validate({"restart": {"limit": 2, "pause_s": 0.05}, "redis": {"fsync": "always"}})
+    keeper = RedisKeeper(tmp_path, "127.0.0.1", config, lambda name, reason, facts: told.append((name, reason)))
+    try:
+        assert "appendfsync always" in (tmp_path / "redis.conf").read_text()
+        client = connect(keeper.url, 10.0)
+        for number in (1, 2):
+            assert client.incr("calls") == number
+            os.kill(client.info("server")["process_id"], signal.SIGKILL)
+            assert client.get("calls") == str(number).encode()  # waits for the restart
+            until(lambda: len(told) == number)  # noqa: B023
+        assert told[0] == ("redis", "it ended with status -9")
+        keeper.check()
+        os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        with pytest.raises(RunFailed, match="the embedded Redis died 3 times"):
+            until(lambda: keeper.check() or False)
+        client.close()
+    finally:
+        keeper.stop()
+
+
+def test_one_folder_has_one_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = EmbeddedRedis.start(tmp_path)
+    monkeypatch.setattr("buffer.server.LOCKED_S", 0.2)
+    with pytest.raises(UserError, match="another Redis server runs on"):
+        EmbeddedRedis.start(tmp_path)
+    monkeypatch.undo()
+    stopper = threading.Timer(0.3, first.stop)
+    stopper.start()
+    again = EmbeddedRedis.start(tmp_path)  # waits for the other one's end
+    stopper.join()
+    again.stop()
+
+
+def test_a_server_that_stays_away_is_waited_for_with_a_bound(tmp_path: Path) -> None:
+    server = EmbeddedRedis.start(tmp_path)
+    client = connect(server.url, timeout_s=0.2, outage_s=1.0)
+    os.kill(server.pid, signal.SIGSTOP)
+    timer = threading.Timer(0.6, os.kill, (server.pid, signal.SIGCONT))
+    timer.start()
+    assert client.incr("calls") >= 1  # an answer that came too late was asked for again
+    timer.join()
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(ServerLost, match=r"Redis at redis://:\*\*\*@127.0.0.1:\d+/0 has not answered for 1 s: "):
+        client.ping()
+    os.kill(server.pid, signal.SIGCONT)
+    server.stop()
+    with pytest.raises(ServerLost, match="has not answered for 1 s: .*refused"):
+        client.ping()
+    address = FlowAddress.of(Config.model_validate({"redis": {"outage_s": 0.5}}), server.url, "lost")
+    with pytest.raises(ServerLost):
+        Flow.connect(address)  # a worker that starts meanwhile waits as long
+    with pytest.raises(UserError, match="cannot be used"):
+        connect(server.url, 1.0)  # a person is told at once
+
+
+class Worker(WorkerLoop):
+    """A loop that does what its file says."""
+
+    def __init__(self, name: str, address: FlowAddress, folder: Path) -> None:
+        super().__init__(name, address, folder)
+        self._file = folder / name
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def health(self) -> Any:
+        if (self._file.read_text() if self._file.exists() else "") == "hang":
+            time.sleep(3600)
+        return super().health()
+
+    def work(self, stop: threading.Event) -> None:
+        while not stop.wait(0.02):
+            order = self._file.read_text() if self._file.exists() else ""
+            if order == "fail":
+                raise OSError("the disk is full")
+            if order == "refuse":
+                raise UserError("the model does not fit")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="supervision-test")
+    yield
+    ray.shutdown()
+
+
+def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    address = FlowAddress.of(Config(), redis_server.url, "supervised")
+    order = tmp_path / "worker-0"
+    told: list[tuple[str, str, dict[str, Any]]] = []
+    supervisor = Supervisor(RestartConfig(limit=3, pause_s=0.05, answer_s=3.0), lambda *what: told.append(what))
+
+    def start() -> Started:
+        handle = ray.remote(Worker).options(name="worker-0", num_cpus=0, max_concurrency=4).remote("worker-0", address, tmp_path)
+        return {"worker-0": (handle, handle.start.remote())}
+
+    supervisor.add("worker-0", start, lambda reason: {"said": len(reason)})
+
+    def goes_on(restarts: int) -> bool:
+        supervisor.poll()
+        return supervisor.running and supervisor.restarts().get("worker-0", 0) == restarts
+
+    until(lambda: goes_on(0))
+    os.kill(ray.get(supervisor.handles()["worker-0"].pid.remote(), timeout=30), signal.SIGKILL)
+    until(lambda: goes_on(1))
+    order.write_text("fail")
+    until(lambda: (supervisor.poll() or True) and not supervisor.running)
+    order.unlink()
+    until(lambda: goes_on(2))
+    order.write_text("hang")
+    until(lambda: (supervisor.poll() or True) and not supervisor.running)
+    order.unlink()
+    until(lambda: goes_on(3))
+    reasons = [reason for _, reason, _ in told]
+    assert "worker-0 has died" in reasons[0] and reasons[1] == "worker-0: OSError: the disk is full"
+    assert reasons[2] == "worker-0 has not answered for 3 s" and told[0][2] == {"said": len(reasons[0])}
+    order.write_text("fail")
+    with pytest.raises(RunFailed, match="worker-0 died 4 times, each within 300 s of the last: worker-0: OSError: the disk is full"):
+        until(lambda: (supervisor.poll() or True) and False)
+    assert supervisor.handles() == {}
+
+    # What another start would not mend ends the run at once.
+    fresh = Supervisor(RestartConfig(), lambda *what: told.append(what))
+    order.write_text("refuse")
+    fresh.add("worker-0", start, lambda reason: {})
+    with pytest.raises(RunFailed, match="^worker-0: the model does not fit$"):
+        until(lambda: (fresh.poll() or True) and False)
+    fresh.kill()
