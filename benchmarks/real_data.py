@@ -36,6 +36,7 @@ from problems.problem import TestSuite
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 4.0, 1024
+MODULE = re.compile(r"\b(collections|bisect|heapq|itertools|functools|operator)\.")
 STATUS = {"pass": "pass", "failure": "wrong", "runtime_error": "runtime_error", "compile_error": "compile_error"}
 
 
@@ -288,7 +289,7 @@ def _keywords(test: str) -> frozenset[str]:
 def site_names(item: Item, feedback: Feedback) -> str:
     """Where the label-maker's harness called a program otherwise than the site, and this judge, do."""
     lines = item.program.splitlines()
-    if item.error == "NameError" and item.line and re.search(r"\b(collections|bisect|heapq|itertools|functools|operator)\.", lines[item.line - 1]):
+    if item.error == "NameError" and item.line and MODULE.search(lines[item.line - 1]):
         return "the label-maker's harness had no modules imported by name; the site has, and so has the judge"
     if item.error in ("TypeError", "AttributeError") and item.line is None and feedback.outcome != "compile_error":
         function = re.escape(item.suite.fn_name or "")
