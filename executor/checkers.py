@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any, Protocol
 
 from executor.apps_compat import AppsCompat
@@ -32,7 +33,10 @@ class Checker(Protocol):
 
 def make_checker(suite: TestSuite) -> Checker:
     """The checker that a suite names, with the suite's tolerance."""
-    return AppsCompat() if suite.checker == "apps_compat" else Standard(TOLERANCE if suite.tolerance is None else suite.tolerance)
+    if suite.checker == "apps_compat":
+        return AppsCompat()
+    kind = Tokens if suite.checker == "tokens" else Standard
+    return kind(TOLERANCE if suite.tolerance is None else suite.tolerance)
 
 
 class Standard:
@@ -99,6 +103,30 @@ class Standard:
         if not all(isinstance(key, str) for key in actual):
             actual = {key if isinstance(key, str) else str(key): value for key, value in actual.items()}
         return all(key in actual and self.values(value, actual[key]) for key, value in expected.items())
+
+
+class Tokens(Standard):
+    """As contest sites do that read the output word by word: line ends count as any white space, and a number's value counts alone.
+
+    `10098.0` is accepted for `10098` and, of a function, 1 for true; an integer must still be met exactly.
+    """
+
+    def texts(self, expected: str, actual: str) -> bool:
+        """Same tokens."""
+        wanted, given = expected.split(), actual.split()
+        return len(wanted) == len(given) and all(map(self._tokens, wanted, given))
+
+    def _tokens(self, expected: str, actual: str) -> bool:
+        if super()._tokens(expected, actual):
+            return True
+        # The same value, exactly: decimals of any length, no rounding to a float.
+        return bool(_NUMBER.fullmatch(expected) and _NUMBER.fullmatch(actual)) and Decimal(expected) == Decimal(actual)
+
+    def values(self, expected: Any, actual: Any) -> bool:
+        """As `standard`, but for truth values."""
+        if isinstance(expected, bool | int) and isinstance(actual, bool | int | float):
+            return expected == actual
+        return super().values(expected, actual)
 
 
 def _lines(text: str) -> list[list[str]]:

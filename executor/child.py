@@ -76,16 +76,16 @@ def kind_of(error: BaseException) -> str:
 
 
 def _leetcode_names() -> dict[str, Any]:
-    """What a program finds imported on the site that its `class Solution` was written for."""
-    names: dict[str, Any] = {name: importlib.import_module(name) for name in _LEETCODE_MODULES}
-    for module in ("typing", "collections", "functools", "itertools", "heapq", "bisect", "math"):
+    """What a program finds imported on the site that its `class Solution` was written for: modules, and what most of them hold."""
+    names: dict[str, Any] = {}
+    for module in "typing collections functools itertools heapq bisect string operator math".split():
         loaded = importlib.import_module(module)
         public = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
         names |= {name: getattr(loaded, name) for name in public if not hasattr(builtins, name)}
-    return names
+    modules = "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
+    return names | {name: importlib.import_module(name) for name in modules}  # `bisect` is a function of its module, too
 
 
-_LEETCODE_MODULES = "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
 LEETCODE_NAMES = _leetcode_names()
 APPS_PRELUDE = """
 import sys, time, itertools, collections, math, fractions, random, heapq

@@ -109,7 +109,8 @@ def decode(data: Any, most_nodes: int, handle: Callable[[int], Any] | None = Non
         ((tag, body),) = item.items()
         if tag in ("t", "s", "f") and isinstance(body, list):
             parts = [walk(part, levels) for part in body]
-            return tuple(parts) if tag == "t" else set(parts) if tag == "s" else frozenset(parts)
+            # By way of a frozenset, as Python makes the set of a literal: programs see the order of its elements.
+            return tuple(parts) if tag == "t" else set(frozenset(parts)) if tag == "s" else frozenset(parts)
         if tag == "d" and isinstance(body, list):
             return {walk(key, levels): walk(part, levels) for key, part in body}
         if tag == "b":

@@ -2,8 +2,9 @@
 
 Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty, tests (a list of
 assert statements, or the source of a function `check(candidate)` together with entry_point), time_limit_s (CPU seconds per test),
-memory_limit_mb, checker (standard or apps_compat), tolerance (of floats). `inputs` and `outputs` follow APPS: strings for stdin; for
-calls the list of positional arguments, and the return value as it is (never wrapped). A field that is not named here is ignored.
+memory_limit_mb, checker (standard, tokens or apps_compat), tolerance (of floats). `inputs` and `outputs` follow APPS: strings for
+stdin; for calls the list of positional arguments, and the return value as it is (never wrapped). A field that is not named here is
+ignored.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from problems.starter.tasks import starter_problems
 def load_problems(spec: str, *, seed: int = 0, checked: str = "", must_match: bool = True) -> ProblemSet:
     """Problems of a SPEC: `starter[,split=train|heldout]`, `apps[:FOLDER][,split=..][,difficulty=..][,ids=..]`,
     `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub. `apps` and `jsonl` take
-    `checker=standard|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
+    `checker=standard|tokens|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
 
     `checked` is a file that check-data wrote, or empty: its quarantined problems are left out, the others get their calibrated limits;
     `must_match` refuses one that names none of the problems. `seed` draws the starter tasks; other sources do not depend on it. A

@@ -12,8 +12,9 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["stdin", "call", "assert"]
 PromptStyle = Literal["apps", "mbpp", "starter"]
-CheckerName = Literal["standard", "apps_compat"]
-"""Rules that compare expected and actual output; `apps_compat` reproduces published APPS figures and is known to be wrong."""
+CheckerName = Literal["standard", "tokens", "apps_compat"]
+"""Rules that compare expected and actual output. `tokens` does not look at lines, nor at how a number is written; `apps_compat`
+reproduces published APPS figures and is known to be wrong."""
 
 
 MOST_SECONDS = 3600

@@ -349,6 +349,7 @@ HONEST_CALL: dict[str, tuple[TestSuite, str]] = {
     "class Solution with site names": (
         ADD,
         "class Solution:\n    def add(self, xs, k):\n        q = deque(xs)\n"
+        "        bisect.insort([], bisect_left(xs, k) + operator.add(1, k))\n"
         "        h = heapq.nsmallest(0, xs) or defaultdict(int) or Counter()\n"
         "        return list(accumulate([q.popleft() + k for _ in range(len(q))], lambda a, b: b)) if inf else h\n",
     ),

@@ -10,7 +10,7 @@ from executor_suites import stdin_suite
 
 from config import UserError
 from executor.apps_compat import AppsCompat
-from executor.checkers import Standard, make_checker
+from executor.checkers import Standard, Tokens, make_checker
 from executor.judge import Judge
 from problems import load_problems
 from problems.problem import TestSuite
@@ -90,6 +90,36 @@ def test_a_problem_may_name_its_own_tolerance() -> None:
         checker(-1)
     with pytest.raises(ValueError, match="unknown checker 'loose'"):
         TestSuite("stdin", None, ("",), ("",), checker="loose")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "accepted"),
+    [
+        ("1\n2\n3\n", "1 2 3", True),
+        ("1 2\n", "1\n\n2", True),
+        ("10098\n", "10098.0", True),
+        ("1", "1.0000000000", True),
+        ("1", "1.0000000001", False),
+        ("100", "1e2", True),
+        ("1.5", "1.5000001", True),
+        ("123456789012345678901", "123456789012345678902.0", False),
+        ("1e9999", "1e9998", False),
+        ("1 2", "2 1", False),
+        ("1 2", "1 2 3", False),
+        ("YES", "yes", False),
+        ("a", "1", False),
+    ],
+)
+def test_tokens_texts(expected: str, actual: str, accepted: bool) -> None:
+    assert Tokens().texts(expected, actual) is accepted
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "accepted"),
+    [(True, 1, True), ([False], (0,), True), (3, 3.0, True), (3, 3.0000001, False), (0.5, 0.5000001, True), ("1", 1, False)],
+)
+def test_tokens_values(expected: Any, actual: Any, accepted: bool) -> None:
+    assert Tokens().values(expected, actual) is accepted
 
 
 KNOWN_WRONG = [
