@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 import launch
 from benchmarks.kill_matrix import Found, Run, kill, verify
@@ -37,6 +40,32 @@ def test_every_part_may_die(tmp_path: Path) -> None:
     assert [row["step"] for row in folder.steps()] == list(range(1, len(folder.steps()) + 1))
     assert folder.result()["attempts"] == 2 and folder.result()["restarts"] == {"executor-0": 1, "actor-0": 1, "redis": 1, "learner": 1}
     assert (folder.path / "logs" / "attempt_2" / "learner-0.log").is_file() and (folder.path / "report.md").is_file()
+
+
+@pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="a minute or two: RLTF_LONG_TESTS=1 runs it")
+def test_forty_steps_and_forty_more_are_eighty(tmp_path: Path) -> None:
+    settings = {"run__deterministic": True, "learner__steps": 80, "learner__supervised_ratio": 1, "evaluation__every": 20}
+    folders = [tmp_path / "whole", tmp_path / "stopped"]
+    for folder in folders:
+        folder.mkdir()
+        run = Run(folder, **settings)
+        try:
+            if folder.name == "stopped":
+                run.until(lambda: len(run.rows()) >= 40, "40 steps", 240)  # noqa: B023
+                run.process.send_signal(signal.SIGINT)
+                assert run.process.wait(120) == 1
+                assert len(run.rows()) < 80
+                run.resume()
+            assert run.process.wait(240) == 0, run.terminal.read_text()
+        finally:
+            run.end()
+    whole, stopped = (RunFolder.open(folder / "run") for folder in folders)
+    assert stopped.attempts() == 2 and [row["step"] for row in stopped.steps()] == list(range(1, 81))
+    for name in ("loss", "sample_ids", "version", "learning_rate", "baselines", "gradient_norm"):
+        assert [row.get(name) for row in stopped.steps()] == [row.get(name) for row in whole.steps()], name
+    ours, theirs = (load_file(folder.path / "export" / "model.safetensors") for folder in (stopped, whole))
+    assert ours.keys() == theirs.keys() and all(bool((ours[name] == theirs[name]).all()) for name in ours)
+    assert stopped.result()["ledger"] == whole.result()["ledger"]
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
