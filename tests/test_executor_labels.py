@@ -34,7 +34,7 @@ CASES = [
     ("import sys\n\nsys.exit(1)\n", "runtime_error", "NonZeroExit", 3),
     ("exit('bad')\n", "runtime_error", "NonZeroExit", 1),
     ("import os\nos._exit(3)\n", "runtime_error", "NonZeroExit", None),
-    ("x = 0\nwhile True:\n    x += 1\n", "runtime_error", "TimeLimit", 3),
+    ("x = 0\nwhile True: x += 1\n", "runtime_error", "TimeLimit", 2),
     ("def f():\n    while True: pass\n\nf()\n", "runtime_error", "TimeLimit", 2),
     ("while True:\n    try:\n        while True: x = 1\n    except BaseException:\n        pass\n", "runtime_error", "TimeLimit", 3),
     ("import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()\n", "runtime_error", "TimeLimit", 3),
