@@ -13,7 +13,7 @@ FILES = [
 open('/etc/passwd')
 open('/etc/hostname')
 open('@CANARY@/secret')
-open('@PROJECT@/config.py')
+open('@PROJECT@/config/base.py')
 open('/root/.profile')
 os.listdir('/home')
 os.listdir('@CANARY@')

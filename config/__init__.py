@@ -1,0 +1,55 @@
+"""The configuration of a run: one frozen model per part, a sentence under each field.
+
+The sentence under a field is its documentation and its ``--help`` text. Nothing here imports torch, Ray or a room of the
+project, so every process, an executor node's too, can read it.
+"""
+
+from config.base import Part, UserError
+from config.buffer import BufferConfig, RedisConfig
+from config.learner import LearnerConfig, WarmStartConfig
+from config.objectives import (
+    AdvantageConfig,
+    Baseline,
+    GrpoConfig,
+    Normalise,
+    ObjectiveConfig,
+    PpoClipConfig,
+    ReinforceConfig,
+    RlooConfig,
+    RltfConfig,
+)
+from config.reading import fields, load
+from config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from config.whole import DETERMINISTIC, Config
+from config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
+
+__all__ = [
+    "ActorsConfig",
+    "AdvantageConfig",
+    "Baseline",
+    "BufferConfig",
+    "CheckpointConfig",
+    "Config",
+    "DETERMINISTIC",
+    "EvaluationConfig",
+    "ExecutorConfig",
+    "GrpoConfig",
+    "LearnerConfig",
+    "Normalise",
+    "ObjectiveConfig",
+    "Part",
+    "PolicyConfig",
+    "PpoClipConfig",
+    "ProblemsConfig",
+    "RayConfig",
+    "RedisConfig",
+    "ReinforceConfig",
+    "RestartConfig",
+    "RlooConfig",
+    "RltfConfig",
+    "RunConfig",
+    "UserError",
+    "WarmStartConfig",
+    "fields",
+    "load",
+]

@@ -1,0 +1,26 @@
+"""What every part of the configuration is derived from, and the error for bad input."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class UserError(Exception):
+    """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit code 2)."""
+
+
+class Part(BaseModel):
+    """Base of every part: frozen, unknown keys refused, the docstring under a field is its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, given: Any) -> Any:
+        """`none`, in a file or on the command line, where a field may have no value."""
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        return {name: None if name in optional and value in ("none", "null", "") else value for name, value in given.items()}

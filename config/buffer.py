@@ -1,0 +1,43 @@
+"""The work queue and the online buffer, and the Redis server that holds them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.base import Part
+
+
+class BufferConfig(Part):
+    """The online buffer between executors and learner, and the work queue between actors and executors."""
+
+    capacity: int = Field(6400, ge=1)
+    """Length of the online buffer in samples; beyond it the oldest groups are evicted and counted."""
+    work_capacity: int = Field(2048, ge=1)
+    """Length of the work queue in programs; when it is full the actors wait."""
+    fill_before_start: int = Field(0, ge=0)
+    """Samples that must be buffered before the learner's first step."""
+    refresh_steps: int = Field(1, ge=1)
+    """Learner steps between two snapshots of the buffer; batches are drawn from the newest snapshot."""
+    max_staleness: int | None = Field(2, ge=0)
+    """Most policy versions between the one that sampled a program and the learner's own; none: no bound."""
+    when_stale: Literal["drop", "wait"] = "wait"
+    """drop: samples beyond the bound are set aside and counted; wait: actors pause before they would overproduce."""
+    lease_s: float = Field(60.0, gt=0)
+    """Seconds after which a claimed program that its executor neither graded nor refreshed is another's; longer than any grading."""
+    archive_capacity: int = Field(8192, ge=1)
+    """Samples with a known fate that are kept for the driver to write out; beyond it the oldest are lost and counted."""
+
+
+class RedisConfig(Part):
+    """The Redis server that holds work queue, online buffer and ledger."""
+
+    url: str = ""
+    """An existing server (redis://[:password@]host:port/db, rediss:// for TLS); empty: a server of the run's own is started."""
+    timeout_s: float = Field(10.0, gt=0)
+    """Longest wait for an answer of the server."""
+    fsync: Literal["everysec", "always"] = "everysec"
+    """When the run's own server makes the disk durable: a power loss costs its last seconds, or with always nothing (slower)."""
+    outage_s: float = Field(60.0, gt=0)
+    """Longest time for which a server that does not answer is tried again; then the run ends, and can be resumed."""

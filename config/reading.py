@@ -1,0 +1,91 @@
+"""Configuration files and the command line, read into a `Config`; every mistake answered with one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+
+from config.base import UserError
+from config.whole import Config
+
+
+def fields() -> dict[str, str]:
+    """Every dotted key with the sentence that documents it."""
+    return {
+        f"{part}.{name}": f"{field.description} (default: {field.default})"
+        for part, model in Config.model_fields.items()
+        for name, field in model.annotation.model_fields.items()  # type: ignore[union-attr]
+    }
+
+
+def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
+    """The configuration of a YAML file with dotted overrides on top, e.g. ``{"learner.steps": "50"}``.
+
+    Raises:
+        UserError: the file is missing or no YAML, a key is unknown (the nearest right one is named), a value does not fit.
+    """
+    tree: dict[str, Any] = {}
+    if file is not None:
+        try:
+            tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise UserError(f"configuration file {file}: {error.strerror}; presets are in configs/") from None
+        except UnicodeDecodeError:
+            raise UserError(f"configuration file {file} is no text; presets are in configs/") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"configuration file {file} is not YAML: {' '.join(str(error).split())}") from None
+    where = f" in {file}" if file else ""
+    if not isinstance(tree, dict) or not all(isinstance(part, dict) for part in tree.values()):
+        raise UserError(f"configuration file {file}: expected parts with fields below them, as in configs/starter.yaml")
+    known = fields()
+    for key in [f"{part}.{name}" for part, values in tree.items() for name in values]:
+        _refuse_unknown(key, known, where)
+    for key, text in (overrides or {}).items():
+        _refuse_unknown(key, known, " on the command line")
+        part, name = key.split(".")
+        tree.setdefault(part, {})[name] = _value(key, text)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(step) for step in first["loc"][:2])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{key}: {message}, got {first['input']!r}" if key else f"configuration: {message}") from None
+
+
+def _value(key: str, text: str) -> Any:
+    """What is written on the command line for `key`: text stays as it is, numbers are decimal, lists are YAML."""
+    part, name = key.split(".")
+    annotation = Config.model_fields[part].annotation.model_fields[name].annotation  # type: ignore[union-attr]
+    kinds = {annotation}
+    if get_origin(annotation) is Literal:
+        kinds = {type(value) for value in get_args(annotation)}
+    elif get_origin(annotation) is UnionType:
+        kinds = set(get_args(annotation))
+    if str in kinds:
+        return text
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                return text  # pydantic says what is wrong with it, or Part that it is `none`
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _refuse_unknown(key: str, known: Mapping[str, str], where: str) -> None:
+    if key in known:
+        return
+    namesakes = [full for full in known if full.split(".")[1] == key.rpartition(".")[2]]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.8) or namesakes or difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; launch.py --help lists all keys"
+    raise UserError(f"unknown key {key}{where}{hint}")

@@ -1,0 +1,68 @@
+"""The run as a whole: its folder, its evaluations and checkpoints, what happens when a part dies, and Ray."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from config.base import Part
+
+
+class RunConfig(Part):
+    """The run as a whole."""
+
+    name: str = ""
+    """Name of the run and of its folder; empty: preset name and time of day."""
+    folder: str = "runs"
+    """Folder in which the run's folder is made."""
+    seed: int = 0
+    """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's weights."""
+    deterministic: bool = False
+    """Synchronous and repeatable: one actor, every version published and sampled for one step. Sets what it needs (`DETERMINISTIC`)."""
+    stall_timeout_s: float = Field(600.0, gt=0)
+    """Seconds without a learner step, program or verdict after which the run ends with the name of the part waited for."""
+
+
+class EvaluationConfig(Part):
+    """Held-out evaluation during the run."""
+
+    every: int = Field(20, ge=0)
+    """Learner steps between two evaluations; 0: only before the first and after the last step."""
+    tasks: int = Field(256, ge=1)
+    """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
+    samples: int = Field(1, ge=1)
+    """Programs per held-out problem, sampled at temperature 1 with actors.top_p 1."""
+
+
+class CheckpointConfig(Part):
+    """Checkpoints of the learner, from which a run is resumed and a dead learner restarted."""
+
+    every: int = Field(20, ge=0)
+    """Learner steps between two checkpoints; 0: only after the warm start, when the run is stopped, and at its end."""
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints that are kept."""
+    best: bool = True
+    """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best pass@1."""
+
+
+class RestartConfig(Part):
+    """What happens when a part dies: actors, executors, learner workers, the run's own Redis."""
+
+    limit: int = Field(5, ge=0)
+    """Restarts of one part in a row; one death more ends the run with the reason."""
+    pause_s: float = Field(0.5, gt=0)
+    """Seconds before the first restart of a part; doubled with each further one, up to 30."""
+    forget_s: float = Field(300.0, gt=0)
+    """Seconds after which a part's last death no longer counts."""
+    answer_s: float = Field(60.0, gt=0)
+    """Seconds within which a worker has to say that it lives; then it counts as dead."""
+
+
+class RayConfig(Part):
+    """How the run meets Ray."""
+
+    address: str = ""
+    """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started; local: start one."""
+    wait_s: float = Field(900.0, ge=0)
+    """Longest wait for the GPUs asked for on a cluster that is joined; its nodes may still be starting."""
+    dashboard: bool = True
+    """Start the Ray dashboard when Ray is started here."""

@@ -1,0 +1,104 @@
+"""The configuration of a run: all parts together, and what has to fit between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import model_validator
+
+from config.base import Part
+from config.buffer import BufferConfig, RedisConfig
+from config.learner import LearnerConfig, WarmStartConfig
+from config.objectives import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
+from config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
+
+DETERMINISTIC: dict[str, Any] = {
+    "actors.count": 1,
+    "buffer.fill_before_start": 0,
+    "buffer.max_staleness": 0,
+    "buffer.refresh_steps": 1,
+    "buffer.when_stale": "wait",
+    "learner.publish_every": 1,
+}
+"""What `run.deterministic` sets, beside actors.problems_per_batch, which becomes learner.groups_per_step: each step is trained on exactly
+the programs that its version sampled in one batch, so neither the speed of a worker nor a stop and a resumption changes anything."""
+
+
+class Config(Part):
+    """One run. Every field can be set in YAML and on the command line as --part.field VALUE."""
+
+    run: RunConfig = RunConfig()
+    problems: ProblemsConfig = ProblemsConfig()
+    policy: PolicyConfig = PolicyConfig()
+    actors: ActorsConfig = ActorsConfig()
+    executor: ExecutorConfig = ExecutorConfig()
+    buffer: BufferConfig = BufferConfig()
+    redis: RedisConfig = RedisConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    learner: LearnerConfig = LearnerConfig()
+    rltf: RltfConfig = RltfConfig()
+    reinforce: ReinforceConfig = ReinforceConfig()
+    rloo: RlooConfig = RlooConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    ppo_clip: PpoClipConfig = PpoClipConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    restart: RestartConfig = RestartConfig()
+    ray: RayConfig = RayConfig()
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        """The section of the objective that is trained with; for `supervised` one without effect."""
+        name = self.learner.objective
+        return ObjectiveConfig() if name == "supervised" else getattr(self, name)
+
+    @property
+    def group_size(self) -> int:
+        """Programs of one visit of a problem, the greedy one included."""
+        return self.actors.samples_per_problem + int(self.actors.greedy)
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples drawn for one learner step, greedy programs not counted."""
+        return self.learner.groups_per_step * self.actors.samples_per_problem
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_what_deterministic_needs(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and isinstance(tree.get("run"), dict) and tree["run"].get("deterministic") is True:
+            tree = {part: dict(values) for part, values in tree.items()}
+            for key, value in DETERMINISTIC.items():
+                part, name = key.split(".")
+                tree.setdefault(part, {})[name] = value
+            groups = tree["learner"].get("groups_per_step", LearnerConfig().groups_per_step)
+            tree["actors"]["problems_per_batch"] = groups
+        return tree
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Config:
+        name = self.learner.objective
+        baseline = getattr(self.objective, "baseline", "group_mean" if name in ("grpo", "rloo") else "none")
+        if baseline in ("best", "latest_greedy") and not self.actors.greedy:
+            raise ValueError(f"learner.objective {name} compares with a greedy program: set actors.greedy true or {name}.baseline none")
+        if name == "rltf" and self.rltf.critic_weighting and not self.rltf.critic:
+            raise ValueError("rltf.critic_weighting needs a critic: set rltf.critic, or rltf.critic_weighting false")
+        if baseline == "group_mean" and self.actors.samples_per_problem < 2:
+            raise ValueError(f"learner.objective {name} compares programs of one visit: set actors.samples_per_problem to 2 or more")
+        if self.buffer.work_capacity < self.group_size:
+            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}")
+        if self.buffer.capacity < self.learner.groups_per_step * self.group_size:
+            raise ValueError(
+                f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {self.group_size} "
+                "programs: the learner would wait for ever"
+            )
+        if self.buffer.fill_before_start > self.buffer.capacity:
+            raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
+        if self.learner.objective == "supervised" and not self.learner.supervised_batch_size:
+            raise ValueError("learner.objective supervised needs learner.supervised_batch_size")
+        least = {"none": 0, "optimizer": 1, "parameters": 3}[self.learner.offload]
+        if self.learner.zero_stage < least:
+            raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")
+        if self.learner.groups_per_step < self.learner.workers:
+            raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
+        return self

@@ -1,0 +1,97 @@
+"""What is trained on, the policy, and the workers that sample programs and run them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.base import Part
+
+
+class ProblemsConfig(Part):
+    """Where problems come from."""
+
+    train: str = "starter"
+    """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas (apps:PATH,difficulty=introductory)."""
+    held_out: str = "starter,split=heldout"
+    """Problems that are only ever evaluated on, written like `train`; empty: no evaluation."""
+    checked: str = ""
+    """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated time limits."""
+    limit: int | None = Field(None, ge=1)
+    """Use only so many training problems, drawn at random, the same in every run."""
+
+
+class PolicyConfig(Part):
+    """The language model that writes programs."""
+
+    model: str = ""
+    """Model folder or hub name for from_pretrained; empty: a fresh model of the shape below."""
+    family: Literal["llama", "qwen2", "gpt2", "codegen", "t5"] = "llama"
+    """Architecture of a fresh model."""
+    d_model: int = Field(128, ge=8)
+    """Width of a fresh model."""
+    layers: int = Field(4, ge=1)
+    """Layers of a fresh model (of the encoder and of the decoder each, for t5)."""
+    heads: int = Field(4, ge=1)
+    """Attention heads of a fresh model."""
+    d_ff: int = Field(352, ge=8)
+    """Width of a fresh model's feed-forward layers."""
+    tokenizer: str = "train"
+    """train: a byte-level BPE trained on the warm-start corpus; else a folder with tokenizer.json or vocab.json and merges.txt."""
+    vocab_size: int = Field(384, ge=260)
+    """Size of a tokenizer that is trained."""
+    max_prompt_tokens: int = Field(128, ge=8)
+    """Prompt length in tokens; a longer question is cut inside the question, never in what follows it."""
+    max_program_tokens: int = Field(128, ge=4)
+    """Most tokens sampled for one program."""
+    lora_rank: int = Field(0, ge=0)
+    """Rank of low-rank adapters (arXiv 2106.09685): only they are trained and published; 0: none, all weights are."""
+    lora_alpha: float = Field(16.0, gt=0)
+    """What an adapter adds is scaled by lora_alpha / lora_rank."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of the linear layers that get an adapter, say [q_proj, v_proj]; empty: those that peft names for the architecture."""
+
+
+class ActorsConfig(Part):
+    """The workers that generate programs."""
+
+    count: int = Field(1, ge=1)
+    """Number of actors."""
+    gpus_per_actor: float = Field(0.0, ge=0)
+    """GPUs each actor asks Ray for; 0: it runs on the CPU."""
+    cpus_per_actor: float = Field(1.0, ge=0)
+    """CPUs each actor asks Ray for."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of one actor on the CPU; on a shared machine one is fastest."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format in which programs are sampled."""
+    problems_per_batch: int = Field(24, ge=1)
+    """Problems whose programs are sampled together."""
+    samples_per_problem: int = Field(8, ge=1)
+    """Sampled programs of one visit of a problem (n)."""
+    greedy: bool = False
+    """Whether each visit also writes one greedy program, the baseline that the rltf objective starts from."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus: the smallest set of tokens whose probabilities add up to this is sampled from."""
+
+
+class ExecutorConfig(Part):
+    """The workers that run programs against tests."""
+
+    count: int = Field(1, ge=1)
+    """Number of executors."""
+    cpus_per_executor: float = Field(0.5, ge=0)
+    """CPUs each executor asks Ray for."""
+    lanes: int = Field(1, ge=1)
+    """Programs that one executor runs at the same time."""
+    time_limit_s: float = Field(4.0, gt=0)
+    """CPU seconds per test where the problem names no limit of its own."""
+    memory_limit_mb: int = Field(1024, ge=64)
+    """Memory of one program in MiB where the problem names no limit of its own."""
+    python: str = ""
+    """Interpreter that programs run on, 3.11 to 3.13; empty: the one that runs the executor. One built with LTO forks fastest."""
+    unsafe: bool = False
+    """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what their user can."""
