@@ -18,7 +18,7 @@ from driver.supervisor import START_TIMEOUT_S, Started, Supervisor, Told
 from executor.ray_executor import executor_actor
 from learner.checkpoint import Checkpoints
 from learner.ray_learner import LearnerGroup
-from learner.worker import LearnerTask
+from learner.task import LearnerTask
 from policy.policy import PolicySpec
 from policy.ray_weight_store import start_store
 from problems import Problem, prompt_of

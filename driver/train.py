@@ -24,7 +24,7 @@ from driver.ray_cluster import await_gpus, ray_cluster
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
 from learner.checkpoint import Checkpoints
-from learner.worker import LearnerTask
+from learner.task import LearnerTask
 from monitor.examples import as_rows
 from monitor.plan import make_plan
 from monitor.ray_metrics import RaySink

@@ -13,9 +13,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from buffer.flow import FlowAddress
 from buffer.worker_loop import WorkerLoop
 from config import LearnerConfig, UserError
+from learner.task import LearnerTask
 from learner.waiting import Stalled
 from learner.warm_start import NeverPassed
-from learner.worker import LearnerTask, LearnerWorker
+from learner.worker import LearnerWorker
 from learner.world import World, free_address
 from policy.ray_weight_store import StorePublisher
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 Schedule = Callable[[int], float]
 """From the number of steps already taken to the learning rate of the next."""
@@ -31,3 +32,10 @@ def cosine(peak: float, steps: int, warmup_steps: int, final_share: float) -> Sc
         return peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
     return rate
+
+
+def is_supervised(step: int, ratio: float) -> bool:
+    """Whether the 1-based `step` is a supervised one: ratio/(1 + ratio) of all steps, evenly spread, a reinforcement step first."""
+    exact = Fraction(ratio).limit_denominator(1000)
+    share = exact / (1 + exact)
+    return int(step * share) > int((step - 1) * share)

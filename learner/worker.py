@@ -6,20 +6,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from buffer.flow import Flow
 from buffer.position import BufferPosition
-from config import Config, UserError
+from config import UserError
 from learner.checkpoint import Checkpoints, Saved
-from learner.corpus_stream import Corpus, CorpusStream
+from learner.corpus_stream import CorpusStream
 from learner.engine import StepResult, TrainingEngine
+from learner.evaluations import Evaluations
 from learner.export import export, load_weights, save_model
 from learner.frozen import Annotate, frozen_models
 from learner.metrics import rl_row, supervised_row
@@ -27,30 +24,13 @@ from learner.objectives import make_objective, supervised_normalise, with_superv
 from learner.objectives.supervised import Supervised
 from learner.position import Position
 from learner.publish import Publisher, Versions
-from learner.schedules import linear
+from learner.schedules import is_supervised, linear
+from learner.task import LearnerTask
 from learner.waiting import Stopped, Waiter
 from learner.warm_start import warm_start
 from learner.world import World
 from monitor.metrics import Recorder
-from policy.policy import DTYPES, PolicySpec, build_policy
-
-MOST_PASS_PROBLEMS = 64
-"""Training problems that are tried after a round of the warm start (`warm_start.until_pass`)."""
-
-
-@dataclass(frozen=True)
-class LearnerTask:
-    """What one run's learner is given; the same on every rank."""
-
-    config: Config
-    spec: PolicySpec
-    corpus: Corpus | None
-    """None where nothing is trained on supervised."""
-    training_ids: Sequence[str]
-    held_out_ids: Sequence[str]
-    folder: Path
-    """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
-    code_version: str = ""
+from policy.policy import DTYPES, build_policy
 
 
 class LearnerWorker:
@@ -100,6 +80,7 @@ class LearnerWorker:
         self._engine = TrainingEngine(self._policy, config.learner, self._world)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
         self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder)
+        self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints)
         self._prepare()
         try:
             if saved is None:
@@ -162,14 +143,8 @@ class LearnerWorker:
 
     def _a_program_passes(self) -> bool:
         """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see it."""
-        version = self._publish()
-        label = f"warm-start-{version:03d}"
-        ids = list(self._task.training_ids[:MOST_PASS_PROBLEMS])
-        self._request(label, version, ids)
-        samples = self._waiter.evaluation(label)
-        passed = sum(sample.feedback.outcome == "pass" for sample in samples)
+        passed = self._evaluations.passing(self._publish(), self._task.training_ids)
         if self._world.rank == 0:
-            self._flow.evaluations.close(label)
             self._recorder.gauge("warm_start_passed", passed)
         return self._engine.agree(passed) > 0
 
@@ -179,7 +154,7 @@ class LearnerWorker:
         if self._position.version < 0:
             self._publish()
         self._engine.begin(config.betas, config.weight_decay)
-        self._evaluate(0)
+        self._evaluations.ask(self._position, 0)
         self._checkpoint()
 
     def _resume(self, saved: Saved) -> None:
@@ -231,7 +206,7 @@ class LearnerWorker:
                 seconds["publish"] = self._timed_publish()
                 if position.evaluate:
                     position.evaluate = 0
-                    self._evaluate(position.step)
+                    self._evaluations.ask(position, position.step)
                     if self._config.checkpoint.best:
                         self._checkpoint()  # of exactly the weights that are evaluated
             if reinforce:
@@ -292,39 +267,21 @@ class LearnerWorker:
         if self._position.changed:
             self._publish()
         if config.learner.steps not in [step for step, _ in self._position.evaluated]:
-            self._evaluate(config.learner.steps)
+            self._evaluations.ask(self._position, config.learner.steps)
         self._position.evaluate = 0
         self._checkpoint()
         if self._world.rank == 0:
             self._flow.control.set_phase("final_evaluation")
-        held_out = self._scores()
         facts = {
             "steps": config.learner.steps,
             "samples": self._position.trained,
-            "held_out": held_out,
+            "held_out": self._evaluations.before_and_after(self._position),
             "code_version": self._task.code_version,
         }
         with self._recorder.phase("export"):
             export(self._engine, self._policy, self._task.folder / "export", config, facts)
         if self._world.rank == 0:
             self._flow.control.set_phase("done")
-
-    def _scores(self) -> dict[str, Any]:
-        """Held-out pass@1 of the first and the last evaluation, on rank 0, once both are complete. Collective.
-
-        Raises Stopped and Stalled.
-        """
-        scores: dict[str, Any] = {}
-        evaluated = self._position.evaluated
-        for when, (step, label) in zip(("before", "after"), evaluated[:1] + evaluated[-1:], strict=False):
-            if not self._engine.agree(int(self._checkpoints.score(label) is not None)):
-                self._waiter.evaluation(label)
-                self._look_at_evaluations()
-            if (score := self._checkpoints.score(label)) is not None:
-                scores[when] = {"step": step, "pass@1": score}
-        if scores:
-            scores["tasks"] = len(self._task.held_out_ids)
-        return scores
 
     # ---- checkpoints
 
@@ -336,7 +293,7 @@ class LearnerWorker:
 
     def _checkpoint(self) -> None:
         """Everything that the next step depends on. Collective."""
-        self._look_at_evaluations()
+        self._evaluations.note_scores(self._position)
         buffer = self._flow.online.position() if self._world.rank == 0 else BufferPosition(step=0)
         facts = {
             "position": self._position.as_facts(),
@@ -347,25 +304,13 @@ class LearnerWorker:
             "code_version": self._task.code_version,
             "time": time.time(),
         }
-        open_steps = [step for step, label in self._position.evaluated if self._checkpoints.score(label) is None]
+        needed = self._evaluations.without_score(self._position)
         with self._recorder.phase("checkpoint"):
-            self._checkpoints.save(self._position.step, self._engine.state(), facts, needed=open_steps)
+            self._checkpoints.save(self._position.step, self._engine.state(), facts, needed=needed)
         if self._world.rank == 0:
             self._flow.online.checkpointed(buffer)
         self._saved = Position.of(self._position.as_facts())
         self._recorder.gauge("checkpoint", self._position.step)
-
-    def _look_at_evaluations(self) -> None:
-        """Notes the scores of evaluations that have become complete, for the best checkpoint and the model card."""
-        if self._world.rank != 0:
-            return
-        for step, label in self._position.evaluated:
-            if self._checkpoints.score(label) is not None or not (progress := self._flow.evaluations.progress(label)).complete:
-                continue
-            # Of results that the driver has read and sent on before they were seen here nothing is left; its own files have them.
-            if samples := self._flow.evaluations.results(label):
-                passed = sum(sample.feedback.outcome == "pass" for sample in samples)
-                self._checkpoints.set_score(label, step, passed / max(1, progress.expected))
 
     # ---- shared
 
@@ -383,30 +328,9 @@ class LearnerWorker:
         self._publish()
         return time.perf_counter() - began
 
-    def _evaluate(self, step: int) -> None:
-        """Asks for a held-out evaluation of the newest version, which has taken `step` steps."""
-        ids = list(self._task.held_out_ids)
-        if ids:
-            label = self._flow.evaluations.unused(f"step-{step:06d}", self._position.version) if self._world.rank == 0 else ""
-            self._request(label, self._position.version, ids)
-            self._position.evaluated.append((step, label))
-
-    def _request(self, label: str, version: int, ids: list[str]) -> None:
-        if self._world.rank == 0:
-            size = self._config.actors.problems_per_batch
-            chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
-            self._flow.evaluations.request(label, version, chunks, self._config.evaluation.samples)
-
     def _should_stop(self) -> bool:
         """Rank 0's view, on every rank: all stop at the same step. Collective."""
         stop = self._world.rank == 0 and (self._stop.is_set() or self._flow.control.stopping() is not None)
         if self._world.rank == 0:
             self._flow.control.show_life("learner")
         return bool(self._engine.agree(int(stop)))
-
-
-def is_supervised(step: int, ratio: float) -> bool:
-    """Whether the 1-based `step` is a supervised one: ratio/(1 + ratio) of all steps, evenly spread, a reinforcement step first."""
-    exact = Fraction(ratio).limit_denominator(1000)
-    share = exact / (1 + exact)
-    return int(step * share) > int((step - 1) * share)

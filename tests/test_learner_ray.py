@@ -15,7 +15,7 @@ from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
 from learner.ray_learner import LearnerGroup
-from learner.worker import LearnerTask
+from learner.task import LearnerTask
 from policy.policy import build_policy, make_spec
 from policy.ray_weight_store import fetch, start_store
 from policy.weights import load_into

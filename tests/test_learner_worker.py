@@ -20,9 +20,11 @@ from executor.worker import ExecutorWorker
 from learner.corpus_stream import POOL_BATCHES, CorpusStream
 from learner.engine import TrainingEngine
 from learner.export import load_weights, save_model
+from learner.schedules import is_supervised
+from learner.task import LearnerTask
 from learner.waiting import Stalled
 from learner.warm_start import warm_start
-from learner.worker import LearnerTask, LearnerWorker, is_supervised
+from learner.worker import LearnerWorker
 from learner.world import World
 from monitor.metrics import Recorder
 from policy.policy import build_policy, make_spec

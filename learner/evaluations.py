@@ -1,0 +1,90 @@
+"""What the learner asks the actors and executors for beside training: held-out evaluations, and a look after a warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from buffer.flow import Flow
+from config import Config
+from learner.checkpoint import Checkpoints
+from learner.engine import TrainingEngine
+from learner.position import Position
+from learner.waiting import Waiter
+
+MOST_PASS_PROBLEMS = 64
+"""Training problems that are tried after a round of the warm start (`warm_start.until_pass`)."""
+
+
+class Evaluations:
+    """Asks for programs of a published version and notes the scores. Rank 0 speaks to the rest of the system; every rank calls."""
+
+    def __init__(
+        self, config: Config, held_out_ids: Sequence[str], flow: Flow, engine: TrainingEngine, waiter: Waiter, checkpoints: Checkpoints
+    ) -> None:
+        """`checkpoints` keep the scores."""
+        self._config = config
+        self._held_out_ids = list(held_out_ids)
+        self._flow = flow
+        self._engine = engine
+        self._waiter = waiter
+        self._checkpoints = checkpoints
+        self._speaks = engine.world.rank == 0
+
+    def ask(self, position: Position, step: int) -> None:
+        """Asks for a held-out evaluation of the newest version, which has taken `step` steps."""
+        if self._held_out_ids:
+            label = self._flow.evaluations.unused(f"step-{step:06d}", position.version) if self._speaks else ""
+            self._request(label, position.version, self._held_out_ids)
+            position.evaluated.append((step, label))
+
+    def passing(self, version: int, training_ids: Sequence[str]) -> int:
+        """How many of the first training problems a sample of `version` at temperature 1 passes. Collective; rank 0 alone gets the number.
+
+        Raises Stopped and Stalled.
+        """
+        label = f"warm-start-{version:03d}"
+        self._request(label, version, list(training_ids[:MOST_PASS_PROBLEMS]))
+        samples = self._waiter.evaluation(label)
+        if self._speaks:
+            self._flow.evaluations.close(label)
+        return sum(sample.feedback.outcome == "pass" for sample in samples)
+
+    def note_scores(self, position: Position) -> None:
+        """Notes the scores of evaluations that have become complete, for the best checkpoint and the model card."""
+        if not self._speaks:
+            return
+        for step, label in position.evaluated:
+            if self._checkpoints.score(label) is not None or not (progress := self._flow.evaluations.progress(label)).complete:
+                continue
+            # Of results that the driver has read and sent on before they were seen here nothing is left; its own files have them.
+            if samples := self._flow.evaluations.results(label):
+                passed = sum(sample.feedback.outcome == "pass" for sample in samples)
+                self._checkpoints.set_score(label, step, passed / max(1, progress.expected))
+
+    def without_score(self, position: Position) -> list[int]:
+        """Steps whose evaluation is not complete yet; the best checkpoint may be one of them."""
+        return [step for step, label in position.evaluated if self._checkpoints.score(label) is None]
+
+    def before_and_after(self, position: Position) -> dict[str, Any]:
+        """Held-out pass@1 of the first and the last evaluation, on rank 0, once both are complete. Collective.
+
+        Raises Stopped and Stalled.
+        """
+        scores: dict[str, Any] = {}
+        evaluated = position.evaluated
+        for when, (step, label) in zip(("before", "after"), evaluated[:1] + evaluated[-1:], strict=False):
+            if not self._engine.agree(int(self._checkpoints.score(label) is not None)):
+                self._waiter.evaluation(label)
+                self.note_scores(position)
+            if (score := self._checkpoints.score(label)) is not None:
+                scores[when] = {"step": step, "pass@1": score}
+        if scores:
+            scores["tasks"] = len(self._held_out_ids)
+        return scores
+
+    def _request(self, label: str, version: int, ids: list[str]) -> None:
+        if self._speaks:
+            size = self._config.actors.problems_per_batch
+            chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
+            self._flow.evaluations.request(label, version, chunks, self._config.evaluation.samples)
