@@ -19,6 +19,9 @@ from policy.policy import PolicySpec, build_policy
 from policy.ray_weight_store import StoreSource
 from policy.weights import ManifestMismatch
 
+FETCH_TIMEOUT_S = 300.0
+"""Longest wait for one version of the weights, which all actors may fetch from one machine at the same time."""
+
 
 class GeneratorActor(WorkerLoop):
     """Wrapped by `generator_actor`; plain so that it can be named, given resources and tested."""
@@ -43,8 +46,9 @@ class GeneratorActor(WorkerLoop):
         if device == "cpu":
             torch.set_num_threads(settings.threads)
         # Whole versions need no weights to begin with; adapters are merged into those that the learner's are put upon.
-        policy = build_policy(spec, config.run.seed, settings.dtype, weights=spec.lora is not None, adapters=False)
-        source = StoreSource(store, name, config.redis.timeout_s)
+        with self.recorder.phase("build"):
+            policy = build_policy(spec, config.run.seed, settings.dtype, weights=spec.lora is not None, adapters=False)
+        source = StoreSource(store, name, FETCH_TIMEOUT_S)
         self._worker = ActorWorker(name, policy, train, held_out, self.flow, source, config, self.recorder, device)
 
     def work(self, stop: threading.Event) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from buffer.records import OUTCOMES
 from config import UserError
 from monitor.run_folder import RunFolder
 from problems import Problem, ProblemSet, load_problems
@@ -34,7 +35,6 @@ FULL_STEPS, QUICK_STEPS = 50, 6
 """Learner steps, the supervised ones among them: the quick ones hold three reinforcement steps, so the last needs new weights."""
 RUN_LIMIT_S = 900.0
 """Longest wait for one run."""
-OUTCOMES = ("pass", "failure", "runtime_error", "compile_error")
 
 _SETTINGS: dict[str, object] = {
     "problems.held_out": "",

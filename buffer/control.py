@@ -10,7 +10,8 @@ from buffer.keys import Keys
 from buffer.lua import Scripts
 from buffer.numbered import NumberedMessages
 
-Phase = Literal["warm_start", "training", "final_evaluation", "done"]
+Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "done"]
+"""imitation: training steps without programs of the actors, which write only what evaluations ask for."""
 
 
 class Control:

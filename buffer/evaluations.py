@@ -18,6 +18,11 @@ ANY_VERSION = 2**53
 """An actor that will load whatever version a chunk asks for."""
 
 
+def label_of(step: int) -> str:
+    """Label under which the learner asks for the held-out evaluation after `step` steps."""
+    return f"step-{step:06d}"
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Problems of one evaluation that one actor writes programs for."""
@@ -50,7 +55,7 @@ class Progress:
 
 
 class Evaluations:
-    """Evaluations by label, for example step-000020."""
+    """Evaluations by label (`label_of`)."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
         self._client: Any = client

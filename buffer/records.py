@@ -5,7 +5,7 @@ A record that does not decode raises ``Malformed``; nobody crashes on one.
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ SCHEMA = 1
 T = TypeVar("T", "Program", "Feedback", "Sample")
 
 Outcome = Literal["pass", "failure", "runtime_error", "compile_error"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Purpose = Literal["train", "evaluation"]
 LearnerFate = Literal["trained", "baseline", "no_signal"]
 Fate = Literal["trained", "baseline", "no_signal", "evicted", "stale", "malformed", "dead_letter", "evaluated"]

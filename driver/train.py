@@ -124,7 +124,8 @@ class _Run:
         except WeightsUnavailable as error:
             raise RunFailed(str(error)) from error
         try:
-            with StatusLine(self._console, config.learner.steps) as line:
+            warm = config.warm_start
+            with StatusLine(self._console, config.learner.steps, 0 if warm.until_pass else warm.steps) as line:
                 self._watch(parts, line)
         except ServerLost as lost:
             self._reachable = False

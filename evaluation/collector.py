@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from buffer.evaluations import label_of
 from buffer.flow import Flow
 from buffer.records import Sample
 from evaluation.held_out import HeldOut, summarise
-
-
-def label_of(step: int) -> str:
-    """Label under which the learner asks for the held-out evaluation after `step` steps."""
-    return f"step-{step:06d}"
 
 
 @dataclass(frozen=True)

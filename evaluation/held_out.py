@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buffer.records import Sample
+from buffer.records import OUTCOMES, Sample
 from evaluation.pass_at_k import Estimate, mean_pass_at_k
-
-OUTCOMES = ("pass", "failure", "runtime_error", "compile_error")
 
 
 @dataclass(frozen=True)

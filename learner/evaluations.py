@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from buffer.evaluations import label_of
 from buffer.flow import Flow
 from config import Config
 from learner.checkpoint import Checkpoints
@@ -34,7 +35,7 @@ class Evaluations:
     def ask(self, position: Position, step: int) -> None:
         """Asks for a held-out evaluation of the newest version, which has taken `step` steps."""
         if self._held_out_ids:
-            label = self._flow.evaluations.unused(f"step-{step:06d}", position.version) if self._speaks else ""
+            label = self._flow.evaluations.unused(label_of(step), position.version) if self._speaks else ""
             self._request(label, position.version, self._held_out_ids)
             position.evaluated.append((step, label))
 

@@ -71,13 +71,14 @@ class LearnerWorker:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's matrix products refuse
             torch.use_deterministic_algorithms(True)
         self._stop = stop
-        self._policy = build_policy(task.spec, config.run.seed)
-        if config.warm_start.reuse:
-            load_weights(self._policy, Path(config.warm_start.reuse))
-        saved = self._checkpoints.newest()
-        if saved is not None:
-            saved.load_model(self._policy)
-        self._engine = TrainingEngine(self._policy, config.learner, self._world)
+        with self._recorder.phase("build"):
+            self._policy = build_policy(task.spec, config.run.seed)
+            if config.warm_start.reuse:
+                load_weights(self._policy, Path(config.warm_start.reuse))
+            saved = self._checkpoints.newest()
+            if saved is not None:
+                saved.load_model(self._policy)
+            self._engine = TrainingEngine(self._policy, config.learner, self._world)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
         self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder)
         self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints)
@@ -190,8 +191,8 @@ class LearnerWorker:
 
     def _train(self) -> None:
         config, position = self._config.learner, self._position
-        if self._world.rank == 0 and self._objective is not None:
-            self._flow.control.set_phase("training")
+        if self._world.rank == 0:
+            self._flow.control.set_phase("imitation" if self._objective is None else "training")
         if self._objective is not None:
             self._engine.barrier()  # rank 0 has written the warm start
             self._frozen = frozen_models(self._policy, self._config, self._task.folder, self._engine.device)

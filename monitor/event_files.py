@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
 class TensorBoard:
-    """Writes scalars and texts to an event file in `folder`; TensorBoard reads them while the run goes on."""
+    """Writes scalars to an event file in `folder`; TensorBoard reads them while the run goes on."""
 
     def __init__(self, folder: Path) -> None:
         self._writer = EventFileWriter(str(folder), flush_secs=5)
@@ -26,14 +23,6 @@ class TensorBoard:
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in flat_numbers(values).items()]
         if points:
             self._writer.add_event(Event(wall_time=time, step=step, summary=Summary(value=points)))
-
-    def text(self, tag: str, text: str, step: int, time: float) -> None:
-        """A text in Markdown."""
-        metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
-        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-        tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()], tensor_shape=shape)
-        value = Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
-        self._writer.add_event(Event(wall_time=time, step=step, summary=Summary(value=[value])))
 
     def flush(self) -> None:
         """Writes what is queued to the file."""

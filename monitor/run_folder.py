@@ -21,8 +21,8 @@ from buffer.connection import masked
 from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, decode_feedback, decode_program
 from config import Config, UserError
 from monitor.event_files import TensorBoard
+from monitor.line_parts import PartWriter, read_parts
 from monitor.metrics import Row
-from monitor.parts import PartWriter, read_parts
 
 
 class KeptSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -232,7 +232,7 @@ class RunFolder:
         return self._telemetry is None or not self._telemetry.held
 
     def enter_phase(self, name: str, now: float) -> None:
-        """The run as a whole enters a phase (warm_start, training, final_evaluation, done); repeated calls with one name are one phase."""
+        """The run as a whole enters a phase (`buffer.control.Phase`); repeated calls with one name are one phase."""
         if self._phase is not None and self._phase[0] != name:
             self.phase_seconds[self._phase[0]] = self.phase_seconds.get(self._phase[0], 0.0) + now - self._phase[1]
             self.add_telemetry(

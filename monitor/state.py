@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.metrics import Row
-from monitor.vocabulary import PRODUCTS, kind_of, outcome_shares, plural, starts_training
+from monitor.vocabulary import PRODUCTS, Product, kind_of, outcome_shares, plural, starts_training
 
 _WINDOW_S = 10.0
 _GAP_S = 0.1
@@ -66,12 +66,13 @@ class RunState:
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
         self._window_s = window_s
-        self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = defaultdict(deque)
+        # Only of what is shown as a rate, and so cut to the window time and again.
+        self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = {(what.kind, what.counter): deque() for what in PRODUCTS}
         self._first_heard: float | None = None
         self._step_times: dict[int, float] = {}
         self.roles: dict[str, RoleState] = {}
         self.phase = ""
-        """Phase of the run as a whole: warm_start, training, final_evaluation, done."""
+        """Phase of the run as a whole (`buffer.control.Phase`)."""
         self.step: Row = {}
         """The newest step row."""
         self.held_out: Row = {}
@@ -99,7 +100,8 @@ class RunState:
                     role.open_since = row["start"]
                 case "count":
                     role.totals[row["name"]] = role.totals.get(row["name"], 0) + row["value"]
-                    self._counted[role.kind, row["name"]].append((time, row["value"]))
+                    if (role.kind, row["name"]) in self._counted:
+                        self._counted[role.kind, row["name"]].append((time, row["value"]))
                 case "gauge":
                     role.gauges[row["name"]] = row["value"]
                 case kind:
@@ -145,6 +147,13 @@ class RunState:
             return self.earlier_seconds
         return 0.0 if step == 0 else self.rl_seconds(self._step_times[step])
 
+    def warm_start(self) -> tuple[int, float] | None:
+        """Steps of the warm start and its newest loss, as far as the learner has told; None before."""
+        for role in self.roles.values():
+            if role.kind == "learner" and "warm_start_step" in role.gauges:
+                return int(role.gauges["warm_start_step"]), role.gauges["warm_start_loss"]
+        return None
+
     def progress(self) -> tuple[int, float]:
         """Changes whenever anything moves: the newest step, and all counters of all workers together."""
         return int(self.step.get("step", -1)), sum(sum(role.totals.values()) for role in self.roles.values())
@@ -153,9 +162,9 @@ class RunState:
         """A counter summed over the workers of a kind, since the start."""
         return sum(role.totals.get(counter, 0) for role in self.roles.values() if role.kind == kind)
 
-    def rate(self, kind: str, counter: str, now: float) -> float:
-        """A counter per second over the last seconds (10 unless set), all workers of the kind together."""
-        counted = self._counted[kind, counter]
+    def rate(self, product: Product, now: float) -> float:
+        """What is made per second over the last seconds (10 unless set), all workers of the kind together."""
+        counted = self._counted[product.kind, product.counter]
         while counted and counted[0][0] < now - self._window_s:
             counted.popleft()
         if not counted or self._first_heard is None:
@@ -164,7 +173,7 @@ class RunState:
 
     def rates(self, now: float) -> dict[str, float]:
         """Programs generated, graded and trained per second: {"generated": .., "graded": .., "trained": ..}."""
-        return {product.verb: self.rate(product.kind, product.counter, now) for product in PRODUCTS}
+        return {product.verb: self.rate(product, now) for product in PRODUCTS}
 
     def policy_lag(self) -> float | None:
         """Policy versions between sampling and training: the newest batch's where its row tells, else learner's minus oldest actor's."""

@@ -43,10 +43,11 @@ class StatusLine:
     `log_every_s` seconds and when the run's phase changes.
     """
 
-    def __init__(self, console: Console, steps: int, log_every_s: float = 10.0) -> None:
-        """`steps`: learner steps of the whole run."""
+    def __init__(self, console: Console, steps: int, warm_start_steps: int = 0, log_every_s: float = 10.0) -> None:
+        """`steps`: learner steps of the whole run; `warm_start_steps`: those of its warm start, 0 if that is not known before."""
         self._console = console
         self._steps = steps
+        self._warm_start_steps = warm_start_steps
         self._log_every_s = log_every_s
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._drawn_at = float("-inf")
@@ -67,7 +68,7 @@ class StatusLine:
         if time.monotonic() - self._drawn_at < period and state.phase == self._phase:
             return
         self._drawn_at, self._phase = time.monotonic(), state.phase
-        parts = status_parts(state, self._steps, time.time() if now is None else now)
+        parts = status_parts(state, self._steps, time.time() if now is None else now, self._warm_start_steps)
         if self._live is not None:
             self._live.update(Text(fitted(parts, self._console.width), no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
@@ -81,11 +82,14 @@ class StatusLine:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def status_parts(state: RunState, steps: int, now: float) -> list[tuple[int, str]]:
+def status_parts(state: RunState, steps: int, now: float, warm_start_steps: int = 0) -> list[tuple[int, str]]:
     """The pieces of the status line in the order they are shown, each with its rank: on a narrow terminal the highest ranks go first."""
     parts = []
     if state.phase and state.phase != "training":
         parts.append((0, state.phase.replace("_", " ")))
+    if state.phase == "warm_start" and (warm_start := state.warm_start()) is not None:
+        total = f"/{warm_start_steps}" if warm_start_steps else ""
+        parts.append((0, f"step {warm_start[0]}{total}, loss {warm_start[1]:.3f}"))
     row = state.step
     if row:
         parts.append((0, f"step {row['step']}/{steps}"))

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NO_TRAINING = frozenset({"start", "build", "load", "warm_start", "publish", "evaluate", "checkpoint", "export"})
+from buffer.records import OUTCOMES
+
+NO_TRAINING = frozenset({"build", "warm_start", "publish", "checkpoint", "export"})
 """Phases of a learner that are work and no training step; every other one, waits apart, counts as training."""
 
-NO_GENERATION = frozenset({"start", "build", "load", "load_weights", "push", "evaluate"})
+NO_GENERATION = frozenset({"build", "load_weights", "evaluate"})
 """Phases of an actor that are work and write no training program; every other one, waits apart, counts as generation."""
 
 TRAINING = frozenset({"train", "train_supervised"})
 """Phases of a learner that are a training step as a whole."""
-
-OUTCOMES = ("pass", "failure", "runtime_error", "compile_error")
 
 OUTCOME_WORDS = {"pass": "passed", "failure": "wrong answer", "runtime_error": "runtime error", "compile_error": "syntax error"}
 

@@ -121,14 +121,6 @@ def start_store(timeout_s: float) -> Any:
     return store
 
 
-def find_store() -> Any:
-    """The store of this Ray namespace; raises WeightStoreError when there is none."""
-    try:
-        return ray.get_actor(STORE_NAME)
-    except ValueError as error:
-        raise WeightStoreError(f"no weight store named {STORE_NAME} in this Ray namespace: {error}") from error
-
-
 class StorePublisher:
     """The weight store as the learner's end of the way (`learner.publish.Publisher`): gives room for a version, then hands it over.
 

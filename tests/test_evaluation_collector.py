@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from monitor_rows import config, sample
 
+from buffer.evaluations import label_of
 from buffer.flow import Flow, FlowAddress
 from buffer.records import Feedback
 from buffer.server import EmbeddedRedis
 from driver.held_out import HeldOutBook
-from evaluation.collector import HeldOutCollector, label_of
+from evaluation.collector import HeldOutCollector
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
 

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from buffer.records import Archived
 from config import Config, UserError
-from monitor.parts import PartWriter, read_parts
+from monitor.line_parts import PartWriter, read_parts
 from monitor.run_folder import RunFolder
 
 
@@ -43,7 +43,6 @@ def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     folder.add_step(step_row(1) | {"loss": float("nan"), "grad_norm": 0.5, "objective": "grpo"})
     folder.add_step(step_row(2))
     folder.add_held_out(held_out_row(2, 0.5))
-    folder.tensorboard.text("configuration", "| a | b |", 0, 1.0)
     folder.close()
     events = EventAccumulator(str(folder.path / "tensorboard"))
     events.Reload()

@@ -77,6 +77,18 @@ def test_on_a_terminal_one_line_is_redrawn() -> None:
     assert out.getvalue().endswith("\x1b[2K")  # the line is gone, the results come in its place
 
 
+def test_the_warm_start_shows_how_far_it_is() -> None:
+    state = RunState()
+    state.phase = "warm_start"
+    state.fold(
+        [
+            {"kind": "gauge", "role": "learner-0", "name": f"warm_start_{name}", "value": value, "time": BEGIN}
+            for name, value in (("step", 41), ("loss", 1.25))
+        ]
+    )
+    assert fitted(status_parts(state, 40, BEGIN + 1, 550), 200).startswith("warm start · step 41/550, loss 1.250")
+
+
 def test_before_anything_happened_the_line_says_starting() -> None:
     assert fitted(status_parts(RunState(), 40, BEGIN), 80) == "starting"
 
