@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.engine import Completion
+from buffer.columns import Floats, Ints
 from buffer.records import Program, Purpose, VersionRun
 from policy.encoding import decode_with_offsets
 from policy.policy import Policy
@@ -35,15 +36,15 @@ def programs_of(
                 purpose=purpose,
                 label=label,
                 greedy=completion.greedy,
-                prompt_ids=prompt_ids,
-                token_ids=completion.token_ids,
-                log_probs=completion.log_probs,
+                prompt_ids=Ints(prompt_ids),
+                token_ids=Ints(completion.token_ids),
+                log_probs=Floats(completion.log_probs),
                 versions=[VersionRun(version=version, first_token=0)],
                 finish_reason=completion.finish_reason,
                 temperature=temperature,
                 top_p=top_p,
                 text=text,
-                offsets=offsets,
+                offsets=Ints(offsets),
             )
         )
     return programs

@@ -122,7 +122,7 @@ class Tasks:
             program = kept.program
             if program is None or program.purpose != "train" or program.problem_id in self.checked_prompts:
                 continue
-            if self.prompts.get(program.problem_id) != program.prompt_ids:
+            if self.prompts.get(program.problem_id) != list(program.prompt_ids):
                 raise UserError(f"the prompt of {program.problem_id} is not the one in {folder.path}/samples: the code has changed since")
             self.checked_prompts.add(program.problem_id)
 

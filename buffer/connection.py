@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket as socketlib
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from config import UserError
 
+READ_BYTES = 1 << 20
+"""Bytes asked of the socket at once: a step's groups are megabytes."""
 OLDEST_SERVER = (6, 2)
 """XAUTOCLAIM and streams inside scripts need this version; every Valkey has them."""
 
@@ -64,8 +69,11 @@ class _Patience(Retry):
             self._trying = False
 
 
-def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = False) -> redis.Redis:
+def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = False, socket: str = "") -> redis.Redis:
     """A client of the server at `url` that rides over outages.
+
+    `socket` is the Unix socket of the same server, used where it exists: on the machine of the server, by whoever may open it. It
+    moves large records about twice as fast as TCP does; elsewhere `url` counts.
 
     One answer is waited for `timeout_s` seconds at most. A command whose connection breaks, or whose answer does not come, is sent again
     for `outage_s` seconds, so a server that is restarted meanwhile is not noticed; then ServerLost is raised. A command may so reach
@@ -79,8 +87,9 @@ def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = 
         raise UserError(f"redis.url {masked(url)!r} is no Redis address: write redis://[:password@]host:port/db, or rediss:// for TLS")
     patience = _Patience(url, outage_s)
     try:
-        _check(url, timeout_s, patience if patient else Retry(NoBackoff(), 0))
-        return _client(url, timeout_s, patience)
+        near = socket if socket and _reachable(socket) else ""
+        _check(url, timeout_s, patience if patient else Retry(NoBackoff(), 0), near)
+        return _client(url, timeout_s, patience, near)
     except (redis.RedisError, OSError, ValueError) as error:
         raise UserError(f"Redis at {masked(url)} cannot be used: {_reason(error)}; {_advice(error)}") from None
 
@@ -94,16 +103,38 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _client(url: str, timeout_s: float, retry: Retry) -> redis.Redis:
-    client: redis.Redis = redis.Redis.from_url(
-        url, protocol=2, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, socket_keepalive=True, retry=retry
-    )
+def _reachable(path: str) -> bool:
+    """Whether a server listens at the Unix socket: another machine that shares the folder has the file, but no server behind it."""
+    with contextlib.closing(socketlib.socket(socketlib.AF_UNIX)) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+def _client(url: str, timeout_s: float, retry: Retry, near: str = "") -> redis.Redis:
+    given: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_read_size": READ_BYTES,
+        "retry": retry,
+    }
+    if near:
+        # The same user, password and database as over TCP.
+        parts = parse_url(url)
+        who = {name: parts[name] for name in ("username", "password", "db") if name in parts}
+        pool = redis.ConnectionPool(connection_class=redis.UnixDomainSocketConnection, path=near, **who, **given)
+        client = redis.Redis.from_pool(pool)
+    else:
+        client = redis.Redis.from_url(url, socket_keepalive=True, **given)
     return client
 
 
-def _check(url: str, timeout_s: float, retry: Retry) -> None:
+def _check(url: str, timeout_s: float, retry: Retry, near: str) -> None:
     """One quick conversation; without retries a wrong address is reported at once."""
-    probe = _client(url, timeout_s, retry)
+    probe = _client(url, timeout_s, retry, near)
     try:
         facts: dict[str, Any] = dict(probe.info("server")) | dict(probe.info("memory"))
     finally:

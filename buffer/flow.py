@@ -41,10 +41,12 @@ class FlowAddress:
     """Seed of the order in which snapshots are drawn."""
     timeout_s: float = 10.0
     outage_s: float = 60.0
+    socket: str = ""
+    """Unix socket of the same server, for processes on its machine; empty: none."""
 
     @classmethod
-    def of(cls, config: Config, url: str, run: str) -> FlowAddress:
-        """The address of the flow of a configured run on the server at `url`."""
+    def of(cls, config: Config, url: str, run: str, socket: str = "") -> FlowAddress:
+        """The address of the flow of a configured run on the server at `url`, which listens at `socket` too if that is given."""
         return cls(
             url=url,
             run=run,
@@ -55,6 +57,7 @@ class FlowAddress:
             seed=config.run.seed,
             timeout_s=config.redis.timeout_s,
             outage_s=config.redis.outage_s,
+            socket=socket,
         )
 
 
@@ -64,7 +67,7 @@ class Flow:
     def __init__(self, address: FlowAddress) -> None:
         """Connects; raises UserError when the server cannot be used, ServerLost when it does not answer for `outage_s` seconds."""
         self.address = address
-        self.client = connect(address.url, address.timeout_s, address.outage_s, patient=True)
+        self.client = connect(address.url, address.timeout_s, address.outage_s, patient=True, socket=address.socket)
         train, evaluation = Keys(address.run, "train"), Keys(address.run, "evaluation")
         base = base_of(address.run)
         for_training = Scripts(self.client, base, _settings(address, "train"))

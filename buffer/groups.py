@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from buffer.keys import Keys
 from buffer.lua import Scripts
-from buffer.records import Archived, Group, Malformed, Sample, decode_feedback, decode_program
+from buffer.records import Archived, Fate, Group, Malformed, Sample, decode_feedback, decode_parts, join
 
 Fields = dict[bytes, bytes]
+
+_names = msgspec.msgpack.Decoder(list[str])
+_traces = msgspec.msgpack.Decoder(list[bytes])
 
 
 def read_fields(client: Any, keys: Sequence[str | bytes]) -> list[Fields]:
@@ -24,7 +27,16 @@ def read_fields(client: Any, keys: Sequence[str | bytes]) -> list[Fields]:
 
 def members_of(fields: Fields) -> list[str]:
     """Program ids of the group."""
-    return msgspec.msgpack.decode(fields[b"members"], type=list[str])
+    return _names.decode(fields[b"members"])
+
+
+def traces_of(fields: Fields, members: Sequence[str]) -> list[bytes]:
+    """The encoded trace of each member; empty ones where they cannot be told apart."""
+    try:
+        traces = _traces.decode(fields.get(b"traces", b""))
+    except msgspec.MsgspecError:
+        traces = []
+    return traces if len(traces) == len(members) else [b""] * len(members)
 
 
 def read_groups(client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[str]) -> list[Group]:
@@ -35,18 +47,25 @@ def read_groups(client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[s
         if not fields:
             raise LookupError(f"group {group_id} is recorded, but its samples are not in Redis: something outside the flow deleted them")
         samples: list[Sample] = []
-        for program_id in members_of(fields):
+        greedy: Sample | None = None
+        members = members_of(fields)
+        for program_id, trace in zip(members, traces_of(fields, members), strict=True):
             name = program_id.encode()
             if fields.get(b"fate:" + name) in (b"dead_letter", b"malformed"):
                 continue
             try:
-                program = decode_program(fields.get(b"program:" + name, b""))
-                samples.append(Sample(program=program, feedback=decode_feedback(fields.get(b"feedback:" + name, b""))))
+                program = decode_parts(fields.get(b"source:" + name, b""), trace)
+                if (program.id, program.group_id) != (program_id, group_id):
+                    raise Malformed(f"{program_id} holds program {program.id} of group {program.group_id}")
+                sample = Sample(program=program, feedback=decode_feedback(fields.get(b"feedback:" + name, b"")))
             except Malformed:
                 spoiled += [group_id, program_id]
-        greedy = next((sample for sample in samples if sample.program.greedy), None)
-        drawn = [sample for sample in samples if sample is not greedy]
-        groups.append(Group(id=group_id, problem_id=fields[b"problem"].decode(), samples=drawn, greedy=greedy))
+                continue
+            if program.greedy and greedy is None:
+                greedy = sample
+            else:
+                samples.append(sample)
+        groups.append(Group(id=group_id, problem_id=fields[b"problem"].decode(), samples=samples, greedy=greedy))
     if spoiled:
         scripts.run("spoil", "not a record of this schema when it was read", *spoiled)
     return groups
@@ -57,23 +76,21 @@ def archived_of(key: bytes, fields: Fields) -> list[Archived]:
     group_id = key.decode().split(":group:", 1)[1]
     group_fate = fields.get(b"fate", b"").decode()
     step = int(fields[b"step"]) if b"step" in fields else None
+    members = members_of(fields)
     rows = []
-    for program_id in members_of(fields):
+    for program_id, trace in zip(members, traces_of(fields, members), strict=True):
         name = program_id.encode()
         fate = fields.get(b"fate:" + name, b"").decode() or group_fate
         rows.append(
-            msgspec.convert(
-                {
-                    "id": program_id,
-                    "group_id": group_id,
-                    "problem_id": fields[b"problem"].decode(),
-                    "fate": fate,
-                    "step": step,
-                    "reason": fields.get(b"why:" + name, b"").decode(errors="replace"),
-                    "program": fields.get(b"program:" + name, b""),
-                    "feedback": fields.get(b"feedback:" + name, b""),
-                },
-                Archived,
+            Archived(
+                id=program_id,
+                group_id=group_id,
+                problem_id=fields[b"problem"].decode(),
+                fate=cast(Fate, fate),
+                step=step,
+                reason=fields.get(b"why:" + name, b"").decode(errors="replace"),
+                program=join(fields.get(b"source:" + name, b""), trace),
+                feedback=fields.get(b"feedback:" + name, b""),
             )
         )
     return rows

@@ -38,9 +38,13 @@ QUEUE_KEYS = {
     "held": "sorted set; evaluation chunks held by an actor -> end of the lease in milliseconds",
     "holders": "hash; evaluation chunk -> the actor that holds it",
     "group": "prefix of one hash per group: the bytes of its programs and feedbacks, once, and its counters",
+    "staged": "prefix of one hash per push under way: the programs' bytes, renamed to the group's hash by the push; expires",
     "label": "prefix of one hash per evaluation (counters) and one list (finished groups) and one set (problems pushed)",
 }
 """Keys that training and evaluation have each of their own, and what they hold."""
+
+PREFIXES = ("group", "staged", "label")
+"""Those of QUEUE_KEYS that a name follows."""
 
 
 def base_of(run: str) -> str:
@@ -66,11 +70,16 @@ class Keys:
         self.dead = own + "dead"
         self.reserved = own + "reserved"
         self._group = own + "group:"
+        self._staged = own + "staged:"
         self._label = own + "label:"
 
     def group(self, group_id: str) -> str:
         """The hash of one group."""
         return self._group + group_id
+
+    def staged(self, nonce: str) -> str:
+        """The hash in which one push brings a group's bytes."""
+        return self._staged + nonce
 
     def label(self, label: str) -> str:
         """The hash of one evaluation."""
@@ -78,7 +87,7 @@ class Keys:
 
 
 def lua_prelude() -> str:
-    """Lua source that builds the same names from KEYS[1] and the purpose in the settings, for the scripts."""
+    """Lua source that makes the same names from KEYS[1] and the purpose in the settings, for the scripts."""
     run = ", ".join(f"{name} = base .. '{name}'" for name in RUN_KEYS)
-    own = ", ".join(f"{name} = own .. '{name}{':' if name in ('group', 'label') else ''}'" for name in QUEUE_KEYS)
+    own = ", ".join(f"{name} = own .. '{name}{':' if name in PREFIXES else ''}'" for name in QUEUE_KEYS)
     return f"local C = cmsgpack.unpack(ARGV[1])\nlocal base = KEYS[1]\nlocal own = base .. C.purpose .. ':'\nlocal K = {{{run}, {own}}}\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -15,7 +17,19 @@ from redis.exceptions import NoScriptError
 from buffer.keys import lua_prelude
 
 Argument = str | bytes | int | float
-Call = tuple[str, Sequence[Argument]]
+
+STAGED_MS = 600_000
+"""Life of staged bytes that no script takes: far longer than a command is retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script with its arguments."""
+
+    name: str
+    arguments: Sequence[Argument]
+    staged: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Hashes by key, written just before the script runs. Large values go this way: as arguments they would be copied through Lua."""
 
 
 @functools.cache
@@ -36,7 +50,7 @@ class Scripts:
 
     def run(self, name: str, *arguments: Argument) -> Any:
         """The script's answer."""
-        return self.run_many([(name, arguments)])[0]
+        return self.run_many([Call(name, arguments)])[0]
 
     def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """The answers of several scripts sent in one round trip; each is atomic by itself.
@@ -49,15 +63,19 @@ class Scripts:
         answers: list[Any] = []
         for _ in range(3):
             pipe = self._client.pipeline(transaction=False)
-            for name, arguments in calls:
-                pipe.evalsha(source_of(name)[1], 1, self._base, self._settings, *arguments)
+            for call in calls:
+                for key, fields in call.staged.items():
+                    pipe.hset(key, mapping=fields)
+                    pipe.pexpire(key, STAGED_MS)
+                pipe.evalsha(source_of(call.name)[1], 1, self._base, self._settings, *call.arguments)
             answers = pipe.execute(raise_on_error=False)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
                 break
             # A new or restarted server knows no script. Those of this batch that did run may run again: that is every script's promise.
-            for name in {name for name, _ in calls}:
+            for name in {call.name for call in calls}:
                 self._client.script_load(source_of(name)[0])
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        return answers
+        ends = itertools.accumulate(2 * len(call.staged) + 1 for call in calls)
+        return [answers[end - 1] for end in ends]

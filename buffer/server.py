@@ -23,6 +23,8 @@ from config import UserError
 
 READY_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""
+REWRITE_MB = 512
+"""Least size of the append-only file at which it is rewritten, in MiB."""
 STOP_S = 20.0
 """Longest wait for the server to write out and end after being asked to."""
 LOCKED_S = 30.0
@@ -50,6 +52,8 @@ class EmbeddedRedis:
     def __init__(self, process: subprocess.Popen[bytes], url: str, folder: Path) -> None:
         self.url = url
         self.folder = folder
+        self.socket = _socket_in(folder)
+        """Path of its Unix socket, for clients on this machine (`buffer.connection.connect`); empty where the path is too long for one."""
         self._process = process
 
     @classmethod
@@ -150,6 +154,12 @@ def _earlier(folder: Path) -> tuple[int | None, str | None]:
     return int(port.group(1)) if port else None, password.group(1) if password else None
 
 
+def _socket_in(folder: Path) -> str:
+    path = str(folder.resolve() / "redis.sock")
+    # The kernel's limit is 108 bytes on Linux, 104 on macOS.
+    return path if len(os.fsencode(path)) < 104 else ""
+
+
 def _write_configuration(folder: Path, bind: str, port: int, password: str, fsync: str) -> None:
     lines = [
         f"bind {bind}",
@@ -162,12 +172,16 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str, fsyn
         "appendonly yes",
         f"appendfsync {fsync}",
         "aof-load-truncated yes",
-        # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork.
+        # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork. Uncompressed: a
+        # rewrite at full speed would take a core for the compression.
         "auto-aof-rewrite-percentage 100",
-        "auto-aof-rewrite-min-size 256mb",
+        f"auto-aof-rewrite-min-size {REWRITE_MB}mb",
+        "rdbcompression no",
         "maxmemory-policy noeviction",
         "tcp-backlog 128",
     ]
+    if socket_path := _socket_in(folder):
+        lines += [f'unixsocket "{socket_path}"', "unixsocketperm 700"]
     file = folder / "redis.conf"
     # The password is kept in a file that only its owner may read, not on the command line, which everybody may.
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:

@@ -13,7 +13,7 @@ import redis
 
 from buffer.keys import Keys
 from buffer.lua import Call, Scripts
-from buffer.records import Feedback, Malformed, Program, Purpose, decode_program, encode
+from buffer.records import Feedback, Malformed, Program, Purpose, Source, decode_source, encode, encode_parts
 
 BATCH = 64
 """Programs in one script call: large enough to share the round trip, small enough not to hold up the server."""
@@ -24,7 +24,8 @@ class Claim:
     """A program that a consumer holds until it hands it over, gives it back, or lets the lease run out."""
 
     entry: str
-    program: Program
+    program: Source
+    """The part of it that an executor needs: ids and text."""
     tries: int
     """Tries without a verdict so far."""
 
@@ -50,6 +51,7 @@ class WorkQueue:
         self._scripts = scripts
         self._keys = keys
         self._purpose = purpose
+        self._full = False
         # A blocking read must answer before the connection's own time limit; expired leases are looked for at least this often.
         self._longest_read_s = min(1.0, timeout_s / 2)
 
@@ -62,8 +64,17 @@ class WorkQueue:
         return self.push_many([group], actor)[0]
 
     def push_many(self, groups: Sequence[Sequence[Program]], actor: str = "") -> list[bool]:
-        """`push` for several groups in one round trip."""
-        return [answer != 0 for answer in self._scripts.run_many([self._push_call(group, actor) for group in groups])]
+        """`push` for several groups in one round trip; the bytes of a group are sent once and never move in Redis."""
+        calls = [self._push_call(group, actor) for group in groups]
+        accepted: list[bool] = []
+        # An actor asks again and again while the queue is full: it need not send megabytes each time to be refused.
+        if self._full and calls:
+            accepted = [self._scripts.run_many(calls[:1])[0] != 0]
+            if not accepted[0]:
+                return [False] * len(calls)
+        accepted += [answer != 0 for answer in self._scripts.run_many(calls[len(accepted) :])]
+        self._full = not all(accepted)
+        return accepted
 
     def _push_call(self, group: Sequence[Program], actor: str) -> Call:
         if not group:
@@ -72,16 +83,21 @@ class WorkQueue:
         ids = [program.id for program in group]
         if len(set(ids)) < len(ids):
             raise ValueError(f"group {first.group_id} has two programs of one id")
+        fields: dict[str, bytes] = {}
+        traces: list[bytes] = []
         for program in group:
             if (program.group_id, program.problem_id, program.label) != (first.group_id, first.problem_id, first.label):
                 raise ValueError(f"program {program.id} does not belong to group {first.group_id} of problem {first.problem_id}")
             if program.purpose != self._purpose:
                 raise ValueError(f"program {program.id} is for {program.purpose}, this queue for {self._purpose}")
+            source, trace = encode_parts(program)
+            fields[f"source:{program.id}"] = source
+            traces.append(trace)
+        fields["traces"] = msgspec.msgpack.encode(traces)
+        fields["members"] = msgspec.msgpack.encode(ids)
         oldest = min((run.version for program in group for run in program.versions), default=0)
-        arguments: list[str | bytes | int] = [first.group_id, actor, first.label, first.problem_id, oldest, msgspec.msgpack.encode(ids)]
-        for program in group:
-            arguments += [program.id, encode(program)]
-        return "push", arguments
+        staged = self._keys.staged(uuid.uuid4().hex)
+        return Call("push", [staged, first.group_id, actor, first.label, first.problem_id, oldest, *ids], {staged: fields})
 
     def claim(self, consumer: str, count: int, block_s: float = 0.0) -> list[Claim]:
         """Up to `count` programs: what other consumers let lie for longer than the lease, then new ones, oldest first.
@@ -105,7 +121,7 @@ class WorkQueue:
         malformed: list[bytes] = []
         for entry, group_id, program_id, tries, data in zip(*[iter(answer)] * 5, strict=True):
             try:
-                program = decode_program(data)
+                program = decode_source(data)
             except Malformed:
                 malformed += [entry, group_id, program_id]
                 continue
@@ -140,7 +156,7 @@ class WorkQueue:
                 if not feedback.executor:
                     feedback = msgspec.structs.replace(feedback, executor=consumer)
                 arguments += [claim.entry, claim.program.group_id, claim.program.id, encode(feedback)]
-            calls.append(("hand_over", arguments))
+            calls.append(Call("hand_over", arguments))
         return [counted == 1 for answer in self._scripts.run_many(calls) for counted in answer]
 
     def give_back(self, consumer: str, claim: Claim, reason: str, tried: bool = True) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from buffer.columns import from_wire
 from buffer.connection import masked
-from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, decode_feedback, decode_program
+from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, decode_feedback, decode_program, to_json
 from config import Config, UserError
 from monitor.event_files import TensorBoard
 from monitor.line_parts import PartWriter, read_parts
@@ -209,7 +210,7 @@ class RunFolder:
         """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""
         if self._samples is None:
             self._samples = PartWriter(self.path / "samples", lines_per_part=8192)
-        self._samples.add(msgspec.json.encode(KeptSample.of(sample)) for sample in archived)
+        self._samples.add(to_json(KeptSample.of(sample)) for sample in archived)
         self._samples.flush()
 
     def add_telemetry(self, rows: Iterable[Row]) -> None:
@@ -324,7 +325,7 @@ class RunFolder:
 
     def samples(self) -> Iterator[KeptSample]:
         """Every program with its fate, in the order in which the fates were known."""
-        decoder = msgspec.json.Decoder(KeptSample)
+        decoder = msgspec.json.Decoder(KeptSample, dec_hook=from_wire)
         seen: set[str] = set()
         for line in read_parts(self.path / "samples"):
             sample = decoder.decode(line)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from buffer.flow import Flow
-from buffer.records import Feedback, Group, Program, VersionRun
+from buffer.groups import members_of, traces_of
+from buffer.keys import Keys
+from buffer.records import Feedback, Group, Program, VersionRun, decode_parts
+from buffer.work_queue import Claim
 
 PASS = Feedback(outcome="pass", passed=1, run=1)
 
@@ -41,6 +45,18 @@ def grade_all(flow: Flow, consumer: str = "executor-0") -> int:
     while claims := flow.work.claim(consumer, 16):
         graded += sum(flow.work.hand_over_many(consumer, [(claim, PASS) for claim in claims]))
     return graded
+
+
+def whole(flow: Flow, claims: Sequence[Claim]) -> list[Program]:
+    """What was claimed with its traces, which no executor is given."""
+    programs = []
+    for claim in claims:
+        source = claim.program
+        fields = flow.client.hgetall(Keys(flow.address.run, source.purpose).group(source.group_id))
+        members = members_of(fields)
+        trace = traces_of(fields, members)[members.index(source.id)]
+        programs.append(decode_parts(fields[b"source:" + source.id.encode()], trace))
+    return programs
 
 
 def buffered(flow: Flow, *names: str, version: int = 0, size: int = 2) -> None:

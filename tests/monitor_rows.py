@@ -6,6 +6,7 @@ import math
 import random
 from typing import Any
 
+from buffer.columns import Floats
 from buffer.records import Archived, Fate, Feedback, Program, Sample, TestResult, VersionRun, encode
 from config import Config
 from monitor.run_folder import RunFolder
@@ -79,7 +80,7 @@ def sample(
     """A graded program."""
     record = {
         "id": f"{problem_id}-{version}", "problem_id": problem_id, "group_id": problem_id, "prompt_ids": [1, 2], "token_ids": [3, 4, 5],
-        "log_probs": [-0.1, -0.2, -1e-9], "versions": [VersionRun(version, 0)], "finish_reason": "stop",
+        "log_probs": Floats([-0.1, -0.2, -1e-9]), "versions": [VersionRun(version, 0)], "finish_reason": "stop",
         "temperature": 1.0, "top_p": 1.0, "text": text,
         "offsets": [0, 3, 6],
     }  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from buffer_programs import whole
 from policies import Prompt, policy_of, spec_of
 
 from actors.visits import Visits
@@ -82,8 +83,9 @@ class Run:
 
     def take(self, queue: str = "work", count: int = 100) -> list[Program]:
         claims = getattr(self.flow, queue).claim("executor-0", count)
+        programs = whole(self.flow, claims)
         getattr(self.flow, queue).hand_over_many("executor-0", [(claim, Feedback(outcome="failure")) for claim in claims])
-        return [claim.program for claim in claims]
+        return programs
 
     def end(self) -> None:
         self.stop.set()
@@ -134,7 +136,7 @@ def test_programs_are_written_as_sampled_with_their_log_probs_offsets_and_versio
         assert (program.text, program.offsets) == decode_with_offsets(policy, program.token_ids)
         assert program.prompt_ids == encode_prompt(policy, TRAIN[program.problem_id])
         assert [(run.version, run.first_token) for run in program.versions] == [(0, 0)]
-        values = token_log_probs(policy.model, collate(policy, [program.prompt_ids], [program.token_ids])).values[0]
+        values = token_log_probs(policy.model, collate(policy, [list(program.prompt_ids)], [list(program.token_ids)])).values[0]
         assert np.allclose(program.log_probs, values.detach().numpy(), atol=1e-4)
     assert [sum(program.greedy for program in group) for group in groups.values()] == [1, 1, 1, 1]
     visits = Visits(list(TRAIN), run.config.run.seed)

@@ -175,7 +175,7 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
             version += rng.random() < 0.5
         elif move == "spoil" and rng.random() < 0.3 and made:
             key = flow.work._keys.group(f"g{rng.randrange(made)}")
-            name = next((name for name in flow.client.hkeys(key) if name.startswith((b"program:", b"feedback:"))), None)
+            name = next((name for name in flow.client.hkeys(key) if name.startswith((b"source:", b"feedback:", b"traces"))), None)
             if name and not any(key.endswith(f":{group.id}") for groups in drawn.values() for group in groups):
                 flow.client.hset(key, name, b"\xc1")
         elif move == "resume" and rng.random() < 0.2 and not (drawn and min(drawn) < step - len(drawn)):

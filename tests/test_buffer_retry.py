@@ -65,13 +65,13 @@ def doubled(make_flow, monkeypatch):
     def twice(self, calls):
         answers = []
         for call in calls:
-            ran.add(call[0])
+            ran.add(call.name)
             answers += once(self, [call])
             before = contents(flow.client, flow.address.run)
             again = once(self, [call])[0]
-            assert contents(flow.client, flow.address.run) == before, f"{call[0]} is not safe under retry"
-            if call[0] in SAME_ANSWER:
-                assert again == answers[-1], call[0]
+            assert contents(flow.client, flow.address.run) == before, f"{call.name} is not safe under retry"
+            if call.name in SAME_ANSWER:
+                assert again == answers[-1], call.name
         return answers
 
     monkeypatch.setattr(Scripts, "run_many", twice)
@@ -95,7 +95,7 @@ def test_every_script_may_run_twice(doubled):
     flow.work.abandon("executor-1")
     flow.work.claim("dying", 1)
     time.sleep(0.35)
-    flow.client.hset(flow.work._keys.group("c"), "program:c.0", b"garbage")
+    flow.client.hset(flow.work._keys.group("c"), "source:c.0", b"garbage")
     flow.client.xadd(flow.work._keys.work, {"foreign": "entry"})
     while claims := flow.work.claim("executor-2", 2):
         flow.work.hand_over_many("executor-2", [(claim, PASS) for claim in claims])

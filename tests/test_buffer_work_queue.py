@@ -7,10 +7,10 @@ import threading
 import time
 
 import pytest
-from buffer_programs import PASS, fates, grade_all, group_of, names, places, program
+from buffer_programs import PASS, fates, grade_all, group_of, names, places, program, whole
 
 from buffer.flow import Flow
-from buffer.records import decode_program
+from buffer.records import decode_program, source_of
 
 
 def test_a_group_travels_from_push_to_its_fate(flow):
@@ -18,7 +18,8 @@ def test_a_group_travels_from_push_to_its_fate(flow):
     assert flow.work.push(pushed)
     assert places(flow) == {"generated": 3, "queued": 3}
     claims = flow.work.claim("executor-0", 10)
-    assert [claim.program for claim in claims] == pushed and flow.work.length() == 0 and flow.work.executing() == 3
+    assert [claim.program for claim in claims] == [source_of(each) for each in pushed], "an executor is given no tokens"
+    assert whole(flow, claims) == pushed and flow.work.length() == 0 and flow.work.executing() == 3
     assert flow.work.hand_over("executor-0", claims[0], PASS)
     assert places(flow) == {"generated": 3, "executing": 2, "waiting": 1}
     assert flow.online.draw(1, 1, 0) is None
@@ -159,10 +160,10 @@ def test_a_restarted_worker_gives_back_what_it_held_at_once(flow):
 def test_malformed_programs_are_set_aside_and_counted(flow):
     flow.work.push(group_of("g", 3))
     key = flow.work._keys.group("g")
-    flow.client.hset(key, "program:g.0", b"\xc1 no msgpack")
-    newer = flow.client.hget(key, "program:g.1").replace(b"schema\x01", b"schema\x63")
-    assert newer != flow.client.hget(key, "program:g.1")
-    flow.client.hset(key, "program:g.1", newer)
+    flow.client.hset(key, "source:g.0", b"\xc1 no msgpack")
+    newer = flow.client.hget(key, "source:g.1").replace(b"schema\x02", b"schema\x63")
+    assert newer != flow.client.hget(key, "source:g.1")
+    flow.client.hset(key, "source:g.1", newer)
     flow.client.xadd(flow.work._keys.work, {"something": "else"})
     assert [claim.program.id for claim in flow.work.claim("executor-0", 10)] == ["g.2"]
     counts = flow.ledger.counts()

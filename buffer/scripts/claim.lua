@@ -1,45 +1,56 @@
 -- claim: a consumer takes programs: first those that another consumer let lie longer than a lease, then new ones.
 -- ARGV: consumer, nonce of this claim, count
--- Answer: last id of the stream, then entry, group, program id, failed tries, bytes of each.
+-- Answer: last id of the stream, then entry, group, program id, failed tries, source bytes of each.
 -- Retry: the consumer's last claim is remembered with its nonce; the same nonce gets what is still held of it.
 local consumer, nonce, wanted = ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('EXISTS', K.work) == 0 then return {'0-0'} end
-local answer, entries = {''}, {}
+local answer, held = {''}, {}
 
-local function give(entry, gid, pid, bytes, tries)
-  entries[#entries + 1] = entry
-  for _, value in ipairs({entry, gid, pid, tries or '0', bytes}) do answer[#answer + 1] = value end
+local function give(entry, gid, pid, tries, source)
+  held[#held + 1] = entry
+  for _, value in ipairs({entry, gid, pid, tries, source}) do answer[#answer + 1] = value end
 end
 
-local function take(entry, fields, is_new)
-  local gid, pid = fields[2], fields[4]
-  local key = K.group .. tostring(gid)
-  local found = pid and redis.call('HMGET', key, 'program:' .. pid, 'tries:' .. pid, 'n') or {}
-  if not found[3] then
-    -- Nobody pushed this: a foreign entry is counted in and set aside at once.
-    acknowledge(entry)
-    count('generated', 1)
-    count('malformed', 1)
-    return
-  end
-  if is_new then
-    count('queued', -1)
-    count('executing', 1)
-  else
-    happened('reclaimed')
-    if failed_try(gid, pid) then
-      acknowledge(entry)
-      lose(gid, pid, 'dead_letter', 'no verdict in ' .. C.max_tries .. ' tries: its executor died or did not answer within the lease')
-      return
+-- Entries {id, {'g', group, 'p', program}}; those of one group follow each other and are looked up together.
+local function take(entries, is_new)
+  local i = 1
+  while i <= #entries do
+    local gid, first = tostring(entries[i][2][2]), i
+    local fields = {'n'}
+    while i <= #entries and entries[i][2][2] == entries[first][2][2] and i < first + 500 do
+      local pid = tostring(entries[i][2][4])
+      fields[#fields + 1], fields[#fields + 2] = 'source:' .. pid, 'tries:' .. pid
+      i = i + 1
     end
-    found[2] = text(tonumber(found[2] or '0') + 1)
+    local found = redis.call('HMGET', K.group .. gid, unpack(fields))
+    for j = first, i - 1 do
+      local entry, pid = entries[j][1], entries[j][2][4]
+      local source, tries = found[2 * (j - first) + 2], found[2 * (j - first) + 3] or '0'
+      if not found[1] or not pid then
+        -- Nobody pushed this: a foreign entry is counted in and set aside at once.
+        acknowledge(entry)
+        count('generated', 1)
+        count('malformed', 1)
+      else
+        if is_new then
+          count('queued', -1)
+          count('executing', 1)
+        else
+          happened('reclaimed')
+          tries = text(failed_try(gid, pid))
+        end
+        if tonumber(tries) >= C.max_tries then
+          acknowledge(entry)
+          lose(gid, pid, 'dead_letter', 'no verdict in ' .. C.max_tries .. ' tries: its executor died or did not answer within the lease')
+        elseif not source then
+          acknowledge(entry)
+          lose(gid, pid, 'malformed', 'the bytes of the program are missing')
+        else
+          give(entry, gid, pid, tries, source)
+        end
+      end
+    end
   end
-  if not found[1] then
-    acknowledge(entry)
-    lose(gid, pid, 'malformed', 'the bytes of the program are missing')
-    return
-  end
-  give(entry, gid, pid, found[1], found[2])
 end
 
 local last = redis.call('HGET', K.claims, consumer)
@@ -48,27 +59,33 @@ if last and last[1] == nonce then
   for _, entry in ipairs(last[2]) do
     if owned(entry, consumer) then
       local fields = redis.call('XRANGE', K.work, entry, entry)[1][2]
-      local found = redis.call('HMGET', K.group .. fields[2], 'program:' .. fields[4], 'tries:' .. fields[4])
-      give(entry, fields[2], fields[4], found[1], found[2])
+      local found = redis.call('HMGET', K.group .. fields[2], 'tries:' .. fields[4], 'source:' .. fields[4])
+      give(entry, fields[2], fields[4], found[1] or '0', found[2])
     end
   end
   return answer
 end
 
--- The scan goes on where the last one stopped, so refreshed entries at the front cannot hide forsaken ones behind them.
-local from = redis.call('HGET', K.state, 'scan') or '0-0'
-local idle = redis.call('XAUTOCLAIM', K.work, 'executors', consumer, C.lease_ms, from, 'COUNT', wanted)
-if idle[1] ~= from then redis.call('HSET', K.state, 'scan', idle[1]) end
-for _, entry in ipairs(idle[2]) do
-  -- Redis 6.2 answers nil for an entry that was deleted.
-  if entry then take(entry[1], entry[2], false) end
+-- The scan for forsaken entries goes on where the last one stopped, so refreshed entries at the front cannot hide any behind them. When it
+-- has found none from end to end it rests for a twentieth of the lease: it costs as much as all claims together hold.
+local state = redis.call('HMGET', K.state, 'scan', 'scanned')
+local now, from = now_ms(), state[1] or '0-0'
+if from ~= '0-0' or now - tonumber(state[2] or '0') >= C.lease_ms / 20 then
+  local idle = redis.call('XAUTOCLAIM', K.work, 'executors', consumer, C.lease_ms, from, 'COUNT', wanted)
+  local there = {}
+  for _, entry in ipairs(idle[2]) do
+    -- Redis 6.2 answers nil for an entry that was deleted.
+    if entry then there[#there + 1] = entry end
+  end
+  redis.call('HSET', K.state, 'scan', idle[1], 'scanned', #there > 0 and '0' or text(now))
+  take(there, false)
 end
-if #entries < wanted then
-  local new = redis.call('XREADGROUP', 'GROUP', 'executors', consumer, 'COUNT', wanted - #entries, 'STREAMS', K.work, '>')
-  for _, entry in ipairs(new and new[1][2] or {}) do take(entry[1], entry[2], true) end
+if #held < wanted then
+  local new = redis.call('XREADGROUP', 'GROUP', 'executors', consumer, 'COUNT', wanted - #held, 'STREAMS', K.work, '>')
+  if new then take(new[1][2], true) end
 end
-if #entries > 0 then
-  redis.call('HSET', K.claims, consumer, cmsgpack.pack({nonce, entries}))
+if #held > 0 then
+  redis.call('HSET', K.claims, consumer, cmsgpack.pack({nonce, held}))
 else
   local facts = redis.call('XINFO', 'STREAM', K.work)
   for i = 1, #facts, 2 do

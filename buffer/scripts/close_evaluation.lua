@@ -7,4 +7,10 @@ for _, gid in ipairs(redis.call('LRANGE', label .. ':results', 0, -1)) do
   archive(gid, tonumber(redis.call('HGET', K.group .. gid, 'n')))
 end
 redis.call('DEL', label .. ':results')
+local facts = redis.call('HMGET', label, 'chunks', 'chunks_done', 'pushed', 'finished')
+if facts[1] and facts[1] == facts[2] and facts[3] == facts[4] then
+  -- Nothing of it is to come: who has pushed what need not be remembered any longer.
+  redis.call('HSET', label, 'sealed', 1)
+  redis.call('DEL', label .. ':pushed')
+end
 return 1

@@ -2,8 +2,9 @@
 --
 -- A group's hash, K.group .. id:
 --   n members, left without a fate or verdict, bad (dead-lettered or malformed), finished (given a fate by the learner or found
---   malformed after grading), version (oldest policy version of any token), label, members (msgpack list of program ids)
---   program:ID bytes, feedback:ID bytes, tries:ID failed tries, fate:ID, why:ID, and fate, step of the whole group.
+--   malformed after grading), version (oldest policy version of any token), label, members (msgpack list of program ids), traces
+--   (msgpack list of bytes, in the order of members), source:ID bytes, feedback:ID bytes, tries:ID failed tries, fate:ID, why:ID,
+--   and fate, step of the whole group.
 -- Counters are collected and written once, by save_counts(), which every script that moves something calls last.
 
 local delta = {}
@@ -42,6 +43,18 @@ local function call_in_pieces(command, key, values)
   for first = 1, #values, 1000 do
     redis.call(command, key, unpack(values, first, math.min(first + 999, #values)))
   end
+end
+
+-- A pushed group is remembered after it is gone, so that a push that comes twice counts once: for an hour, and 200,000 of them at most.
+local function remember(gid)
+  local now = now_ms()
+  redis.call('ZADD', K.known, text(now), gid)
+  redis.call('ZREMRANGEBYSCORE', K.known, '-inf', text(now - 3600000))
+  redis.call('ZREMRANGEBYRANK', K.known, 0, -200001)
+end
+
+local function remembered(gid)
+  return redis.call('ZSCORE', K.known, gid)
 end
 
 -- The group's bytes stay where they are until the driver has drained the entry, or the archive is too long.
@@ -142,15 +155,15 @@ local function acknowledge(entry)
   return true
 end
 
--- A try without a verdict; true when it was the last one.
+-- A try without a verdict; how many it were by now.
 local function failed_try(gid, pid)
-  return redis.call('HINCRBY', K.group .. gid, 'tries:' .. pid, 1) >= C.max_tries
+  return redis.call('HINCRBY', K.group .. gid, 'tries:' .. pid, 1)
 end
 
 -- A claimed program goes back to the end of the queue, or to the dead letters after the last try.
 local function requeue(entry, gid, pid, tried, why)
   if not acknowledge(entry) then return false end
-  if tried and failed_try(gid, pid) then
+  if tried and failed_try(gid, pid) >= C.max_tries then
     lose(gid, pid, 'dead_letter', why)
   else
     redis.call('XADD', K.work, '*', 'g', gid, 'p', pid)

@@ -13,50 +13,62 @@ if not recorded then
   if finished and step <= tonumber(finished) then return {'ok', 0} end
   return {'unknown', ARGV[3] or ''}
 end
-local gids, seen = cmsgpack.unpack(recorded), {}
-local moves = {}
-for _, gid in ipairs(gids) do
+
+-- First look at everything, then change: a program that was not drawn must leave all as it was.
+local gids, groups = cmsgpack.unpack(recorded), {}
+for number, gid in ipairs(gids) do
   local key = K.group .. gid
-  for _, pid in ipairs(cmsgpack.unpack(redis.call('HGET', key, 'members'))) do
-    if fates[pid] then
-      seen[pid] = true
-      local known = redis.call('HGET', key, 'fate:' .. pid)
+  local group = redis.call('HMGET', key, 'n', 'bad', 'finished', 'members')
+  local names = {}
+  for _, pid in ipairs(cmsgpack.unpack(group[4])) do
+    if fates[pid] then names[#names + 1] = pid end
+  end
+  local moves = {}
+  if #names > 0 then
+    local fields = {}
+    for i, pid in ipairs(names) do fields[i] = 'fate:' .. pid end
+    for i, known in ipairs(redis.call('HMGET', key, unpack(fields))) do
+      local pid = names[i]
       if known == 'dead_letter' then return {'unknown', pid} end
-      if not known then moves[#moves + 1] = {key, pid} end
+      if not known then
+        moves[#moves + 1] = fields[i]
+        moves[#moves + 1] = fates[pid]
+      end
+      fates[pid] = nil
     end
   end
+  groups[number] = {key = key, n = group[1], used = group[1] - group[2], left = group[1] - group[2] - group[3], moves = moves}
 end
-for pid in pairs(fates) do
-  if not seen[pid] then return {'unknown', pid} end
-end
+local unknown = next(fates)
+if unknown then return {'unknown', unknown} end
 
-for _, move in ipairs(moves) do
-  local key, pid = move[1], move[2]
-  redis.call('HSET', key, 'fate:' .. pid, fates[pid])
-  redis.call('HINCRBY', key, 'finished', 1)
-  count('buffered', -1)
-  count(fates[pid], 1)
+local moved, left = 0, 0
+for _, group in ipairs(groups) do
+  local new = #group.moves / 2
+  if new > 0 then
+    redis.call('HSET', group.key, unpack(group.moves))
+    redis.call('HINCRBY', group.key, 'finished', new)
+    for i = 2, #group.moves, 2 do count(group.moves[i], 1) end
+  end
+  moved = moved + new
+  left = left + group.left - new
 end
-local left = 0
-for _, gid in ipairs(gids) do
-  local group = redis.call('HMGET', K.group .. gid, 'n', 'bad', 'finished')
-  left = left + group[1] - group[2] - group[3]
-end
+count('buffered', -moved)
 if left == 0 then
   redis.call('HDEL', K.draws, step)
   local finished = redis.call('HGET', K.state, 'finished_step')
   if not finished or step > tonumber(finished) then redis.call('HSET', K.state, 'finished_step', step) end
   local used = 0
-  for _, gid in ipairs(gids) do
+  for number, gid in ipairs(gids) do
+    local group = groups[number]
     redis.call('ZREM', K.drawn, gid)
-    redis.call('HSET', K.group .. gid, 'step', step)
-    local group = redis.call('HMGET', K.group .. gid, 'n', 'bad')
-    used = used + group[1] - group[2]
-    archive(gid, tonumber(group[1]))
+    redis.call('HSET', group.key, 'step', step)
+    used = used + group.used
+    archive(gid, tonumber(group.n))
   end
   -- Remembered until a checkpoint holds it; a learner without checkpoints forgets the oldest.
   redis.call('ZADD', K.consumed, step, cmsgpack.pack({step, used, gids}))
   redis.call('ZREMRANGEBYRANK', K.consumed, 0, -10001)
 end
 save_counts()
-return {'ok', #moves}
+return {'ok', moved}

@@ -43,9 +43,9 @@ for i = 5, #ARGV do
   elseif redis.call('SISMEMBER', K.open, gid) == 1 then
     -- Ends as trained when its last verdict comes, see complete().
     if redis.call('HSETNX', key, 'step', step) == 1 then recovered = recovered + 1 end
-  elseif redis.call('EXISTS', key) == 0 and not redis.call('ZSCORE', K.known, gid) then
+  elseif redis.call('EXISTS', key) == 0 and not remembered(gid) then
     -- Not even pushed: if its visit is made again, the push is ignored.
-    redis.call('ZADD', K.known, text(now_ms()), gid)
+    remember(gid)
   end
 end
 
