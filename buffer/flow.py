@@ -123,6 +123,8 @@ def _settings(address: FlowAddress, purpose: Purpose) -> dict[str, Any]:
         "archive_capacity": buffer.archive_capacity,
         "lease_ms": int(1000 * buffer.lease_s),
         "max_tries": MAX_TRIES,
+        "max_uses": buffer.max_uses,
+        "groups_per_step": address.groups_per_step,
         "refresh_steps": buffer.refresh_steps,
         "max_staleness": -1 if buffer.max_staleness is None else buffer.max_staleness,
         "when_stale": buffer.when_stale,

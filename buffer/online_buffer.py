@@ -138,8 +138,12 @@ class OnlineBuffer:
 
         The next step to draw is `position.step + 1`. Policy versions and snapshots begin anew with that draw.
         """
-        used = [group_id for consumed in position.consumed for group_id in consumed.groups if consumed.step <= position.step]
-        answer = self._messages.send("resume", position.step, *used)
+        uses: list[str | int] = []
+        for consumed in position.consumed:
+            if consumed.step <= position.step:
+                for group in consumed.groups:
+                    uses += [consumed.step, group]
+        answer = self._messages.send("resume", position.step, *uses)
         back, torn, lost, recovered, *steps = (int(value) for value in answer)
         return Resumed(back, torn, steps, lost, recovered)
 

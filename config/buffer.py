@@ -18,6 +18,8 @@ class BufferConfig(Part):
     """Length of the work queue in programs; when it is full the actors wait."""
     fill_before_start: int = Field(0, ge=0)
     """Samples that must be buffered before the learner's first step."""
+    max_uses: int = Field(1, ge=1)
+    """Learner steps that may draw a sample, at most, over all restarts of the learner together."""
     refresh_steps: int = Field(1, ge=1)
     """Learner steps between two snapshots of the buffer; batches are drawn from the newest snapshot."""
     max_staleness: int | None = Field(2, ge=0)

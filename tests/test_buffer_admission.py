@@ -65,19 +65,22 @@ def test_when_stale_drop_admits_always(make_flow):
 
 @pytest.mark.parametrize("faults", [False, True])
 @pytest.mark.parametrize(
-    ("staleness", "publish_every", "capacity", "fill", "refresh", "sampled"),
+    ("staleness", "publish_every", "capacity", "fill", "refresh", "sampled", "uses"),
     [
-        (0, 1, 100, 0, 1, 2),
-        (0, 3, 100, 0, 1, 2),
-        (2, 1, 100, 0, 1, 2),
-        (1, 2, 8, 0, 1, 2),
-        (2, 1, 100, 50, 1, 3),
-        (None, 1, 11, 11, 4, 3),
-        (1, 1, 9, 9, 1, 3),
+        (0, 1, 100, 0, 1, 2, 1),
+        (0, 3, 100, 0, 1, 2, 1),
+        (2, 1, 100, 0, 1, 2, 1),
+        (1, 2, 8, 0, 1, 2, 1),
+        (2, 1, 100, 50, 1, 3, 1),
+        (None, 1, 11, 11, 4, 3, 1),
+        (1, 1, 9, 9, 1, 3, 1),
+        (0, 1, 100, 0, 1, 2, 2),
+        (3, 1, 8, 0, 1, 2, 3),
+        (None, 1, 12, 0, 4, 3, 2),
     ],
 )
 def test_paced_actors_never_deadlock_nor_evict_and_in_order_nothing_is_stale(
-    make_flow, staleness, publish_every, capacity, fill, refresh, sampled, faults
+    make_flow, staleness, publish_every, capacity, fill, refresh, sampled, uses, faults
 ):
     per_step, steps = 2, 8
     flow = make_flow(
@@ -86,6 +89,7 @@ def test_paced_actors_never_deadlock_nor_evict_and_in_order_nothing_is_stale(
         capacity=capacity,
         fill_before_start=fill,
         refresh_steps=refresh,
+        max_uses=uses,
         work_capacity=2 * sampled,
         group_size=sampled,
         groups_per_step=per_step,
@@ -121,7 +125,9 @@ def test_paced_actors_never_deadlock_nor_evict_and_in_order_nothing_is_stale(
         idle = 0 if moved else idle + 1
         assert idle < 60, f"stuck at step {step}: {places(flow)}, {flow.online.admit('actor-0', 1)}"
     counts = places(flow)
-    assert counts.get("evicted", 0) == 0 and (counts.get("dead_letter", 0) > 0) == faults
+    assert counts.get("evicted", 0) == 0
+    if uses == 1:  # several uses need too few programs for a dead letter in every case
+        assert (counts.get("dead_letter", 0) > 0) == faults
     if not fill and not faults:
         assert counts.get("stale", 0) == 0
         assert staleness is None or max(lag) <= staleness

@@ -126,6 +126,7 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
         max_staleness=rng.choice([None, 1]),
         when_stale="drop",
         archive_capacity=rng.choice([10, 1000]),
+        max_uses=(uses := rng.choice([1, 1, 3])),
         group_size=4,
         seed=seed,
     )
@@ -183,5 +184,5 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
             flow.online.resume(BufferPosition(step=step - 1))
             drawn.clear()
         assert flow.ledger.check() is None, move
-    assert max(used.values(), default=1) == 1
+    assert max(used.values(), default=1) <= uses
     assert flow.ledger.counts()["generated"] > 50

@@ -161,3 +161,35 @@ def test_a_resumed_learner_uses_no_sample_twice(flow):
     assert places(flow) == {"generated": 12, "trained": 11, "evicted": 1}
     by_step = [(row.id, row.step) for row in flow.telemetry.archived().items if row.fate == "trained"]
     assert len({name for name, _ in by_step}) == len(by_step) == 11
+
+
+def test_a_sample_is_used_max_uses_times_and_its_fate_is_its_best_use(make_flow):
+    flow = make_flow(max_uses=3, capacity=6)
+    buffered(flow, "a", "b")
+    assert names(flow.online.draw(1, 1, 0)) == ["a"]
+    flow.online.finish(1, {"a.0": "no_signal", "a.1": "no_signal"})
+    assert places(flow) == {"generated": 4, "buffered": 4}, "what can be drawn again has no fate yet"
+    assert names(flow.online.draw(2, 2, 0)) == ["b", "a"], "what was used waits behind what was not"
+    flow.online.finish(2, {"a.0": "trained", "a.1": "no_signal", "b.0": "trained", "b.1": "trained"})
+    flow.online.finish(2, {"a.0": "trained"})
+    buffered(flow, "c")
+    flow.online.finish(3, fates(flow.online.draw(3, 2, 0), "no_signal"))
+    assert places(flow) == {"generated": 6, "buffered": 4, "trained": 1, "no_signal": 1}
+    assert names(flow.online.draw(4, 2, 0)) == ["c", "b"]
+    assert flow.online.resume(BufferPosition(step=4)).returned == 0, "the checkpoint holds what its step trained on"
+    assert places(flow) == {"generated": 6, "buffered": 2, "trained": 3, "no_signal": 1}
+    buffered(flow, "d", "e", "f")
+    assert places(flow) == {"generated": 12, "buffered": 6, "trained": 5, "no_signal": 1}, "evicted, but it was used"
+    assert flow.ledger.events()["groups_evicted"] == 1
+    archived = flow.telemetry.archived().items
+    assert [(row.id, row.fate) for row in archived] == [
+        ("a.0", "trained"), ("a.1", "no_signal"), ("b.0", "trained"), ("b.1", "trained"), ("c.0", "trained"), ("c.1", "trained"),
+    ]  # fmt: skip
+
+
+def test_stale_after_a_use_is_used(make_flow):
+    flow = make_flow(max_uses=2, max_staleness=0, when_stale="drop")
+    buffered(flow, "a", "b")
+    flow.online.finish(1, fates(flow.online.draw(1, 1, 0), "no_signal"))
+    assert flow.online.draw(2, 1, 1) is None
+    assert places(flow) == {"generated": 4, "no_signal": 2, "stale": 2}

@@ -3,11 +3,11 @@
 -- Answer: granted, newest policy version the learner drew with, groups outstanding, bound, who is waited for ('' when granted in full)
 -- Retry: the actor's reservation is set, not added to.
 --
--- when_stale = wait: let B = groups_per_version. A group is admitted only if at most (max_staleness + 1) * B groups lie before its
--- use, itself included: those reserved, in the work queue, incomplete, buffered, and those already drawn since the newest version
--- was published. Drawn oldest first, it is then used at most max_staleness versions later. Nor may more be under way than the
--- buffer holds, so nothing has to be evicted. Both bounds leave room for one step's groups at any time: the learner's next step
--- always can be filled.
+-- when_stale = wait: let B = groups_per_version. A group is admitted only if at most (max_staleness + 1) * B groups lie before its last
+-- use, itself included: those reserved, in the work queue, incomplete, buffered, each counted max_uses times, and those already drawn
+-- since the newest version was published. Drawn oldest first, it is then used at most max_staleness versions later. Nor may more be
+-- under way than the buffer holds, so nothing has to be evicted. Both bounds leave room for one step's groups at any time: the
+-- learner's next step always can be filled.
 local actor, asked = ARGV[2], tonumber(ARGV[3])
 local version = redis.call('HGET', K.state, 'version') or '-1'
 if C.when_stale == 'drop' then return {asked, version, 0, 0, ''} end
@@ -25,9 +25,12 @@ local outstanding = math.ceil(samples / C.group_size)
 local room = math.floor((C.capacity - samples) / C.group_size)
 if C.max_staleness >= 0 then
   local used = tonumber(redis.call('HGET', K.state, 'used') or '0')
-  local under_way = redis.call('SCARD', K.open) + redis.call('ZCARD', K.buffer) + reserved + used
+  local waiting = redis.call('SCARD', K.open) + redis.call('ZCARD', K.buffer) + reserved
+  local under_way = waiting * C.max_uses + used
   local limit = (C.max_staleness + 1) * C.groups_per_version
-  local fresh = limit - under_way
+  local fresh = math.floor((limit - under_way) / C.max_uses)
+  -- With several uses the bound may be less than a step needs: the next draw with the version in use can always be filled.
+  if used < C.groups_per_version then fresh = math.max(fresh, math.min(C.groups_per_step, C.groups_per_version - used) - waiting) end
   if redis.call('HEXISTS', K.state, 'started') == 0 then
     -- Before the first step the buffer has to be filled, whatever the bound says.
     fresh = math.max(fresh, math.ceil((C.fill - samples) / C.group_size))

@@ -1,10 +1,10 @@
 -- Common to all scripts; comes after the key names (K) and the settings (C).
 --
 -- A group's hash, K.group .. id:
---   n members, left without a fate or verdict, bad (dead-lettered or malformed), finished (given a fate by the learner or found
---   malformed after grading), version (oldest policy version of any token), label, members (msgpack list of program ids), traces
---   (msgpack list of bytes, in the order of members), source:ID bytes, feedback:ID bytes, tries:ID failed tries, fate:ID, why:ID,
---   and fate, step of the whole group.
+--   n members, left without a fate or verdict, bad (dead-lettered or malformed), finished (given a fate by the learner), version
+--   (oldest policy version of any token), label, members (msgpack list of program ids), traces (msgpack list of bytes, in the order of
+--   members), source:ID bytes, feedback:ID bytes, tries:ID failed tries, fate:ID, used:ID (fate of an earlier use), why:ID, uses
+--   finished, use:STEP of each of them, and fate, step (the last) of the whole group.
 -- Counters are collected and written once, by save_counts(), which every script that moves something calls last.
 
 local delta = {}
@@ -72,22 +72,83 @@ local function archive(gid, n)
   end
 end
 
--- A whole buffered group leaves undrawn, or with a fate that the learner did not name itself.
+-- Lists of {program id, fate, what it was used for before} of the members of a group.
+local function members_of(key, packed)
+  local members, fields = cmsgpack.unpack(packed), {}
+  for i, pid in ipairs(members) do fields[2 * i - 1], fields[2 * i] = 'fate:' .. pid, 'used:' .. pid end
+  for first = 1, #members, 500 do
+    local last = math.min(first + 499, #members)
+    local found = redis.call('HMGET', key, unpack(fields, 2 * first - 1, 2 * last))
+    for i = first, last do members[i] = {members[i], found[2 * (i - first) + 1], found[2 * (i - first) + 2]} end
+  end
+  return members
+end
+
+-- A whole buffered group leaves undrawn, or with a fate that the learner did not name itself. What was used before stays used: its fate
+-- is what it was used for.
 local function retire(gid, fate)
   local key = K.group .. gid
-  local group = redis.call('HMGET', key, 'n', 'bad', 'finished')
+  local group = redis.call('HMGET', key, 'n', 'bad', 'finished', 'uses', 'members')
   local good = group[1] - group[2] - group[3]
   redis.call('ZREM', K.buffer, gid)
   redis.call('ZREM', K.drawn, gid)
   count('buffered', -good)
-  count(fate, good)
   happened('groups_' .. fate)
-  redis.call('HSET', key, 'fate', fate)
+  if group[4] then
+    for _, member in ipairs(members_of(key, group[5])) do
+      if not member[2] then
+        redis.call('HSET', key, 'fate:' .. member[1], member[3] or 'trained')
+        count(member[3] or 'trained', 1)
+      end
+    end
+  else
+    redis.call('HSET', key, 'fate', fate)
+    count(fate, good)
+  end
   archive(gid, tonumber(group[1]))
 end
 
 -- Lowest policy version first, then arrival: the score of a group in the buffer.
 local VERSION = 4294967296
+
+-- A group can be drawn, after those of its version that can be already.
+local function enter(gid, version)
+  local arrival = redis.call('HINCRBY', K.state, 'arrivals', 1)
+  redis.call('ZADD', K.buffer, text(version * VERSION + arrival % VERSION), gid)
+end
+
+-- A drawn group with uses left can be drawn again; its members' fates are put aside until the last use.
+local function use_again(gid)
+  local key = K.group .. gid
+  local group = redis.call('HMGET', key, 'members', 'version')
+  for _, member in ipairs(members_of(key, group[1])) do
+    local pid, fate, before = member[1], member[2], member[3]
+    if fate == 'trained' or fate == 'baseline' or fate == 'no_signal' then
+      redis.call('HSET', key, 'used:' .. pid, before == 'trained' and before or fate)
+      redis.call('HDEL', key, 'fate:' .. pid)
+      count(fate, -1)
+      count('buffered', 1)
+    end
+  end
+  redis.call('HSET', key, 'finished', 0)
+  redis.call('ZREM', K.drawn, gid)
+  enter(gid, group[2])
+end
+
+-- A group was used by a step whose finish never came, for the checkpoint holds its effect: counted once for each step.
+local function spend(gid, step)
+  local key = K.group .. gid
+  if redis.call('HSETNX', key, 'use:' .. step, 1) == 0 then return false end
+  redis.call('HSET', key, 'step', step)
+  local uses = redis.call('HINCRBY', key, 'uses', 1)
+  local drawn = redis.call('ZSCORE', K.drawn, gid)
+  if uses >= C.max_uses and (drawn or redis.call('ZSCORE', K.buffer, gid)) then
+    retire(gid, 'trained')
+  elseif drawn then
+    use_again(gid)
+  end
+  return true
+end
 
 local function evict()
   local buffered = counted('buffered')
@@ -102,7 +163,7 @@ end
 -- Every member has a verdict or will have none: the group enters the online buffer, or its evaluation's results.
 local function complete(gid)
   local key = K.group .. gid
-  local group = redis.call('HMGET', key, 'n', 'bad', 'version', 'label')
+  local group = redis.call('HMGET', key, 'n', 'bad', 'version', 'label', 'uses')
   local n, good = tonumber(group[1]), group[1] - group[2]
   redis.call('SREM', K.open, gid)
   count('waiting', -good)
@@ -121,13 +182,12 @@ local function complete(gid)
     archive(gid, n)
   else
     count('buffered', good)
-    if redis.call('HEXISTS', key, 'step') == 1 then
+    if group[5] and tonumber(group[5]) >= C.max_uses then
       -- Trained on before a power loss, see resume.
       retire(gid, 'trained')
       return
     end
-    local arrival = redis.call('HINCRBY', K.state, 'arrivals', 1)
-    redis.call('ZADD', K.buffer, text(group[3] * VERSION + arrival % VERSION), gid)
+    enter(gid, group[3])
     evict()
   end
 end

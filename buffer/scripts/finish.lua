@@ -1,7 +1,8 @@
 -- finish: what became of the samples drawn for a step.
 -- ARGV: step, then program id, fate (trained, baseline, no_signal), and so on
 -- Answer: 'ok' and how many fates were new; 'unknown' and a program id that the step did not draw (nothing changes).
--- Retry: a program's first fate stays. When no sample of the step is without a fate, its groups go to the archive and the step is over.
+-- Retry: a program's first fate stays. When no sample of the step is without a fate, the step is over: its groups go to the archive, or,
+-- while they have uses left, back to the buffer.
 local step, fates, given = tonumber(ARGV[2]), {}, 0
 for i = 3, #ARGV, 2 do
   fates[ARGV[i]] = ARGV[i + 1]
@@ -42,6 +43,17 @@ end
 local unknown = next(fates)
 if unknown then return {'unknown', unknown} end
 
+-- A sample that any of its uses trained on is trained.
+local function settle(key)
+  for _, member in ipairs(members_of(key, redis.call('HGET', key, 'members'))) do
+    if member[2] == 'no_signal' and member[3] == 'trained' then
+      redis.call('HSET', key, 'fate:' .. member[1], 'trained')
+      count('no_signal', -1)
+      count('trained', 1)
+    end
+  end
+end
+
 local moved, left = 0, 0
 for _, group in ipairs(groups) do
   local new = #group.moves / 2
@@ -62,9 +74,14 @@ if left == 0 then
   for number, gid in ipairs(gids) do
     local group = groups[number]
     redis.call('ZREM', K.drawn, gid)
-    redis.call('HSET', group.key, 'step', step)
+    redis.call('HSET', group.key, 'step', step, 'use:' .. step, 1)
     used = used + group.used
-    archive(gid, tonumber(group.n))
+    if redis.call('HINCRBY', group.key, 'uses', 1) < C.max_uses then
+      use_again(gid)
+    else
+      if C.max_uses > 1 then settle(group.key) end
+      archive(gid, tonumber(group.n))
+    end
   end
   -- Remembered until a checkpoint holds it; a learner without checkpoints forgets the oldest.
   redis.call('ZADD', K.consumed, step, cmsgpack.pack({step, used, gids}))

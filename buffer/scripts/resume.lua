@@ -1,9 +1,9 @@
 -- resume: a learner goes on after `step`, with the weights it had then.
--- ARGV: sender, number of the message, step, then the ids of groups that the checkpoint says were used up to `step`
+-- ARGV: sender, number of the message, step, then step and group of each use that the checkpoint knows, up to its own step
 -- Answer: groups put back into the buffer, groups torn, samples of finished later steps, groups recovered, then those later steps.
 -- Samples drawn for later steps and not finished go back and are drawn again; a group of which a part was finished is not whole any
--- more: the rest of it is evicted. What was finished stays finished: no sample is used twice. What was drawn for `step` or earlier
--- and has no fate yet was trained into the weights that are resumed.
+-- more: the rest of it is evicted. What was finished stays finished: no sample is used more than max_uses times. What was drawn for
+-- `step` or earlier and has no fate yet was trained into the weights that are resumed.
 -- Retry: the sender's last answer is remembered with the message's number.
 local sender, number, step = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local known = answered(sender, number)
@@ -14,14 +14,12 @@ for i = 1, #records, 2 do
   local drawn_for = tonumber(records[i])
   for _, gid in ipairs(cmsgpack.unpack(records[i + 1])) do
     local key = K.group .. gid
-    local group = redis.call('HMGET', key, 'n', 'bad', 'finished', 'version')
+    local group = redis.call('HMGET', key, 'finished', 'version')
     if drawn_for <= step then
-      redis.call('HSET', key, 'step', drawn_for)
-      retire(gid, 'trained')
-    elseif group[3] == '0' then
+      spend(gid, drawn_for)
+    elseif group[1] == '0' then
       redis.call('ZREM', K.drawn, gid)
-      local arrival = redis.call('HINCRBY', K.state, 'arrivals', 1)
-      redis.call('ZADD', K.buffer, text(group[4] * VERSION + arrival % VERSION), gid)
+      enter(gid, group[2])
       back = back + 1
     else
       redis.call('HSET', key, 'step', drawn_for)
@@ -33,17 +31,11 @@ for i = 1, #records, 2 do
 end
 
 -- After a power loss the server may be some seconds behind the checkpoint.
-for i = 5, #ARGV do
-  local gid = ARGV[i]
-  local key = K.group .. gid
-  if redis.call('ZSCORE', K.buffer, gid) then
-    redis.call('HSET', key, 'step', step)
-    retire(gid, 'trained')
-    recovered = recovered + 1
-  elseif redis.call('SISMEMBER', K.open, gid) == 1 then
-    -- Ends as trained when its last verdict comes, see complete().
-    if redis.call('HSETNX', key, 'step', step) == 1 then recovered = recovered + 1 end
-  elseif redis.call('EXISTS', key) == 0 and not remembered(gid) then
+for i = 5, #ARGV, 2 do
+  local used_in, gid = ARGV[i], ARGV[i + 1]
+  if redis.call('ZSCORE', K.buffer, gid) or redis.call('SISMEMBER', K.open, gid) == 1 then
+    if spend(gid, used_in) then recovered = recovered + 1 end
+  elseif redis.call('EXISTS', K.group .. gid) == 0 and not remembered(gid) then
     -- Not even pushed: if its visit is made again, the push is ignored.
     remember(gid)
   end
@@ -54,6 +46,10 @@ for _, record in ipairs(redis.call('ZRANGEBYSCORE', K.consumed, '(' .. step, '+i
   record = cmsgpack.unpack(record)
   result[#result + 1] = record[1]
   lost = lost + record[2]
+  for _, gid in ipairs(record[3]) do
+    -- Its number comes again, for another use. The use itself stays counted.
+    if redis.call('EXISTS', K.group .. gid) == 1 then redis.call('HDEL', K.group .. gid, 'use:' .. record[1]) end
+  end
 end
 result[3] = lost
 redis.call('ZREMRANGEBYSCORE', K.consumed, '(' .. step, '+inf')

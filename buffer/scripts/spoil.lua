@@ -5,7 +5,7 @@ for i = 3, #ARGV, 2 do
   local key = K.group .. ARGV[i]
   if redis.call('EXISTS', key) == 1 and redis.call('HSETNX', key, 'fate:' .. ARGV[i + 1], 'malformed') == 1 then
     redis.call('HSET', key, 'why:' .. ARGV[i + 1], ARGV[2])
-    redis.call('HINCRBY', key, 'finished', 1)
+    redis.call('HINCRBY', key, 'bad', 1)
     count(C.purpose == 'evaluation' and 'evaluated' or 'buffered', -1)
     count('malformed', 1)
   end
