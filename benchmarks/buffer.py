@@ -39,14 +39,17 @@ from config import BufferConfig
 
 BYTES = 16 * 1024
 GROUP = 8
+FULL_S = 0.002
+"""Pause of a producer that finds the queue full."""
 STEP_GROUPS = 24
 CLAIM = 64
 PIPELINE = 64
 WAIT_S = 120.0
 """Longest wait for anything to move."""
 
-Part = Callable[[FlowAddress, int], None]
-"""What one process does, given the address of the flow and the number of samples."""
+Run = Callable[[], None]
+Part = Callable[[Flow, int], Run]
+"""What one process does: prepares, given the flow and the number of samples, and returns what is timed."""
 
 
 def program(group: str, number: int, rng: random.Random) -> Program:
@@ -75,82 +78,90 @@ VERDICT = Feedback(
 )  # fmt: skip
 
 
-def push(address: FlowAddress, samples: int) -> None:
+def push(flow: Flow, samples: int) -> Run:
     """The actor: groups under ever new ids, the same few programs inside."""
-    flow = Flow.connect(address)
     rng = random.Random(0)
     templates = [[program(f"{kind:08d}", number, rng) for number in range(GROUP)] for kind in range(8)]
-    sent, groups = 0, samples // GROUP
-    while sent < groups:
-        names = [f"{number:08d}" for number in range(sent, min(groups, sent + 8))]
-        batch = [
-            [replace(member, id=f"{name}/{number}", group_id=name, problem_id=name) for number, member in enumerate(templates[index])]
-            for index, name in enumerate(names)
-        ]
-        while batch:
-            answers = flow.work.push_many(batch, "actor-0")
-            batch = [group for group, answer in zip(batch, answers, strict=True) if not answer]
-            if batch:
-                time.sleep(0.001)
-        sent += len(names)
-    flow.close()
+
+    def run() -> None:
+        for first in range(0, samples // GROUP, len(templates)):
+            names = [f"{number:08d}" for number in range(first, min(samples // GROUP, first + len(templates)))]
+            batch = [
+                [replace(member, id=f"{name}/{number}", group_id=name, problem_id=name) for number, member in enumerate(template)]
+                for name, template in zip(names, templates, strict=False)
+            ]
+            while batch:
+                answers = flow.work.push_many(batch, "actor-0")
+                batch = [group for group, answer in zip(batch, answers, strict=True) if not answer]
+                if batch:
+                    time.sleep(FULL_S)
+
+    return run
 
 
-def label(address: FlowAddress, samples: int) -> None:
+def label(flow: Flow, samples: int) -> Run:
     """The executor: the same verdict for everything, sent as the executors do: several together."""
-    flow = Flow.connect(address)
-    done = 0
-    ready: list[tuple[Claim, Feedback]] = []
-    while done < samples:
-        claims = flow.work.claim("executor-0", CLAIM, block_s=0.0 if ready else WAIT_S)
-        if not claims and not ready:
-            raise RuntimeError(f"no program to claim for {WAIT_S:g} s, after {done}")
-        ready += [(claim, VERDICT) for claim in claims]
-        if not claims or len(ready) >= CLAIM:
-            done += sum(flow.work.hand_over_many("executor-0", ready))
-            ready.clear()
-    flow.close()
+
+    def run() -> None:
+        done = 0
+        ready: list[tuple[Claim, Feedback]] = []
+        while done < samples:
+            claims = flow.work.claim("executor-0", CLAIM, block_s=0.0 if ready else WAIT_S)
+            if not claims and not ready:
+                raise RuntimeError(f"no program to claim for {WAIT_S:g} s, after {done}")
+            ready += [(claim, VERDICT) for claim in claims]
+            if not claims or len(ready) >= CLAIM:
+                done += sum(flow.work.hand_over_many("executor-0", ready))
+                ready.clear()
+
+    return run
 
 
-def draw(address: FlowAddress, samples: int) -> None:
+def draw(flow: Flow, samples: int) -> Run:
     """The learner: trains in no time."""
-    flow = Flow.connect(address)
-    for step in range(1, samples // (GROUP * STEP_GROUPS) + 1):
-        groups = flow.online.draw(step, STEP_GROUPS, 0, block_s=WAIT_S)
-        if groups is None:
-            raise RuntimeError(f"no groups to draw for {WAIT_S:g} s, at step {step}")
-        flow.online.finish(step, {sample.program.id: "trained" for group in groups for sample in group.samples})
-    flow.close()
+
+    def run() -> None:
+        for step in range(1, samples // (GROUP * STEP_GROUPS) + 1):
+            groups = flow.online.draw(step, STEP_GROUPS, 0, block_s=WAIT_S)
+            if groups is None:
+                raise RuntimeError(f"no groups to draw for {WAIT_S:g} s, at step {step}")
+            flow.online.finish(step, {sample.program.id: "trained" for group in groups for sample in group.samples})
+
+    return run
 
 
-def raw_write(address: FlowAddress, samples: int) -> None:
+def raw_write(flow: Flow, samples: int) -> Run:
     """The peer's producer."""
-    flow = Flow.connect(address)
     rng = random.Random(0)
     blobs = [rng.randbytes(BYTES) for _ in range(PIPELINE)]
-    for _ in range(samples // PIPELINE):
-        pipe = flow.client.pipeline(transaction=False)
-        for blob in blobs:
-            pipe.xadd("raw", {"data": blob})
-        pipe.execute()
-    flow.close()
+
+    def run() -> None:
+        for _ in range(samples // PIPELINE):
+            pipe = flow.client.pipeline(transaction=False)
+            for blob in blobs:
+                pipe.xadd("raw", {"data": blob})
+            pipe.execute()
+
+    return run
 
 
-def raw_read(address: FlowAddress, samples: int) -> None:
+def raw_read(flow: Flow, samples: int) -> Run:
     """The peer's consumer."""
-    flow = Flow.connect(address)
-    done = 0
-    while done < samples:
-        answer = flow.client.xreadgroup("readers", "one", {"raw": ">"}, count=PIPELINE, block=1000)
-        if not answer:
-            continue
-        ids = [entry for entry, _ in answer[0][1]]
-        pipe = flow.client.pipeline(transaction=False)
-        pipe.xack("raw", "readers", *ids)
-        pipe.xdel("raw", *ids)
-        pipe.execute()
-        done += len(ids)
-    flow.close()
+
+    def run() -> None:
+        done = 0
+        while done < samples:
+            answer = flow.client.xreadgroup("readers", "one", {"raw": ">"}, count=PIPELINE, block=1000)
+            if not answer:
+                continue
+            ids = [entry for entry, _ in answer[0][1]]
+            pipe = flow.client.pipeline(transaction=False)
+            pipe.xack("raw", "readers", *ids)
+            pipe.xdel("raw", *ids)
+            pipe.execute()
+            done += len(ids)
+
+    return run
 
 
 @dataclass(frozen=True)
@@ -199,12 +210,12 @@ def _once(condition: Condition, address: FlowAddress, samples: int) -> dict[str,
     client.flushall()
     if condition.name == "raw":
         client.xgroup_create("raw", "readers", "0", mkstream=True)
-    before = _server_cpu_s(client)
     spawn = multiprocessing.get_context("spawn")
     barrier, spent = spawn.Barrier(len(condition.parts) + 1), spawn.Queue()
     processes = [spawn.Process(target=_process, args=(part, address, samples, barrier, spent)) for part in condition.parts]
     for process in processes:
         process.start()
+    before = _server_cpu_s(client)
     barrier.wait(WAIT_S)
     began = time.perf_counter()
     for process in processes:
@@ -223,10 +234,13 @@ def _once(condition: Condition, address: FlowAddress, samples: int) -> dict[str,
 
 
 def _process(part: Part, address: FlowAddress, samples: int, barrier: Any, spent: Any) -> None:
+    flow = Flow.connect(address)
+    run = part(flow, samples)
     barrier.wait(WAIT_S)
     before = time.process_time()
-    part(address, samples)
+    run()
     spent.put((part.__name__, time.process_time() - before))
+    flow.close()
 
 
 def _server_cpu_s(client: Any) -> float:

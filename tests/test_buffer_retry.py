@@ -36,12 +36,13 @@ SAME_ANSWER = {
 
 
 def contents(client: redis.Redis, run: str) -> dict[bytes, Any]:
-    """Everything under the run's prefix; of claims the owner, not the age; of chunk leases not the end, which a retry may renew."""
+    """Everything under the run's prefix; of claims the owner, not the age; not the times that a retry may renew: the end of a chunk's
+    lease, the last look for forsaken claims."""
     everything: dict[bytes, Any] = {}
     for key in client.scan_iter(f"rltf:{{{run}}}:*", count=1000):
         kind = client.type(key)
         if kind == b"hash":
-            everything[key] = client.hgetall(key)
+            everything[key] = {name: value for name, value in client.hgetall(key).items() if name != b"scanned"}
         elif kind == b"set":
             everything[key] = client.smembers(key)
         elif kind == b"list":

@@ -42,7 +42,9 @@ def samples_of(number: int, seed: int = 0) -> list[Sample]:
         ids[rng.randrange(len(ids))] = 4 + OUTCOMES.index(outcome)
         error = {"compile_error": "SyntaxError", "runtime_error": "NameError"}.get(outcome)
         verdict = feedback(outcome, error, 1 if error else None, 2 if outcome == "failure" else 0)
-        found.append(Sample(program=characters("x" * len(ids), token_ids=[*ids, 2], offsets=[*range(len(ids) + 1)]), feedback=verdict))
+        length = len(ids) + 1
+        columns: dict[str, Any] = {"token_ids": [*ids, 2], "log_probs": [-1.0] * length, "offsets": [*range(length)]}
+        found.append(Sample(program=characters("x" * len(ids), **columns), feedback=verdict))
     return found
 
 
