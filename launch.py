@@ -154,12 +154,25 @@ def doctor(arguments: Sequence[str], console: Console) -> int:
     return DONE if examining.doctor(config, known.out, console) else FAILED
 
 
+def status(arguments: Sequence[str], console: Console) -> int:
+    """`status`: where a run stands and where its programs are. FAILED when its ledger does not balance."""
+    parser = _parser("status", "Show where a run stands: its step, who waits for whom, where every program is, whether the ledger balances.")
+    parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
+    parser.add_argument("--redis.url", dest="url", default="", metavar="URL", help="the run's Redis, where its password is not kept")
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the same as JSON")
+    known = parser.parse_args(arguments)
+    from driver import status as standing
+
+    return DONE if standing.status(known.run, known.url, known.out, console) else FAILED
+
+
 SPEC_HELP = "starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
 COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "grade": grade,
     "check-data": check_data,
     "train-critic": train_critic,
     "doctor": doctor,
+    "status": status,
 }
 """Every command but training, which needs no name."""
 

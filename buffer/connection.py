@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 import socket as socketlib
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -18,14 +19,19 @@ from config import UserError
 
 READ_BYTES = 1 << 20
 """Bytes asked of the socket at once: a step's groups are megabytes."""
+OPTIONS = (
+    "db", "username", "password", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs",
+    "ssl_check_hostname",
+)  # fmt: skip
+"""What may follow `?` in an address; redis-py gives them their meaning. Files are read by every process, so on every node."""
 OLDEST_SERVER = (6, 2)
 """XAUTOCLAIM and streams inside scripts need this version; every Valkey has them."""
 
 
 def masked(url: str) -> str:
-    """`url` without its password, before the host or among the options, fit for a message or a log."""
+    """`url` without its password, before the host or among the options (unknown ones may be meant as one), fit for a message or a log."""
     url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"([?&](?:username|password)=)[^&]*", r"\1***", url)
+    return re.sub(r"([?&](?!db=|ssl_(?!password))\w+=)[^&]*", r"\1***", url)
 
 
 class ServerLost(Exception):
@@ -83,8 +89,7 @@ def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = 
         UserError: the address is malformed, nothing answers there, the password is wrong, or the server cannot hold a run.
         ServerLost: instead of the UserError for a server that does not answer, after `outage_s` seconds, if `patient`.
     """
-    if not _is_address(url):
-        raise UserError(f"redis.url {masked(url)!r} is no Redis address: write redis://[:password@]host:port/db, or rediss:// for TLS")
+    _check_address(url)
     patience = _Patience(url, outage_s)
     try:
         near = socket if socket and _reachable(socket) else ""
@@ -94,13 +99,27 @@ def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = 
         raise UserError(f"Redis at {masked(url)} cannot be used: {_reason(error)}; {_advice(error)}") from None
 
 
-def _is_address(url: str) -> bool:
+def _check_address(url: str) -> None:
+    """Raises UserError when `url` is malformed; redis-py would take another database, or fail with a sentence for its developers."""
+    wrong = f"redis.url {masked(url)!r} is no Redis address: write redis://[[user]:password@]host:port/db, or rediss:// for TLS"
     try:
         parts = urlsplit(url)
         # Reading the port raises when it is no number; its message would show what may be part of a password.
-        return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
+            raise UserError(wrong)
     except ValueError:
-        return False
+        raise UserError(wrong) from None
+    options = parse_qs(parts.query, keep_blank_values=True)
+    database = options.get("db", [parts.path.strip("/")])[-1]
+    if database and not (database.isascii() and database.isdigit()):
+        raise UserError(f"redis.url {masked(url)!r} names the database {database!r}: databases have numbers, from 0")
+    for name in options:
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(OPTIONS)}"
+            raise UserError(f"redis.url {masked(url)!r} has an unknown option {name}: {hint}")
+        if name.startswith("ssl_") and parts.scheme != "rediss":
+            raise UserError(f"redis.url {masked(url)!r} has the option {name} but no TLS: write rediss://")
 
 
 def _reachable(path: str) -> bool:

@@ -119,6 +119,7 @@ def _settings(address: FlowAddress, purpose: Purpose) -> dict[str, Any]:
     return {
         "purpose": purpose,
         "capacity": buffer.capacity,
+        "when_full": buffer.when_full,
         "work_capacity": buffer.work_capacity,
         "archive_capacity": buffer.archive_capacity,
         "lease_ms": int(1000 * buffer.lease_s),

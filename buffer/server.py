@@ -93,7 +93,7 @@ class EmbeddedRedis:
             log = folder / "redis.log"
             log_start = log.stat().st_size if log.exists() else 0
             process = _launch(binary, folder, lock)
-            url = f"redis://:{password}@{bind}:{port}/0"
+            url = _url(bind, port, password)
             if _wait_until_ready(process, url):
                 return cls(process, url, folder)
             _end(process)
@@ -152,6 +152,19 @@ def _earlier(folder: Path) -> tuple[int | None, str | None]:
     port = re.search(r"^port (\d+)$", text, re.M)
     password = re.search(r"^requirepass (\S+)$", text, re.M)
     return int(port.group(1)) if port else None, password.group(1) if password else None
+
+
+def url_in(folder: Path) -> str:
+    """Address of the server that runs, or ran last, on this folder, password included; empty when there was none."""
+    port, password = _earlier(folder)
+    if port is None or password is None:
+        return ""
+    bind = re.search(r"^bind (\S+)$", (folder / "redis.conf").read_text(), re.M)
+    return _url(bind.group(1) if bind else "127.0.0.1", port, password)
+
+
+def _url(bind: str, port: int, password: str) -> str:
+    return f"redis://:{password}@{f'[{bind}]' if ':' in bind else bind}:{port}/0"
 
 
 def _socket_in(folder: Path) -> str:

@@ -20,6 +20,8 @@ from buffer.records import Archived
 Row = dict[str, Any]
 Item = TypeVar("Item")
 
+_rows = msgspec.msgpack.Decoder(list[Row])
+
 KEPT_ROWS = 50_000
 """Recorder rows kept for a reader that stopped: about a quarter of an hour of ten workers, 10 MB."""
 KEPT_STEPS = 10_000
@@ -34,7 +36,7 @@ class Drained(Generic[Item]):
     position: int
     """Where to go on."""
     lost: int
-    """Items after the position asked for that were dropped before they were read."""
+    """Items after the position asked for that were dropped before they were read, or are no rows."""
 
 
 class Telemetry:
@@ -75,7 +77,11 @@ class Telemetry:
             last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
             # An entry may reach back before a position that lies inside it; only what is after the position counts.
             lost += max(0, last - size - end)
-            items += msgspec.msgpack.decode(fields[b"data"])[max(0, end - (last - size)) :]
+            rows = _rows_of(fields[b"data"])
+            if len(rows) == size:
+                items += rows[max(0, end - (last - size)) :]
+            else:
+                lost += last - max(end, last - size)
             end = last
         return Drained(items, end, lost)
 
@@ -101,3 +107,11 @@ class Telemetry:
                 lost += size
             end = last
         return Drained(items, end, lost)
+
+
+def _rows_of(data: bytes) -> list[Row]:
+    """The rows of one message; none when it holds anything else."""
+    try:
+        return _rows.decode(data)
+    except msgspec.MsgspecError:
+        return []

@@ -19,6 +19,7 @@ DETERMINISTIC: dict[str, Any] = {
     "buffer.max_staleness": 0,
     "buffer.refresh_steps": 1,
     "buffer.when_stale": "wait",
+    "buffer.when_full": "wait",
     "learner.publish_every": 1,
 }
 """What `run.deterministic` sets, beside actors.problems_per_batch, which becomes learner.groups_per_step: each step is trained on exactly

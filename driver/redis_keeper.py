@@ -52,6 +52,12 @@ class RedisKeeper:
         return self._server.url
 
     @property
+    def socket(self) -> str:
+        """Path of the server's Unix socket, the same after every restart; empty where it has none."""
+        assert self._server is not None
+        return self._server.socket
+
+    @property
     def running(self) -> bool:
         """Whether the server lives."""
         return self._failure is None and self._server is not None and self._server.running()

@@ -17,7 +17,7 @@ def find(run: str) -> Path:
     for path in (Path(run).expanduser(), Path(configuration.RunConfig().folder) / run):
         if (path / "config.yaml").is_file():
             return path
-    raise UserError(f"--resume {run}: there is no run folder of this name (a folder with a config.yaml)")
+    raise UserError(f"{run}: there is no run folder of this name (a folder with a config.yaml)")
 
 
 def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:

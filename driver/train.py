@@ -93,10 +93,13 @@ class _Run:
         """Whether Redis answers."""
         self._events: list[str] = []
         """Sentences for the terminal; the keeper's thread adds too."""
+        self._buffer_events: dict[str, int] = {}
+        """What happened in the buffer that is no fate (`buffer.ledger.Ledger.events`), at the end."""
         self._redis = None if config.redis.url else _own_redis(config, folder, self._restarted)
         if self._redis is not None:
             stack.callback(self._redis.stop)
-        self._flow = Flow.connect(FlowAddress.of(config, config.redis.url if self._redis is None else self._redis.url, folder.key))
+        url, near = (config.redis.url, "") if self._redis is None else (self._redis.url, self._redis.socket)
+        self._flow = Flow.connect(FlowAddress.of(config, url, folder.key, near))
         stack.enter_context(closing(self._flow))
         self._watcher = Watcher(self._flow, folder, self._state, self._sink)
         questions = {problem.id: problem.question for problem in inputs.held_out_problems}
@@ -156,8 +159,9 @@ class _Run:
             if self._reachable and (self._redis is None or self._redis.running):
                 self._held_out.close()
                 self._watcher.finish()
-                imbalance = self._flow.ledger.check()
+                imbalance = self._watcher.check_ledger() or self._state.imbalance
                 self._state.fold_ledger(self._flow.ledger.counts())
+                self._buffer_events = self._flow.ledger.events()
                 for work in (self._flow.work, self._flow.evaluation_work):
                     dead_letters += work.dead_letters(_DEAD_LETTERS)
         finally:
@@ -177,9 +181,12 @@ class _Run:
             if self._redis is not None:
                 self._redis.check()
             parts.supervisor.poll()
-            while self._events:
-                line.note(self._events.pop(0))
             rows = self._watcher.poll()
+            if self._events:
+                while self._events:
+                    line.note(self._events.pop(0))
+                if imbalance := self._watcher.check_ledger():
+                    line.note(f"Warning: {imbalance}")
             for row in rows:
                 self._sink.step(row)
             for sentence in self._held_out.read(rows):
@@ -218,6 +225,9 @@ class _Run:
             "versions": int(max((role.gauges.get("version", -1) for role in state.roles.values()), default=-1)) + 1,
             "seconds": dict(folder.phase_seconds),
             "ledger": state.ledger,
+            "ledger_checks": self._watcher.ledger_checks,
+            "imbalance": state.imbalance,
+            "buffer_events": self._buffer_events,
             "objective": self._config.learner.objective,
             "examples": as_rows(self._held_out.examples()),
             "warnings": warnings,

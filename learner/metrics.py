@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from buffer.records import Group, Sample
@@ -43,11 +43,21 @@ def rl_row(
         "truncated_share": sum(sample.program.finish_reason == "length" for sample in samples) / number,
         "staleness": sum(staleness) / max(1, len(staleness)),
         "staleness_max": max(staleness, default=0),
+        "ages": age_distribution(staleness),
         "zero_advantage_share": fates["no_signal"] / number,
         "fates": dict(fates),
         **prepared.row,
         "sample_ids": [sample.program.id for sample in samples],
     }
+
+
+def age_distribution(ages: Iterable[int]) -> dict[str, int]:
+    """Samples by age in policy versions: 0 to 7 each by itself, from there in classes that double (8-15, 16-31, ..), youngest first."""
+    numbers: Counter[str] = Counter()
+    for age in sorted(ages):
+        lowest = 1 << (age.bit_length() - 1) if age > 7 else age
+        numbers[f"{lowest}-{2 * lowest - 1}" if age > 7 else str(age)] += 1
+    return dict(numbers)
 
 
 def supervised_row(

@@ -39,9 +39,10 @@ class RaySink:
     def step(self, row: Row) -> None:
         """Sets a gauge per number of a learner's step row: `seconds/train` becomes `rltf_step_seconds_train`.
 
-        Error types are left out: their names come from programs, and each would be a metric of its own for ever.
+        Error types are left out: their names come from programs, and each would be a metric of its own for ever. Of the ages there
+        are the mean and the greatest; their distribution is in metrics.jsonl, TensorBoard and the report.
         """
-        values = {name: value for name, value in row.items() if name not in ("time", "sample_ids", "error_types")}
+        values = {name: value for name, value in row.items() if name not in ("time", "sample_ids", "error_types", "ages")}
         for name, value in flat_numbers(values).items():
             self.gauge("step_" + re.sub(r"\W", "_", name) if name != "step" else name, value, "learner")
 

@@ -37,6 +37,7 @@ def write_report(folder: RunFolder) -> Path:
     lines += _errors(folder.path, steps)
     lines += _rates(folder.path, rows, window)
     lines += _seconds(folder.path, spans, window, result)
+    lines += _ages(steps, result)
     lines += _ledger(result)
     lines += _dead_letters(result.get("dead_letters", ()))
     lines += _events(folder.events())
@@ -169,12 +170,35 @@ def _part(part: str, kinds: Mapping[str, Shares]) -> str:
     return plural(part, kinds[part].workers) if part in kinds else part
 
 
+def _ages(steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
+    """How old the samples were that were trained on, and how many were too old."""
+    ages: Counter[str] = Counter()
+    for row in steps:
+        ages.update(row.get("ages", {}))
+    if not ages:
+        return []
+    number = sum(ages.values())
+    lines = ["## How old the samples were", "", "Policy versions between the one that sampled a program and the learner's own when it drew it.", ""]
+    lines += ["| age | samples | share |", "|:---|---:|---:|"]
+    lines += [f"| {age} | {ages[age]:,} | {ages[age] / number:.1%} |" for age in sorted(ages, key=lambda age: int(age.partition("-")[0]))]
+    stale = (result.get("ledger") or {}).get("stale", 0)
+    return [*lines, "", f"Set aside because they were older than `buffer.max_staleness` allows: {stale:,}.", ""]
+
+
 def _ledger(result: Mapping[str, Any]) -> list[str]:
     ledger: Mapping[str, int] = result.get("ledger") or {}
     if not ledger:
         return []
-    lines = ["## What became of every program", "", "| place or fate | programs |", "|:---|---:|"]
-    return [*lines, *(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
+    lines = ["## What became of every program", ""]
+    if imbalance := result.get("imbalance"):
+        lines += [f"**The ledger does not balance**: {imbalance}.", ""]
+    elif checks := result.get("ledger_checks"):
+        lines += [f"Each of them has exactly one place or fate: the ledger balanced in all of {checks:,} checks.", ""]
+    lines += ["| place or fate | programs |", "|:---|---:|"]
+    lines += [*(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
+    if events := result.get("buffer_events"):
+        lines += ["What happened on the way: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in events.items()) + ".", ""]
+    return lines
 
 
 def _dead_letters(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -193,7 +217,12 @@ def _events(events: Sequence[Row]) -> list[str]:
     lines = ["## Attempts and restarts", "", "| when | what |", "|:---|:---|"]
     for row in events:
         goes_on = f", goes on after step {row['step']}" if row.get("step") is not None else ""
-        what = f"{row['part']} died{goes_on}: {row['reason']}" if "part" in row else f"attempt {row['attempt']} {row['event']}{goes_on}"
+        if row["event"] == "imbalance":
+            what = row["reason"]
+        elif "part" in row:
+            what = f"{row['part']} died{goes_on}: {row['reason']}"
+        else:
+            what = f"attempt {row['attempt']} {row['event']}{goes_on}"
         lines.append(f"| {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(row['time']))} | {what} |")
     return [*lines, ""]
 

@@ -39,9 +39,9 @@ class KeptSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it was dead-lettered or malformed."""
     program: Program | None = None
     feedback: Feedback | None = None
-    """None when it never got one."""
+    """None when it never got one, or one that is malformed."""
     raw: bytes = b""
-    """What came in the program's place when it is malformed."""
+    """What came in the place of program or feedback when it is malformed."""
 
     @classmethod
     def of(cls, archived: Archived) -> KeptSample:
@@ -53,7 +53,10 @@ class KeptSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         except Malformed:
             raw = archived.program
         if archived.feedback:
-            feedback = decode_feedback(archived.feedback)
+            try:
+                feedback = decode_feedback(archived.feedback)
+            except Malformed:
+                raw += archived.feedback
         return cls(
             id=archived.id,
             group_id=archived.group_id,

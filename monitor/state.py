@@ -79,6 +79,8 @@ class RunState:
         """The newest held-out row."""
         self.ledger: dict[str, int] = {}
         """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
+        self.imbalance: str | None = None
+        """What did not balance when the ledger was checked, once it has been so; the fault stays one if it balances later."""
         self.training_since: float | None = None
         """When the first training program was begun, or the first training step where none is written: the zero of RL seconds."""
         self.earlier_seconds = 0.0
@@ -187,6 +189,7 @@ class RunState:
         """The status line's numbers by name, for Ray's metrics (step, loss, pass_rate, policy_lag, held_out_pass_at_1, rates, ...)."""
         numbers = {f"{verb}_per_second": rate for verb, rate in self.rates(now).items()}
         numbers |= {name: float(self.step[name]) for name in ("step", "loss", "pass_rate") if name in self.step}
+        numbers["ledger_balances"] = float(self.imbalance is None)
         numbers |= {f"ledger_{name}": float(count) for name, count in self.ledger.items()}
         numbers |= {f"share_{outcome}": share for outcome, share in outcome_shares(self.step.get("outcomes", {})).items()}
         numbers |= {f"wait_share_{wait.kind}_for_{wait.waits_for}": wait.share for wait in self.waits(now)}

@@ -106,7 +106,9 @@ def status_parts(state: RunState, steps: int, now: float, warm_start_steps: int 
         parts.append((3, "/s: " + ", ".join(f"{value:.0f} {verb}" for verb, value in rates.items())))
     if state.ledger:
         queued = state.ledger.get("queued", 0) + state.ledger.get("executing", 0)
-        parts.append((8, f"queue {queued}, buffer {state.ledger.get('buffered', 0)}"))
+        parts.append((8, f"queue {queued}, buffer {state.ledger.get('buffered', 0)}, ledger balances"))
+        if state.imbalance is not None:
+            parts[-1] = (0, "THE LEDGER DOES NOT BALANCE")
     if (lag := state.policy_lag()) is not None:
         parts.append((7, f"lag {lag:.1f}"))
     if state.roles:

@@ -4,7 +4,8 @@ Telemetry: roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each ki
 
 A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the epoch), and as far as they apply: `loss`, `pass_rate`
 (share of the batch's samples that passed), `outcomes` and `error_types` (programs of the batch by outcome and by error type),
-`staleness` (policy versions between sampling and training, mean over the batch), `version` (the learner's own), `samples`.
+`staleness` (policy versions between sampling and training, mean over the batch), `ages` (samples of the batch by that number),
+`version` (the learner's own), `samples`.
 """
 
 from __future__ import annotations

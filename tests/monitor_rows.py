@@ -57,7 +57,7 @@ def step_row(step: int, steps: int = 40) -> Row:
     errors["SyntaxError"] = failed - sum(errors.values())
     return {
         "step": step, "time": BEGIN + 15 + 2 * step,
-        "loss": 0.02 * math.cos(step), "pass_rate": passed / 192, "staleness": 0.5, "samples": 192,
+        "loss": 0.02 * math.cos(step), "pass_rate": passed / 192, "staleness": 0.5, "ages": {"0": 96, "1": 96}, "samples": 192,
         "outcomes": {"pass": passed, "failure": errors["WrongAnswer"], "runtime_error": errors["TypeError"] + errors["NameError"],
                      "compile_error": errors["SyntaxError"]},
         "error_types": errors, "version": step, "seconds": {"train": 1.3, "wait": 0.6},

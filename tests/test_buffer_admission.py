@@ -58,9 +58,20 @@ def test_admission_respects_the_room_in_the_buffer(make_flow):
     assert flow.online.admit("actor-0", 9).groups == 1
 
 
-def test_when_stale_drop_admits_always(make_flow):
-    flow = make_flow(when_stale="drop", max_staleness=0, capacity=4)
+def test_what_evicts_and_drops_admits_always(make_flow):
+    flow = make_flow(when_full="evict", when_stale="drop", max_staleness=0, capacity=4)
     assert flow.online.admit("actor-0", 1000).groups == 1000
+    assert make_flow(when_full="evict", max_staleness=None, capacity=4).online.admit("actor-0", 1000).groups == 1000
+
+
+def test_room_and_staleness_are_waited_for_each_by_itself(make_flow):
+    for_room = make_flow(when_full="wait", when_stale="drop", max_staleness=0, capacity=8)
+    assert for_room.online.admit("actor-0", 9).groups == 4
+    fresh = make_flow(when_full="evict", when_stale="wait", max_staleness=1, capacity=4, groups_per_version=3)
+    admission = fresh.online.admit("actor-0", 9)
+    assert (admission.groups, admission.reason) == (6, "0 of at most 6 groups are under way; waiting for the learner")
+    buffered(fresh, *"abc")
+    assert places(fresh)["evicted"] == 2
 
 
 @pytest.mark.parametrize("faults", [False, True])

@@ -57,6 +57,7 @@ def execute(address: FlowAddress, name: str, seed: int, stop: Any) -> None:
 @pytest.mark.parametrize("when_stale", ["wait", "drop"])
 def test_many_workers_lose_and_double_nothing(make_flow, when_stale):
     flow = make_flow(
+        when_full={"wait": "wait", "drop": "evict"}[when_stale],
         when_stale=when_stale,
         max_staleness=2,
         capacity=100,

@@ -22,13 +22,17 @@ from buffer.server import EmbeddedRedis
 from config import BufferConfig, UserError
 
 
-def address_of(server: EmbeddedRedis) -> FlowAddress:
-    return FlowAddress(server.url, "durable", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2, timeout_s=20.0)
+def address_of(server: EmbeddedRedis, near: bool) -> FlowAddress:
+    return FlowAddress(
+        server.url, "durable", BufferConfig(), 1, groups_per_version=1, group_size=2, timeout_s=20.0, socket=server.socket if near else ""
+    )
 
 
-def test_killed_and_restarted_on_its_file_everything_is_there_for_the_same_clients(tmp_path):
+@pytest.mark.parametrize("near", [False, True], ids=["tcp", "unix socket"])
+def test_killed_and_restarted_on_its_file_everything_is_there_for_the_same_clients(tmp_path, near):
     server = EmbeddedRedis.start(tmp_path / "redis")
-    flow = Flow.connect(address_of(server))
+    flow = Flow.connect(address_of(server, near))
+    assert ("path" in flow.client.connection_pool.connection_kwargs) == near
     for name in "abcdef":
         flow.work.push(group_of(name))
     claims = flow.work.claim("executor-0", 7)
@@ -94,6 +98,13 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_a_socket_without_a_server_behind_it_is_passed_over(redis_server, tmp_path):
+    (tmp_path / "redis.sock").touch()
+    client = connect(redis_server.url, 5.0, socket=str(tmp_path / "redis.sock"))
+    assert client.ping() and "path" not in client.connection_pool.connection_kwargs
+    client.close()
+
+
 def test_a_taken_port_is_replaced(tmp_path):
     first = EmbeddedRedis.start(tmp_path / "first")
     try:
@@ -115,6 +126,11 @@ def test_a_taken_port_is_replaced(tmp_path):
         ("redis://:secret@127.0.0.1:1/0", "Connection refused"),
         ("redis://:secret@no-such-host.invalid:6379/0", "cannot be used"),
         ("redis://:se/secret@127.0.0.1:6379/0", "is no Redis address"),
+        ("redis://:secret@127.0.0.1:6379/first", "names the database 'first'"),
+        ("redis://127.0.0.1:6379/0?passwrd=secret", "unknown option passwrd: did you mean password?"),
+        ("rediss://127.0.0.1:6379/0?ssl_ca_cert=ca.pem", "unknown option ssl_ca_cert: did you mean ssl_ca_certs?"),
+        ("redis://127.0.0.1:6379/0?ssl_ca_certs=ca.pem", "has the option ssl_ca_certs but no TLS: write rediss://"),
+        ("rediss://127.0.0.1:1/0?ssl_ca_certs=/no/such/file&ssl_password=secret", "No such file"),
     ],
 )
 def test_an_unusable_address_is_one_sentence_without_the_password(url, words):
@@ -156,6 +172,9 @@ def test_passwords_are_masked():
     assert masked("rediss://user:secret@host:1/0") == "rediss://user:***@host:1/0"
     assert masked("redis://:s3:cr@et@host:1") == "redis://:***@host:1"
     assert masked("redis://host:1") == "redis://host:1"
+    assert masked("rediss://host:1?db=3&ssl_ca_certs=a&ssl_password=b&password=c") == (
+        "rediss://host:1?db=3&ssl_ca_certs=a&ssl_password=***&password=***"
+    )
 
 
 def test_a_run_is_forgotten_and_no_other(make_flow: Callable[..., Flow]) -> None:

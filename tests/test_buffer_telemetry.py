@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 
+import msgspec
 import pytest
 from buffer_programs import buffered, fates
 
@@ -34,6 +35,14 @@ def test_what_a_reader_missed_is_counted(flow, monkeypatch):
     read = flow.telemetry.rows()
     assert (len(read.items), read.position, read.lost) == (8, 28, 20)
     assert flow.telemetry.rows(18).lost == 2
+
+
+def test_rows_that_do_not_decode_are_counted_as_lost(flow):
+    flow.telemetry.append([{"n": 1}])
+    for data in (b"\xff", b"\x91\x01", msgspec.msgpack.encode([{"n": 2}])):
+        flow.client.xadd(flow.telemetry._keys.rows, {"n": 2, "data": data}, id=f"{flow.client.xlen(flow.telemetry._keys.rows) * 2 + 1}-0")
+    read = flow.telemetry.rows()
+    assert (read.items, read.position, read.lost) == ([{"n": 1}], 7, 6)
 
 
 def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_flow):

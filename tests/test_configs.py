@@ -72,7 +72,7 @@ def test_starter_presets_share_task_and_warm_start() -> None:
 def test_apps_preset_holds_the_papers_values() -> None:
     config = configuration.load(ROOT / "configs" / "apps-codet5.yaml")
     assert (config.buffer.capacity, config.buffer.fill_before_start, config.buffer.refresh_steps) == (6400, 6400, 50)
-    assert (config.buffer.max_staleness, config.buffer.when_stale) == (None, "drop")
+    assert (config.buffer.max_staleness, config.buffer.when_full) == (None, "evict")
     actors = config.actors
     assert (actors.samples_per_problem, actors.greedy, actors.temperature, actors.top_p) == (20, True, 1.0, 0.95)
     assert (config.policy.max_prompt_tokens, config.policy.max_program_tokens) == (800, 512)

@@ -20,6 +20,7 @@ from executor.worker import ExecutorWorker
 from learner.corpus_stream import POOL_BATCHES, CorpusStream
 from learner.engine import TrainingEngine
 from learner.export import load_weights, save_model
+from learner.metrics import age_distribution
 from learner.schedules import is_supervised
 from learner.task import LearnerTask
 from learner.waiting import Stalled
@@ -130,6 +131,11 @@ def make_run(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Callable[.
         run.flow.close()
 
 
+def test_ages_are_counted_one_by_one_up_to_seven_and_then_in_classes_that_double() -> None:
+    assert age_distribution([17, 0, 7, 0, 8, 15, 16, 300]) == {"0": 2, "7": 1, "8-15": 2, "16-31": 2, "256-511": 1}
+    assert age_distribution([]) == {}
+
+
 def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run(warm_start={"until_pass": True}, learner={"objective": "rltf", "supervised_ratio": 1})
     with run.others():
@@ -143,6 +149,7 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         assert set(row["loss_terms"]) <= {"coarse", "fine", "adaptive"} and sum(row["loss_terms"].values()) == pytest.approx(
             row["loss"], abs=1e-5
         )
+        assert sum(row["ages"].values()) == 8 and max(map(int, row["ages"])) == row["staleness_max"]
         assert 0 <= row["staleness_max"] <= 2 and len(row["baselines"]) == 2 and len(row["sample_ids"]) == 8
         assert row["seconds"]["wait"] >= 0 and row["learning_rate"] > 0
         json.dumps(row)

@@ -75,6 +75,7 @@ def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.Captur
     pairs = before_and_after([sample("a", "runtime_error", error="TypeError")], [sample("a", "pass")], {"a": "Give xs back."})
     dead = [{"id": "x-1", "fate": "dead_letter", "reason": "no sandbox | after 3 tries"}]
     kept = {"examples": as_rows(pairs), "warnings": ["2 problems skipped"], "dead_letters": dead}
+    kept |= {"ledger_checks": 7, "imbalance": None, "buffer_events": {"groups_stale": 2}}
     folder.write_result(folder.result() | kept)
     text = report.write_report(folder).read_text()
     for name in PICTURES:
@@ -84,6 +85,8 @@ def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.Captur
     assert "during **69%** of the learner's training time" in text  # the actors generate in 0.9 of its 1.3 s
     assert "for actors 60.0%" in text and "train 65.2%" in text
     assert "96.2 generated, 96.2 graded, 96.2 trained" in text
+    assert "| 0 | 3,840 | 50.0% |" in text and "than `buffer.max_staleness` allows: 0." in text
+    assert "balanced in all of 7 checks" in text and "groups stale 2" in text
     assert "| trained | 6,000 |" in text and "Warning: 2 problems skipped" in text
     assert "| TypeError | 17.7% | 6.5% |" in text
     assert "Give xs back." in text and "Before: TypeError in line 2" in text and "After: passes 5 of 5 tests" in text
@@ -104,6 +107,16 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path: Path) -> None:
     assert "No held-out evaluation was completed" in report.write_report(short).read_text()
     short.add_held_out(held_out_row(0, 0.15))
     assert "**0.150 ± 0.022 before** training, not evaluated after it." in report.write_report(short).read_text()
+
+
+def test_a_ledger_that_did_not_balance_is_in_the_report(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    sentence = "the ledger of train does not balance: 3 are counted as queued, but there are 2 unclaimed entries in the queue"
+    folder.add_event({"time": BEGIN, "event": "imbalance", "reason": sentence})
+    folder.write_result({"ledger": {"generated": 3, "queued": 3}, "ledger_checks": 4, "imbalance": sentence})
+    text = report.write_report(folder).read_text()
+    assert f"**The ledger does not balance**: {sentence}." in text and "balanced in all" not in text
+    assert f"| {sentence} |" in text
 
 
 def test_curves_of_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

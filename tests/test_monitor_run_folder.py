@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from monitor_rows import archived, config, count, fill, held_out_row, phase, sample, step_row
@@ -32,10 +33,12 @@ def test_samples_come_back_exactly(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path))
     written = sample("a", "runtime_error", error="TypeError", text="x = 'ü'\n")
     malformed = Archived(id="b", group_id="b", problem_id="b", fate="malformed", reason="not a Program", program=b"\xff\x00")
-    folder.add_samples([archived(written, "evicted"), malformed])
-    first, second = RunFolder.open(folder.path).samples()
+    unreadable = msgspec.structs.replace(archived(sample("c", "pass"), "malformed"), feedback=b"\xff\x01")
+    folder.add_samples([archived(written, "evicted"), malformed, unreadable])
+    first, second, third = RunFolder.open(folder.path).samples()
     assert first.sample == written and (first.fate, first.step) == ("evicted", None)
     assert second.sample is None and second.raw == b"\xff\x00" and second.reason == "not a Program"
+    assert third.sample is None and third.program is not None and third.raw == b"\xff\x01"
 
 
 def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:

@@ -43,9 +43,15 @@ def test_the_status_line_has_the_numbers() -> None:
     for words in (
         "step 20/40", "loss +0.00", "pass 50%", "wrong 25% runtime 19% syntax 6%", "held-out 0.61 at step 20",
         "96 generated, 96 graded, 96 trained",
-        "queue 32, buffer 192", "lag 0.5", "executors wait for actors 60%",
+        "queue 32, buffer 192, ledger balances", "lag 0.5", "executors wait for actors 60%",
     ):  # fmt: skip
         assert words in line
+
+
+def test_an_imbalance_is_on_every_terminal() -> None:
+    state = state_of_a_run()
+    state.imbalance = "3 are counted as queued, but there are 2"
+    assert "THE LEDGER DOES NOT BALANCE" in fitted(status_parts(state, 40, BEGIN + 55), 60)
 
 
 def test_a_narrow_terminal_keeps_what_matters_most() -> None:

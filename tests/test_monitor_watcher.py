@@ -51,6 +51,14 @@ def test_what_workers_report_reaches_state_folder_and_sink(server: EmbeddedRedis
     assert state.phase == "training" and state.step["step"] == 1 and state.total("actor", "programs") == 4
     assert state.ledger["trained"] == 4 and state.rates(time.time())["generated"] > 0
     assert watcher.finish() == []
+    assert watcher.check_ledger() is None and watcher.ledger_checks == 2 and state.imbalance is None
+    flow.client.hincrby(flow.work._keys.counts, "queued", 1)
+    watcher.check_ledger()
+    assert state.imbalance is not None and state.numbers(time.time())["ledger_balances"] == 0
+    flow.client.hincrby(flow.work._keys.counts, "queued", -1)
+    watcher.check_ledger()
+    assert state.imbalance is not None, "once is enough"
+    assert [row["event"] for row in folder.events()] == ["imbalance"]
     folder.close()
     kept = list(folder.samples())
     assert sorted(row.id for row in kept) == ["0-0", "0-1", "1-0", "1-1"]

@@ -3,14 +3,15 @@
 -- Answer: granted, newest policy version the learner drew with, groups outstanding, bound, who is waited for ('' when granted in full)
 -- Retry: the actor's reservation is set, not added to.
 --
+-- when_full = wait: no more may be under way than the buffer holds, so nothing has to be evicted.
 -- when_stale = wait: let B = groups_per_version. A group is admitted only if at most (max_staleness + 1) * B groups lie before its last
 -- use, itself included: those reserved, in the work queue, incomplete, buffered, each counted max_uses times, and those already drawn
--- since the newest version was published. Drawn oldest first, it is then used at most max_staleness versions later. Nor may more be
--- under way than the buffer holds, so nothing has to be evicted. Both bounds leave room for one step's groups at any time: the
--- learner's next step always can be filled.
+-- since the newest version was published. Drawn oldest first, it is then used at most max_staleness versions later.
+-- Both bounds leave room for one step's groups at any time: the learner's next step always can be filled.
 local actor, asked = ARGV[2], tonumber(ARGV[3])
 local version = redis.call('HGET', K.state, 'version') or '-1'
-if C.when_stale == 'drop' then return {asked, version, 0, 0, ''} end
+local paced = C.when_stale == 'wait' and C.max_staleness >= 0
+if C.when_full == 'evict' and not paced then return {asked, version, 0, 0, ''} end
 
 local reserved = 0
 local reservations = redis.call('HGETALL', K.reserved)
@@ -20,10 +21,13 @@ end
 local unjudged = counted('queued') + counted('executing')
 local buffered = counted('buffered')
 local samples = unjudged + counted('waiting') + buffered + reserved * C.group_size
-local bound = math.floor(C.capacity / C.group_size)
-local outstanding = math.ceil(samples / C.group_size)
-local room = math.floor((C.capacity - samples) / C.group_size)
-if C.max_staleness >= 0 then
+local room, bound, outstanding = asked, 0, 0
+if C.when_full == 'wait' then
+  room = math.floor((C.capacity - samples) / C.group_size)
+  bound = math.floor(C.capacity / C.group_size)
+  outstanding = math.ceil(samples / C.group_size)
+end
+if paced then
   local used = tonumber(redis.call('HGET', K.state, 'used') or '0')
   local waiting = redis.call('SCARD', K.open) + redis.call('ZCARD', K.buffer) + reserved
   local under_way = waiting * C.max_uses + used

@@ -1,0 +1,165 @@
+"""`status RUN`: where a run stands and where its programs are. Reads the run folder and, while its Redis answers, the ledger there.
+
+Changes nothing, so it may be called at any time, from any machine that sees folder and Redis. Imports no torch and no Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import config as configuration
+from buffer.connection import ServerLost
+from buffer.flow import Flow, FlowAddress
+from buffer.server import url_in
+from config import Config, UserError
+from driver import resume
+from monitor.run_folder import RunFolder
+from monitor.state import RunState
+
+_PATIENCE_S = 2.0
+"""Longest wait for Redis."""
+_ROWS = 2000
+"""Newest messages of the workers that are looked at."""
+_DEAD_LETTERS = 5
+
+
+@dataclass
+class Standing:
+    """What is known of a run."""
+
+    run: str
+    going_on: bool
+    """Whether a driver of this machine has the folder."""
+    finished: bool
+    attempts: int
+    restarts: dict[str, int]
+    """Of each part that died, how often it was started again."""
+    steps: int
+    """Steps that the run is to have."""
+    redis: str = "not reached"
+    """What Redis said when it was asked: `answers`, or why not; then the figures below are the last ones written down."""
+    phase: str = ""
+    step: dict[str, Any] = field(default_factory=dict)
+    """The newest row of metrics.jsonl."""
+    held_out: dict[str, Any] = field(default_factory=dict)
+    waits: str = ""
+    """Who waits for whom, in words."""
+    ledger: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Programs by place and fate, for training and for evaluation."""
+    balance: str = "not known"
+    """`balances`, or what does not."""
+    events: dict[str, int] = field(default_factory=dict)
+    """What happened in the buffer that is no fate."""
+    dead_letters: list[dict[str, str]] = field(default_factory=list)
+
+
+def standing(run: str, url: str = "") -> Standing:
+    """Looks. `url`: Redis, where the run's folder does not know its password.
+
+    Raises UserError when there is no such run.
+    """
+    folder = RunFolder.open(resume.find(run))
+    config = configuration.load(folder.path / "config.yaml", {})
+    result, events = folder.result(), folder.events()
+    found = Standing(
+        run=str(folder.path),
+        going_on=_going_on(folder),
+        finished=bool(result.get("finished")),
+        attempts=folder.attempts(),
+        restarts={},
+        steps=config.learner.steps,
+        step=(folder.steps() or [{}])[-1],
+        held_out=(folder.held_out() or [{}])[-1],
+    )
+    for row in events:
+        if row["event"] == "restarted":
+            found.restarts[row["part"]] = found.restarts.get(row["part"], 0) + 1
+    found.step.pop("sample_ids", None)
+    if result:
+        found.ledger = {"train": result.get("ledger") or {}}
+        found.balance = result.get("imbalance") or ("balances" if result.get("ledger_checks") else "not known")
+        found.dead_letters = list(result.get("dead_letters", ()))[:_DEAD_LETTERS]
+    _ask_redis(found, folder, config, url or url_in(folder.path / "redis") or config.redis.url)
+    return found
+
+
+def _going_on(folder: RunFolder) -> bool:
+    try:
+        with folder.locked():
+            return False
+    except UserError:
+        return True
+
+
+def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str) -> None:
+    if "***" in url:
+        found.redis = f"{url}: its password is not kept, give --redis.url"
+        return
+    quick = config.model_copy(update={"redis": config.redis.model_copy(update={"timeout_s": _PATIENCE_S, "outage_s": _PATIENCE_S})})
+    try:
+        flow = Flow.connect(FlowAddress.of(quick, url, folder.key))
+    except (ServerLost, UserError) as error:
+        found.redis = "has ended with the run" if not found.going_on and not config.redis.url else str(error)
+        return
+    try:
+        counts = {"train": flow.ledger.counts("train"), "evaluation": flow.ledger.counts("evaluation")}
+        if not any(counts["train"].values()) and found.finished:
+            found.redis = "keeps nothing of this run any more"
+            return
+        found.redis, found.ledger = "answers", counts
+        found.phase = flow.control.phase() or ""
+        found.balance = flow.ledger.check() or "balances"
+        found.events = flow.ledger.events()
+        letters = flow.evaluation_work.dead_letters(_DEAD_LETTERS) + flow.work.dead_letters(_DEAD_LETTERS)
+        found.dead_letters = [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in letters]
+        state = RunState()
+        position = int(folder.progress().get("position", {}).get("rows", 0))
+        state.fold(flow.telemetry.rows(position, _ROWS).items)
+        found.waits = state.waits_in_words(time.time())
+    except ServerLost as error:
+        found.redis = str(error)
+    finally:
+        flow.close()
+
+
+def status(run: str, url: str, out: Path | None, console: Console) -> bool:
+    """The command: prints where the run stands, as JSON to `out` too; whether its ledger balances, as far as is known."""
+    found = standing(run, url)
+    if out is not None:
+        out.write_text(json.dumps(asdict(found), indent=2) + "\n")
+    going = "finished" if found.finished else "is going on" if found.going_on else "stopped: it can go on with --resume"
+    console.print(f"{found.run}: {going}", markup=False)
+    for name, value in _lines(found):
+        console.print(f"  {name}: {value}", markup=False)
+    if found.ledger:
+        table = Table("place or fate")
+        for purpose in found.ledger:
+            table.add_column(purpose, justify="right")
+        for name in dict.fromkeys(name for counts in found.ledger.values() for name in counts):
+            table.add_row(name.replace("_", " "), *(f"{counts[name]:,}" if name in counts else "" for counts in found.ledger.values()))
+        console.print(table)
+    return found.balance in ("balances", "not known")
+
+
+def _lines(found: Standing) -> list[tuple[str, str]]:
+    """What is known, by name."""
+    lines = [("phase", found.phase), ("Redis", found.redis), ("attempts", str(found.attempts)), ("restarts", _counted(found.restarts))]
+    if found.step:
+        lines.append(("step", f"{found.step['step']} of {found.steps}"))
+        lines += [(name, f"{found.step[key]:.3g}") for name, key in (("pass rate", "pass_rate"), ("staleness", "staleness")) if key in found.step]
+    if found.held_out:
+        lines.append(("held-out pass@1", f"{found.held_out['pass@1']:.3f} at step {found.held_out['step']}"))
+    lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]
+    lines += [("given up", f"{letter['id']}: {letter['reason']}") for letter in found.dead_letters]
+    return [(name, value) for name, value in lines if value]
+
+
+def _counted(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in numbers.items())

@@ -1,0 +1,50 @@
+"""`status RUN` on a real Redis: of a run that goes on, of one that stopped, of one whose ledger does not balance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from buffer_programs import buffered, group_of
+from monitor_rows import config, held_out_row, step_row
+
+import launch
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from monitor.run_folder import RunFolder
+
+
+def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = config(tmp_path)
+    folder = RunFolder.create(settings)
+    folder.new_log_folder()
+    folder.add_step(step_row(3))
+    folder.add_held_out(held_out_row(0, 0.25))
+    folder.add_event({"time": 1.0, "event": "restarted", "part": "actor-0", "reason": "killed"})
+    server = EmbeddedRedis.start(folder.path / "redis")
+    out = tmp_path / "status.json"
+    try:
+        flow = Flow.connect(FlowAddress.of(settings, server.url, folder.key))
+        buffered(flow, "a", "b")
+        flow.work.push(group_of("c"))
+        flow.control.set_phase("training")
+        with folder.locked():
+            assert launch.main(["status", str(folder.path), "--out", str(out)]) == 0
+        printed = capsys.readouterr().out
+        for words in ("is going on", "phase: training", "Redis: answers", "step: 3 of", "0.250 at step 0", "actor-0 1", "ledger: balances"):
+            assert words in printed
+        found = json.loads(out.read_text())
+        assert (found["ledger"]["train"]["queued"], found["ledger"]["train"]["buffered"]) == (2, 4)
+        flow.client.hincrby(flow.work._keys.counts, "queued", 1)
+        assert launch.main(["status", str(folder.path)]) == 1
+        assert "does not balance" in capsys.readouterr().out
+        flow.close()
+    finally:
+        server.stop()
+    folder.write_result({"ledger": {"generated": 6, "trained": 6}, "ledger_checks": 4, "imbalance": None, "finished": True})
+    assert launch.main(["status", str(folder.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "finished" in printed and "has ended with the run" in printed and "trained" in printed
+    assert launch.main(["status", str(tmp_path / "none")]) == 2
+    assert "there is no run folder of this name" in capsys.readouterr().out
