@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from math import isfinite
 from typing import Any, cast
-
-import numpy as np
 
 
 class Ints(array):
@@ -36,17 +33,18 @@ class Ints(array):
 
 
 class Floats(array):
-    """Finite numbers in single precision."""
+    """Finite numbers in single precision, below 2^127 in size."""
 
     __slots__ = ()
     __hash__ = None
 
     def __new__(cls, values: Iterable[float] | bytes = ()) -> Floats:
-        """From numbers, or from their bytes. Raises ValueError for one that is not finite."""
+        """From numbers, or from their bytes. Raises ValueError for one that is not finite or too large."""
         column = cast("Floats", array.__new__(cls, "f", values))
-        numbers = np.frombuffer(column, np.float32)
-        # A sum of squares is finite if each number is, and is below 10^17, as log-probabilities are.
-        if not isfinite(np.dot(numbers, numbers)):
+        # Sign and the highest seven of the eight bits of the exponent are in the last byte of each number; all set: 2^127 or more,
+        # infinite, or no number. Several times as fast as asking numpy.
+        highest = (values if isinstance(values, bytes) else column.tobytes())[3::4]
+        if b"\x7f" in highest or b"\xff" in highest:
             raise ValueError("a log-probability that is not finite")
         return column
 

@@ -8,7 +8,8 @@ local answer, held = {''}, {}
 
 local function give(entry, gid, pid, tries, source)
   held[#held + 1] = entry
-  for _, value in ipairs({entry, gid, pid, tries, source}) do answer[#answer + 1] = value end
+  local i = #answer
+  answer[i + 1], answer[i + 2], answer[i + 3], answer[i + 4], answer[i + 5] = entry, gid, pid, tries, source
 end
 
 -- Entries {id, {'g', group, 'p', program}}; those of one group follow each other and are looked up together.
