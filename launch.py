@@ -156,7 +156,7 @@ def doctor(arguments: Sequence[str], console: Console) -> int:
 
 def status(arguments: Sequence[str], console: Console) -> int:
     """`status`: where a run stands and where its programs are. FAILED when its ledger does not balance."""
-    parser = _parser("status", "Show where a run stands: its step, who waits for whom, where every program is, whether the ledger balances.")
+    parser = _parser("status", "Show where a run stands: its step, who waits for whom, where every program is.")
     parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
     parser.add_argument("--redis.url", dest="url", default="", metavar="URL", help="the run's Redis, where its password is not kept")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the same as JSON")

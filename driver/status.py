@@ -153,7 +153,8 @@ def _lines(found: Standing) -> list[tuple[str, str]]:
     lines = [("phase", found.phase), ("Redis", found.redis), ("attempts", str(found.attempts)), ("restarts", _counted(found.restarts))]
     if found.step:
         lines.append(("step", f"{found.step['step']} of {found.steps}"))
-        lines += [(name, f"{found.step[key]:.3g}") for name, key in (("pass rate", "pass_rate"), ("staleness", "staleness")) if key in found.step]
+        shown = {"pass_rate": "pass rate", "staleness": "staleness"}
+        lines += [(name, f"{found.step[key]:.3g}") for key, name in shown.items() if key in found.step]
     if found.held_out:
         lines.append(("held-out pass@1", f"{found.held_out['pass@1']:.3f} at step {found.held_out['step']}"))
     lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]

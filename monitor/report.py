@@ -178,7 +178,7 @@ def _ages(steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
     if not ages:
         return []
     number = sum(ages.values())
-    lines = ["## How old the samples were", "", "Policy versions between the one that sampled a program and the learner's own when it drew it.", ""]
+    lines = ["## How old the samples were", "", "Policy versions between the one that sampled a program and the learner's own.", ""]
     lines += ["| age | samples | share |", "|:---|---:|---:|"]
     lines += [f"| {age} | {ages[age]:,} | {ages[age] / number:.1%} |" for age in sorted(ages, key=lambda age: int(age.partition("-")[0]))]
     stale = (result.get("ledger") or {}).get("stale", 0)
@@ -197,7 +197,8 @@ def _ledger(result: Mapping[str, Any]) -> list[str]:
     lines += ["| place or fate | programs |", "|:---|---:|"]
     lines += [*(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
     if events := result.get("buffer_events"):
-        lines += ["What happened on the way: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in events.items()) + ".", ""]
+        words = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in events.items())
+        lines += [f"What happened on the way: {words}.", ""]
     return lines
 
 

@@ -45,7 +45,11 @@ def user(redis_server: EmbeddedRedis) -> str:
 
 @pytest.fixture(scope="module", params=["in front of the server", "in the server"])
 def tls_port(
-    request: pytest.FixtureRequest, redis_server: EmbeddedRedis, certificate: tuple[Path, Path], user: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    redis_server: EmbeddedRedis,
+    certificate: tuple[Path, Path],
+    user: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[int]:
     """A port where TLS with client certificates is spoken: a proxy's, as operators put before Redis, or the server's own."""
     if request.param == "in the server":
