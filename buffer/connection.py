@@ -7,6 +7,7 @@ import difflib
 import re
 import socket as socketlib
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -120,6 +121,9 @@ def _check_address(url: str) -> None:
             raise UserError(f"redis.url {masked(url)!r} has an unknown option {name}: {hint}")
         if name.startswith("ssl_") and parts.scheme != "rediss":
             raise UserError(f"redis.url {masked(url)!r} has the option {name} but no TLS: write rediss://")
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if name in options and not Path(options[name][-1]).is_file():
+            raise UserError(f"redis.url {masked(url)!r} names a file for {name} that this machine does not have: {options[name][-1]}")
 
 
 def _reachable(path: str) -> bool:

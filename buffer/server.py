@@ -24,7 +24,7 @@ from config import UserError
 READY_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""
 REWRITE_MB = 512
-"""Least size of the append-only file at which it is rewritten, in MiB."""
+"""Least size of the append-only file at which it is rewritten, in MiB. `monitor.memory.aof_bytes` has the bound that follows."""
 STOP_S = 20.0
 """Longest wait for the server to write out and end after being asked to."""
 LOCKED_S = 30.0

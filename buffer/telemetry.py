@@ -24,8 +24,8 @@ _rows = msgspec.msgpack.Decoder(list[Row])
 
 KEPT_ROWS = 50_000
 """Recorder rows kept for a reader that stopped: about a quarter of an hour of ten workers, 10 MB."""
-KEPT_STEPS = 10_000
-"""Step rows kept."""
+KEPT_STEPS = 2_000
+"""Step rows kept; they name their samples, so a row has some kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,14 @@ _LEAN_PROCESS = 1.5e8
 """A Ray actor without torch and the processes that it forks programs from (measured 123 + 14 MB)."""
 _LOGITS = 1.0e8
 """Float32 numbers of a slice of logits while log-probabilities are taken from them."""
-_BYTES_PER_TOKEN = 24
-"""Of one program token in a record: id, log-probability (9 bytes), offset, text."""
+_BYTES_PER_TOKEN = 16
+"""Of one program token in a record: 4 bytes each for id, log-probability and offset, and 4 characters of text."""
+_RECORD = 2000
+"""Bytes of a sample beside its tokens: ids, feedback of a handful of tests, and what Redis needs to keep them."""
+_REDIS = 1.3e8
+"""What the server has beside samples: itself, the ids of the newest 200,000 groups, telemetry that nobody has read, buffers of clients."""
+_REWRITE = 2**29
+"""Size of the append-only file below which it is not rewritten (`buffer.server.REWRITE_MB`)."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,13 @@ def executor_bytes(config: Config) -> float:
 
 
 def redis_bytes(config: Config) -> float:
-    """The server with queue, online buffer and archive full, each program at its greatest length."""
-    record = 1000 + 3 * config.policy.max_prompt_tokens + _BYTES_PER_TOKEN * config.policy.max_program_tokens
-    return float(record * (config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity))
+    """Bound of the server's memory: queue, online buffer and archive full, each program at its greatest length; a quarter more for what
+    the allocator cannot use. The problems' tests, which it keeps too, come on top."""
+    record = _RECORD + 4 * config.policy.max_prompt_tokens + _BYTES_PER_TOKEN * config.policy.max_program_tokens
+    samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity
+    return 1.25 * record * samples + _REDIS
+
+
+def aof_bytes(config: Config) -> float:
+    """Bound of the server's append-only file: rewritten when it has doubled, and as large again while the new one is written."""
+    return 2 * max(_REWRITE, 2 * redis_bytes(config))

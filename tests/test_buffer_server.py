@@ -130,7 +130,7 @@ def test_a_taken_port_is_replaced(tmp_path):
         ("redis://127.0.0.1:6379/0?passwrd=secret", "unknown option passwrd: did you mean password?"),
         ("rediss://127.0.0.1:6379/0?ssl_ca_cert=ca.pem", "unknown option ssl_ca_cert: did you mean ssl_ca_certs?"),
         ("redis://127.0.0.1:6379/0?ssl_ca_certs=ca.pem", "has the option ssl_ca_certs but no TLS: write rediss://"),
-        ("rediss://127.0.0.1:1/0?ssl_ca_certs=/no/such/file&ssl_password=secret", "No such file"),
+        ("rediss://127.0.0.1:1/0?ssl_ca_certs=/no/such&ssl_password=secret", "for ssl_ca_certs that this machine does not have: /no/such"),
     ],
 )
 def test_an_unusable_address_is_one_sentence_without_the_password(url, words):
