@@ -170,8 +170,7 @@ class ActorWorker:
 
     def _evaluate(self, chunk: Chunk) -> None:
         """Writes the programs of one chunk at temperature 1 over the whole distribution."""
-        samples = self._config.evaluation.samples
-        size = max(1, self._config.actors.problems_per_batch * self._config.actors.samples_per_problem // samples)
+        size = max(1, self._config.actors.problems_per_batch * self._config.actors.samples_per_problem // chunk.samples)
         for start in range(0, len(chunk.problem_ids), size):
             if start:  # asking again holds the chunk for another lease
                 self._flow.evaluations.next_chunk(self.name, self.version)
@@ -179,7 +178,7 @@ class ActorWorker:
             programs = self._sample(
                 [f"{chunk.label}/{problem_id}" for problem_id in problem_ids],
                 problem_ids,
-                samples=samples,
+                samples=chunk.samples,
                 greedy=False,
                 temperature=1.0,
                 top_p=1.0,

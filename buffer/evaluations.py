@@ -32,6 +32,8 @@ class Chunk:
     version: int
     """Policy version to sample with, or a later one."""
     problem_ids: list[str]
+    samples: int
+    """Programs to write for each problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Evaluations:
         problem_ids = [problem_id for chunk in chunks for problem_id in chunk]
         if len(set(problem_ids)) < len(problem_ids):
             raise ValueError(f"evaluation {label} names a problem twice")
-        parts = [part for chunk in chunks for part in (len(chunk), msgspec.msgpack.encode([label, version, list(chunk)]))]
+        packed = [msgspec.msgpack.encode([label, version, list(chunk), programs_per_problem]) for chunk in chunks]
+        parts = [part for chunk, bytes_ in zip(chunks, packed, strict=True) for part in (len(chunk), bytes_)]
         self._scripts.run("request", label, version, programs_per_problem, *parts)
 
     def unused(self, label: str, version: int) -> str:
@@ -103,8 +106,8 @@ class Evaluations:
         answer = self._scripts.run("next_chunk", actor, version)
         if not answer:
             return None
-        label, chunk_version, problem_ids = msgspec.msgpack.decode(answer[1], type=tuple[str, int, list[str]])
-        return Chunk(answer[0].decode(), label, chunk_version, problem_ids)
+        label, chunk_version, problem_ids, samples = msgspec.msgpack.decode(answer[1], type=tuple[str, int, list[str], int])
+        return Chunk(answer[0].decode(), label, chunk_version, problem_ids, samples)
 
     def done(self, chunk: Chunk) -> None:
         """All programs of the chunk are pushed."""

@@ -52,7 +52,8 @@ class FlowAddress:
             run=run,
             buffer=config.buffer,
             groups_per_step=config.learner.groups_per_step,
-            groups_per_version=config.learner.groups_per_step * config.learner.publish_every,
+            # Offline no version follows before the last step.
+            groups_per_version=config.learner.groups_per_step * (config.learner.publish_every or config.learner.steps),
             group_size=config.group_size,
             seed=config.run.seed,
             timeout_s=config.redis.timeout_s,

@@ -52,6 +52,8 @@ class OnlineBuffer:
         self._scripts = scripts
         self._keys = keys
         self._messages = NumberedMessages(scripts)
+        self.read_s = 0.0
+        """Seconds that the last draw took to read its groups."""
 
     def admit(self, actor: str, groups: int) -> Admission:
         """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or released.
@@ -85,7 +87,10 @@ class OnlineBuffer:
         while True:
             status, *rest = self._scripts.run("draw", step, groups, policy_version)
             if status == b"drawn":
-                return read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest])
+                began = time.monotonic()
+                drawn = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest])
+                self.read_s = time.monotonic() - began
+                return drawn
             if status == b"finished":
                 raise StepFinished(
                     f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the checkpoint's step"

@@ -50,8 +50,8 @@ class LearnerConfig(Part):
     """DeepSpeed ZeRO stage."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
     """What is kept in the host's memory instead of the GPU's: optimizer: its state (zero_stage 1 or more); parameters: these too (3)."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of training."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of training; float16, for GPUs without bfloat16, scales the loss and needs zero_stage 1 or more."""
     gradient_checkpointing: bool = False
     """Keep each layer's input alone and compute the rest again in the backward pass: less memory, a third more time."""
     mixed_precision: Literal["auto", "never"] = "auto"
@@ -60,6 +60,8 @@ class LearnerConfig(Part):
     """What is minimised; supervised trains on the corpus alone, the control without reinforcement learning."""
     steps: int = Field(100, ge=1)
     """Optimizer steps after the warm start, reinforcement and supervised ones together."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Seconds of training, waits included, after which the run ends as after its last step; none: `steps` alone end it."""
     groups_per_step: int = Field(24, ge=1)
     """Groups (visits of a problem) drawn for one step over all workers; times actors.samples_per_problem is the batch in samples."""
     micro_batch_tokens: int = Field(2048, ge=1)
@@ -82,5 +84,5 @@ class LearnerConfig(Part):
     """AdamW's weight decay."""
     gradient_clip: float = Field(1.0, ge=0)
     """Largest gradient norm; 0: no clipping."""
-    publish_every: int = Field(1, ge=1)
-    """Reinforcement steps between two published policy versions; the supervised steps among them are in the version too."""
+    publish_every: int = Field(1, ge=0)
+    """Reinforcement steps between two policy versions, supervised ones beside; 0: offline, only the first policy samples for training."""

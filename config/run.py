@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from config.base import Part
@@ -26,11 +28,25 @@ class EvaluationConfig(Part):
     """Held-out evaluation during the run."""
 
     every: int = Field(20, ge=0)
-    """Learner steps between two evaluations; 0: only before the first and after the last step."""
+    """Learner steps between two evaluations; 0, or offline: only before the first and after the last step."""
     tasks: int = Field(256, ge=1)
     """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
     samples: int = Field(1, ge=1)
     """Programs per held-out problem, sampled at temperature 1 with actors.top_p 1."""
+    final_samples: int | None = Field(None, ge=1)
+    """The same in the evaluation after the last step; none: as many as in the others."""
+    k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
+    """The k of pass@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs per problem."""
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """`k` and 1, ascending."""
+        return tuple(sorted({1, *self.k}))
+
+    @property
+    def last_samples(self) -> int:
+        """Programs per problem in the evaluation after the last step."""
+        return self.samples if self.final_samples is None else self.final_samples
 
 
 class CheckpointConfig(Part):

@@ -97,9 +97,17 @@ class Config(Part):
             raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
         if self.learner.objective == "supervised" and not self.learner.supervised_batch_size:
             raise ValueError("learner.objective supervised needs learner.supervised_batch_size")
+        most, greatest = max(self.evaluation.samples, self.evaluation.last_samples), max(self.evaluation.ks)
+        if greatest > most:
+            raise ValueError(
+                f"evaluation.k asks for pass@{greatest}, which needs as many programs per problem: raise evaluation.final_samples "
+                f"from {most}"
+            )
         least = {"none": 0, "optimizer": 1, "parameters": 3}[self.learner.offload]
         if self.learner.zero_stage < least:
             raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")
+        if self.learner.dtype == "float16" and not (self.learner.zero_stage and self.learner.gpus_per_worker):
+            raise ValueError("learner.dtype float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1 or more")
         if self.learner.groups_per_step < self.learner.workers:
             raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
         return self

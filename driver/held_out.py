@@ -18,14 +18,14 @@ from monitor.state import RunState
 class HeldOutBook:
     """Reads each evaluation once it is complete; keeps the first and the last one's programs."""
 
-    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, questions: Mapping[str, str]) -> None:
-        """`questions`: the held-out problems used, by id."""
+    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, questions: Mapping[str, str], ks: Sequence[int] = (1,)) -> None:
+        """`questions`: the held-out problems used, by id; `ks`: the k of pass@k."""
         self._flow = flow
         self._folder = folder
         self._state = state
         self._questions = questions
         self._rows: list[Row] = folder.held_out()
-        self._collector = HeldOutCollector(flow, list(questions), known=[row["label"] for row in self._rows])
+        self._collector = HeldOutCollector(flow, list(questions), ks, known=[row["label"] for row in self._rows])
         self._earlier = bool(self._rows)
         self._steps = [int(row["step"]) for row in folder.steps()]
         """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
@@ -51,7 +51,8 @@ class HeldOutBook:
         self._state.fold_held_out(row)
         self._rows = sorted([kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"]))
         self._first, self._last = self._first or collected.samples, collected.samples
-        return f"step {collected.step}: held-out pass@1 {row['pass@1']:.3f} ± {row['pass@1_se']:.3f} after {seconds:.0f} s of training"
+        scores = ", ".join(f"pass@{k} {estimate}" for k, estimate in collected.held_out.pass_at.items())
+        return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training"
 
     def close(self) -> None:
         """Sends the held-out programs to the archive; nobody needs them in the buffer any more."""
@@ -59,11 +60,14 @@ class HeldOutBook:
             self._flow.evaluations.close(row["label"])
 
     def result(self) -> dict[str, Any]:
-        """`held_out` of result.json: without `after` where only one evaluation was completed, empty where none was."""
+        """`held_out` of result.json: step, pass@k and its standard error before and after training.
+
+        Without `after` where only one evaluation was completed, empty where none was.
+        """
         if not self._rows:
             return {}
         found = zip(("before", "after"), self._rows[:1] + self._rows[1:][-1:], strict=False)
-        scores = {when: {key: row[key] for key in ("step", "pass@1", "pass@1_se")} for when, row in found}
+        scores = {when: {key: row[key] for key in row if key == "step" or key.startswith("pass@")} for when, row in found}
         return {"tasks": self._rows[-1]["tasks"]} | scores
 
     def curve(self) -> list[list[float]]:

@@ -24,6 +24,7 @@ from driver.ray_cluster import await_gpus, ray_cluster
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
 from learner.checkpoint import Checkpoints
+from learner.export import write_card
 from learner.task import LearnerTask
 from monitor.examples import as_rows
 from monitor.plan import make_plan
@@ -91,6 +92,7 @@ class _Run:
         self._sink = RaySink()
         self._reachable = True
         """Whether Redis answers."""
+        self._code_version = _code_version()
         self._events: list[str] = []
         """Sentences for the terminal; the keeper's thread adds too."""
         self._buffer_events: dict[str, int] = {}
@@ -103,7 +105,7 @@ class _Run:
         stack.enter_context(closing(self._flow))
         self._watcher = Watcher(self._flow, folder, self._state, self._sink)
         questions = {problem.id: problem.question for problem in inputs.held_out_problems}
-        self._held_out = HeldOutBook(self._flow, folder, self._state, questions)
+        self._held_out = HeldOutBook(self._flow, folder, self._state, questions, config.evaluation.ks)
 
     def go(self, goes_on: bool) -> None:
         """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
@@ -120,7 +122,7 @@ class _Run:
             training_ids=[problem.id for problem in inputs.problems],
             held_out_ids=[problem.id for problem in inputs.held_out_problems],
             folder=self._folder.path.resolve(),
-            code_version=_code_version(),
+            code_version=self._code_version,
         )
         try:
             parts = Parts(config, inputs.spec, inputs.problems.problems, inputs.held_out_problems, self._flow, task, logs, self._restarted)
@@ -237,6 +239,9 @@ class _Run:
             "finished": state.phase == "done",
         }
         folder.write_result(result)
+        if result["finished"] and (export := folder.path / "export").is_dir():
+            facts = {"samples": state.ledger.get("trained", 0), "code_version": self._code_version}
+            write_card(export, self._config, {key: result[key] for key in ("steps", "held_out")} | facts)
         write_report(folder)
         print_end(self._console, result, str(folder.path))
 

@@ -29,7 +29,10 @@ class HeldOutCollector:
     """
 
     def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = ()) -> None:
-        """`problem_ids`: the held-out problems used; those without a graded program count as not passed. `known`: labels done with."""
+        """`problem_ids`: the held-out problems used; programs without a verdict count as not passed. `known`: labels done with.
+
+        `ks`: the k of pass@k; of an evaluation with fewer programs per problem those that it allows.
+        """
         self._flow = flow
         self._problem_ids = tuple(problem_ids)
         self._ks = tuple(ks)
@@ -56,7 +59,9 @@ class HeldOutCollector:
                 pending.append(label)
                 continue
             samples = self._flow.evaluations.results(label)
-            complete.append(Collected(step, label, summarise(samples, self._problem_ids, self._ks), samples))
+            programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
+            ks = [k for k in self._ks if k <= programs] or [1]
+            complete.append(Collected(step, label, summarise(samples, self._problem_ids, ks, programs), samples))
             self._open.discard(step)
             self._known.add(label)
         self.pending = tuple(pending)

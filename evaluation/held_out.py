@@ -38,12 +38,12 @@ class HeldOut:
         return row | {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
 
 
-def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Sequence[int] = (1,)) -> HeldOut:
+def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Sequence[int] = (1,), programs: int = 0) -> HeldOut:
     """Folds the samples of one evaluation.
 
-    `problem_ids`: the problems that were asked for; one of them without a sample counts as not passed, so that lost programs cannot
-    raise the score. A greedy program counts like any other. Raises ValueError when there is neither sample nor problem, and when a
-    problem that has samples has fewer than the largest k.
+    `problem_ids`: the problems that were asked for, `programs`: how many programs for each; what is missing of them counts as not
+    passed, so that lost programs cannot raise the score. A greedy program counts like any other. Raises ValueError when there is
+    neither sample nor problem, and when `programs` and a problem's samples both are fewer than the largest k.
     """
     graded: dict[str, list[bool]] = {problem_id: [] for problem_id in problem_ids}
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
@@ -59,7 +59,7 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
     if not graded:
         raise ValueError("a held-out evaluation of no problems")
     most = max(ks)
-    counts = [(len(passed), sum(passed)) if passed else (most, 0) for passed in graded.values()]
+    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()]
     return HeldOut(
         tasks=len(graded),
         samples=sum(len(passed) for passed in graded.values()),

@@ -65,6 +65,7 @@ class Saved:
     def load_optimizer(self, state: OptimizerState) -> None:
         """Puts float32 weights and averages back into the optimizer, each rank its parts."""
         state.load(self.read, self.facts["optimizer_steps"])
+        state.load_loss_scale(self.facts.get("loss_scale", {}))
 
     def restore_random(self) -> None:
         """Puts the random states of Python, numpy and torch back."""
@@ -122,7 +123,8 @@ class Checkpoints:
             file = f"state-{number:05d}.safetensors"
             save_file(shard, unfinished / file)
             places |= {key: file for key in shard}
-        own = {"format": FORMAT, "step": step, "optimizer_steps": state.steps(), "random": _random(), "tensors": places}
+        own = {"format": FORMAT, "step": step, "optimizer_steps": state.steps(), "loss_scale": state.loss_scale()}
+        own |= {"random": _random(), "tensors": places}
         (unfinished / "checkpoint.json").write_text(json.dumps(dict(facts) | own))
         sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
         for name in sizes:

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,11 @@ import torch.distributed as dist
 
 from config import LearnerConfig
 from learner.batching import MicroBatch, Plan, plan, tensors
-from learner.objectives.base import Loss, Totals, TrainItem, not_finite
+from learner.objectives.base import Loss, Signal, Totals, TrainItem, not_finite
 from learner.optimizer_state import OptimizerState
 from learner.world import World, join
 from policy.log_probs import token_log_probs
-from policy.policy import Policy, checkpoint_layers
+from policy.policy import DTYPES, Policy, checkpoint_layers
 from policy.tree_attention import plug_into, takes_trees
 from policy.weights import BUCKET_BYTES
 
@@ -46,6 +46,10 @@ class StepResult:
     """Program tokens that were forwarded."""
     seconds: dict[str, float]
     """Of this rank: collate, forward, backward, step."""
+    kl_to_previous: float | None = None
+    """Per token, the policy version before the trained one against it; none where that version sampled nothing in the step."""
+    skipped: bool = False
+    """float16: whether the gradient overflowed, so that the weights stayed as they were and the loss is scaled less from here on."""
 
     @classmethod
     def nothing(cls) -> StepResult:
@@ -72,7 +76,7 @@ class TrainingEngine:
         self._share = takes_trees(policy.model)
         if self._share:
             plug_into(policy.model, world.device)
-        self.score_dtype = torch.bfloat16 if self.mixed or config.dtype == "bfloat16" else torch.float32
+        self.score_dtype = torch.bfloat16 if self.mixed else DTYPES[config.dtype]
         # Without ZeRO in float32 the gradients are plain tensors: their norm is known before the step is taken.
         self._plain = config.zero_stage == 0 and config.dtype == "float32"
         if config.gradient_checkpointing:
@@ -88,6 +92,7 @@ class TrainingEngine:
                 "zero_allow_untested_optimizer": True,
                 "gradient_clipping": 0.0 if self._plain else config.gradient_clip,
                 "bf16": {"enabled": config.dtype == "bfloat16"},
+                "fp16": {"enabled": config.dtype == "float16"},
                 "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False, **_offload(config)},
                 "zero_force_ds_cpu_optimizer": False,  # torch's own is as fast, and needs no compiler
                 "steps_per_print": None,
@@ -113,12 +118,19 @@ class TrainingEngine:
         return plan(self.policy, items, self._most_tokens, self.world.rank, self.world.size, self._share)
 
     def step(
-        self, micro_batches: Sequence[MicroBatch], loss: Loss, totals: Totals, learning_rate: float, statistics: bool = True
+        self,
+        micro_batches: Sequence[MicroBatch],
+        loss: Loss,
+        totals: Totals,
+        learning_rate: float,
+        statistics: bool = True,
+        previous: Collection[str] = (),
     ) -> StepResult:
         """Forward and backward over this rank's micro-batches, then one optimizer step. Collective: every rank calls it alike.
 
-        `statistics` false skips the entropies. Raises FloatingPointError, on every rank and before the weights change where ZeRO is
-        off, when the loss or the gradient is not finite; the message names this rank's programs.
+        `statistics` false skips the entropies. `previous`: ids of the programs that the version before the trained one sampled.
+        Raises FloatingPointError on every rank when the loss or the gradient is not finite, before the weights change; the message
+        names this rank's programs. In float16 a gradient that overflows is scaled less the next time instead (`StepResult.skipped`).
         """
         if not micro_batches:
             raise ValueError("a step needs at least one micro-batch on every rank")
@@ -142,19 +154,20 @@ class TrainingEngine:
             if not last:
                 self._engine.micro_steps += 1  # what engine.step() does between boundaries, at a fraction of its cost
             real = 0.0 if micro_batch.empty else 1.0
-            names = ["loss", "entropy", "tokens", *part.sums]
-            values = [part.loss.detach(), result.entropy.sum() * real, result.mask.sum() * real, *part.sums.values()]
+            names = ["loss", "entropy", "tokens", "previous/kl", "previous/tokens", *part.sums]
+            values = [part.loss.detach(), result.entropy.sum() * real, result.mask.sum() * real]
+            values += [*_divergence(result.values, mask, signal, micro_batch, previous), *part.sums.values()]
             collected.append(torch.stack([value.float() for value in values]))
             if not bool(torch.isfinite(part.loss)):
                 suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, signal, totals)]
             clock.end("backward")
-        norm = self._finish(micro_batches, suspects)
+        norm, skipped = self._finish(micro_batches, suspects)
         clock.end("step")
         sums = torch.stack(collected).sum(0).double()
         if self.world.size > 1:
             dist.all_reduce(sums)
         total = dict(zip(names, sums.tolist(), strict=True))
-        tokens = total.pop("tokens")
+        tokens, of_previous, divergence = (total.pop(name) for name in ("tokens", "previous/tokens", "previous/kl"))
         mean = {name: value / max(1.0, tokens) if name.startswith("per_token/") else value for name, value in total.items()}
         return StepResult(
             loss=total["loss"],
@@ -163,31 +176,46 @@ class TrainingEngine:
             sums={name: value for name, value in mean.items() if name not in ("loss", "entropy")},
             tokens=int(tokens),
             seconds=clock.seconds,
+            kl_to_previous=divergence / of_previous if of_previous else None,
+            skipped=skipped,
         )
 
-    def _finish(self, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> float:
-        """Clips, checks and applies the gradient; returns its norm."""
+    def _finish(self, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> tuple[float, bool]:
+        """Clips, checks and applies the gradient; its norm, and whether it overflowed and was not applied."""
+        if self._anywhere(bool(suspects)):
+            raise self._not_finite("loss", micro_batches, suspects)
         if self._plain:
             parameters = [parameter for parameter in self.policy.model.parameters() if parameter.grad is not None]
             limit = self._clip or math.inf
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True))
-            self._check(norm, micro_batches, suspects)
+            if not math.isfinite(norm):
+                raise self._not_finite("gradient", micro_batches, suspects)
             self._engine.step()
-        else:
-            self._engine.step()
-            norm = float(self._engine.get_global_grad_norm() or 0.0)
-            self._check(norm, micro_batches, suspects)
-        return norm
+            return norm, False
+        self._engine.step()
+        # DeepSpeed leaves the weights as they are where it finds the gradient not finite, and the norm as it was the step before.
+        overflow = bool(getattr(self._engine.optimizer, "overflow", False))
+        if overflow and self.score_dtype == torch.float16:
+            return 0.0, True
+        norm = float(self._engine.get_global_grad_norm() or 0.0)
+        if overflow or not math.isfinite(norm):
+            raise self._not_finite("gradient", micro_batches, suspects)
+        return norm, False
 
-    def _check(self, norm: float, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> None:
-        if math.isfinite(norm) and not suspects:
-            return
+    def _not_finite(self, what: str, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> FloatingPointError:
+        """`suspects`: this rank's programs whose loss is not finite; where they are not known it is all of them."""
         ids = suspects or [item.id for batch in micro_batches for item in batch.items if not batch.empty]
-        what = "loss" if suspects else "gradient"
-        raise FloatingPointError(
-            f"The {what} of a learner step is not finite (gradient norm {norm}); the step was given up. "
-            f"Programs of rank {self.world.rank}: {', '.join(ids[:64])}"
+        return FloatingPointError(
+            f"The {what} of a learner step is not finite; the step was given up. Programs of rank {self.world.rank}: {', '.join(ids[:64])}"
         )
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether it is so on any rank. Collective."""
+        if self.world.size == 1:
+            return here
+        flag = torch.tensor([int(here)], device=self.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag.item())
 
     def gathered_weights(
         self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int = BUCKET_BYTES
@@ -231,6 +259,19 @@ class TrainingEngine:
     def close(self) -> None:
         """Takes DeepSpeed's hooks off the model."""
         self._engine.destroy()
+
+
+@torch.no_grad()
+def _divergence(
+    log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, micro_batch: MicroBatch, previous: Collection[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Summed over the tokens of the programs in `previous`: e^d - 1 - d with d = log p - log p_sampler; and how many these are."""
+    if signal.behaviour_log_probs is None:
+        return log_probs.new_zeros(()), log_probs.new_zeros(())
+    rows = torch.tensor([item.id in previous for item in micro_batch.items], device=mask.device)
+    counted = mask & rows[:, None]
+    apart = torch.where(counted, log_probs - signal.behaviour_log_probs, 0.0)
+    return (apart.exp() - 1.0 - apart).sum(), counted.sum()
 
 
 class _Clock:

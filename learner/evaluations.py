@@ -32,11 +32,12 @@ class Evaluations:
         self._checkpoints = checkpoints
         self._speaks = engine.world.rank == 0
 
-    def ask(self, position: Position, step: int) -> None:
-        """Asks for a held-out evaluation of the newest version, which has taken `step` steps."""
+    def ask(self, position: Position, step: int, last: bool = False) -> None:
+        """Asks for a held-out evaluation of the newest version, which has taken `step` steps. `last`: no more follow."""
         if self._held_out_ids:
             label = self._flow.evaluations.unused(label_of(step), position.version) if self._speaks else ""
-            self._request(label, position.version, self._held_out_ids)
+            settings = self._config.evaluation
+            self._request(label, position.version, self._held_out_ids, settings.last_samples if last else settings.samples)
             position.evaluated.append((step, label))
 
     def passing(self, version: int, training_ids: Sequence[str]) -> int:
@@ -45,7 +46,7 @@ class Evaluations:
         Raises Stopped and Stalled.
         """
         label = f"warm-start-{version:03d}"
-        self._request(label, version, list(training_ids[:MOST_PASS_PROBLEMS]))
+        self._request(label, version, list(training_ids[:MOST_PASS_PROBLEMS]), self._config.evaluation.samples)
         samples = self._waiter.evaluation(label)
         if self._speaks:
             self._flow.evaluations.close(label)
@@ -84,8 +85,8 @@ class Evaluations:
             scores["tasks"] = len(self._held_out_ids)
         return scores
 
-    def _request(self, label: str, version: int, ids: list[str]) -> None:
+    def _request(self, label: str, version: int, ids: list[str], samples: int) -> None:
         if self._speaks:
             size = self._config.actors.problems_per_batch
             chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
-            self._flow.evaluations.request(label, version, chunks, self._config.evaluation.samples)
+            self._flow.evaluations.request(label, version, chunks, samples)

@@ -92,21 +92,34 @@ def load_weights(policy: Policy, folder: Path) -> None:
 
 
 def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
-    """The trained model with a model card. `facts`: steps, data, held-out pass@1. Collective."""
+    """The trained model with a model card (`model_card`). Collective."""
     save_model(engine, policy, folder)
     if engine.world.rank == 0:
-        (folder / "README.md").write_text(model_card(config, facts), encoding="utf-8")
+        write_card(folder, config, facts)
+
+
+def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
+    """Writes the model card of an exported model, in place of one that is there."""
+    unfinished = folder / "README.md.unfinished"
+    unfinished.write_text(model_card(config, facts), encoding="utf-8")
+    os.replace(unfinished, folder / "README.md")
 
 
 def model_card(config: Config, facts: Mapping[str, Any]) -> str:
-    """The model card as Markdown, with the front matter that the Hugging Face hub reads."""
+    """The model card as Markdown, with the front matter that the Hugging Face hub reads.
+
+    `facts`, as far as they are known: `steps`, `samples` (programs trained on), `code_version`, and `held_out` with `tasks` and, for
+    `before` and `after` training, `step`, `pass@K` and perhaps its standard error `pass@K_se`.
+    """
     front = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["code", "reinforcement-learning", "unit-tests"]}
     held_out = facts.get("held_out") or {}
-    rows = [(when, held_out[when]) for when in ("before", "after") if when in held_out]
-    scores = "".join(f"| {when} | {row['step']} | {row['pass@1']:.4f} |\n" for when, row in rows)
+    rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
+    ks = sorted({int(key[5:]) for row in rows.values() for key in row if key.startswith("pass@") and key[5:].isdigit()})
+    scores = "".join(f"| {when} | {row['step']} | {' | '.join(_score(row, k) for k in ks)} |\n" for when, row in rows.items())
     evaluated = (
         f"Share of programs, sampled at temperature 1, that pass all tests of {held_out['tasks']} held-out problems "
-        f"(`{config.problems.held_out}`):\n\n| | step | pass@1 |\n|---|---|---|\n{scores}"
+        f"(`{config.problems.held_out}`); pass@k by the unbiased estimator of arXiv 2107.03374, with its standard error over problems:\n\n"
+        f"| | step | {' | '.join(f'pass@{k}' for k in ks)} |\n|---|---{'|---' * len(ks)}|\n{scores}"
         if scores
         else "It was not evaluated on held-out problems.\n"
     )
@@ -121,3 +134,10 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
         f"## Evaluation\n\n{evaluated}\n"
         f"## Configuration\n\n```json\n{json.dumps(settings, indent=1)}\n```\n"
     )
+
+
+def _score(row: Mapping[str, Any], k: int) -> str:
+    value, error = row.get(f"pass@{k}"), row.get(f"pass@{k}_se")
+    if value is None:
+        return "–"
+    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")

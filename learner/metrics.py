@@ -45,6 +45,7 @@ def rl_row(
         "staleness_max": max(staleness, default=0),
         "ages": age_distribution(staleness),
         "zero_advantage_share": fates["no_signal"] / number,
+        **({"kl_to_previous_version": result.kl_to_previous} if result.kl_to_previous is not None else {}),
         "fates": dict(fates),
         **prepared.row,
         "sample_ids": [sample.program.id for sample in samples],
@@ -71,6 +72,12 @@ def supervised_row(
     }
 
 
+def sampled_by(groups: Sequence[Group], version: int) -> set[str]:
+    """Ids of the programs of which policy `version` sampled every token."""
+    programs = (sample.program for group in groups for sample in group.samples)
+    return {program.id for program in programs if program.versions and {run.version for run in program.versions} == {version}}
+
+
 def _common(
     step: int, version: int, objective: str, result: StepResult, plan: Plan, learning_rate: float, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -83,6 +90,7 @@ def _common(
         "loss": result.loss,
         "loss_terms": {name.removeprefix("loss/"): value for name, value in result.sums.items() if name.startswith("loss/")},
         "gradient_norm": result.gradient_norm,
+        **({"skipped": True} if result.skipped else {}),
         "entropy": result.entropy,
         **{name.removeprefix("per_token/"): value for name, value in result.sums.items() if name.startswith("per_token/")},
         "tokens": result.tokens,

@@ -5,7 +5,7 @@ DeepSpeed's own checkpoints hold one file per rank and ZeRO stage. Full tensors 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ WEIGHT = "weight"
 """Kind of the parameters themselves; the other kinds are the optimizer's names, `exp_avg` and `exp_avg_sq`."""
 STEPS = "step"
 """The optimizer's name for its count of steps, kept for each tensor that it updates."""
+
+_SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
+"""Where DeepSpeed's dynamic loss scaler is."""
 
 Named = tuple[str, str, torch.Tensor]
 """Kind, parameter name, value."""
@@ -60,6 +63,7 @@ class OptimizerState:
     def __init__(self, model: Any, adamw: torch.optim.Optimizer, wrapper: Any, world_size: int) -> None:
         """`wrapper`: DeepSpeed's optimizer around `adamw`, or `adamw` itself."""
         self._adamw = adamw
+        self._scaler = getattr(wrapper, "loss_scaler", None)
         self._world_size = world_size
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         self._shares = [share for name, parameter in named for share in [_share(name, parameter, adamw, wrapper)]]
@@ -68,6 +72,16 @@ class OptimizerState:
         """Optimizer steps since the averages were begun; 0 when they were not."""
         counts = [float(state[STEPS]) for state in self._adamw.state.values() if STEPS in state]
         return int(max(counts, default=0))
+
+    def loss_scale(self) -> dict[str, Any]:
+        """JSON-able: float16's loss scale and how long it has held; empty in other number formats."""
+        return {name: getattr(self._scaler, name) for name in _SCALE if getattr(self._scaler, "dynamic", False)}
+
+    def load_loss_scale(self, state: Mapping[str, Any]) -> None:
+        """What `loss_scale` gave; without effect in other number formats."""
+        if getattr(self._scaler, "dynamic", False):
+            for name, value in state.items():
+                setattr(self._scaler, name, value)
 
     def tensors(self) -> Iterator[Named]:
         """Everything, one full tensor at a time. Collective: every rank exhausts it."""

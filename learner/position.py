@@ -23,6 +23,8 @@ class Position:
     """Step whose held-out evaluation waits for the next published version; 0: none does."""
     trained: int = 0
     """Programs trained on."""
+    seconds: float = 0.0
+    """Of training, up to the end of the last step, waits included."""
     evaluated: list[tuple[int, str]] = field(default_factory=list)
     """Step and label of each held-out evaluation that was asked for."""
 

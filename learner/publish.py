@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -35,8 +36,7 @@ class Versions:
 
     def publish(self) -> int:
         """The weights as they are now, or the adapters where only they are trained, as the next version; returns its number."""
-        model = self._policy.model
-        weights = self._engine.gathered_weights(named_adapters(model) if self._policy.spec.lora else named_weights(model))
+        weights = self._engine.gathered_weights(_published(self._policy))
         self.newest += 1
         if self._engine.world.rank == 0:
             self._publisher.publish(*pack_tensors(weights, self.newest, self._dtype, room=self._publisher.room))
@@ -44,3 +44,13 @@ class Versions:
             for _ in weights:  # takes part in gathering what the ranks hold parts of
                 pass
         return self.newest
+
+    def publish_again(self, policy: Policy) -> None:
+        """`policy`, which every rank has whole, as the newest version: what it was before the weight store was lost."""
+        if self._engine.world.rank == 0:
+            self._publisher.publish(*pack_tensors(_published(policy), self.newest, self._dtype, room=self._publisher.room))
+
+
+def _published(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:
+    """What actors are sent of a policy."""
+    return named_adapters(policy.model) if policy.spec.lora else named_weights(policy.model)

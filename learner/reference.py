@@ -41,6 +41,13 @@ class Reference:
 
 
 def load_reference(spec: PolicySpec, config: Config, folder: Path, device: torch.device | str) -> Reference:
+    """The first policy, frozen. Raises UserError when the warm start does not fit it."""
+    policy = first_policy(spec, config, folder)
+    policy.model.to(DTYPES[config.learner.dtype])
+    return Reference(policy, device)
+
+
+def first_policy(spec: PolicySpec, config: Config, folder: Path) -> Policy:
     """The policy with which the run in `folder` began to train: its warm start, else the one that was loaded.
 
     Raises UserError when the warm start does not fit the policy.
@@ -50,5 +57,4 @@ def load_reference(spec: PolicySpec, config: Config, folder: Path, device: torch
         load_weights(policy, Path(config.warm_start.reuse).expanduser())
     elif config.warm_start.steps:
         load_weights(policy, folder / "warm_start")
-    policy.model.to(DTYPES[config.learner.dtype])
-    return Reference(policy, device)
+    return policy

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,11 +20,12 @@ from learner.engine import StepResult, TrainingEngine
 from learner.evaluations import Evaluations
 from learner.export import export, load_weights, save_model
 from learner.frozen import Annotate, frozen_models
-from learner.metrics import rl_row, supervised_row
+from learner.metrics import rl_row, sampled_by, supervised_row
 from learner.objectives import make_objective, supervised_normalise, with_supervised
 from learner.objectives.supervised import Supervised
 from learner.position import Position
 from learner.publish import Publisher, Versions
+from learner.reference import first_policy
 from learner.schedules import is_supervised, linear
 from learner.task import LearnerTask
 from learner.waiting import Stopped, Waiter
@@ -39,6 +41,7 @@ class LearnerWorker:
     `learner.steps` counts optimizer steps after the warm start. With `supervised_ratio` r, r/(1 + r) of them are supervised, spread
     evenly and beginning with a reinforcement step. A version is published before a reinforcement step is drawn, once `publish_every`
     reinforcement steps have been taken since the last; evaluations are asked for at the first version published on or after their step.
+    Offline (`publish_every` 0) version 0 samples every training program, and the next version is the last.
     """
 
     def __init__(self, task: LearnerTask, world: World, flow: Flow, publisher: Publisher, recorder: Recorder) -> None:
@@ -104,6 +107,7 @@ class LearnerWorker:
     def _prepare(self) -> None:
         config = self._config.learner
         self._objective = make_objective(self._config, self._policy.is_encoder_decoder)
+        self._offline = self._objective is not None and not config.publish_every
         self._supervised = Supervised(supervised_normalise(self._config), self._policy.spec.max_program_tokens)
         self._schedule = linear(config.learning_rate, config.steps, config.warmup_steps, config.final_learning_rate)
         self._stream: CorpusStream | None = None
@@ -184,7 +188,14 @@ class LearnerWorker:
         lost = self._engine.agree(lost)
         same = not position.changed and not lost
         self._versions.newest = position.version + lost - int(same)
-        if same or (self._objective is not None and position.since_published < config.publish_every):
+        if self._offline:
+            # What trained since is published at the end alone; the actors go on with the first policy.
+            position.version += lost + int(lost > 0)
+            self._versions.newest = position.version
+            self._versions.publish_again(first_policy(self._task.spec, self._config, self._task.folder))
+            if self._world.rank == 0:
+                self._flow.control.set_version(position.version)
+        elif same or (self._objective is not None and position.since_published < config.publish_every):
             self._publish()
 
     # ---- training
@@ -196,14 +207,16 @@ class LearnerWorker:
         if self._objective is not None:
             self._engine.barrier()  # rank 0 has written the warm start
             self._frozen = frozen_models(self._policy, self._config, self._task.folder, self._engine.device)
-        while position.step < config.steps:
+        earlier, began = position.seconds, time.monotonic()
+        while position.step < config.steps and not self._time_is_up():
             if self._should_stop():
                 raise Stopped(f"before step {position.step + 1}")
             step = position.step + 1
             reinforce = self._objective is not None and (self._mixes or not is_supervised(step, config.supervised_ratio))
             seconds: dict[str, float] = {}
             # The control has no reinforcement steps: it publishes for its evaluations alone.
-            if (reinforce and position.since_published >= config.publish_every) or (self._objective is None and position.evaluate):
+            due = position.evaluate if self._objective is None else reinforce and position.since_published >= config.publish_every
+            if due and not self._offline:
                 seconds["publish"] = self._timed_publish()
                 if position.evaluate:
                     position.evaluate = 0
@@ -211,17 +224,20 @@ class LearnerWorker:
                     if self._config.checkpoint.best:
                         self._checkpoint()  # of exactly the weights that are evaluated
             if reinforce:
-                self._reinforce(step, seconds)
+                row = self._reinforce(step, seconds)
                 position.since_published += 1
             else:
-                self._imitate(step, seconds)
-            position.step, position.changed = step, True
-            if self._config.evaluation.every and step % self._config.evaluation.every == 0:
+                row = self._imitate(step, seconds)
+            position.step, position.changed, position.seconds = step, True, earlier + time.monotonic() - began
+            if self._world.rank == 0:
+                self._flow.telemetry.step(row | {"training_s": round(position.seconds, 3)})
+            if self._config.evaluation.every and step % self._config.evaluation.every == 0 and not self._offline:
                 position.evaluate = step
             if self._is_checkpointed(step):
                 self._checkpoint()
 
-    def _reinforce(self, step: int, seconds: dict[str, float]) -> None:
+    def _reinforce(self, step: int, seconds: dict[str, float]) -> dict[str, Any]:
+        """The step's metrics row; empty on ranks other than 0, which keep none."""
         objective, config, version = self._objective, self._config.learner, self._position.version
         assert objective is not None
         learning_rate = self._schedule(step - 1)
@@ -237,17 +253,21 @@ class LearnerWorker:
                 mine = annotate(mine)
                 seconds["frozen"] = time.perf_counter() - ready
             if mine.micro_batches:
-                result = self._engine.step(mine.micro_batches, objective.loss, prepared.totals, learning_rate)
-        seconds |= {"wait": drawn - began, "prepare": ready - drawn, **result.seconds}
+                previous = sampled_by(groups, version - 1)
+                result = self._engine.step(mine.micro_batches, objective.loss, prepared.totals, learning_rate, previous=previous)
+        read = self._flow.online.read_s
+        seconds |= {"wait": max(0.0, drawn - began - read), "read": read, "prepare": ready - drawn, **result.seconds}
         self._engine.barrier()  # no rank may still have to draw what is finished now
         self._position.trained += sum(fate == "trained" for fate in prepared.fates.values())
-        if self._world.rank == 0:
-            self._flow.online.finish(step, prepared.fates)
-            self._flow.telemetry.step(rl_row(step, version, objective.name, groups, prepared, result, mine, learning_rate, seconds))
-            self._recorder.count("samples", prepared.totals.sequences)
-            self._recorder.gauge("version", version)
+        if self._world.rank != 0:
+            return {}
+        self._flow.online.finish(step, prepared.fates)
+        self._recorder.count("samples", prepared.totals.sequences)
+        self._recorder.gauge("version", version)
+        return rl_row(step, version, objective.name, groups, prepared, result, mine, learning_rate, seconds)
 
-    def _imitate(self, step: int, seconds: dict[str, float]) -> None:
+    def _imitate(self, step: int, seconds: dict[str, float]) -> dict[str, Any]:
+        """As `_reinforce`."""
         learning_rate = self._schedule(step - 1)
         assert self._stream is not None
         with self._recorder.phase("train_supervised"):
@@ -257,24 +277,30 @@ class LearnerWorker:
             ready = time.perf_counter()
             result = self._engine.step(mine.micro_batches, self._supervised.loss, totals, learning_rate)
         seconds |= {"prepare": ready - began, **result.seconds}
-        if self._world.rank == 0:
-            self._flow.telemetry.step(supervised_row(step, self._position.version, items, result, mine, learning_rate, seconds))
-            self._recorder.count("supervised_programs", len(items))
+        if self._world.rank != 0:
+            return {}
+        self._recorder.count("supervised_programs", len(items))
+        return supervised_row(step, self._position.version, items, result, mine, learning_rate, seconds)
+
+    def _time_is_up(self) -> bool:
+        """Whether the training has taken `learner.max_seconds`, by rank 0's clock. Collective."""
+        limit = self._config.learner.max_seconds
+        return limit is not None and bool(self._engine.agree(int(self._position.seconds >= limit)))
 
     # ---- after training
 
     def _finish(self) -> None:
-        config = self._config
+        config, step = self._config, self._position.step
         if self._position.changed:
             self._publish()
-        if config.learner.steps not in [step for step, _ in self._position.evaluated]:
-            self._evaluations.ask(self._position, config.learner.steps)
+        if step not in [evaluated for evaluated, _ in self._position.evaluated]:
+            self._evaluations.ask(self._position, step, last=True)
         self._position.evaluate = 0
         self._checkpoint()
         if self._world.rank == 0:
             self._flow.control.set_phase("final_evaluation")
         facts = {
-            "steps": config.learner.steps,
+            "steps": step,
             "samples": self._position.trained,
             "held_out": self._evaluations.before_and_after(self._position),
             "code_version": self._task.code_version,

@@ -67,13 +67,13 @@ def weight_bytes(parameters: int, dtype: str) -> float:
 def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and host together.
 
-    Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, bfloat16 2 + 2 + 12, of which stage 1
+    Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, 16 bits 2 + 2 + 12, of which stage 1
     splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; with adapters only theirs have gradients
     and optimizer. Activations as in arXiv 2205.05198, Eq. 1 and table 2: 34 s b h bytes a layer at 2 bytes a number, attention scores left
     out, or 2 s b h with gradient checkpointing and one layer whole; the logits of program tokens, and their gradient.
     """
     learner, policy = config.learner, config.policy
-    half = learner.dtype == "bfloat16"
+    half = learner.dtype != "float32"
     workers, stage = learner.workers, learner.zero_stage
     layers = shape.layers + shape.encoder_layers
     # Adapters of the query and value projections, if nothing else is named: two matrices each.

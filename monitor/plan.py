@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from config import Config
+from config import Config, LearnerConfig
 from monitor.memory import Shape, actor_bytes, executor_bytes, learner_bytes, redis_bytes, weight_bytes
 from monitor.vocabulary import plural
 
@@ -74,9 +74,10 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         warm_start = "none"
     when = (
         f"every {evaluation.every} steps, before the first and after the last"
-        if evaluation.every
+        if evaluation.every and (learner.publish_every or learner.objective == "supervised")
         else "before the first step and after the last"
     )
+    evaluated = f"{tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
     return (
         ("folder", facts.folder),
         ("training problems", _problems(config.problems.train, facts.train_problems, facts.train_skipped)),
@@ -85,14 +86,24 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
             _problems(config.problems.held_out, facts.held_out_problems, facts.held_out_skipped) if tasks else "none: no evaluation",
         ),
         ("warm start", warm_start),
-        ("training", f"{learner.steps} steps of objective {learner.objective}, learning rate {learner.learning_rate:g}"),
-        ("evaluation", f"{tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}" if tasks else "none"),
+        ("training", f"{learner.steps} steps{_at_most(learner)} of objective {learner.objective}, learning rate {learner.learning_rate:g}"),
+        ("evaluation", evaluated if tasks else "none"),
         ("seed", str(config.run.seed)),
     )
 
 
 def _problems(spec: str, count: int, skipped: int) -> str:
     return f"{count:,} from {spec}" + (f"; {skipped:,} skipped" if skipped else "")
+
+
+def _at_most(learner: LearnerConfig) -> str:
+    return f" or {learner.max_seconds:g} s, whichever is first," if learner.max_seconds is not None else ""
+
+
+def _finally(config: Config) -> str:
+    evaluation = config.evaluation
+    different = evaluation.last_samples != evaluation.samples
+    return f" with {_many(evaluation.last_samples, 'sample')} then" if different else ""
 
 
 def wanted_cpus(config: Config) -> float:
@@ -169,6 +180,8 @@ def _versions(config: Config) -> tuple[str, int]:
     learner, every = config.learner, config.evaluation.every
     if learner.objective == "supervised":
         return "for evaluations", (learner.steps - 1) // every + 2 if every else 2
+    if not learner.publish_every:
+        return "after the last step alone (offline)", 2
     ratio = learner.supervised_ratio if learner.supervised_mixing == "step" else 0.0
     steps = math.ceil(learner.steps / (1 + ratio))
     return f"every {_many(learner.publish_every, 'reinforcement step')}", math.ceil(steps / learner.publish_every) + 1
@@ -212,7 +225,7 @@ def _waits(config: Config) -> tuple[tuple[str, str], ...]:
     rows = [("learner", f"before its first step for {first:,} programs to be written and graded")]
     if learner.objective == "supervised":
         return (("actors and executors", "between evaluations: the control trains on the corpus alone"),)
-    if buffer.max_staleness is not None and buffer.when_stale == "wait":
+    if learner.publish_every and buffer.max_staleness is not None and buffer.when_stale == "wait":
         ahead = (buffer.max_staleness + 1) * learner.groups_per_step * learner.publish_every
         rows.append(
             (

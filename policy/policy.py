@@ -24,7 +24,7 @@ from policy import shapes, tokenizers
 from policy.byte_texts import TextPieces
 from policy.lora import LoraSettings, attach
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,11 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
         ({"buffer.capacity": "10"}, "the learner would wait for ever"),
         ({"learner.offload": "parameters", "learner.zero_stage": "2"}, "learner.offload parameters needs learner.zero_stage 3 or more"),
+        ({"learner.dtype": "float16", "learner.zero_stage": "1"}, "float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1"),
         ({"learner.betas": "[2, 3]"}, "learner.betas: Input should be less than 1"),
         ({"learner.learning_rate": ".inf"}, "learner.learning_rate: Input should be a"),
         ({"learner.learning_rate": "inf"}, "learner.learning_rate: Input should be a finite number"),
+        ({"evaluation.k": "[1, 10]", "evaluation.samples": "9"}, "pass@10, which needs as many programs per problem: raise"),
         ({"learner.steps": "1.5"}, "learner.steps: Input should be a valid integer"),
     ],
 )
@@ -36,6 +38,12 @@ def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence:
         config.load(None, overrides)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_last_evaluation_may_have_more_programs() -> None:
+    evaluation = config.load(None, {"evaluation.k": "[10, 5]", "evaluation.final_samples": "10"}).evaluation
+    assert (evaluation.ks, evaluation.samples, evaluation.last_samples) == ((1, 5, 10), 1, 10)
+    assert config.load(None, {"evaluation.samples": "3"}).evaluation.last_samples == 3
 
 
 def test_overrides_win_over_the_file_and_both_are_typed(tmp_path: Path) -> None:

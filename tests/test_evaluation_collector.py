@@ -26,15 +26,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 def write_and_grade(flow: Flow, passing: set[str]) -> None:
     while (chunk := flow.evaluations.next_chunk("actor-0")) is not None:
         for problem_id in chunk.problem_ids:
-            written = sample(
-                problem_id,
-                "pass",
-                id=f"{chunk.label}/{problem_id}",
-                group_id=f"{chunk.label}/{problem_id}",
-                purpose="evaluation",
-                label=chunk.label,
-            )
-            assert flow.evaluation_work.push([written.program], "actor-0")
+            group_id = f"{chunk.label}/{problem_id}"
+            written = [
+                sample(problem_id, "pass", id=f"{group_id}/{number}", group_id=group_id, purpose="evaluation", label=chunk.label).program
+                for number in range(chunk.samples)
+            ]
+            assert flow.evaluation_work.push(written, "actor-0")
         flow.evaluations.done(chunk)
     claims = flow.evaluation_work.claim("executor-0", 100)
     verdicts = [Feedback(outcome="pass" if claim.program.problem_id in passing else "failure", run=1) for claim in claims]
@@ -57,6 +54,18 @@ def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis,
     (second,) = collector.collect()
     assert (second.step, second.held_out.pass_at[1].value) == (2, 0.75)
     assert collector.collect([4]) == [] and collector.pending == ()
+    flow.close()
+
+
+def test_pass_at_k_is_told_of_evaluations_with_so_many_programs(server: EmbeddedRedis, tmp_path: Path) -> None:
+    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "pass-at-k"))
+    collector = HeldOutCollector(flow, ["a", "b"], ks=(1, 3))
+    for step, programs in ((0, 2), (1, 3)):
+        flow.evaluations.request(label_of(step), step, [["a", "b"]], programs)
+        write_and_grade(flow, {"a"})
+    first, second = collector.collect([1])
+    assert (first.held_out.samples, set(first.held_out.pass_at)) == (4, {1})
+    assert (second.held_out.samples, second.held_out.pass_at[3].value) == (6, 0.5)
     flow.close()
 
 

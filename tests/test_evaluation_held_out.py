@@ -31,6 +31,13 @@ def test_a_problem_whose_programs_were_lost_counts_as_not_passed() -> None:
         summarise([])
 
 
+def test_programs_that_were_lost_count_as_not_passed() -> None:
+    held_out = summarise([sample("a", "pass"), sample("b", "failure"), sample("b", "pass")], ["a", "b", "c"], (1, 2), programs=2)
+    assert held_out.pass_at[1].value == pytest.approx((0.5 + 0.5 + 0) / 3) and held_out.pass_at[2].value == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="pass@2 needs at least 2 samples"):
+        summarise([sample("a", "pass")], ks=(1, 2))
+
+
 def test_examples_prefer_programs_that_became_right_and_different_errors() -> None:
     before = [
         sample("a", "runtime_error", error="TypeError"),

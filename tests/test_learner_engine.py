@@ -21,12 +21,13 @@ import torch
 from learner_parts import learner_config, policy
 
 from learner.batching import plan, split_by_rank, tensors
+from learner.checkpoint import Checkpoints
 from learner.engine import TrainingEngine
-from learner.objectives.base import Totals, TrainItem
+from learner.objectives.base import LossResult, Signal, Totals, TrainItem
 from learner.objectives.supervised import Supervised, totals_of_items
 from learner.schedules import cosine, linear
 from learner.world import World, free_address
-from policy.log_probs import rows_of, token_log_probs
+from policy.log_probs import collate, rows_of, token_log_probs
 from policy.policy import Policy
 from policy.weights import named_weights, pack, pack_tensors
 
@@ -152,6 +153,67 @@ def test_a_step_that_is_not_finite_names_its_programs(stage: int) -> None:
     if stage == 0:
         for name, value in toy.model.state_dict().items():
             torch.testing.assert_close(value, before[name])
+
+
+def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    """A loss of zero whose gradient is no number."""
+    return LossResult((log_probs - log_probs.detach()).abs().sqrt().sum(), {})
+
+
+@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (0, "bfloat16"), (1, "float32"), (2, "bfloat16"), (3, "float32")])
+def test_a_gradient_that_is_not_finite_stops_the_step_with_the_weights_as_they_were(stage: int, dtype: str) -> None:
+    items = programs(0, 3)
+    with engine_of(policy(), zero_stage=stage, dtype=dtype) as engine:
+        engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+        before = {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
+        with pytest.raises(FloatingPointError, match="gradient of a learner step is not finite.*c:0"):
+            engine.step(engine.plan(items).micro_batches, no_gradient, totals_of_items(items), 1e-3)
+        for kind, name, value in engine.state().tensors():
+            torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
+
+
+def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
+
+    monkeypatch.setattr(CPU_Accelerator, "is_fp16_supported", lambda self: True)  # slow on this CPU, and as exact as elsewhere
+    items = programs(0)
+    with engine_of(policy(), zero_stage=1, dtype="float16", micro_batch_tokens=120) as engine:
+        engine.begin((0.9, 0.95), 0.0)
+        mine, totals = engine.plan(items).micro_batches, totals_of_items(items)
+        results = [engine.step(mine, Supervised().loss, totals, 1e-3) for _ in range(6)]
+        assert results[-1].loss < results[0].loss - 0.01 and not results[-1].skipped and results[-1].gradient_norm > 0
+        while not results[-1].skipped:
+            before = {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
+            scale = 2 * engine.state().loss_scale()["cur_scale"]
+            engine.state().load_loss_scale({"cur_scale": scale})
+            results.append(engine.step(mine, Supervised().loss, totals, 1e-3))
+        for kind, name, value in engine.state().tensors():
+            torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
+        Checkpoints(tmp_path, 1, False).save(5, engine.state(), {})
+        kept = engine.state().loss_scale()
+    saved = Checkpoints(tmp_path, 1, False).newest()
+    assert saved is not None
+    with engine_of(policy(), zero_stage=1, dtype="float16") as engine:
+        engine.begin((0.9, 0.95), 0.0)
+        assert engine.state().loss_scale() != kept
+        saved.load_optimizer(engine.state())
+        assert engine.state().loss_scale() == kept
+
+
+def test_the_divergence_from_the_previous_version_counts_its_programs_alone() -> None:
+    toy = policy()
+    items = [replace(item, behaviour_log_probs=[-5.0 - 0.1 * n for n in range(len(item.token_ids))]) for item in programs(0)]
+    expected, tokens = 0.0, 0
+    for item in (items[2], items[9]):
+        batch = collate(toy, [item.prompt_ids], [item.token_ids])
+        for now, then in zip(token_log_probs(toy.model, batch).values[0].tolist(), item.behaviour_log_probs or [], strict=True):
+            expected, tokens = expected + math.exp(now - then) - 1 - (now - then), tokens + 1
+    with engine_of(toy, micro_batch_tokens=60) as engine:
+        micro_batches, totals = engine.plan(items).micro_batches, totals_of_items(items)
+        assert len(micro_batches) > 2
+        result = engine.step(micro_batches, Supervised().loss, totals, 0.0, previous={items[2].id, items[9].id})
+        assert result.kl_to_previous == pytest.approx(expected / tokens, rel=1e-5)
+        assert engine.step(micro_batches, Supervised().loss, totals, 0.0).kl_to_previous is None
 
 
 def test_mixed_precision_is_close_and_keeps_float32_weights() -> None:

@@ -127,6 +127,23 @@ def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], mon
     assert again.flow.ledger.check() is None
 
 
+def test_offline_a_resumed_run_goes_on_with_the_first_policys_programs(make_run: Callable[..., Run]) -> None:
+    fields: dict[str, Any] = {"run": {"name": "test", "stall_timeout_s": 60}, "evaluation": {"every": 0, "tasks": 2, "samples": 2}}
+    fields["learner"] = FIELDS["learner"] | {"publish_every": 0, "steps": 8}
+    stopped = make_run("offline", **fields)
+    whole(stopped, Stopper(stopped, 4).stop)
+    again = make_run("offline", **fields)
+    again.flow.resume()
+    whole(again)
+    ((first, _),) = stopped.published.versions
+    begun, last = (manifest for manifest, _ in again.published.versions)
+    assert begun == first, "the same number and, checksum by checksum, the same weights"
+    assert last.version == 1 and last.checksums != first.checksums
+    assert [row["step"] for row in again.rows()] == list(range(1, 9)) and {row["version"] for row in again.rows()} == {0}
+    seconds = [row["training_s"] for row in again.rows()]
+    assert seconds == sorted(seconds), "the seconds of the attempts add up"
+
+
 def test_deterministic_sets_what_it_needs() -> None:
     config = Config.model_validate(
         {"run": {"deterministic": True}, "actors": {"count": 3}, "buffer": {"max_staleness": 4}, "learner": {"groups_per_step": 5}}

@@ -19,7 +19,7 @@ from config import Config, UserError
 from executor.worker import ExecutorWorker
 from learner.corpus_stream import POOL_BATCHES, CorpusStream
 from learner.engine import TrainingEngine
-from learner.export import load_weights, save_model
+from learner.export import load_weights, save_model, write_card
 from learner.metrics import age_distribution
 from learner.schedules import is_supervised
 from learner.task import LearnerTask
@@ -151,7 +151,7 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         )
         assert sum(row["ages"].values()) == 8 and max(map(int, row["ages"])) == row["staleness_max"]
         assert 0 <= row["staleness_max"] <= 2 and len(row["baselines"]) == 2 and len(row["sample_ids"]) == 8
-        assert row["seconds"]["wait"] >= 0 and row["learning_rate"] > 0
+        assert row["seconds"]["wait"] >= 0 and 0 < row["seconds"]["read"] < 10 and row["learning_rate"] > 0
         json.dumps(row)
     # One version per reinforcement step, and the last one; what the rounds of the warm start published came before.
     versions = [manifest.version for manifest, _ in run.published.versions]
@@ -192,6 +192,34 @@ def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run]
         assert control.flow.evaluations.complete(name)
     first, begun = control.published.versions[0], run.published.versions[0]
     assert first[0] == begun[0]  # the same weights, checksum by checksum
+
+
+def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    learner = {"objective": "rltf", "supervised_ratio": 1, "publish_every": 0, "steps": 1_000_000, "max_seconds": 1.0}
+    evaluation = {"every": 2, "samples": 1, "final_samples": 3, "k": [3]}
+    run = make_run(learner=learner, evaluation=evaluation, warm_start={"steps": 5})
+    with run.others():
+        run.learner.run(threading.Event())
+    rows = run.rows()
+    last = rows[-1]["step"]
+    assert last == len(rows) and rows[-1]["training_s"] >= 1.0 and all(row["training_s"] < 1.0 for row in rows[:-1])
+    assert {row["version"] for row in rows} == {0} and {row["staleness_max"] for row in rows if row["objective"] == "rltf"} == {0}
+    assert [manifest.version for manifest, _ in run.published.versions] == [0, 1]
+    asked = {label: run.flow.evaluations.progress(label) for _, label in run.learner._position.evaluated}
+    assert [(label, found.version, found.expected) for label, found in asked.items()] == [
+        ("step-000000", 0, 2), (f"step-{last:06d}", 1, 6)
+    ]  # fmt: skip
+    assert run.flow.control.phase() == "done" and run.flow.ledger.check() is None
+    assert f"| after | {last} |" in (tmp_path / "export" / "README.md").read_text()
+
+
+def test_the_model_card_has_every_pass_at_k(tmp_path: Path) -> None:
+    held_out = {"tasks": 9, "before": {"step": 0, "pass@1": 0.25}, "after": {"step": 7, "pass@1": 0.5, "pass@1_se": 0.125, "pass@10": 0.75}}
+    write_card(tmp_path, Config(), {"steps": 7, "samples": 80, "held_out": held_out, "code_version": "abc"})
+    card = (tmp_path / "README.md").read_text()
+    assert "| | step | pass@1 | pass@10 |" in card and "| before | 0 | 0.2500 | – |" in card
+    assert "| after | 7 | 0.5000 ± 0.1250 | 0.7500 |" in card and "programs trained on: 80" in card and "code version: abc" in card
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None:

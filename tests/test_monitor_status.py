@@ -163,6 +163,15 @@ def test_the_plan_of_the_control_says_so() -> None:
     assert "published for evaluations, 2 versions in all" in plan
 
 
+def test_the_plan_of_an_offline_run_that_is_bounded_in_time() -> None:
+    learner = {"publish_every": 0, "steps": 500, "max_seconds": 90}
+    config = Config(learner=learner, evaluation={"samples": 2, "final_samples": 20, "k": [10]})
+    plan = "\n".join(f"{name}: {value}" for section in make_plan(config, FACTS) for name, value in section.rows)
+    assert "500 steps or 90 s, whichever is first, of objective grpo" in plan
+    assert "x 2 samples at temperature 1, before the first step and after the last with 20 samples then" in plan
+    assert "published after the last step alone (offline), 2 versions in all" in plan and "for the learner when" not in plan
+
+
 def test_versions_are_counted_as_the_learner_publishes() -> None:
     def versions(every: int = 20, **learner: object) -> int:
         return _versions(Config(learner=learner, evaluation={"every": every}, actors={"greedy": True}))[1]

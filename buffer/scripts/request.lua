@@ -1,5 +1,6 @@
 -- request: an evaluation is offered to the actors in chunks.
--- ARGV: label, policy version, programs per problem, then of each chunk: number of problems, msgpack {label, version, problem ids}
+-- ARGV: label, policy version, programs per problem, then of each chunk: number of problems, msgpack {label, version, problem ids,
+-- programs per problem}
 -- Answer: 1, or 0 when the label was requested before.
 -- Retry: a label is requested once.
 local name = ARGV[2]
