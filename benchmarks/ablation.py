@@ -115,8 +115,8 @@ class Ablation:
     def __init__(self, folder: Path, file: Path, settings: Sequence[str], seconds: float, figures: Figures, console: Console) -> None:
         """`settings`: of all runs. Raises UserError for what no run could be started with."""
         self._folder, self._file, self._seconds, self._console = folder, file, seconds, console
-        common = {"evaluation.every": 0, "evaluation.k": list(_KS), "checkpoint.every": 0, "checkpoint.best": "false"}
-        common |= {"ray.address": "local", "ray.dashboard": "false"}
+        common = {"evaluation.every": 0, "evaluation.k": list(_KS), "evaluation.final_samples": _SAMPLES}
+        common |= {"checkpoint.every": 0, "checkpoint.best": "false", "ray.address": "local", "ray.dashboard": "false"}
         self._settings = [*settings, *(f"--{key}={value}" for key, value in common.items())]
         self._figures = figures
         self._config = parse(self._settings).config
@@ -132,7 +132,7 @@ class Ablation:
             warm = self._start("warm-start", seed, fields)
         self._keep(WARM_START, seed, warm, "before")
         fields = {"warm_start.reuse": warm.path / "warm_start", "learner.steps": _STEPS, "learner.max_seconds": self._seconds}
-        fields |= {"evaluation.samples": 1, "evaluation.final_samples": _SAMPLES} | VARIANTS[name].settings
+        fields |= VARIANTS[name].settings
         self._keep(name, seed, self._start(name, seed, fields), "after")
 
     def _warm_start(self, seed: int) -> RunFolder | None:

@@ -287,7 +287,7 @@ import sys
 from learner.engine import TrainingEngine
 from learner.world import World
 from learner_parts import learner_config, policy
-from test_learner_engine import STEPS, train
+from test_learner_engine import STEPS, train, poisoned
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for stage in (0, 1, 2, 3):
     config = learner_config(zero_stage=stage, micro_batch_tokens=150)
@@ -295,9 +295,27 @@ for stage in (0, 1, 2, 3):
     losses = train(engine, STEPS)
     assert engine.agree(rank + 7) == 7
     engine.barrier()
+    print("POISONED", poisoned(engine))
     engine.close()
     print("LOSSES", *losses)
 """
+
+
+def poisoned(engine: TrainingEngine) -> str:
+    """What ends a step in which one program's loss is infinite, its gradient a number; asserts that no weight has changed."""
+    items = programs(0)
+
+    def loss(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+        result = Supervised().loss(log_probs, mask, signal, totals)
+        return LossResult(result.loss + (math.inf if bool((signal.weights == 77.0).any()) else 0.0), result.sums)
+
+    items[4] = replace(items[4], id="poison", weights=np.full_like(items[4].weights, 77.0))
+    before = {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
+    with pytest.raises(FloatingPointError) as caught:
+        engine.step(engine.plan(items).micro_batches, loss, totals_of_items(items), 1e-3)
+    for kind, name, value in engine.state().tensors():
+        torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
+    return str(caught.value)
 
 
 def test_two_workers_train_like_one_at_every_stage() -> None:
@@ -323,6 +341,12 @@ def test_two_workers_train_like_one_at_every_stage() -> None:
         curves = [[float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("LOSSES")]
         # Rank 1 began with other weights: rank 0's are what both train.
         np.testing.assert_allclose(curves, [plain_losses()] * 4, atol=1e-4)
+    # A program of one rank stops both, and no weight has changed.
+    said = [[line for line in output.splitlines() if line.startswith("POISONED")] for output, _ in answers]
+    for stage in zip(*said, strict=True):
+        assert all("loss of a learner step is not finite" in line for line in stage)
+        assert sorted("poison" in line.lower().removeprefix("poisoned") for line in stage) == [False, True]
+    assert [len(lines) for lines in said] == [4, 4]
 
 
 def test_totals_count_all_programs_of_the_step() -> None:
