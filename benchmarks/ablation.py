@@ -130,7 +130,8 @@ class Ablation:
             # Its evaluation before the first step is that of the warm start.
             fields = {"learner.objective": "supervised", "learner.steps": 1, "evaluation.samples": _SAMPLES, "evaluation.final_samples": 1}
             warm = self._start("warm-start", seed, fields)
-        self._keep(WARM_START, seed, warm, "before")
+        if (WARM_START, seed) not in [(row["variant"], row["seed"]) for row in self._figures["runs"]]:
+            self._keep(WARM_START, seed, warm, "before")
         fields = {"warm_start.reuse": warm.path / "warm_start", "learner.steps": _STEPS, "learner.max_seconds": self._seconds}
         fields |= VARIANTS[name].settings
         self._keep(name, seed, self._start(name, seed, fields), "after")
