@@ -142,6 +142,31 @@ def train_critic(arguments: Sequence[str], console: Console) -> int:
     return DONE
 
 
+def replay(arguments: Sequence[str], console: Console) -> int:
+    """`replay`: a run's record held against what its programs and steps come to now. FAILED when something differs."""
+    parser = _parser("replay", "Judge every recorded program of a run again, or take one of its learner steps again, and compare.")
+    parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
+    parser.add_argument("--step", type=int, metavar="N", help="take learner step N again: batch, rewards, token weights and loss")
+    known, overrides = _read(parser, arguments)
+    from driver.resume import find
+    from monitor.run_folder import RunFolder
+
+    folder = RunFolder.open(find(known.run))
+    if known.step is not None:
+        from driver.replay_step import replay_step
+
+        if overrides:
+            raise UserError(f"--{next(iter(overrides))} cannot be given with --step: a step is taken with the configuration of its run")
+        with folder.locked():  # a run that goes on removes checkpoints
+            return DONE if replay_step(folder, known.step, console) else FAILED
+    from driver import regrade
+
+    config = configuration.load(folder.path / "config.yaml", overrides)
+    found = regrade.regrade(folder, config, _lanes(config, overrides), console)
+    regrade.show(found, folder, console)
+    return DONE if found.agrees else FAILED
+
+
 def doctor(arguments: Sequence[str], console: Console) -> int:
     """`doctor`: what of this machine a run can use. FAILED when one cannot start here."""
     parser = _parser("doctor", "Try every part that a run needs on this machine, and say what to change.")
@@ -171,6 +196,7 @@ COMMANDS: dict[str, Callable[[Sequence[str], Console], int]] = {
     "grade": grade,
     "check-data": check_data,
     "train-critic": train_critic,
+    "replay": replay,
     "doctor": doctor,
     "status": status,
 }

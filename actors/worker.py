@@ -15,6 +15,7 @@ from actors.visits import Visits
 from actors.weight_loader import WeightLoader, WeightSource
 from buffer.evaluations import Chunk
 from buffer.flow import Flow
+from buffer.ledger import in_words
 from buffer.records import Program
 from buffer.work_queue import WorkQueue
 from config import Config
@@ -270,7 +271,8 @@ class ActorWorker:
                     if life is not None and (now := life()) != seen:
                         seen, deadline = now, time.monotonic() + bound_s
                     if time.monotonic() > deadline:
-                        raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}")
+                        seen_last = f"policy version {self.version}, {in_words(self._flow.ledger.counts())}"
+                        raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}; last seen: {seen_last}")
                     waits_for = blocked()
 
     def _stopping(self) -> bool:

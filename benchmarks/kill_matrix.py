@@ -2,11 +2,11 @@
 
     python -m benchmarks.kill_matrix [--quick] [--parts actor,executor,..] [--kills N] [--fsync everysec,always] [--json FILE]
 
-For each part one run of `launch.py` (a small model on the built-in tasks, Ray and Redis of its own; for `node` a cluster of two nodes
-on this machine), in which the part is killed with SIGKILL N times, each time some seconds after training went on; `pause` stops Redis
-for 20 s instead. After each kill: the seconds until a learner step was taken with everything back, and whether the ledger balances.
-After each run, on its Redis and its folder: programs without a place or fate, visits of problems that were passed over, samples trained
-on twice.
+For each part and setting of redis.fsync one run of `launch.py` (a small model on the built-in tasks, Ray and Redis of its own; for
+`node` a cluster of two nodes on this machine), in which the part is killed with SIGKILL N times, each time some seconds after training
+went on; `pause` stops Redis for 20 s instead. After each kill: the seconds until a learner step was taken with everything back, and
+whether the ledger balances. After each run, on its Redis and its folder: programs without a place or fate, visits of problems that
+were passed over, samples trained on twice. With --json the figures of a row add up over calls: the matrix can be made piece by piece.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from monitor.run_folder import RunFolder
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "driver", "node", "pause")
 PAUSE_S = 20.0
+WITHIN_S = 30.0
+"""Training is to go on within so many seconds."""
 LIMIT_S = 180.0
 """Longest wait for a run to go on; the figure that counts is in the table."""
 START_LIMIT_S = 240.0
@@ -75,7 +77,7 @@ TITLES = {
 }
 LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Agents of Ray that try to tell Ray's dead server for a minute, before they end too, that a driver which started Ray was killed."""
-COLUMNS = ("killed", "fsync", "kills", "seconds until training goes on", "ledger", "programs", "lost", "trained twice", "rolled back")
+COLUMNS = ("killed", "fsync", "kills", "went on", "after seconds", "ledger", "programs", "lost", "trained twice", "rolled back")
 NAMES = {
     "actor": "the actor",
     "executor": "one of two executors",
@@ -102,6 +104,8 @@ class Found:
     kills: int = 0
     seconds: list[float] = field(default_factory=list)
     """From each kill to the first learner step with everything back."""
+    failures: list[str] = field(default_factory=list)
+    """What a run did that it should not: why it did not go on, which processes outlived it."""
     imbalances: list[str] = field(default_factory=list)
     """Sentences of the ledger check."""
     programs: int = 0
@@ -112,6 +116,16 @@ class Found:
     """Samples used by two learner steps."""
     rolled_back: int = 0
     """Samples of learner steps whose effect went with a killed learner; they are not used again."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether training took longer to go on than it may."""
+        return max(self.seconds, default=0.0) > WITHIN_S
+
+    def __add__(self, other: Found) -> Found:
+        """The figures of both."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in vars(self) if name not in ("part", "fsync")}
+        return Found(self.part, self.fsync, **sums)
 
 
 class Run:
@@ -314,8 +328,12 @@ def measure(part: str, kills: int, fsync: str, parent: Path, rng: random.Random,
             run.until(lambda: len(run.rows()) >= 3, "first steps", START_LIMIT_S)
             for _ in range(kills):
                 time.sleep(rng.uniform(1.0, 6.0))
-                found.seconds.append(kill(run, part, node))
                 found.kills += 1
+                try:
+                    found.seconds.append(kill(run, part, node))
+                except Failed as failure:
+                    found.failures.append(f"{failure}\nThe run's folder: {run.folder}")
+                    break
                 flow = run.flow()
                 if sentence := flow.ledger.check():
                     found.imbalances.append(sentence)
@@ -323,6 +341,8 @@ def measure(part: str, kills: int, fsync: str, parent: Path, rng: random.Random,
                 console.print(f"{part}: back after {found.seconds[-1]:.1f} s")
         finally:
             run.end()
+        if run.survivors:
+            found.failures.append(f"processes outlived the run: {run.survivors}")
         verify(run, found)
     return found
 
@@ -358,9 +378,12 @@ def show(results: Sequence[Found], console: Console) -> None:
     for found in results:
         seconds = f"{statistics.median(found.seconds):.1f} (at most {max(found.seconds):.1f})" if found.seconds else "-"
         ledger = "balances" if not found.imbalances else f"{len(found.imbalances)} imbalances"
-        cells = (found.fsync, found.kills, seconds, ledger, f"{found.programs:,}", found.lost, found.twice, found.rolled_back)
+        counts = (f"{found.programs:,}", found.lost, found.twice, found.rolled_back)
+        cells = (found.fsync, found.kills, len(found.seconds), seconds, ledger, *counts)
         table.add_row(NAMES[found.part], *[str(cell) for cell in cells])
     console.print(table)
+    for failure in (failure for found in results for failure in found.failures):
+        console.print(failure, style="bold red", markup=False)
 
 
 def _url(folder: Path) -> str:
@@ -389,9 +412,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one kill of each part, fsync everysec")
     parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas (default: all)")
     parser.add_argument("--kills", type=int, default=5, metavar="N", help="of each part (default: 5)")
-    parser.add_argument("--fsync", default="everysec", help="everysec, always, or both separated by a comma (default: everysec)")
+    parser.add_argument("--fsync", default="everysec,always", help="everysec, always, or both (default: everysec,always)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file; those that are in it already stay")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures to those in this file")
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
@@ -401,15 +424,16 @@ def main() -> int:
     for fsync in ["everysec"] if options.quick else options.fsync.split(","):
         for part in parts:
             parent = Path(tempfile.mkdtemp(prefix=f"kill-{part}-"))
-            rng = random.Random(f"{options.seed} {part} {fsync}")
-            found = measure(part, 1 if options.quick else options.kills, fsync, parent, rng, console)
+            before = next((row for row in results if (row.part, row.fsync) == (part, fsync)), Found(part, fsync))
+            rng = random.Random(f"{options.seed} {part} {fsync} {before.kills}")
+            found = before + measure(part, 1 if options.quick else options.kills, fsync, parent, rng, console)
             results = [row for row in results if (row.part, row.fsync) != (part, fsync)] + [found]
             if options.json:
                 options.json.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
-            shutil.rmtree(parent)
+            if not found.failures:
+                shutil.rmtree(parent)
     show(results, console)
-    bad = [found for found in results if found.imbalances or found.lost or found.twice or max(found.seconds, default=0.0) > 30.0]
-    return 1 if bad else 0
+    return 1 if any(found.failures or found.imbalances or found.lost or found.twice or found.slow for found in results) else 0
 
 
 if __name__ == "__main__":

@@ -62,15 +62,8 @@ def to_wire(column: Any) -> bytes:
     raise NotImplementedError(f"{type(column).__name__} is no part of a record")
 
 
-def to_lists(column: Any) -> list[Any]:
-    """A column's numbers; an ``enc_hook`` of msgspec for JSON."""
-    if isinstance(column, Ints | Floats):
-        return column.tolist()
-    raise NotImplementedError(f"{type(column).__name__} is no part of a record")
-
-
 def from_wire(kind: type, data: Any) -> Any:
-    """The inverse of `to_wire` and `to_lists`; a ``dec_hook`` of msgspec. Raises ValueError or TypeError, which msgspec reports."""
+    """The inverse of `to_wire`, which takes lists too; a ``dec_hook`` of msgspec. Raises ValueError or TypeError, which msgspec reports."""
     if kind not in (Ints, Floats) or not isinstance(data, bytes | list):
         raise TypeError(f"expected numbers, got {type(data).__name__}")
     return kind(data)

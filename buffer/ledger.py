@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -72,6 +73,11 @@ class Ledger:
         if unjudged != entries:
             return f"open groups wait for {unjudged} verdicts, but the queue holds {entries} programs"
         return None
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """What `Ledger.counts` gave, without zeros, for a message."""
+    return ", ".join(f"{value} {name}" for name, value in counts.items() if value) or "no program yet"
 
 
 def _named(fields: dict[bytes, bytes], purpose: Purpose) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from buffer.columns import Floats, Ints, from_wire, to_lists, to_wire
+from buffer.columns import Floats, Ints, from_wire, to_wire
 
 SCHEMA = 2
 
@@ -178,7 +178,6 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=to_wire)
-_json_encoder = msgspec.json.Encoder(enc_hook=to_lists)
 _decoders: dict[type, Any] = {kind: msgspec.msgpack.Decoder(kind, dec_hook=from_wire) for kind in (Source, Trace, Feedback)}
 _pair = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 
@@ -186,11 +185,6 @@ _pair = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 def encode(record: Program | Feedback) -> bytes:
     """The record as msgpack; of a program its two parts, joined."""
     return join(*encode_parts(record)) if isinstance(record, Program) else _encoder.encode(record)
-
-
-def to_json(record: Any) -> bytes:
-    """A record, or a structure that holds some, as JSON; columns become lists. Read with ``msgspec.json`` and `columns.from_wire`."""
-    return _json_encoder.encode(record)
 
 
 def source_of(program: Program) -> Source:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from buffer.connection import ServerLost, connect
 from buffer.flow import Flow, FlowAddress
+from buffer.ledger import in_words
 from buffer.work_queue import DeadLetter
 from config import Config, UserError
 from driver import RunFailed
@@ -205,9 +206,9 @@ class _Run:
             if progress != seen:
                 seen, moved_at = progress, now
             elif now - moved_at > self._config.run.stall_timeout_s:
-                waits = self._state.waits_in_words(time.time())
                 raise RunFailed(
-                    f"nothing has moved for {self._config.run.stall_timeout_s:g} s ({waits}); the logs are in {self._folder.path}/logs"
+                    f"nothing has moved for {self._config.run.stall_timeout_s:g} s: {self._state.waits_in_words(time.time())}; last seen: "
+                    f"step {self._state.step.get('step', 0)}, {in_words(self._state.ledger)}; the logs are in {self._folder.path}/logs"
                 )
             time.sleep(_POLL_S)
 
@@ -215,6 +216,8 @@ class _Run:
         """result.json, report.md with its pictures, and the end table."""
         state, folder = self._state, self._folder
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
+        if dropped := folder.dropped_samples:
+            warnings.append(f"{dropped:,} of the oldest programs are no longer in samples/, which run.samples_gb bounds")
         if dead_letters:
             warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
         warnings += self._inputs.warnings

@@ -97,9 +97,10 @@ class Checkpoints:
         file = folder / "scores.json"
         self._scores: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
 
-    def newest(self) -> Saved | None:
-        """The newest complete one; None when there is none."""
-        for folder in sorted(self._folders(), reverse=True):
+    def newest(self, most: int | None = None) -> Saved | None:
+        """The newest complete one, of at most `most` steps if that is given; None when there is none."""
+        folders = [folder for folder in self._folders() if most is None or int(folder.name[5:]) <= most]
+        for folder in sorted(folders, reverse=True):
             if _is_complete(folder):
                 return Saved(folder)
             log.warning("checkpoint %s is incomplete and left alone", folder)

@@ -11,6 +11,7 @@ from buffer.records import Group, Sample
 from learner.batching import Plan
 from learner.engine import StepResult
 from learner.objectives.base import Prepared, TrainItem
+from learner.record import fingerprints
 
 
 def rl_row(
@@ -49,6 +50,8 @@ def rl_row(
         "fates": dict(fates),
         **prepared.row,
         "sample_ids": [sample.program.id for sample in samples],
+        "rewards": prepared.rewards,
+        "fingerprints": fingerprints(groups, prepared),
     }
 
 

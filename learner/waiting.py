@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from buffer.flow import Flow
+from buffer.ledger import in_words
 from buffer.records import Group, Sample
 from learner.engine import TrainingEngine
 from monitor.metrics import Recorder
@@ -50,8 +51,7 @@ class Waiter:
             if drawn is not None:
                 return None
             counts = self._flow.ledger.counts()
-            places = ", ".join(f"{value} {name}" for name, value in counts.items() if value) or "no program yet"
-            what = f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({places})"
+            what = f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({in_words(counts)})"
             return _Seen(_waited_for(counts), tuple(counts.values()), what)
 
         def wait() -> None:

@@ -17,62 +17,13 @@ from typing import Any
 import msgspec
 import yaml
 
-from buffer.columns import from_wire
 from buffer.connection import masked
-from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, decode_feedback, decode_program, to_json
+from buffer.records import Archived
 from config import Config, UserError
 from monitor.event_files import TensorBoard
 from monitor.line_parts import PartWriter, read_parts
 from monitor.metrics import Row
-
-
-class KeptSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A program, its feedback and what became of it: one line of samples/."""
-
-    id: str
-    group_id: str
-    problem_id: str
-    fate: Fate
-    step: int | None = None
-    """Learner step that used it up."""
-    reason: str = ""
-    """Why it was dead-lettered or malformed."""
-    program: Program | None = None
-    feedback: Feedback | None = None
-    """None when it never got one, or one that is malformed."""
-    raw: bytes = b""
-    """What came in the place of program or feedback when it is malformed."""
-
-    @classmethod
-    def of(cls, archived: Archived) -> KeptSample:
-        """The same with its records decoded."""
-        program = feedback = None
-        raw = b""
-        try:
-            program = decode_program(archived.program)
-        except Malformed:
-            raw = archived.program
-        if archived.feedback:
-            try:
-                feedback = decode_feedback(archived.feedback)
-            except Malformed:
-                raw += archived.feedback
-        return cls(
-            id=archived.id,
-            group_id=archived.group_id,
-            problem_id=archived.problem_id,
-            fate=archived.fate,
-            step=archived.step,
-            reason=archived.reason,
-            program=program,
-            feedback=feedback,
-            raw=raw,
-        )
-
-    @property
-    def sample(self) -> Sample | None:
-        """The sample; None when it is malformed or never got its feedback."""
-        return Sample(program=self.program, feedback=self.feedback) if self.program and self.feedback else None
+from monitor.samples import KeptSample, SampleWriter, dropped_samples, read_samples
 
 
 class RunFolder:
@@ -86,7 +37,7 @@ class RunFolder:
         metrics.jsonl          one line per learner step
         held_out.jsonl         one line per held-out evaluation
         tensorboard/           both of them as TensorBoard event files
-        samples/               every sample with its feedback, policy versions and fate (part-*.jsonl.gz, records KeptSample)
+        samples/               every sample with its feedback, policy versions and fate (monitor.samples)
         telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of monitor.metrics)
         logs/attempt_N/        one file per process, written by the processes; a resumed run is another attempt
         result.json            written at the end (`write_result`)
@@ -98,7 +49,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Opens a folder for reading and appending; use `create` or `open`."""
         self.path = path
-        self._samples: PartWriter | None = None
+        self._samples: SampleWriter | None = None
         self._telemetry: PartWriter | None = None
         self._tensorboard: TensorBoard | None = None
         self._phase: tuple[str, float] | None = None
@@ -212,9 +163,9 @@ class RunFolder:
     def add_samples(self, archived: Iterable[Archived]) -> None:
         """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""
         if self._samples is None:
-            self._samples = PartWriter(self.path / "samples", lines_per_part=8192)
-        self._samples.add(to_json(KeptSample.of(sample)) for sample in archived)
-        self._samples.flush()
+            settings = Config.model_validate(self.config()).run
+            self._samples = SampleWriter(self.path / "samples", int(settings.samples_gb * 1e9))
+        self._samples.add(archived)
 
     def add_telemetry(self, rows: Iterable[Row]) -> None:
         """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
@@ -260,8 +211,7 @@ class RunFolder:
 
     def attempts(self) -> int:
         """Attempts so far: the first one and each resumption."""
-        names = (path.name for path in (self.path / "logs").glob("attempt_*"))
-        return max((int(name[8:]) for name in names if name[8:].isdigit()), default=0)
+        return max(_numbers(self.path / "logs", "attempt_*"), default=0)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, atomically."""
@@ -273,8 +223,8 @@ class RunFolder:
         os.replace(temporary, self.path / file)
 
     def flush(self) -> None:
-        """Writes samples and telemetry held in memory as parts of their own; meant for every few minutes and the end."""
-        for writer in (self._samples, self._telemetry, self._tensorboard):
+        """Writes telemetry held in memory as a part of its own; meant for every few minutes and the end."""
+        for writer in (self._telemetry, self._tensorboard):
             if writer is not None:
                 writer.flush()
 
@@ -309,6 +259,14 @@ class RunFolder:
         values: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text())
         return values
 
+    def config_at(self, moment: float) -> dict[str, Any]:
+        """The configuration of the attempt that went on at `moment`, in seconds since the epoch."""
+        attempts = [int(row["attempt"]) for row in self.events() if "attempt" in row and row["time"] <= moment]
+        later = [number for number in _numbers(self.path, "config_*.yaml") if number >= max(attempts, default=1)]
+        file = self.path / f"config_{min(later)}.yaml" if later else self.path / "config.yaml"
+        values: dict[str, Any] = yaml.safe_load(file.read_text())
+        return values
+
     def steps(self) -> list[Row]:
         """Rows of metrics.jsonl; of a step that a resumed run did again the later row."""
         return _newest(self._read("metrics.jsonl"), "step")
@@ -328,13 +286,12 @@ class RunFolder:
 
     def samples(self) -> Iterator[KeptSample]:
         """Every program with its fate, in the order in which the fates were known."""
-        decoder = msgspec.json.Decoder(KeptSample, dec_hook=from_wire)
-        seen: set[str] = set()
-        for line in read_parts(self.path / "samples"):
-            sample = decoder.decode(line)
-            if sample.id not in seen:  # a driver that was killed between two writes reads some again
-                seen.add(sample.id)
-                yield sample
+        return read_samples(self.path / "samples")
+
+    @property
+    def dropped_samples(self) -> int:
+        """Programs that are no longer in samples/ because of `run.samples_gb`."""
+        return dropped_samples(self.path / "samples")
 
     def telemetry(self) -> Iterator[Row]:
         """The telemetry rows in the order they were written."""
@@ -351,6 +308,12 @@ class RunFolder:
             return []
         lines = path.read_text().split("\n")
         return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline is a line cut off by a kill
+
+
+def _numbers(folder: Path, pattern: str) -> list[int]:
+    """The numbers N of entries NAME_N."""
+    numbers = (path.stem.rpartition("_")[2] for path in folder.glob(pattern))
+    return [int(number) for number in numbers if number.isdigit()]
 
 
 def _newest(rows: list[Row], key: str) -> list[Row]:

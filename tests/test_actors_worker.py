@@ -195,7 +195,7 @@ def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start:
     run.flow.control.set_phase("training")
     run.thread.join(20)
     assert isinstance(run.error, Stalled)
-    assert "actor-0 has waited 0.3 s for the executor" in str(run.error)
+    assert "actor-0 has waited 0.3 s for the executor; last seen: policy version 0, " in str(run.error) and "queued" in str(run.error)
 
 
 @pytest.mark.parametrize("phase", ["warm_start", "final_evaluation", "done"])

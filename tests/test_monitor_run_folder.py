@@ -1,13 +1,11 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 import yaml
-from monitor_rows import archived, config, count, fill, held_out_row, phase, sample, step_row
+from monitor_rows import config, count, fill, held_out_row, phase, step_row
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from buffer.records import Archived
 from config import Config, UserError
 from monitor.line_parts import PartWriter, read_parts
 from monitor.run_folder import RunFolder
@@ -27,18 +25,6 @@ def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:
     assert read.steps()[39] == step_row(40) and read.held_out()[-1]["step"] == 40
     assert json.loads((folder.path / "result.json").read_text())["held_out"]["tasks"] == 256
     assert sum(row["kind"] == "count" for row in read.telemetry()) == 40 * 5
-
-
-def test_samples_come_back_exactly(tmp_path: Path) -> None:
-    folder = RunFolder.create(config(tmp_path))
-    written = sample("a", "runtime_error", error="TypeError", text="x = 'ü'\n")
-    malformed = Archived(id="b", group_id="b", problem_id="b", fate="malformed", reason="not a Program", program=b"\xff\x00")
-    unreadable = msgspec.structs.replace(archived(sample("c", "pass"), "malformed"), feedback=b"\xff\x01")
-    folder.add_samples([archived(written, "evicted"), malformed, unreadable])
-    first, second, third = RunFolder.open(folder.path).samples()
-    assert first.sample == written and (first.fate, first.step) == ("evicted", None)
-    assert second.sample is None and second.raw == b"\xff\x00" and second.reason == "not a Program"
-    assert third.sample is None and third.program is not None and third.raw == b"\xff\x01"
 
 
 def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
@@ -90,6 +76,18 @@ def test_a_preset_may_have_any_file_name_and_runs_of_one_name_are_told_apart(tmp
     assert runs[0].name == runs[1].name and runs[0].key != runs[1].key == RunFolder.open(runs[1].path).key
     planned = RunFolder.planned(Config(run={"folder": str(tmp_path / "a"), "name": "x"}))
     assert planned == tmp_path / "a" / "x-2" and not planned.exists()
+
+
+def test_the_configuration_of_an_earlier_attempt_is_found(tmp_path: Path) -> None:
+    first = config(tmp_path)
+    second = first.model_copy(update={"learner": first.learner.model_copy(update={"steps": 77})})
+    folder = RunFolder.create(first)
+    for attempt, settings in enumerate((first, first, second, second), start=1):
+        if attempt > 1:
+            folder = RunFolder.resume(folder.path, settings)
+        folder.new_log_folder()
+        folder.add_event({"time": 100.0 * attempt, "event": "started", "attempt": attempt})
+    assert [folder.config_at(moment)["learner"]["steps"] == 77 for moment in (0.0, 150.0, 299.0, 300.0, 450.0)] == [False] * 3 + [True] * 2
 
 
 def test_attempts_and_resumed_steps(tmp_path: Path) -> None:

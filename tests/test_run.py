@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from run_parts import Launched
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import launch
+from buffer.records import Archived, encode
 from monitor.run_folder import RunFolder
+from monitor.samples import SampleWriter
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,70 @@ def test_the_terminal_shows_plan_status_and_result(run: Launched) -> None:
     text = run.terminal
     for words in ("who runs where:", "4 groups x 3 samples", "held-out pass@1 before training", "step 8/8", "Report and plots:"):
         assert words in text, words
+
+
+def _replayed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and output of the command `replay`."""
+    code = launch.main(["replay", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def test_every_verdict_of_the_record_is_found_again(run: Launched, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = _replayed(capsys, run.folder)
+    found = json.loads((run.folder / "replay" / "regraded.json").read_text())
+    assert code == 0 and "verdicts are the same" in told.splitlines()[-1]
+    assert found["recorded"] == found["same"] == len(list(RunFolder.open(run.folder).samples())) > 0
+    assert (run.folder / "replay" / "differing.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("step", [3, 6, 7])
+def test_a_step_is_taken_again_to_the_last_bit(run: Launched, step: int, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = _replayed(capsys, run.folder, "--step", step)
+    assert code == 0 and "to the last bit" in told.splitlines()[-1], told
+    found = json.loads((run.folder / "replay" / f"step_{step:06d}.json").read_text())
+    row = next(row for row in RunFolder.open(run.folder).steps() if row["step"] == step)
+    assert found["differences"] == [] and found["now"]["loss"] == found["recorded"]["loss"] == row["loss"]
+    assert found["now"]["gradient_norm"] == row["gradient_norm"] > 0
+    programs = [json.loads(line) for line in (run.folder / "replay" / f"step_{step:06d}.jsonl").read_text().splitlines()]
+    assert [program["id"] for program in programs if not program["greedy"]] == row.get("sample_ids", [])
+    assert [program["reward"] for program in programs if not program["greedy"]] == row.get("rewards", [])
+    assert all(set(program["weights"]) == {"coarse", "fine", "adaptive"} for program in programs if program["fate"] == "trained")
+
+
+def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy"
+    kept_out = shutil.ignore_patterns("redis", "checkpoints", "warm_start", "export", "logs", "replay", "samples")
+    shutil.copytree(run.folder, copy, ignore=kept_out)
+    samples = [kept for kept in RunFolder.open(run.folder).samples() if kept.program and kept.feedback]
+    row = next(row for row in RunFolder.open(run.folder).steps() if row["step"] == 7)
+
+    def written(place: Path, changed: str = "", left_out: str = "") -> None:
+        shutil.rmtree(place / "samples", ignore_errors=True)
+        rows = []
+        for kept in samples:
+            assert kept.program and kept.feedback
+            feedback = kept.feedback
+            if kept.id == changed:
+                other = "pass" if feedback.outcome == "failure" else "failure"
+                feedback = msgspec.structs.replace(feedback, outcome=other, error_type=None)
+            names = {name: getattr(kept, name) for name in ("id", "group_id", "problem_id", "fate", "step")}
+            rows += [Archived(**names, program=encode(kept.program), feedback=encode(feedback))] if kept.id != left_out else []
+        SampleWriter(place / "samples", 10**9).add(rows)
+
+    written(copy, changed=row["sample_ids"][0])
+    code, told = _replayed(capsys, copy)
+    assert code == 1 and "replay failed: 1 verdicts differ" in told.splitlines()[-1]
+    (line,) = (copy / "replay" / "differing.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == row["sample_ids"][0]
+    # Without weights the batch is compared all the same.
+    code, told = _replayed(capsys, copy, "--step", 7)
+    assert code == 2 and "1 of 4 groups have other tokens or weights" in told
+    assert "the loss of step 7 cannot be recomputed, for no weights from before it are kept: there is no checkpoint" in told
+    written(copy, left_out=row["sample_ids"][0])
+    code, told = _replayed(capsys, copy, "--step", 7)
+    assert code == 2 and "1 of 12 programs of step 7 are not in the record" in told
+    code, told = _replayed(capsys, copy, "--step", 9)
+    assert code == 2 and "has steps 1 to 8" in told
 
 
 def test_samples_and_steps_go_on_while_the_driver_is_stopped(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""The command `replay RUN`: every recorded program judged again, on this machine. Needs neither Ray nor torch, and no Redis server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from buffer.records import Feedback, Sample
+from config import Config, UserError
+from executor.judge import InfrastructureFailure, Judge
+from monitor.run_folder import RunFolder
+from problems import Problem, TestSuite, load_problems
+
+PROGRAMS_PER_LANE = 64
+"""Programs judged between two writes."""
+MOST_SHOWN = 10
+
+
+@dataclass
+class Regraded:
+    """What came of it, in programs."""
+
+    recorded: int = 0
+    same: int = 0
+    different: int = 0
+    without_verdict: int = 0
+    """In the record without one: dead letters and malformed ones."""
+    dropped: int = 0
+    """No longer in the record: `run.samples_gb` was reached."""
+    unjudged: Counter[str] = field(default_factory=Counter)
+    """By the reason why they could not be judged again."""
+    executors: Counter[str] = field(default_factory=Counter)
+    """By the version of the executor that judged them then."""
+    seconds: float = 0.0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every verdict of the record was found again."""
+        return not self.different and not self.unjudged
+
+
+def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> Regraded:
+    """Judges every recorded program with the limits that it was judged under, by the problems that `config` names.
+
+    Verdicts that differ go to replay/differing.jsonl, the numbers to replay/regraded.json, both in the run's folder. A verdict is
+    outcome, error type and line, and outcome and error type of each test; messages and seconds are not compared. Raises UserError when
+    the problems cannot be read or the folder not be written, executor.protocol.LaneFailure when nothing can be judged here.
+    """
+    problems = _problems(config)
+    found = Regraded(dropped=folder.dropped_samples)
+    start = time.monotonic()
+    out = folder.path / "replay"
+    try:
+        out.mkdir(exist_ok=True)
+        with (
+            (out / "differing.jsonl").open("w", encoding="utf-8") as file,
+            Judge.of(config.executor, lanes) as judge,
+            Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+        ):
+            task = bar.add_task("judging", total=None)
+            work = _work(folder, problems, found)
+            while batch := list(islice(work, PROGRAMS_PER_LANE * judge.lanes)):
+                results = judge.grade([(suite, sample.program.text) for sample, suite in batch])
+                for (sample, _), now in zip(batch, results, strict=True):
+                    if isinstance(now, InfrastructureFailure):
+                        found.unjudged[f"they could not be judged: {now.reason}"] += 1
+                    elif verdict(now) == verdict(sample.feedback):
+                        found.same += 1
+                    else:
+                        found.different += 1
+                        file.write(json.dumps(_difference(sample, now)) + "\n")
+                bar.update(task, advance=len(batch))
+        found.seconds = time.monotonic() - start
+        (out / "regraded.json").write_text(json.dumps(vars(found), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    return found
+
+
+def verdict(feedback: Feedback) -> dict[str, Any]:
+    """What two gradings of a program have to agree about."""
+    return {
+        "outcome": feedback.outcome,
+        "error_type": feedback.error_type,
+        "line": feedback.line,
+        "passed": feedback.passed,
+        "run": feedback.run,
+        "tests": [[test.outcome, test.error_type] for test in feedback.tests],
+    }
+
+
+def show(found: Regraded, folder: RunFolder, console: Console) -> None:
+    """Prints the numbers, and what is wrong last."""
+    judged = found.same + found.different
+    console.print(f"{found.recorded:,} recorded programs, {judged:,} judged again in {found.seconds:.1f} s", markup=False)
+    for version, number in found.executors.most_common():
+        console.print(f"  {number:,} were judged by executor {version}", markup=False)
+    for number, words in ((found.without_verdict, "have no verdict to compare with"), (found.dropped, "are no longer in the record")):
+        if number:
+            console.print(f"  {number:,} {words}", markup=False)
+    for reason, number in found.unjudged.most_common(MOST_SHOWN):
+        console.print(f"{number:,} programs could not be compared: {reason}", style="bold red", markup=False)
+    file = folder.path / "replay" / "differing.jsonl"
+    if found.different:
+        console.print(f"replay failed: {found.different:,} verdicts differ; they are in {file}", style="bold red", markup=False)
+    elif found.unjudged:
+        console.print(f"replay failed: {found.unjudged.total():,} programs could not be judged again", style="bold red", markup=False)
+    else:
+        console.print(f"all {found.same:,} verdicts are the same", style="green", markup=False)
+
+
+def _problems(config: Config) -> dict[str, Problem]:
+    specs = [spec for spec in (config.problems.train, config.problems.held_out) if spec]
+    sets = [load_problems(spec, seed=config.run.seed, checked=config.problems.checked, must_match=False) for spec in specs]
+    return {problem.id: problem for problems in sets for problem in problems}
+
+
+def _work(folder: RunFolder, problems: dict[str, Problem], found: Regraded) -> Iterator[tuple[Sample, TestSuite]]:
+    """Samples that can be judged again, with their tests under the limits of then; the others are counted."""
+    suites: dict[tuple[str, float, int], TestSuite] = {}
+    hashes: dict[str, str] = {}
+    for kept in folder.samples():
+        found.recorded += 1
+        sample = kept.sample
+        if sample is None:
+            found.without_verdict += 1
+            continue
+        problem, feedback = problems.get(kept.problem_id), sample.feedback
+        if problem is None:
+            found.unjudged[f"problem {kept.problem_id} is not among the problems any more"] += 1
+            continue
+        if problem.id not in hashes:
+            hashes[problem.id] = problem.suite.content_hash
+        if hashes[problem.id] != feedback.problem_hash:
+            found.unjudged[f"the tests of problem {problem.id} are not those that it was judged by"] += 1
+            continue
+        found.executors[feedback.executor_version] += 1
+        key = (problem.id, feedback.time_limit_s, feedback.memory_limit_mb)
+        if key not in suites:
+            suites[key] = replace(problem.suite, time_limit_s=feedback.time_limit_s, memory_limit_mb=feedback.memory_limit_mb)
+        yield sample, suites[key]
+
+
+def _difference(sample: Sample, now: Feedback) -> dict[str, Any]:
+    program, then = sample.program, sample.feedback
+    return {
+        "id": program.id,
+        "problem_id": program.problem_id,
+        "recorded": verdict(then) | {"message": then.message, "cpu_s": then.cpu_s, "executor": then.executor_version},
+        "now": verdict(now) | {"message": now.message, "cpu_s": now.cpu_s, "executor": now.executor_version},
+        "text": program.text,
+    }
