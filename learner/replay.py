@@ -91,7 +91,8 @@ class Replay:
         self._engine: TrainingEngine | None = None
         self._frozen: list[Annotate] = []
         cuda = learner.gpus_per_worker > 0 and torch.cuda.is_available()
-        self.exact = learner.workers == 1 and cuda == (learner.gpus_per_worker > 0)
+        same_device = cuda == (learner.gpus_per_worker > 0)
+        self.exact = learner.workers == 1 and same_device and learner.dtype != "float16"  # whose gradients are scaled by what came before
         """Whether the loss has to be the same to the last bit, rather than up to rounding."""
         self._objective = make_objective(config, policy.is_encoder_decoder)
         if with_weights:
