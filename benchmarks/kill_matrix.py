@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import statistics
@@ -35,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
+from buffer.server import EmbeddedRedis, url_in
 from config import Config
 from monitor.run_folder import RunFolder
 
@@ -225,7 +224,7 @@ class Run:
         """The run's data flow; `url` is the embedded server's own unless given."""
         folder = RunFolder.open(self.folder)
         config = Config.model_validate(folder.config())
-        return Flow.connect(FlowAddress.of(config, url or _url(self.folder / "redis"), folder.key))
+        return Flow.connect(FlowAddress.of(config, url or url_in(self.folder / "redis"), folder.key))
 
     def end(self) -> None:
         """Ctrl-C; what is left 20 s after its end is noted in `survivors` and killed."""
@@ -384,12 +383,6 @@ def show(results: Sequence[Found], console: Console) -> None:
     console.print(table)
     for failure in (failure for found in results for failure in found.failures):
         console.print(failure, style="bold red", markup=False)
-
-
-def _url(folder: Path) -> str:
-    text = (folder / "redis.conf").read_text()
-    values = dict(re.findall(r"^(bind|port|requirepass) (\S+)$", text, re.M))
-    return f"redis://:{values['requirepass']}@{values['bind']}:{values['port']}/0"
 
 
 def _command(pid: int) -> str:

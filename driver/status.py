@@ -81,7 +81,8 @@ def standing(run: str, url: str = "") -> Standing:
     for row in events:
         if row["event"] == "restarted":
             found.restarts[row["part"]] = found.restarts.get(row["part"], 0) + 1
-    found.step.pop("sample_ids", None)
+    for name in ("sample_ids", "rewards", "fingerprints"):  # of every sample
+        found.step.pop(name, None)
     if result:
         found.ledger = {"train": result.get("ledger") or {}}
         found.balance = result.get("imbalance") or ("balances" if result.get("ledger_checks") else "not known")

@@ -52,6 +52,10 @@ COLUMNS = pa.schema(
 )  # fmt: skip
 """Names as in `buffer.records`; versions and version_starts are the program's runs of policy versions, malformed what came in its place."""
 
+# Dictionaries of numbers would cost more time than everything else; the bytes of a float by themselves compress better.
+_REPEATED = [field.name for field in COLUMNS if field.type == pa.string() and field.name not in ("id", "text", "message", "reason")]
+_ENCODINGS = {"log_probs.list.element": "BYTE_STREAM_SPLIT"}
+
 _OF_ROW = ("id", "group_id", "problem_id", "fate", "step", "reason")
 _OF_PROGRAM = ("purpose", "label", "greedy", "text", "finish_reason", "temperature", "top_p")
 _OF_FEEDBACK = (
@@ -148,7 +152,7 @@ class SampleWriter:
     def _write(self, number: int, table: pa.Table) -> None:
         final = _path(self._folder, number)
         temporary = self._folder / "_part.tmp"  # readers of a whole folder leave names with an underscore out
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=_REPEATED, column_encoding=_ENCODINGS)
         _synchronise(temporary)
         os.replace(temporary, final)
         _synchronise(self._folder)
