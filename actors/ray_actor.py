@@ -12,7 +12,7 @@ import torch
 
 from actors.worker import ActorWorker, Stalled
 from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop
+from buffer.worker_loop import WorkerLoop, ray_options
 from config import Config, UserError
 from policy.encoding import PromptText
 from policy.policy import PolicySpec, build_policy
@@ -63,13 +63,8 @@ class GeneratorActor(WorkerLoop):
 def generator_actor(config: Config, name: str) -> Any:
     """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes GeneratorActor's arguments.
 
-    Restarted by the driver, not by Ray, which would not call `start`: what a dead actor was to write is handed out again.
+    What a dead actor was to write is handed out again.
     """
     settings = config.actors
-    return ray.remote(GeneratorActor).options(
-        name=name,
-        num_cpus=settings.cpus_per_actor,
-        num_gpus=settings.gpus_per_actor,
-        max_restarts=0,
-        max_concurrency=4,
-    )
+    options = ray_options(settings.cpus_per_actor, settings.gpus_per_actor, "trainer", ray.cluster_resources())
+    return ray.remote(GeneratorActor).options(name=name, **options)

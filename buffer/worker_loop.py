@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from buffer.flow import Flow, FlowAddress
 from config import UserError
@@ -16,6 +17,17 @@ STOP_S = 10.0
 """Longest wait for a loop to end after being asked to."""
 
 log = logging.getLogger(__name__)
+
+
+def ray_options(cpus: float, gpus: float, nodes: str, offered: Mapping[str, float]) -> dict[str, Any]:
+    """What every worker is given to Ray with; `offered`: the cluster's resources.
+
+    `nodes` is the resource that nodes with the packages of its kind offer (cluster.yaml): "executor", or "trainer" for what needs torch.
+    Where the cluster has it, as much of it as of CPUs is asked for, so that the worker runs on such nodes alone. A dead worker is started
+    again by the driver, not by Ray, which would not call `start`.
+    """
+    apart = {nodes: cpus} if nodes in offered else {}
+    return {"num_cpus": cpus, "num_gpus": gpus, "resources": apart, "max_restarts": 0, "max_concurrency": 4}
 
 
 class Health(TypedDict):

@@ -81,6 +81,6 @@ class RayConfig(Part):
     address: str = ""
     """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started; local: start one."""
     wait_s: float = Field(900.0, ge=0)
-    """Longest wait for the GPUs asked for on a cluster that is joined; its nodes may still be starting."""
+    """Longest wait for nodes of a cluster that is joined: for the GPUs asked for, and (5 minutes at least) for room for each worker."""
     dashboard: bool = True
     """Start the Ray dashboard when Ray is started here."""

@@ -40,14 +40,15 @@ class Parts:
         task: LearnerTask,
         logs: Path,
         told: Told,
+        start_timeout_s: float,
     ) -> None:
-        """Starts everything and returns at once. `logs`: folder with one log file per process; `told`: see Supervisor.
+        """Starts everything and returns at once. `logs`: folder with one log file per process; `told`, `start_timeout_s`: see Supervisor.
 
         Raises UserError when the cluster has no room for the learner, WeightStoreError when the weight store does not start.
         """
         self._flow = flow
         self._checkpoints = task.folder / "checkpoints"
-        self.supervisor = Supervisor(config.restart, told)
+        self.supervisor = Supervisor(config.restart, told, start_timeout_s)
         self._store = start_store(START_TIMEOUT_S)
         address = flow.address
         prompts = ray.put({problem.id: prompt_of(problem) for problem in train})
@@ -61,12 +62,15 @@ class Parts:
             handle = executor_actor(config.executor, name).remote(name, address, config.executor, logs)
             return {name: (handle, handle.start.remote())}
 
-        learner = LearnerGroup(task, address, self._store, logs, START_TIMEOUT_S)
-        self.supervisor.add("learner", learner.start, self._mourn_learner)
+        learner = LearnerGroup(task, address, self._store, logs, start_timeout_s)
+        asks = _asks(config.learner.cpus_per_worker, config.learner.gpus_per_worker)
+        self.supervisor.add("learner", learner.start, self._mourn_learner, asks)
+        asks = _asks(config.actors.cpus_per_actor, config.actors.gpus_per_actor)
         for name in (f"actor-{index}" for index in range(config.actors.count)):
-            self.supervisor.add(name, partial(actor, name), partial(self._mourn_actor, name))
+            self.supervisor.add(name, partial(actor, name), partial(self._mourn_actor, name), asks, spare=True)
+        asks = _asks(config.executor.cpus_per_executor, 0)
         for name in (f"executor-{index}" for index in range(config.executor.count)):
-            self.supervisor.add(name, partial(executor, name), partial(self._mourn_executor, name))
+            self.supervisor.add(name, partial(executor, name), partial(self._mourn_executor, name), asks, spare=True)
 
     def stop(self) -> None:
         """Asks every loop to end, the learner to leave a checkpoint first, then ends every process. Safe to call twice."""
@@ -93,3 +97,7 @@ class Parts:
         if saved is None:
             raise RunFailed(f"{reason}; there is no checkpoint yet to go on from")
         return {"step": saved.step}
+
+
+def _asks(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 
 from config import Config, UserError
+from driver.supervisor import START_TIMEOUT_S
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
@@ -75,6 +76,11 @@ def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]
             say(f"Waiting up to {config.ray.wait_s:g} s for GPUs: {there:g} of {wanted:g} are there")
             said = True
         time.sleep(_LOOK_S)
+
+
+def start_timeout_s(config: Config, cluster: ClusterFacts) -> float:
+    """Longest wait for a worker's process: nodes of a cluster that was joined may still be starting, or be started for it."""
+    return START_TIMEOUT_S if cluster.found == STARTED_HERE else max(START_TIMEOUT_S, config.ray.wait_s)
 
 
 def _connect(config: Config) -> bool:

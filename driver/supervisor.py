@@ -14,11 +14,12 @@ from buffer.worker_loop import Health
 from config import RestartConfig
 from driver import RunFailed
 from driver.back_off import BackOff
+from monitor.vocabulary import kind_of
 
 ASK_EVERY_S = 1.0
 """Between two questions to a worker."""
 START_TIMEOUT_S = 300.0
-"""Longest wait for a worker's process; a cluster that has to start nodes first needs minutes."""
+"""Longest wait for a worker's process on nodes that run already."""
 
 Mourn = Callable[[str], dict[str, Any]]
 """From the reason of a death to what is to be told of the restart beside it."""
@@ -51,11 +52,17 @@ class Unit:
     mourn: Mourn
     """Called with the reason when it has died, before it is started again; raises RunFailed where it must not be."""
     back_off: BackOff
+    asks: str
+    """What each member asks the cluster for, in words."""
+    spare: bool
+    """Whether the run goes on without it while others of its kind run."""
     members: dict[str, Member] = field(default_factory=dict)
     state: Literal["waiting", "starting", "running"] = "waiting"
     since: float = 0.0
     """When it came into its state, on the monotonic clock; while it waits, when it is due."""
     restarts: int = 0
+    late: bool = False
+    """Whether it has been told that it does not start."""
 
     def kill(self) -> None:
         """Ends every process of it."""
@@ -67,16 +74,19 @@ class Unit:
 class Supervisor:
     """Asks every worker once a second; each question, start and pause has a bound, and none is waited for."""
 
-    def __init__(self, settings: RestartConfig, told: Told) -> None:
-        """`told`: called when a unit that died runs again."""
+    def __init__(self, settings: RestartConfig, told: Told, start_timeout_s: float = START_TIMEOUT_S) -> None:
+        """`told`: called when a unit that died runs again; `start_timeout_s`: longest wait for a worker's process."""
         self._settings = settings
         self._told = told
+        self._start_timeout_s = start_timeout_s
+        self.notes: list[str] = []
+        """Sentences for whoever watches the run, who takes them out."""
         self._deaths: dict[str, tuple[str, dict[str, Any]]] = {}
         self.units: dict[str, Unit] = {}
 
-    def add(self, name: str, start: Callable[[], Started], mourn: Mourn) -> None:
-        """Takes charge of a unit, which starts with the next `poll`."""
-        self.units[name] = Unit(name, start, mourn, BackOff(name, self._settings), since=time.monotonic())
+    def add(self, name: str, start: Callable[[], Started], mourn: Mourn, asks: str, spare: bool = False) -> None:
+        """Takes charge of a unit, which starts with the next `poll`. `asks` and `spare`: see Unit."""
+        self.units[name] = Unit(name, start, mourn, BackOff(name, self._settings), asks, spare, since=time.monotonic())
 
     def poll(self) -> None:
         """Looks at every unit. Raises RunFailed with the unit that cannot go on and the reason."""
@@ -131,14 +141,26 @@ class Supervisor:
                 return reason
         if unit.state == "starting":
             if all(member.starting is None for member in unit.members.values()):
-                unit.state, unit.since = "running", now
+                unit.state, unit.since, unit.late = "running", now, False
                 if unit.name in self._deaths:
                     unit.restarts += 1
                     self._told(unit.name, *self._deaths.pop(unit.name))
-            elif now - unit.since > START_TIMEOUT_S:
-                late = next(name for name, member in unit.members.items() if member.starting is not None)
-                raise RunFailed(f"{late} did not start within {START_TIMEOUT_S:g} s: the cluster has no room for it, or its node hangs")
+            elif now - unit.since > self._start_timeout_s:
+                self._late(unit)
         return ""
+
+    def _late(self, unit: Unit) -> None:
+        """It does not start: told once if others of its kind run. Raises RunFailed if none does."""
+        kind = kind_of(unit.name)
+        others = any(kind_of(other.name) == kind and other.state == "running" for other in self.units.values())
+        if unit.late and others:
+            return
+        name = next(name for name, member in unit.members.items() if member.starting is not None)
+        sentence = f"{name} did not start within {self._start_timeout_s:g} s: it asks for {unit.asks}, and the cluster has {_free()} free"
+        if not (unit.spare and others):
+            raise RunFailed(f"{sentence}; add nodes, ask for less, or look whether its node hangs")
+        self.notes.append(f"{sentence}; the run goes on with the other {kind}s meanwhile")
+        unit.late = True
 
     def _look_at(self, name: str, member: Member, now: float) -> str:
         if member.starting is not None:
@@ -163,6 +185,12 @@ class Supervisor:
         pause_s = unit.back_off.died(reason, now)
         self._deaths[unit.name] = reason, unit.mourn(reason)
         unit.state, unit.since = "waiting", now + pause_s
+
+
+def _free() -> str:
+    """What no worker has taken of the cluster's nodes that are up, in words."""
+    free = ray.available_resources()
+    return ", ".join(f"{free[name]:g} {name}" for name in ("CPU", "GPU", "executor", "trainer") if free.get(name)) or "nothing"
 
 
 def _is_ready(reference: Any) -> bool:

@@ -21,7 +21,7 @@ from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
-from driver.ray_cluster import await_gpus, ray_cluster
+from driver.ray_cluster import await_gpus, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
 from learner.checkpoint import Checkpoints
@@ -74,7 +74,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if folder is None:
             return
         try:
-            _Run(config, inputs, folder, console, stack).go(goes_on=resume is not None)
+            _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(goes_on=resume is not None)
         finally:
             if Checkpoints(folder.path / "checkpoints", 1, False).newest() is not None and not folder.result().get("finished"):
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
@@ -83,12 +83,15 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
 class _Run:
     """One run from its first actor to its report."""
 
-    def __init__(self, config: Config, inputs: Inputs, folder: RunFolder, console: Console, stack: ExitStack) -> None:
-        """`stack`: ends what is started here, after everything else."""
+    def __init__(
+        self, config: Config, inputs: Inputs, folder: RunFolder, console: Console, stack: ExitStack, start_timeout_s: float
+    ) -> None:
+        """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process."""
         self._config = config
         self._inputs = inputs
         self._folder = folder
         self._console = console
+        self._start_timeout_s = start_timeout_s
         self._state = RunState()
         self._sink = RaySink()
         self._reachable = True
@@ -124,9 +127,20 @@ class _Run:
             held_out_ids=[problem.id for problem in inputs.held_out_problems],
             folder=self._folder.path.resolve(),
             code_version=self._code_version,
+            key=self._folder.key,
         )
         try:
-            parts = Parts(config, inputs.spec, inputs.problems.problems, inputs.held_out_problems, self._flow, task, logs, self._restarted)
+            parts = Parts(
+                config,
+                inputs.spec,
+                inputs.problems.problems,
+                inputs.held_out_problems,
+                self._flow,
+                task,
+                logs,
+                self._restarted,
+                self._start_timeout_s,
+            )
         except WeightsUnavailable as error:
             raise RunFailed(str(error)) from error
         try:
@@ -184,6 +198,8 @@ class _Run:
             if self._redis is not None:
                 self._redis.check()
             parts.supervisor.poll()
+            while parts.supervisor.notes:
+                line.note(parts.supervisor.notes.pop(0))
             rows = self._watcher.poll()
             if self._events:
                 while self._events:

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop
+from buffer.worker_loop import WorkerLoop, ray_options
 from config import ExecutorConfig
 from executor.worker import ExecutorWorker
 
@@ -34,10 +34,7 @@ class ExecutorActor(WorkerLoop):
 def executor_actor(config: ExecutorConfig, name: str) -> Any:
     """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes ExecutorActor's arguments.
 
-    Where nodes of the cluster offer the resource `executor` (cluster.yaml), executors run on those alone. Restarted by the driver, not by
-    Ray, which would not call `start`; what a dead one held goes back to the queue.
+    What a dead executor held goes back to the queue.
     """
-    options: dict[str, Any] = {"name": name, "num_cpus": config.cpus_per_executor, "max_restarts": 0, "max_concurrency": 4}
-    if "executor" in ray.cluster_resources():
-        options["resources"] = {"executor": config.cpus_per_executor}
-    return ray.remote(ExecutorActor).options(**options)
+    options = ray_options(config.cpus_per_executor, 0.0, "executor", ray.cluster_resources())
+    return ray.remote(ExecutorActor).options(name=name, **options)

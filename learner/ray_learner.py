@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop
+from buffer.worker_loop import WorkerLoop, ray_options
 from config import LearnerConfig, UserError
 from learner.task import LearnerTask
 from learner.waiting import Stalled
@@ -61,24 +62,21 @@ class LearnerGroup:
         """Raises UserError when the cluster cannot give what `learner.workers` ask for within `timeout_s`."""
         config = task.config.learner
         self._arguments = (task, address, store, logs)
-        self._options: dict[str, Any] = {"num_cpus": config.cpus_per_worker, "num_gpus": config.gpus_per_worker, "max_restarts": 0}
+        self._options = ray_options(config.cpus_per_worker, config.gpus_per_worker, "trainer", ray.cluster_resources())
         self._workers = config.workers
         if config.workers > 1:
-            self._options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(_place(config, timeout_s))
+            self._options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(_place(config, self._options["resources"], timeout_s))
 
     def start(self) -> dict[str, tuple[Any, Any]]:
         """Starts every rank and returns at once: by name its handle, and a reference that is ready when its loop runs."""
         remote = ray.remote(LearnerActor)
-        actors = [
-            remote.options(name=f"{ROLE}-{rank}", max_concurrency=4, **self._options).remote(rank, *self._arguments)
-            for rank in range(self._workers)
-        ]
+        actors = [remote.options(name=f"{ROLE}-{rank}", **self._options).remote(rank, *self._arguments) for rank in range(self._workers)]
         place = actors[0].meeting_place.remote()
         return {f"{ROLE}-{rank}": (actor, actor.join.remote(place)) for rank, actor in enumerate(actors)}
 
 
-def _place(config: LearnerConfig, timeout_s: float) -> Any:
-    bundle = {"CPU": config.cpus_per_worker} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
+def _place(config: LearnerConfig, apart: Mapping[str, float], timeout_s: float) -> Any:
+    bundle = {"CPU": config.cpus_per_worker, **apart} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
     group = placement_group([bundle] * config.workers, strategy="PACK")
     if not group.wait(timeout_s):
         ray.util.remove_placement_group(group)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import Config
+from config import Config, UserError
 from learner.corpus_stream import Corpus
 from policy.policy import PolicySpec
 
@@ -24,3 +25,14 @@ class LearnerTask:
     folder: Path
     """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
     code_version: str = ""
+    key: str = ""
+    """What the file .key in the folder holds; empty: it is not looked at."""
+
+    def require_folder(self) -> None:
+        """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be in the run."""
+        file = self.folder / ".key"
+        if self.key and not (file.is_file() and file.read_text().strip() == self.key):
+            raise UserError(
+                f"run.folder: {self.folder} on {socket.gethostname()}, where a learner worker runs, is not the run's folder: "
+                "choose one on a disk that this machine shares with the driver's"
+            )

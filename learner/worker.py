@@ -63,11 +63,12 @@ class LearnerWorker:
         """Trains to the end, or until `stop` is set or the run is stopped; then it leaves a checkpoint.
 
         Raises:
-            UserError: the warm start or the checkpoint to begin from does not fit.
+            UserError: the run's folder is not here, or the warm start or the checkpoint to begin from does not fit.
             learner.waiting.Stalled: nothing came for `run.stall_timeout_s`; the message names the part waited for.
             FloatingPointError: a loss or gradient was not finite.
         """
         config, task = self._config, self._task
+        task.require_folder()
         torch.set_num_threads(config.learner.threads)
         torch.manual_seed(config.run.seed)
         if config.run.deterministic:

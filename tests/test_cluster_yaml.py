@@ -13,6 +13,7 @@ from ray.autoscaler._private.resource_demand_scheduler import _default_utilizati
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import config as configuration
+from buffer.worker_loop import ray_options
 
 ROOT = Path(__file__).parents[1]
 START = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -38,6 +39,12 @@ def _nodes_for(prepared: dict[str, Any], demands: list[dict[str, float]]) -> tup
     return dict(nodes), unmet
 
 
+def _demand(cpus: float, gpus: float, nodes: str, offered: dict[str, float]) -> dict[str, float]:
+    """What Ray is asked for a worker, as the autoscaler sees it."""
+    options = ray_options(cpus, gpus, nodes, offered)
+    return {"CPU": options["num_cpus"], **options["resources"]} | ({"GPU": gpus} if gpus else {})
+
+
 def test_validation_is_rays_own_and_can_fail(written: dict[str, Any]) -> None:
     broken = prepare_config(written | {"available_node_type": {}})
     with pytest.raises(Exception, match="available_node_type"):
@@ -47,9 +54,11 @@ def test_validation_is_rays_own_and_can_fail(written: dict[str, Any]) -> None:
 def test_head_gpu_and_executor_nodes(prepared: dict[str, Any]) -> None:
     types = prepared["available_node_types"]
     assert prepared["head_node_type"] == "head"
-    assert types["head"]["resources"] == {"CPU": 0} and types["head"]["max_workers"] == 0
+    assert types["head"]["resources"]["CPU"] == 0 and types["head"]["max_workers"] == 0
     assert types["gpu"]["resources"]["GPU"] > 0
     assert "GPU" not in types["executor"]["resources"]
+    for kind, other in (("executor", "gpu"), ("trainer", "executor")):
+        assert types["head"]["resources"][kind] and kind not in types[other]["resources"]
     assert types["executor"]["min_workers"] < types["executor"]["max_workers"]
 
 
@@ -61,13 +70,21 @@ def test_waiting_executors_start_executor_nodes_only(prepared: dict[str, Any]) -
 def test_the_apps_preset_fits(prepared: dict[str, Any]) -> None:
     preset = configuration.load(ROOT / "configs" / "apps-codet5.yaml")
     actors, executor, learner = preset.actors, preset.executor, preset.learner
-    asked = [{"CPU": learner.cpus_per_worker, "GPU": learner.gpus_per_worker}] * learner.workers
-    asked += [{"CPU": actors.cpus_per_actor, "GPU": actors.gpus_per_actor}] * actors.count
-    asked += [{"CPU": executor.cpus_per_executor, "executor": executor.cpus_per_executor}] * executor.count
+    offered = prepared["available_node_types"]["head"]["resources"]
+    asked = [_demand(learner.cpus_per_worker, learner.gpus_per_worker, "trainer", offered)] * learner.workers
+    asked += [_demand(actors.cpus_per_actor, actors.gpus_per_actor, "trainer", offered)] * actors.count
+    asked += [_demand(executor.cpus_per_executor, 0, "executor", offered)] * executor.count
     nodes, unmet = _nodes_for(prepared, asked)
     assert not unmet
     gpu = prepared["available_node_types"]["gpu"]
     assert nodes["gpu"] == gpu["min_workers"] == gpu["max_workers"], "all GPU nodes are there before the run asks"
+
+
+def test_workers_without_gpus_run_where_their_packages_are(prepared: dict[str, Any]) -> None:
+    offered = prepared["available_node_types"]["head"]["resources"]
+    nodes, unmet = _nodes_for(prepared, [_demand(1, 0, "trainer", offered)])
+    assert nodes == {"gpu": 1} and not unmet
+    assert ray_options(1, 0, "trainer", {"CPU": 2})["resources"] == {}, "a cluster whose nodes are all alike"
 
 
 @pytest.mark.parametrize("part", START)
@@ -76,7 +93,10 @@ def test_start_commands_state_rays_environment(prepared: dict[str, Any], part: s
     start = [command for command in prepared[part] if "ray start" in command]
     assert len(start) == 1
     before = start[0].split("ray start")[0]
-    for setting in ("RAY_AUTH_MODE=token", "RAY_enable_autoscaler_v2=0", "RAY_worker_niceness=0"):
+    for setting in (
+        "RAY_AUTH_MODE=token", "RAY_enable_autoscaler_v2=0", "RAY_worker_niceness=0", "OMP_WAIT_POLICY=PASSIVE",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0",
+    ):  # fmt: skip
         assert f"export {setting};" in before
     assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start[0] or part.startswith("worker")
 
@@ -100,6 +120,12 @@ def test_nodes_set_up_what_they_need(prepared: dict[str, Any]) -> None:
     assert "EXTRAS=executor " in executor and "train" not in executor
     assert "EXTRAS=train " in " ; ".join(prepared["worker_setup_commands"])
     assert "EXTRAS=train,cluster " in " ; ".join(prepared["head_setup_commands"])
+
+
+def test_the_runs_folder_is_on_a_disk_that_head_and_gpu_nodes_share(prepared: dict[str, Any]) -> None:
+    for part in ("head_setup_commands", "worker_setup_commands"):
+        assert any("mount -t nfs4" in command for command in prepared[part])
+    assert "--run.folder /shared/" in (ROOT / "cluster.yaml").read_text()
 
 
 def test_commands_are_shell(prepared: dict[str, Any]) -> None:

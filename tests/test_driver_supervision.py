@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
         handle = ray.remote(Worker).options(name="worker-0", num_cpus=0, max_concurrency=4).remote("worker-0", address, tmp_path)
         return {"worker-0": (handle, handle.start.remote())}
 
-    supervisor.add("worker-0", start, lambda reason: {"said": len(reason)})
+    supervisor.add("worker-0", start, lambda reason: {"said": len(reason)}, "0 CPU")
 
     def goes_on(restarts: int) -> bool:
         supervisor.poll()
@@ -174,7 +175,26 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
     # What another start would not mend ends the run at once.
     fresh = Supervisor(RestartConfig(), lambda *what: told.append(what))
     order.write_text("refuse")
-    fresh.add("worker-0", start, lambda reason: {})
+    fresh.add("worker-0", start, lambda reason: {}, "0 CPU")
     with pytest.raises(RunFailed, match="^worker-0: the model does not fit$"):
         until(lambda: (fresh.poll() or True) and False)
     fresh.kill()
+    order.unlink()
+
+    # A worker that finds no room ends the run only if there is no other of its kind.
+    def start_large(name: str) -> Started:
+        handle = ray.remote(Worker).options(name=name, num_cpus=64).remote(name, address, tmp_path)
+        return {name: (handle, handle.start.remote())}
+
+    crowded = Supervisor(RestartConfig(), lambda *what: None, start_timeout_s=1.0)
+    crowded.add("worker-0", start, lambda reason: {}, "0 CPU", spare=True)
+    crowded.add("worker-1", partial(start_large, "worker-1"), lambda reason: {}, "64 CPU", spare=True)
+    until(lambda: (crowded.poll() or True) and crowded.units["worker-0"].state == "running")
+    until(lambda: (crowded.poll() or True) and crowded.notes)
+    crowded.poll()
+    assert len(crowded.notes) == 1
+    assert "worker-1 did not start within 1 s: it asks for 64 CPU, and the cluster has 2 CPU free; the run goes on" in crowded.notes[0]
+    crowded.add("learner", partial(start_large, "learner-0"), lambda reason: {}, "64 CPU")
+    with pytest.raises(RunFailed, match="^learner-0 did not start within 1 s: it asks for 64 CPU, .*; add nodes"):
+        until(lambda: (crowded.poll() or True) and False)
+    crowded.kill()
