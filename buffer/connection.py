@@ -35,6 +35,10 @@ def masked(url: str) -> str:
     return re.sub(r"([?&](?!db=|ssl_(?!password))\w+=)[^&]*", r"\1***", url)
 
 
+ServerError = redis.RedisError
+"""What a server that answers refuses: it is full, or read-only, or no longer the one it was."""
+
+
 class ServerLost(Exception):
     """Redis could not be reached for longer than `redis.outage_s`; the message says where, how long, and what the last try met."""
 

@@ -83,6 +83,12 @@ def start_timeout_s(config: Config, cluster: ClusterFacts) -> float:
     return START_TIMEOUT_S if cluster.found == STARTED_HERE else max(START_TIMEOUT_S, config.ray.wait_s)
 
 
+def node_address() -> str:
+    """By which the cluster's other nodes know this one; 127.0.0.1 where Ray was started here, which nobody else is to reach."""
+    here = ray.get_runtime_context().get_node_id()
+    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
+
+
 def _connect(config: Config) -> bool:
     """Whether Ray was started here."""
     common = {"namespace": f"rltf-{uuid.uuid4().hex[:12]}", "logging_level": logging.ERROR, "log_to_driver": False}

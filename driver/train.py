@@ -5,14 +5,15 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayError
 from rich.console import Console
 
-from buffer.connection import ServerLost, connect
+from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.ledger import in_words
 from buffer.work_queue import DeadLetter
@@ -21,7 +22,7 @@ from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
-from driver.ray_cluster import await_gpus, ray_cluster, start_timeout_s
+from driver.ray_cluster import await_gpus, first_line, node_address, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
 from learner.checkpoint import Checkpoints
@@ -74,10 +75,26 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if folder is None:
             return
         try:
-            _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(goes_on=resume is not None)
+            with _in_a_sentence():
+                _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(goes_on=resume is not None)
         finally:
             if Checkpoints(folder.path / "checkpoints", 1, False).newest() is not None and not folder.result().get("finished"):
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk let it down."""
+    try:
+        yield
+    except (ServerLost, WeightsUnavailable) as error:
+        raise RunFailed(str(error)) from error
+    except ServerError as error:
+        raise RunFailed(f"Redis refuses to go on: {first_line(error)}") from error
+    except (RayError, ConnectionError) as error:
+        raise RunFailed(f"Ray does not go on: {first_line(error)}") from error
+    except OSError as error:
+        raise RunFailed(f"the run's folder cannot be written: {error}") from error
 
 
 class _Run:
@@ -97,6 +114,8 @@ class _Run:
         self._reachable = True
         """Whether Redis answers."""
         self._code_version = _code_version()
+        self._imbalance: str | None = "it is not known whether the ledger balances; what is shown of Redis is the last that was seen"
+        self._dead_letters: list[DeadLetter] = []
         self._events: list[str] = []
         """Sentences for the terminal; the keeper's thread adds too."""
         self._buffer_events: dict[str, int] = {}
@@ -129,31 +148,28 @@ class _Run:
             code_version=self._code_version,
             key=self._folder.key,
         )
-        try:
-            parts = Parts(
-                config,
-                inputs.spec,
-                inputs.problems.problems,
-                inputs.held_out_problems,
-                self._flow,
-                task,
-                logs,
-                self._restarted,
-                self._start_timeout_s,
-            )
-        except WeightsUnavailable as error:
-            raise RunFailed(str(error)) from error
-        try:
+        parts = Parts(
+            config,
+            inputs.spec,
+            inputs.problems.problems,
+            inputs.held_out_problems,
+            self._flow,
+            task,
+            logs,
+            self._restarted,
+            self._start_timeout_s,
+        )
+        with ExitStack() as ending:  # each step of it is done, whatever becomes of the others; the last that is named here first
+            ending.callback(self._report)
+            ending.callback(self._read_the_rest)
+            ending.callback(parts.stop)
             warm = config.warm_start
             with StatusLine(self._console, config.learner.steps, 0 if warm.until_pass else warm.steps) as line:
-                self._watch(parts, line)
-        except ServerLost as lost:
-            self._reachable = False
-            raise RunFailed(str(lost)) from lost
-        except OSError as error:
-            raise RunFailed(f"the run's folder cannot be written: {error}") from error
-        finally:
-            self._end(parts)
+                try:
+                    self._watch(parts, line)
+                except ServerLost:
+                    self._reachable = False  # it was waited for long enough
+                    raise
         if config.redis.url:
             self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped can go on
 
@@ -167,22 +183,20 @@ class _Run:
             self._console.print(f"Attempt {row['attempt']} goes on {where}.", markup=False)
         self._folder.add_event(row)
 
-    def _end(self, parts: Parts) -> None:
-        """Stops everything, in an order in which nothing is lost that can be kept, and reports."""
-        imbalance: str | None = "it is not known whether the ledger balances, for Redis is gone; what is shown is the last that was seen"
-        dead_letters: list[DeadLetter] = []
+    def _read_the_rest(self) -> None:
+        """Takes in what the ended workers left behind. Where Redis is gone the report says so beside the reason for the run's end."""
+        if not self._reachable or (self._redis is not None and not self._redis.running):
+            return
         try:
-            parts.stop()
-            if self._reachable and (self._redis is None or self._redis.running):
-                self._held_out.close()
-                self._watcher.finish()
-                imbalance = self._watcher.check_ledger() or self._state.imbalance
-                self._state.fold_ledger(self._flow.ledger.counts())
-                self._buffer_events = self._flow.ledger.events()
-                for work in (self._flow.work, self._flow.evaluation_work):
-                    dead_letters += work.dead_letters(_DEAD_LETTERS)
-        finally:
-            self._report([imbalance] if imbalance else [], dead_letters)
+            self._held_out.close()
+            self._watcher.finish()
+            self._imbalance = self._watcher.check_ledger() or self._state.imbalance
+            self._state.fold_ledger(self._flow.ledger.counts())
+            self._buffer_events = self._flow.ledger.events()
+            for work in (self._flow.work, self._flow.evaluation_work):
+                self._dead_letters += work.dead_letters(_DEAD_LETTERS)
+        except (ServerLost, ServerError) as error:
+            self._imbalance = f"it is not known whether the ledger balances: {first_line(error)}"
 
     def _restarted(self, name: str, reason: str, facts: dict[str, Any]) -> None:
         """Keeps and shows that a part died and runs again."""
@@ -228,9 +242,10 @@ class _Run:
                 )
             time.sleep(_POLL_S)
 
-    def _report(self, warnings: list[str], dead_letters: Sequence[DeadLetter]) -> None:
+    def _report(self) -> None:
         """result.json, report.md with its pictures, and the end table."""
-        state, folder = self._state, self._folder
+        state, folder, dead_letters = self._state, self._folder, self._dead_letters
+        warnings = [self._imbalance] if self._imbalance else []
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
         if dropped := folder.dropped_samples:
             warnings.append(f"{dropped:,} of the oldest programs are no longer in samples/, which run.samples_gb bounds")
@@ -267,9 +282,7 @@ class _Run:
 
 def _own_redis(config: Config, folder: RunFolder, told: Told) -> RedisKeeper:
     # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
-    import ray
-
-    return RedisKeeper(folder.path / "redis", ray.util.get_node_ip_address(), config, told)
+    return RedisKeeper(folder.path / "redis", node_address(), config, told)
 
 
 def _code_version() -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from monitor import style
 from monitor.metrics import Row
-from monitor.timeline import Timeline, binned, clipped, counted
+from monitor.timeline import Counts, Timeline, binned, clipped
 from monitor.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, outcome_shares, plural
 
 Colour = tuple[float, float, float]
@@ -85,7 +85,7 @@ def error_types(path: Path, rows: Sequence[Row], most: int = 7) -> None:
         style.end_labels(axis, labels, squares=True)
 
 
-def throughput(path: Path, rows: Sequence[Row], begin: float, end: float) -> None:
+def throughput(path: Path, counts: Counts, begin: float, end: float) -> None:
     """Programs per second generated, graded and trained over the training window, smoothed over a twentieth of it (at least 6 s)."""
     edges = np.linspace(begin, end, max(2, min(2000, int((end - begin) / 0.5))) + 1)
     middle = (edges[:-1] + edges[1:]) / 2 - begin
@@ -95,7 +95,7 @@ def throughput(path: Path, rows: Sequence[Row], begin: float, end: float) -> Non
         axis.set_title("Throughput")
         labels = []
         for product in PRODUCTS:
-            rate = counted(rows, product.kind, product.counter, edges)
+            rate = counts.per_second(product, edges)
             smooth = np.convolve(rate, kernel, "same") / np.convolve(np.ones_like(rate), kernel, "same")
             axis.plot(middle, smooth, color=KIND_COLOURS[product.kind], linewidth=1.8)
             labels.append((float(smooth[-1]), f"{product.verb} (mean {np.mean(rate):.0f})", KIND_COLOURS[product.kind]))

@@ -17,7 +17,7 @@ from config import UserError
 from monitor import plots
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
-from monitor.timeline import Shares, Timeline, counted, overlap, shares, timeline, training_window
+from monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
 from monitor.vocabulary import PRODUCTS, plural
 
 
@@ -26,16 +26,16 @@ def write_report(folder: RunFolder) -> Path:
 
     All of it comes from the folder's files, so a later call writes the same again.
     """
-    rows = list(folder.telemetry())
     steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
-    spans = timeline(rows)
+    counts = Counts()
+    spans = timeline(counts.reading(folder.telemetry()))
     window = training_window(spans)
     lines = [f"# Run {folder.name}", ""]
     lines += _results(held_out, steps, result)
     lines += [f"- Warning: {warning}" for warning in result.get("warnings", ())] + [""]
     lines += _curve(folder.path, held_out)
     lines += _errors(folder.path, steps)
-    lines += _rates(folder.path, rows, window)
+    lines += _rates(folder.path, counts, window)
     lines += _seconds(folder.path, spans, window, result)
     lines += _ages(steps, result)
     lines += _ledger(result)
@@ -114,14 +114,14 @@ def _mix(steps: Sequence[Row]) -> dict[str, float]:
     return {"passed": outcomes["pass"] / total} | {name: count / total for name, count in errors.items()}
 
 
-def _rates(path: Path, rows: Sequence[Row], window: tuple[float, float] | None) -> list[str]:
+def _rates(path: Path, counts: Counts, window: tuple[float, float] | None) -> list[str]:
     if window is None:
         return []
     begin, end = window
-    plots.throughput(path / "throughput.png", rows, begin, end)
+    plots.throughput(path / "throughput.png", counts, begin, end)
     lines = ["## Throughput", "", "![Programs per second](throughput.png)", ""]
     window_edges = np.array([begin, end])
-    means = [f"{counted(rows, product.kind, product.counter, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
+    means = [f"{counts.per_second(product, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
     return [
         *lines,
         f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)} (those without advantage are not trained on).",

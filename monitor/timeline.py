@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from monitor.metrics import Row
-from monitor.vocabulary import NO_GENERATION, NO_TRAINING, TRAINING, kind_of, starts_training
+from monitor.vocabulary import NO_GENERATION, NO_TRAINING, PRODUCTS, TRAINING, Product, kind_of, starts_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +175,24 @@ def binned(spans: Iterable[Span], edges: np.ndarray) -> Mapping[tuple[str, str |
     return bins
 
 
-def counted(rows: Iterable[Row], kind: str, counter: str, edges: np.ndarray) -> np.ndarray:
-    """A counter per second in each bin, all workers of a kind together. (N+1 edges in seconds since the epoch give N rates.)"""
-    points = [
-        (row["time"], row["value"]) for row in rows if row["kind"] == "count" and row["name"] == counter and kind_of(row["role"]) == kind
-    ]
-    if not points:
-        return np.zeros(len(edges) - 1)
-    times, values = np.array(points).T
-    totals, _ = np.histogram(times, bins=edges, weights=values)
-    return np.asarray(totals / np.diff(edges))
+class Counts:
+    """What workers made (`PRODUCTS`), row by row as plain numbers: all rows of a long run at once would be too many."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[str, str], tuple[array[float], array[float]]] = {
+            (product.kind, product.counter): (array("d"), array("d")) for product in PRODUCTS
+        }
+
+    def reading(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows; what they count is noted as they pass."""
+        for row in rows:
+            if row["kind"] == "count" and (points := self._points.get((kind_of(row["role"]), row["name"]))) is not None:
+                points[0].append(row["time"])
+                points[1].append(row["value"])
+            yield row
+
+    def per_second(self, product: Product, edges: np.ndarray) -> np.ndarray:
+        """Rates in each bin, all workers of a kind together. (N+1 edges in seconds since the epoch give N rates.)"""
+        times, values = self._points[product.kind, product.counter]
+        totals, _ = np.histogram(np.asarray(times), bins=edges, weights=np.asarray(values))
+        return np.asarray(totals / np.diff(edges))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import ray
 
-from buffer.connection import ServerLost, connect
+from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from buffer.worker_loop import WorkerLoop
@@ -23,6 +23,7 @@ from driver import RunFailed
 from driver.back_off import BackOff
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Started, Supervisor
+from driver.train import _in_a_sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -101,6 +102,20 @@ def test_a_server_that_stays_away_is_waited_for_with_a_bound(tmp_path: Path) -> 
         Flow.connect(address)  # a worker that starts meanwhile waits as long
     with pytest.raises(UserError, match="cannot be used"):
         connect(server.url, 1.0)  # a person is told at once
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ServerLost("Redis at redis://h has not answered for 60 s"), "^Redis at redis://h has not answered"),
+        (ServerError("OOM command not allowed"), "^Redis refuses to go on: OOM command not allowed$"),
+        (ray.exceptions.ActorDiedError(), "^Ray does not go on: The actor died"),
+        (OSError(28, "No space left on device", "runs/x"), "^the run's folder cannot be written: .*No space left on device: 'runs/x'"),
+    ],
+)
+def test_what_lets_a_run_down_is_one_sentence(error: Exception, sentence: str) -> None:
+    with pytest.raises(RunFailed, match=sentence), _in_a_sentence():
+        raise error
 
 
 class Worker(WorkerLoop):

@@ -9,7 +9,8 @@ from evaluation import before_and_after
 from monitor import curves, report
 from monitor.examples import as_rows
 from monitor.run_folder import RunFolder
-from monitor.timeline import binned, counted, overlap, shares, timeline, training_window
+from monitor.timeline import Counts, binned, overlap, shares, timeline, training_window
+from monitor.vocabulary import PRODUCTS
 
 PICTURES = ("held_out.png", "error_types.png", "throughput.png", "timeline.png")
 
@@ -64,9 +65,10 @@ def test_bins_and_rates() -> None:
     bins = binned(timeline([phase("actor-0", "generate", 0.5, 3.0), phase("actor-0", "wait", 3, 9, "learner")])["actor-0"], edges)
     assert bins["generate", None] == pytest.approx([0.5, 1.0, 0.5])
     assert bins["wait", "learner"] == pytest.approx([0, 0, 0.5])
-    assert counted([count("actor-1", "programs", 6, 3), count("actor-0", "other", 9, 3)], "actor", "programs", edges) == pytest.approx(
-        [0, 0, 3]
-    )
+    counts, made = Counts(), [count("actor-1", "programs", 6, 3), count("actor-0", "other", 9, 3)]
+    assert list(counts.reading(made)) == made
+    generated, graded, _ = (counts.per_second(product, edges) for product in PRODUCTS)
+    assert generated == pytest.approx([0, 0, 3]) and not graded.any()
 
 
 def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
