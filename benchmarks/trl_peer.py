@@ -34,7 +34,7 @@ from learner.export import load_weights
 from learner.rewards import binary_reward
 from learner.schedules import linear
 from monitor.run_folder import RunFolder
-from policy.encoding import decode_with_offsets, encode_prompt, encode_prompts, too_long
+from policy.encoding import decode_with_offsets, encode_prompt, too_long
 from policy.policy import Policy, build_policy, make_spec
 from problems import Problem, load_problems, prompt_of
 
@@ -109,7 +109,7 @@ class Tasks:
         held_out = load_problems(config.problems.held_out, seed=config.run.seed).sample(config.evaluation.tasks).problems
         self.problems = self._that_fit(problems)
         self.held_out = list(self._that_fit(held_out).values())
-        self.prompts = encode_prompts(self.policy, {key: prompt_of(problem) for key, problem in self.problems.items()})
+        self.prompts = {key: encode_prompt(self.policy, prompt_of(problem)) for key, problem in self.problems.items()}
         self._check_prompts(folder)
 
     def _that_fit(self, problems: Sequence[Problem]) -> dict[str, Problem]:

@@ -34,7 +34,7 @@ class EvaluationConfig(Part):
     tasks: int = Field(256, ge=1)
     """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
     samples: int = Field(1, ge=1)
-    """Programs per held-out problem, sampled at temperature 1 with actors.top_p 1."""
+    """Programs per held-out problem, sampled at temperature 1 over the whole distribution, whatever actors.temperature and top_p are."""
     final_samples: int | None = Field(None, ge=1)
     """The same in the evaluation after the last step; none: as many as in the others."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)

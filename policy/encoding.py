@@ -46,17 +46,6 @@ def encode_prompt(policy: Policy, prompt: PromptText) -> list[int]:
     return [*policy.prompt_prefix, *ids, *policy.prompt_suffix]
 
 
-def encode_prompts(policy: Policy, prompts: Mapping[str, PromptText]) -> dict[str, list[int]]:
-    """`encode_prompt` of each; PromptTooLong names the problem."""
-    encoded = {}
-    for problem_id, prompt in prompts.items():
-        try:
-            encoded[problem_id] = encode_prompt(policy, prompt)
-        except PromptTooLong as error:
-            raise PromptTooLong(f"Problem {problem_id}: {error}") from None
-    return encoded
-
-
 def too_long(policy: Policy, prompts: Mapping[str, PromptText]) -> dict[str, str]:
     """The problems whose prompt cannot be made to fit, each with the reason: a run can leave them out and count them."""
     reasons = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,8 +52,17 @@ class Launched:
         environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment | {"RLTF_TEST": self.mark}, stdout=log, stderr=subprocess.STDOUT
+                command,
+                cwd=ROOT,
+                env=environment | {"RLTF_TEST": self.mark},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+
+    def interrupt(self) -> None:
+        """Ctrl-C: what a terminal sends goes to the driver and to all that it started without a session of its own."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def wait(self, timeout_s: float = 240.0) -> int:
         """The exit code."""

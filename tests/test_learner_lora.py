@@ -12,7 +12,7 @@ import pytest
 import torch
 from learner_parts import learner_config, policy
 from test_learner_engine import engine_of, programs
-from test_learner_worker import Run
+from test_learner_worker import Published, Run
 
 from buffer.server import EmbeddedRedis
 from config import UserError
@@ -25,30 +25,17 @@ from learner.world import World
 from policy.log_probs import token_log_probs
 from policy.lora import AdapterLoader, named_adapters
 from policy.policy import Policy, build_policy
-from policy.weights import Bucket, ChecksumError, Manifest, ManifestMismatch, named_weights, own_memory
+from policy.weights import ChecksumError, ManifestMismatch, named_weights
 
 pytest.importorskip("peft", reason="adapters need peft, which is not installed here")
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]
 LORA = {"lora_rank": 3, "lora_alpha": 6.0}
 
 
-class Kept:
-    """The newest version."""
-
-    def __init__(self) -> None:
-        self.versions: list[tuple[Manifest, list[Bucket]]] = []
-
-    def room(self, nbytes: int) -> Bucket:
-        return own_memory(nbytes)
-
-    def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        self.versions.append((manifest, buckets))
-
-
-def trained(toy: Policy, steps: int = 3, **fields: Any) -> tuple[TrainingEngine, Kept]:
+def trained(toy: Policy, steps: int = 3, **fields: Any) -> tuple[TrainingEngine, Published]:
     """An engine after some steps, and what it published before and after."""
     engine = TrainingEngine(toy, learner_config(**fields), World())
-    kept = Kept()
+    kept = Published()
     versions = Versions(engine, toy, kept, torch.float32)
     versions.publish()
     items = programs(0)

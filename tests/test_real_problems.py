@@ -1,6 +1,6 @@
 """The loop on real problems: a small fresh model learns a few of them by heart until a sample passes, then trains on what tests say.
 
-RLTF_REAL_STEPS=50 makes the runs as long as those of docs/real_problems.md; by default they are short.
+RLTF_REAL_STEPS=50 makes the runs as long as those of `python -m benchmarks.real_problems`; by default they are short.
 """
 
 from __future__ import annotations
