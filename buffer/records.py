@@ -132,6 +132,13 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     executor: str = ""
     """Name of the executor that ran it."""
 
+    @property
+    def error_name(self) -> str:
+        """Of a program that did not pass: its error type; `WrongAnswer` where a test failed without one."""
+        if self.error_type:
+            return self.error_type
+        return "WrongAnswer" if self.outcome == "failure" else self.outcome
+
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A program and its feedback: what the learner trains on. Rewards are derived by the learner, never stored."""

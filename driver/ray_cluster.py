@@ -42,7 +42,7 @@ def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    started_here = _connect(config)
+    started_here, dashboard = _connect(config)
     try:
         resources = ray.cluster_resources()
         facts = ClusterFacts(
@@ -52,6 +52,7 @@ def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
             gpus=resources.get("GPU", 0.0),
             memory_bytes=resources.get("memory", 0.0),
             cores=float(os.cpu_count() or 1) if started_here else resources.get("CPU", 0.0),
+            dashboard=dashboard,
         )
         yield facts
     finally:
@@ -89,8 +90,8 @@ def node_address() -> str:
     return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
 
 
-def _connect(config: Config) -> bool:
-    """Whether Ray was started here."""
+def _connect(config: Config) -> tuple[bool, str]:
+    """Whether Ray was started here, and the address of its dashboard."""
     common = {"namespace": f"rltf-{uuid.uuid4().hex[:12]}", "logging_level": logging.ERROR, "log_to_driver": False}
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or None
     where = address or "the address that an earlier `ray start` left behind"
@@ -98,10 +99,9 @@ def _connect(config: Config) -> bool:
         raise UserError(f"ray.address {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the head")
     if address not in (None, "local"):
         _knock(address)
-        _join(address, where, common)
-        return False
+        return False, _join(address, where, common)
     try:
-        ray.init(
+        context = ray.init(
             address=address,
             # Logical CPUs: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for.
             num_cpus=max(os.cpu_count() or 1, int(wanted_cpus(config) + 1)),
@@ -113,16 +113,16 @@ def _connect(config: Config) -> bool:
     except ValueError:  # how Ray says that it found a running cluster, whose CPUs and address are not ours to set
         if address == "local":
             raise
-        _join(None, where, common)
-        return False
+        return False, _join(None, where, common)
     except OSError as error:
         raise UserError(f"Ray could not be started here: {first_line(error)}") from None
-    return True
+    return True, context.dashboard_url or ""
 
 
-def _join(address: str | None, where: str, common: dict[str, Any]) -> None:
+def _join(address: str | None, where: str, common: dict[str, Any]) -> str:
+    """Joins the cluster; the address of its dashboard."""
     try:
-        ray.init(address=address, **common)
+        return ray.init(address=address, **common).dashboard_url or ""
     except ray.exceptions.AuthenticationError as error:
         raise UserError(
             f"the Ray cluster at {where} wants a token ({first_line(error)}): set RAY_AUTH_MODE=token, with the token in ~/.ray/auth_token"

@@ -78,7 +78,7 @@ class Supervisor:
         """`told`: called when a unit that died runs again; `start_timeout_s`: longest wait for a worker's process."""
         self._settings = settings
         self._told = told
-        self._start_timeout_s = start_timeout_s
+        self.start_timeout_s = start_timeout_s
         self.notes: list[str] = []
         """Sentences for whoever watches the run, who takes them out."""
         self._deaths: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -145,7 +145,7 @@ class Supervisor:
                 if unit.name in self._deaths:
                     unit.restarts += 1
                     self._told(unit.name, *self._deaths.pop(unit.name))
-            elif now - unit.since > self._start_timeout_s:
+            elif now - unit.since > self.start_timeout_s:
                 self._late(unit)
         return ""
 
@@ -156,7 +156,7 @@ class Supervisor:
         if unit.late and others:
             return
         name = next(name for name, member in unit.members.items() if member.starting is not None)
-        sentence = f"{name} did not start within {self._start_timeout_s:g} s: it asks for {unit.asks}, and the cluster has {_free()} free"
+        sentence = f"{name} did not start within {self.start_timeout_s:g} s: it asks for {unit.asks}, and the cluster has {_free()} free"
         if not (unit.spare and others):
             raise RunFailed(f"{sentence}; add nodes, ask for less, or look whether its node hangs")
         self.notes.append(f"{sentence}; the run goes on with the other {kind}s meanwhile")

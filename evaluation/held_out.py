@@ -55,7 +55,7 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
         outcomes[outcome] += 1
         versions.update(run.version for run in sample.program.versions)
         if outcome != "pass":
-            error_types[error_type(sample)] += 1
+            error_types[sample.feedback.error_name] += 1
     if not graded:
         raise ValueError("a held-out evaluation of no problems")
     most = max(ks)
@@ -69,13 +69,6 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
         error_types=dict(error_types.most_common()),
         versions=tuple(sorted(versions)),
     )
-
-
-def error_type(sample: Sample) -> str:
-    """The error type of a sample that did not pass; `WrongAnswer` where a test failed without one."""
-    if sample.feedback.error_type:
-        return sample.feedback.error_type
-    return "WrongAnswer" if sample.feedback.outcome == "failure" else sample.feedback.outcome
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ def before_and_after(before: Iterable[Sample], after: Iterable[Sample], question
     kinds: Counter[tuple[str, str]] = Counter()
     for repetitions in range(count + 1):
         for pair in pairs:
-            kind = (pair.before.feedback.outcome, error_type(pair.before))
+            kind = (pair.before.feedback.outcome, pair.before.feedback.error_name)
             if len(chosen) < count and pair not in chosen and kinds[kind] <= repetitions and (repetitions or _rank(pair) == 0):
                 kinds[kind] += 1
                 chosen.append(pair)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from buffer.records import Group, Sample
+from buffer.records import Group
 from learner.batching import Plan
 from learner.engine import StepResult
 from learner.objectives.base import Prepared, TrainItem
@@ -29,7 +29,7 @@ def rl_row(
     samples = [sample for group in groups for sample in group.samples]
     number = max(1, len(samples))
     outcomes = Counter(sample.feedback.outcome for sample in samples)
-    errors = Counter(_error_type(sample) for sample in samples if sample.feedback.outcome != "pass")
+    errors = Counter(sample.feedback.error_name for sample in samples if sample.feedback.outcome != "pass")
     staleness = [version - min(run.version for run in sample.program.versions) for sample in samples if sample.program.versions]
     fates = Counter(prepared.fates.values())
     return {
@@ -103,9 +103,3 @@ def _common(
         "learning_rate": learning_rate,
         "seconds": {name: round(value, 6) for name, value in seconds.items()},
     }
-
-
-def _error_type(sample: Sample) -> str:
-    if sample.feedback.error_type:
-        return sample.feedback.error_type
-    return "WrongAnswer" if sample.feedback.outcome == "failure" else sample.feedback.outcome

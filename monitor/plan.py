@@ -29,6 +29,8 @@ class ClusterFacts:
     memory_bytes: float
     cores: float
     """Processors of this machine where Ray was started for the run, which then offers `cpus` by fiat; else the cluster's CPUs."""
+    dashboard: str = ""
+    """Where Ray's dashboard is, which shows every worker by its name; empty: there is none."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _placement(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         ),
         ("asked of the cluster", asked + crowd),
         ("buffer and queue", facts.redis),
-    )
+    ) + ((("dashboard", f"http://{cluster.dashboard}"),) if cluster.dashboard else ())
 
 
 def _device(cpus: float, gpus: float) -> str:

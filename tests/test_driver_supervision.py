@@ -201,10 +201,11 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
         handle = ray.remote(Worker).options(name=name, num_cpus=64).remote(name, address, tmp_path)
         return {name: (handle, handle.start.remote())}
 
-    crowded = Supervisor(RestartConfig(), lambda *what: None, start_timeout_s=1.0)
+    crowded = Supervisor(RestartConfig(), lambda *what: None)
     crowded.add("worker-0", start, lambda reason: {}, "0 CPU", spare=True)
+    until(lambda: (crowded.poll() or True) and crowded.running)
+    crowded.start_timeout_s = 1.0
     crowded.add("worker-1", partial(start_large, "worker-1"), lambda reason: {}, "64 CPU", spare=True)
-    until(lambda: (crowded.poll() or True) and crowded.units["worker-0"].state == "running")
     until(lambda: (crowded.poll() or True) and crowded.notes)
     crowded.poll()
     assert len(crowded.notes) == 1

@@ -19,7 +19,7 @@ FACTS = Facts(
     folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", shape=Shape(4, 0, 128, 128, 384),
     train_problems=2000, train_skipped=3,
     held_out_problems=256, held_out_skipped=0,
-    cluster=ClusterFacts("started here", 1, 4, 0, 8e9, 2), redis="a valkey-server of the run's own",
+    cluster=ClusterFacts("started here", 1, 4, 0, 8e9, 2, "127.0.0.1:8265"), redis="a valkey-server of the run's own",
 )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_the_plan_says_what_to_expect() -> None:
     assert "training problems: 2,000 from starter; 3 skipped" in plan
     assert "2 actors: 1 CPU each" in plan and "3.5 CPUs of 2" in plan and "4 busy threads share 2 cores" in plan
     assert "1 greedy program per group" in plan and "1 supervised steps of 32 programs" in plan
-    assert "weights: 3.4 MB per publish" in plan
+    assert "weights: 3.4 MB per publish" in plan and "dashboard: http://127.0.0.1:8265" in plan
     assert "before its first step for 500 programs" in plan
     assert "when 72 groups (648 programs) are written and not yet trained on" in plan
     assert "853,000 parameters" in plan and "every 1 reinforcement step, 51 versions in all" in plan
