@@ -39,8 +39,8 @@ from config import BufferConfig
 
 BYTES = 16 * 1024
 GROUP = 8
-FULL_S = 0.002
-"""Pause of a producer that finds the queue full."""
+PAUSE_S = 0.002
+"""Pause of a producer that finds the queue full, and of a consumer that found less than it asked for."""
 STEP_GROUPS = 24
 CLAIM = 64
 PIPELINE = 64
@@ -94,7 +94,7 @@ def push(flow: Flow, samples: int) -> Run:
                 answers = flow.work.push_many(batch, "actor-0")
                 batch = [group for group, answer in zip(batch, answers, strict=True) if not answer]
                 if batch:
-                    time.sleep(FULL_S)
+                    time.sleep(PAUSE_S)
 
     return run
 
@@ -113,6 +113,8 @@ def label(flow: Flow, samples: int) -> Run:
             if not claims or len(ready) >= CLAIM:
                 done += sum(flow.work.hand_over_many("executor-0", ready))
                 ready.clear()
+            if len(claims) < CLAIM:
+                time.sleep(PAUSE_S)
 
     return run
 
@@ -160,6 +162,8 @@ def raw_read(flow: Flow, samples: int) -> Run:
             pipe.xdel("raw", *ids)
             pipe.execute()
             done += len(ids)
+            if len(ids) < PIPELINE:
+                time.sleep(PAUSE_S)
 
     return run
 

@@ -17,6 +17,8 @@ from buffer.records import Feedback, Malformed, Program, Purpose, Source, decode
 
 BATCH = 64
 """Programs in one script call: large enough to share the round trip, small enough not to hold up the server."""
+GROUPS = 16
+"""Groups in one script call, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +67,32 @@ class WorkQueue:
 
     def push_many(self, groups: Sequence[Sequence[Program]], actor: str = "") -> list[bool]:
         """`push` for several groups in one round trip; the bytes of a group are sent once and never move in Redis."""
-        calls = [self._push_call(group, actor) for group in groups]
         accepted: list[bool] = []
         # An actor asks again and again while the queue is full: it need not send megabytes each time to be refused.
-        if self._full and calls:
-            accepted = [self._scripts.run_many(calls[:1])[0] != 0]
+        if self._full and groups:
+            accepted = self._push(groups[:1], actor)
             if not accepted[0]:
-                return [False] * len(calls)
-        accepted += [answer != 0 for answer in self._scripts.run_many(calls[len(accepted) :])]
+                return [False] * len(groups)
+        accepted += self._push(groups[len(accepted) :], actor)
         self._full = not all(accepted)
         return accepted
 
-    def _push_call(self, group: Sequence[Program], actor: str) -> Call:
+    def _push(self, groups: Sequence[Sequence[Program]], actor: str) -> list[bool]:
+        calls: list[Call] = []
+        for first in range(0, len(groups), GROUPS):
+            arguments: list[str | int] = [actor]
+            staged: dict[str, dict[str, bytes]] = {}
+            for group in groups[first : first + GROUPS]:
+                key = self._keys.staged(uuid.uuid4().hex)
+                staged[key] = self._fields_of(group)
+                oldest = min((run.version for program in group for run in program.versions), default=0)
+                arguments += [key, group[0].group_id, group[0].label, group[0].problem_id, oldest, len(group)]
+                arguments += [program.id for program in group]
+            calls.append(Call("push", arguments, staged))
+        return [answer != 0 for answers in self._scripts.run_many(calls) for answer in answers]
+
+    def _fields_of(self, group: Sequence[Program]) -> dict[str, bytes]:
+        """The bytes of a group, as its hash holds them."""
         if not group:
             raise ValueError("a group without programs cannot be pushed")
         first = group[0]
@@ -90,14 +106,11 @@ class WorkQueue:
                 raise ValueError(f"program {program.id} does not belong to group {first.group_id} of problem {first.problem_id}")
             if program.purpose != self._purpose:
                 raise ValueError(f"program {program.id} is for {program.purpose}, this queue for {self._purpose}")
-            source, trace = encode_parts(program)
-            fields[f"source:{program.id}"] = source
+            fields[f"source:{program.id}"], trace = encode_parts(program)
             traces.append(trace)
         fields["traces"] = msgspec.msgpack.encode(traces)
         fields["members"] = msgspec.msgpack.encode(ids)
-        oldest = min((run.version for program in group for run in program.versions), default=0)
-        staged = self._keys.staged(uuid.uuid4().hex)
-        return Call("push", [staged, first.group_id, actor, first.label, first.problem_id, oldest, *ids], {staged: fields})
+        return fields
 
     def claim(self, consumer: str, count: int, block_s: float = 0.0) -> list[Claim]:
         """Up to `count` programs: what other consumers let lie for longer than the lease, then new ones, oldest first.

@@ -113,12 +113,15 @@ def executor_bytes(config: Config) -> float:
     return _LEAN_PROCESS + config.executor.lanes * config.executor.memory_limit_mb * 2**20
 
 
+def sample_bytes(config: Config) -> float:
+    """A sample of the greatest length in Redis; a quarter more than its bytes, for what the allocator cannot use."""
+    return 1.25 * (_RECORD + 4 * config.policy.max_prompt_tokens + _BYTES_PER_TOKEN * config.policy.max_program_tokens)
+
+
 def redis_bytes(config: Config) -> float:
-    """Bound of the server's memory: queue, online buffer and archive full, each program at its greatest length; a quarter more for what
-    the allocator cannot use. The problems' tests, which it keeps too, come on top."""
-    record = _RECORD + 4 * config.policy.max_prompt_tokens + _BYTES_PER_TOKEN * config.policy.max_program_tokens
+    """Bound of the server's memory, with queue, online buffer and archive full. The problems' tests, which it keeps too, come on top."""
     samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity
-    return 1.25 * record * samples + _REDIS
+    return sample_bytes(config) * samples + _REDIS
 
 
 def aof_bytes(config: Config) -> float:

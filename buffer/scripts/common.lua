@@ -47,9 +47,11 @@ end
 
 -- A pushed group is remembered after it is gone, so that a push that comes twice counts once: for an hour, and 200,000 of them at most.
 local function remember(gid)
-  local now = now_ms()
-  redis.call('ZADD', K.known, text(now), gid)
-  redis.call('ZREMRANGEBYSCORE', K.known, '-inf', text(now - 3600000))
+  redis.call('ZADD', K.known, text(now_ms()), gid)
+end
+
+local function forget_oldest()
+  redis.call('ZREMRANGEBYSCORE', K.known, '-inf', text(now_ms() - 3600000))
   redis.call('ZREMRANGEBYRANK', K.known, 0, -200001)
 end
 

@@ -41,6 +41,7 @@ for i = 5, #ARGV, 2 do
   end
 end
 
+forget_oldest()
 local result = {back, torn, lost, recovered}
 for _, record in ipairs(redis.call('ZRANGEBYSCORE', K.consumed, '(' .. step, '+inf')) do
   record = cmsgpack.unpack(record)
