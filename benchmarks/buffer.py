@@ -1,6 +1,6 @@
 """Samples per second through the whole data flow, beside raw pipelined XADD/XREADGROUP of the same bytes on the same server.
 
-    python -m benchmarks.buffer [--quick] [--json FILE] [--rounds N] [--samples N] [--fsync everysec|always] [--tcp] [--folder PATH]
+    python -m benchmarks.buffer [--quick] [--json FILE] [--rounds N] [--samples N] [--bytes N] [--fsync everysec|always] [--tcp]
 
 The flow: one process pushes groups of eight programs of 16 KiB (encoding them), one claims them and hands over a verdict each, one
 draws steps of 24 groups (decoding every sample) and finishes them. The peer: one process sends XADDs of as many bytes, 64 in a
@@ -48,13 +48,13 @@ WAIT_S = 120.0
 """Longest wait for anything to move."""
 
 Run = Callable[[], None]
-Part = Callable[[Flow, int], Run]
-"""What one process does: prepares, given the flow and the number of samples, and returns what is timed."""
+Part = Callable[[Flow, int, int], Run]
+"""What one process does: prepares, given the flow, the number of samples and the bytes of each, and returns what is timed."""
 
 
-def program(group: str, number: int, rng: random.Random) -> Program:
-    """A program of 16 KiB as msgpack: an APPS-like prompt, 700 tokens, and text that fills the rest."""
-    tokens, prompt = 700, 800
+def program(group: str, number: int, rng: random.Random, size: int = BYTES) -> Program:
+    """A program of `size` bytes as msgpack; of 16 KiB: an APPS-like prompt, 700 tokens, and text that fills the rest."""
+    tokens, prompt = 700 * size // BYTES, 800 * size // BYTES
     fields: dict[str, Any] = {
         "id": f"{group}/{number}",
         "problem_id": f"train/{group}",
@@ -69,7 +69,7 @@ def program(group: str, number: int, rng: random.Random) -> Program:
         "offsets": Ints(4 * index for index in range(tokens)),
     }
     bare = len(encode(Program(text="", **fields)))
-    return Program(text="".join(rng.choices(string.printable, k=BYTES - bare)), **fields)
+    return Program(text="".join(rng.choices(string.printable, k=size - bare)), **fields)
 
 
 VERDICT = Feedback(
@@ -78,10 +78,10 @@ VERDICT = Feedback(
 )  # fmt: skip
 
 
-def push(flow: Flow, samples: int) -> Run:
+def push(flow: Flow, samples: int, size: int) -> Run:
     """The actor: groups under ever new ids, the same few programs inside."""
     rng = random.Random(0)
-    templates = [[program(f"{kind:08d}", number, rng) for number in range(GROUP)] for kind in range(8)]
+    templates = [[program(f"{kind:08d}", number, rng, size) for number in range(GROUP)] for kind in range(8)]
 
     def run() -> None:
         for first in range(0, samples // GROUP, len(templates)):
@@ -99,7 +99,7 @@ def push(flow: Flow, samples: int) -> Run:
     return run
 
 
-def label(flow: Flow, samples: int) -> Run:
+def label(flow: Flow, samples: int, size: int) -> Run:
     """The executor: the same verdict for everything, sent as the executors do: several together."""
 
     def run() -> None:
@@ -119,7 +119,7 @@ def label(flow: Flow, samples: int) -> Run:
     return run
 
 
-def draw(flow: Flow, samples: int) -> Run:
+def draw(flow: Flow, samples: int, size: int) -> Run:
     """The learner: trains in no time."""
 
     def run() -> None:
@@ -132,10 +132,10 @@ def draw(flow: Flow, samples: int) -> Run:
     return run
 
 
-def raw_write(flow: Flow, samples: int) -> Run:
+def raw_write(flow: Flow, samples: int, size: int) -> Run:
     """The peer's producer."""
     rng = random.Random(0)
-    blobs = [rng.randbytes(BYTES) for _ in range(PIPELINE)]
+    blobs = [rng.randbytes(size) for _ in range(PIPELINE)]
 
     def run() -> None:
         for _ in range(samples // PIPELINE):
@@ -147,7 +147,7 @@ def raw_write(flow: Flow, samples: int) -> Run:
     return run
 
 
-def raw_read(flow: Flow, samples: int) -> Run:
+def raw_read(flow: Flow, samples: int, size: int) -> Run:
     """The peer's consumer."""
 
     def run() -> None:
@@ -179,7 +179,7 @@ class Condition:
 CONDITIONS = (Condition("raw", (raw_write, raw_read)), Condition("flow", (push, label, draw)))
 
 
-def measure(server: EmbeddedRedis, samples: int, rounds: int, tcp: bool) -> dict[str, Any]:
+def measure(server: EmbeddedRedis, samples: int, size: int, rounds: int, tcp: bool) -> dict[str, Any]:
     """Rates (samples/s) and CPU time (microseconds per sample, by process) of each condition, round by round."""
     runs: dict[str, list[dict[str, float]]] = {condition.name: [] for condition in CONDITIONS}
     for number in range(rounds):
@@ -187,18 +187,18 @@ def measure(server: EmbeddedRedis, samples: int, rounds: int, tcp: bool) -> dict
             address = FlowAddress(
                 url=server.url,
                 run=f"{condition.name}-{number}",
-                buffer=BufferConfig(when_stale="drop", max_staleness=None, archive_capacity=2048),
+                buffer=BufferConfig(when_full="evict", max_staleness=None, archive_capacity=2048),
                 groups_per_step=STEP_GROUPS,
                 groups_per_version=STEP_GROUPS,
                 group_size=GROUP,
                 timeout_s=30.0,
                 socket="" if tcp else server.socket,
             )
-            runs[condition.name].append(_once(condition, address, samples))
+            runs[condition.name].append(_once(condition, address, samples, size))
     rates = {name: [run["samples_per_s"] for run in found] for name, found in runs.items()}
     return {
         "samples": samples,
-        "bytes": BYTES,
+        "bytes": size,
         "rounds": rounds,
         "way": "TCP" if tcp else "Unix socket",
         "runs": runs,
@@ -207,7 +207,7 @@ def measure(server: EmbeddedRedis, samples: int, rounds: int, tcp: bool) -> dict
     }
 
 
-def _once(condition: Condition, address: FlowAddress, samples: int) -> dict[str, float]:
+def _once(condition: Condition, address: FlowAddress, samples: int, size: int) -> dict[str, float]:
     """One run on the emptied server."""
     flow = Flow.connect(address)
     client: Any = flow.client
@@ -216,7 +216,7 @@ def _once(condition: Condition, address: FlowAddress, samples: int) -> dict[str,
         client.xgroup_create("raw", "readers", "0", mkstream=True)
     spawn = multiprocessing.get_context("spawn")
     barrier, spent = spawn.Barrier(len(condition.parts) + 1), spawn.Queue()
-    processes = [spawn.Process(target=_process, args=(part, address, samples, barrier, spent)) for part in condition.parts]
+    processes = [spawn.Process(target=_process, args=(part, address, samples, size, barrier, spent)) for part in condition.parts]
     for process in processes:
         process.start()
     before = _server_cpu_s(client)
@@ -237,9 +237,9 @@ def _once(condition: Condition, address: FlowAddress, samples: int) -> dict[str,
     return {"samples_per_s": samples / seconds, **{f"cpu_us_{name}": 1e6 * value / samples for name, value in cpu.items()}}
 
 
-def _process(part: Part, address: FlowAddress, samples: int, barrier: Any, spent: Any) -> None:
+def _process(part: Part, address: FlowAddress, samples: int, size: int, barrier: Any, spent: Any) -> None:
     flow = Flow.connect(address)
-    run = part(flow, samples)
+    run = part(flow, samples, size)
     barrier.wait(WAIT_S)
     before = time.process_time()
     run()
@@ -254,7 +254,7 @@ def _server_cpu_s(client: Any) -> float:
 
 def show(figures: dict[str, Any], fsync: str) -> None:
     """The table."""
-    title = f"{figures['samples']} samples of {figures['bytes'] // 1024} KiB, {figures['way']}, appendfsync {fsync}"
+    title = f"{figures['samples']} samples of {figures['bytes'] / 1024:g} KiB, {figures['way']}, appendfsync {fsync}"
     table = Table(title=title)
     for heading in ("round", "raw/s", "flow/s", "share", "raw: CPU us per sample", "flow: CPU us per sample"):
         table.add_column(heading, justify="right")
@@ -278,6 +278,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--rounds", type=int, default=5, help="how often the two take turns")
     parser.add_argument("--samples", type=int, default=38400, help="samples of one run; rounded down to whole steps and pipelines")
+    parser.add_argument("--bytes", type=int, default=BYTES, help="size of a program, 512 or more")
     parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec", help="when the server's file is synchronised")
     parser.add_argument("--tcp", action="store_true", help="through TCP, as from another machine")
     parser.add_argument("--folder", type=Path, help="where the server keeps its file; default: the system's folder for temporary files")
@@ -288,7 +289,7 @@ def main() -> None:
         server = EmbeddedRedis.start(Path(folder))
         try:
             connect(server.url, timeout_s=10.0).config_set("appendfsync", options.fsync)
-            figures = measure(server, samples, 2 if options.quick else options.rounds, options.tcp)
+            figures = measure(server, samples, max(512, options.bytes), 2 if options.quick else options.rounds, options.tcp)
         finally:
             server.stop()
     show(figures, options.fsync)
