@@ -11,6 +11,8 @@ from monitor.state import RunState
 
 _ARCHIVE_EVERY_S = 5.0
 _GROUPS_PER_READ = 512
+_READING_S = 1.0
+"""Longest time that one `poll` reads samples for: where they come faster than they are written, everything else is still heard."""
 _CHECK_EVERY_S = 10.0
 """Between two checks of the ledger; one takes about 10 microseconds of the server's time for each group under way."""
 
@@ -62,9 +64,11 @@ class Watcher:
             self._state.phase = phase
             self._folder.enter_phase(phase, time.time())
         if time.monotonic() - self._archived_at >= _ARCHIVE_EVERY_S:
-            while self._read_samples():
+            deadline = time.monotonic() + _READING_S
+            while (more := self._read_samples()) and time.monotonic() < deadline:
                 pass
-            self._archived_at = time.monotonic()
+            if not more:
+                self._archived_at = time.monotonic()
             self._keep()
         return steps.items
 
