@@ -2,11 +2,12 @@
 
     python -m benchmarks.kill_matrix [--quick] [--parts actor,executor,..] [--kills N] [--fsync everysec,always] [--json FILE]
 
-For each part and setting of redis.fsync one run of `launch.py` (a small model on the built-in tasks, Ray and Redis of its own; for
-`node` a cluster of two nodes on this machine), in which the part is killed with SIGKILL N times, each time some seconds after training
-went on; `pause` stops Redis for 20 s instead. After each kill: the seconds until a learner step was taken with everything back, and
-whether the ledger balances. After each run, on its Redis and its folder: programs without a place or fate, visits of problems that
-were passed over, samples trained on twice. With --json the figures of a row add up over calls: the matrix can be made piece by piece.
+For each setting of redis.fsync three runs of `launch.py` (a small model on the built-in tasks, Ray and Redis of their own): one for most
+parts, one with two learner workers (`rank`), one on a cluster of two nodes on this machine (`node`). In it each part is killed with
+SIGKILL N times, in a random order, each time some seconds after training went on; `pause` stops Redis for 20 s instead. After each kill:
+the seconds until a learner step was taken with everything back, and whether the ledger balances. After each run, on its Redis and its
+folder: programs without a place or fate, visits of problems that were passed over, samples trained on twice. With --json the figures of a
+row add up over calls: the matrix can be made piece by piece.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from monitor.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "driver", "node", "pause")
+APART = ("rank", "node")
+"""Parts that need a run of their own: two learner workers, a cluster of two nodes."""
 PAUSE_S = 20.0
 WITHIN_S = 30.0
 """Training is to go on within so many seconds."""
@@ -108,7 +111,7 @@ class Found:
     imbalances: list[str] = field(default_factory=list)
     """Sentences of the ledger check."""
     programs: int = 0
-    """Generated for training."""
+    """Generated for training, in the runs in which the part was killed; so are the following three."""
     lost: int = 0
     """Programs without place or fate, fates that were not recorded, and visits that nobody wrote and nobody will."""
     twice: int = 0
@@ -313,20 +316,21 @@ def verify(run: Run, found: Found) -> None:
     found.twice = sum(number > 1 for number in used.values())
 
 
-def measure(part: str, kills: int, fsync: str, parent: Path, rng: random.Random, console: Console) -> Found:
-    """One run in which `part` is killed `kills` times."""
-    found = Found(part, fsync)
-    with _cluster(part) as (address, node):
-        settings: dict[str, object] = {"redis__fsync": fsync}
+def measure(parts: Sequence[str], kills: int, fsync: str, parent: Path, rng: random.Random, console: Console) -> list[Found]:
+    """One run in which each of `parts` is killed `kills` times, in a random order."""
+    results = {part: Found(part, fsync) for part in parts}
+    order = [part for part in parts for _ in range(kills)]
+    rng.shuffle(order)
+    with _cluster(parts) as (address, node):
+        settings: dict[str, object] = {"redis__fsync": fsync, "learner__workers": 2 if "rank" in parts else 1}
         if address:
-            settings |= {"ray__address": address}
-        if part == "rank":
-            settings |= {"learner__workers": 2}
+            settings["ray__address"] = address
         run = Run(parent, **settings)
         try:
             run.until(lambda: len(run.rows()) >= 3, "first steps", START_LIMIT_S)
-            for _ in range(kills):
+            for part in order:
                 time.sleep(rng.uniform(1.0, 6.0))
+                found = results[part]
                 found.kills += 1
                 try:
                     found.seconds.append(kill(run, part, node))
@@ -341,15 +345,16 @@ def measure(part: str, kills: int, fsync: str, parent: Path, rng: random.Random,
         finally:
             run.end()
         if run.survivors:
-            found.failures.append(f"processes outlived the run: {run.survivors}")
-        verify(run, found)
-    return found
+            results[parts[0]].failures.append(f"processes outlived the run: {run.survivors}")
+        for found in results.values():
+            verify(run, found)
+    return list(results.values())
 
 
 @contextmanager
-def _cluster(part: str) -> Iterator[tuple[str, Callable[[], None] | None]]:
+def _cluster(parts: Sequence[str]) -> Iterator[tuple[str, Callable[[], None] | None]]:
     """For `node` a cluster of two nodes whose second can be killed; a new one takes its place after two seconds. Else nothing."""
-    if part != "node":
+    if "node" not in parts:
         yield "", None
         return
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -374,7 +379,7 @@ def show(results: Sequence[Found], console: Console) -> None:
     table = Table(title=f"SIGKILL under load; {os.cpu_count()} cores")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("killed", "ledger") else "right")
-    for found in results:
+    for found in sorted(results, key=lambda found: (PARTS.index(found.part), found.fsync != "everysec")):
         seconds = f"{statistics.median(found.seconds):.1f} (at most {max(found.seconds):.1f})" if found.seconds else "-"
         ledger = "balances" if not found.imbalances else f"{len(found.imbalances)} imbalances"
         counts = (f"{found.programs:,}", found.lost, found.twice, found.rolled_back)
@@ -415,15 +420,17 @@ def main() -> int:
     console = Console(highlight=False)
     results = [Found(**row) for row in json.loads(options.json.read_text())] if options.json and options.json.exists() else []
     for fsync in ["everysec"] if options.quick else options.fsync.split(","):
-        for part in parts:
-            parent = Path(tempfile.mkdtemp(prefix=f"kill-{part}-"))
-            before = next((row for row in results if (row.part, row.fsync) == (part, fsync)), Found(part, fsync))
-            rng = random.Random(f"{options.seed} {part} {fsync} {before.kills}")
-            found = before + measure(part, 1 if options.quick else options.kills, fsync, parent, rng, console)
-            results = [row for row in results if (row.part, row.fsync) != (part, fsync)] + [found]
+        for together in filter(None, ([part for part in parts if part not in APART], *([part] for part in parts if part in APART))):
+            parent = Path(tempfile.mkdtemp(prefix="kill-"))
+            before = {part: Found(part, fsync) for part in together}
+            before |= {row.part: row for row in results if row.part in before and row.fsync == fsync}
+            rng = random.Random(f"{options.seed} {fsync} {[(part, found.kills) for part, found in before.items()]}")
+            measured = measure(together, 1 if options.quick else options.kills, fsync, parent, rng, console)
+            results = [row for row in results if row.part not in before or row.fsync != fsync]
+            results += [before[found.part] + found for found in measured]
             if options.json:
                 options.json.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
-            if not found.failures:
+            if not any(found.failures for found in measured):
                 shutil.rmtree(parent)
     show(results, console)
     return 1 if any(found.failures or found.imbalances or found.lost or found.twice or found.slow for found in results) else 0
