@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -376,7 +377,7 @@ def _cluster(parts: Sequence[str]) -> Iterator[tuple[str, Callable[[], None] | N
 
 def show(results: Sequence[Found], console: Console) -> None:
     """The table."""
-    table = Table(title=f"SIGKILL under load; {os.cpu_count()} cores")
+    table = Table(title=f"SIGKILL under load; {os.cpu_count()} cores", box=box.MARKDOWN)
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("killed", "ledger") else "right")
     for found in sorted(results, key=lambda found: (PARTS.index(found.part), found.fsync != "everysec")):
@@ -417,7 +418,7 @@ def main() -> int:
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]}: {', '.join(PARTS)}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     results = [Found(**row) for row in json.loads(options.json.read_text())] if options.json and options.json.exists() else []
     for fsync in ["everysec"] if options.quick else options.fsync.split(","):
         for together in filter(None, ([part for part in parts if part not in APART], *([part] for part in parts if part in APART))):
