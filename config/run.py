@@ -21,7 +21,7 @@ class RunConfig(Part):
     deterministic: bool = False
     """Synchronous and repeatable: one actor, every version published and sampled for one step. Sets what it needs (`DETERMINISTIC`)."""
     stall_timeout_s: float = Field(600.0, gt=0)
-    """Seconds without a learner step, program or verdict after which the run ends with the name of the part waited for."""
+    """Seconds without a verdict or a program trained on after which the run ends with the name of the part waited for."""
     samples_gb: float = Field(20.0, gt=0)
     """Most GB of samples/ in the run's folder; beyond it the oldest samples are deleted, and counted."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from monitor.metrics import Row
 from monitor.vocabulary import PRODUCTS, Product, kind_of, outcome_shares, plural, starts_training
 
+MOVES = (("executor", "programs"), ("learner", "samples"), ("learner", "supervised_programs"), ("learner", "warm_start_programs"))
+"""Kind of worker and counter of what brings a run on: verdicts and programs trained on."""
 _WINDOW_S = 10.0
 _GAP_S = 0.1
 """Waits of a worker that polls follow each other with less than this between them."""
@@ -156,9 +158,9 @@ class RunState:
                 return int(role.gauges["warm_start_step"]), role.gauges["warm_start_loss"]
         return None
 
-    def progress(self) -> tuple[int, float]:
-        """Changes whenever anything moves: the newest step, and all counters of all workers together."""
-        return int(self.step.get("step", -1)), sum(sum(role.totals.values()) for role in self.roles.values())
+    def progress(self) -> float:
+        """Changes whenever the run gets anywhere (`MOVES`). Programs that are written and never judged are not that, nor are failures."""
+        return sum(self.total(kind, counter) for kind, counter in MOVES)
 
     def total(self, kind: str, counter: str) -> float:
         """A counter summed over the workers of a kind, since the start."""

@@ -100,3 +100,17 @@ def test_numbers_for_ray_are_plain_and_named() -> None:
 def test_an_unknown_row_is_an_error() -> None:
     with pytest.raises(ValueError, match="histogram"):
         RunState().fold([{"kind": "histogram", "role": "actor-0", "time": 1.0}])
+
+
+def test_a_run_in_which_programs_only_fail_gets_nowhere() -> None:
+    state = RunState()
+    state.fold([count("actor-0", "programs", 64, 1.0), count("executor-0", "infrastructure_failures", 64, 2.0)])
+    state.fold([count("actor-0", "corrupt_versions", 1, 3.0), count("learner-0", "samples", 0, 4.0)])
+    state.fold_step(step_row(7))  # a step without a sample, its groups' programs having been given up
+    assert state.progress() == 0
+    seen = []
+    for role, name in (("executor-0", "programs"), ("learner-0", "samples"), ("learner-0", "supervised_programs")):
+        state.fold([count(role, name, 8, 5.0)])
+        seen.append(state.progress())
+    state.fold([count("learner-0", "warm_start_programs", 8, 6.0)])
+    assert [*seen, state.progress()] == [8, 16, 24, 32]
