@@ -155,6 +155,7 @@ class Run:
                 env=environment | {"RLTF_KILL": self.mark},
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def resume(self) -> None:
@@ -231,9 +232,9 @@ class Run:
         return Flow.connect(FlowAddress.of(config, url or url_in(self.folder / "redis"), folder.key))
 
     def end(self) -> None:
-        """Ctrl-C; what is left 20 s after its end is noted in `survivors` and killed."""
+        """Ctrl-C, which a terminal sends to the whole group; what is left 20 s after its end is noted in `survivors` and killed."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            os.killpg(self.process.pid, signal.SIGINT)
             try:
                 self.process.wait(120)
             except subprocess.TimeoutExpired:

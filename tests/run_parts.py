@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -57,12 +56,7 @@ class Launched:
                 env=environment | {"RLTF_TEST": self.mark},
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
-
-    def interrupt(self) -> None:
-        """Ctrl-C: what a terminal sends goes to the driver and to all that it started without a session of its own."""
-        os.killpg(self.process.pid, signal.SIGINT)
 
     def wait(self, timeout_s: float = 240.0) -> int:
         """The exit code."""

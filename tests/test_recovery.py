@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,29 @@ from config import UserError
 from monitor.run_folder import RunFolder
 
 
+def steps_go_on_while_the_driver_is_stopped(run: Run) -> None:
+    """Seen in the checkpoints, which the learner writes."""
+
+    def newest() -> int:
+        return max(int(path.parent.name.removeprefix("step_")) for path in (run.folder / "checkpoints").glob("step_*/COMPLETE"))
+
+    os.kill(run.process.pid, signal.SIGSTOP)
+    try:
+        stopped_at, step = time.time(), newest()
+        run.until(lambda: newest() > step + 8, "steps without the driver")  # the buffer holds samples for fewer
+        continued_at = time.time()
+    finally:
+        os.kill(run.process.pid, signal.SIGCONT)
+    run.until(lambda: run.steps_since(continued_at), "step with the driver")
+    meanwhile = [row for row in run.rows() if stopped_at < row["time"] < continued_at]
+    assert len(meanwhile) >= 8 and sum(row["samples"] for row in meanwhile) > 0, "no sample was trained on"
+
+
 def test_every_part_may_die(tmp_path: Path) -> None:
     run = Run(tmp_path, checkpoint__every=2, executor__count=1, policy__layers=1, warm_start__steps=4)
     try:
         run.until(lambda: len(run.rows()) >= 3, "first steps", 180)
+        steps_go_on_while_the_driver_is_stopped(run)
         for part in ("executor", "actor", "redis", "learner", "driver"):
             kill(run, part)
         with pytest.raises(UserError, match="is still going on: stop it first"), RunFolder.open(run.folder).locked():

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,30 +149,3 @@ def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys
     assert code == 2 and "1 of 12 programs of step 7 are not in the record" in told
     code, told = _replayed(capsys, copy, "--step", 9)
     assert code == 2 and "has steps 1 to 8" in told
-
-
-def _newest_checkpoint(run: Launched) -> int:
-    return max((int(path.parent.name.removeprefix("step_")) for path in (run.folder / "checkpoints").glob("step_*/COMPLETE")), default=-1)
-
-
-def test_samples_and_steps_go_on_while_the_driver_is_stopped(tmp_path: Path) -> None:
-    run = Launched(tmp_path, learner__steps=100_000, evaluation__every=0, checkpoint__every=1)
-    try:
-        run.until(lambda: (run.folder / "metrics.jsonl").exists())
-        os.kill(run.process.pid, signal.SIGSTOP)
-        stopped_at, step = time.time(), _newest_checkpoint(run)
-        run.until(lambda: _newest_checkpoint(run) > step + 8)  # more than was sampled before: one version old at most, half supervised
-        continued_at = time.time()
-        os.kill(run.process.pid, signal.SIGCONT)
-        rows = RunFolder.open(run.folder).steps
-        run.until(lambda: rows()[-1]["time"] > continued_at, timeout_s=60)
-        meanwhile = [row for row in rows() if stopped_at < row["time"] < continued_at]
-        assert sum("pass_rate" in row for row in meanwhile) >= 3, "no sample was trained on"
-        assert [row["step"] for row in rows()] == list(range(1, len(rows()) + 1)), "a step's row was lost"
-    finally:
-        os.kill(run.process.pid, signal.SIGCONT)
-        run.interrupt()
-    assert run.wait(60) == 1
-    assert run.gone(), run.survivors()
-    assert "stopped by the user" in run.terminal.splitlines()[-1]
-    assert (run.folder / "report.md").exists()
