@@ -38,6 +38,8 @@ from monitor.state import RunState
 from monitor.watcher import Watcher
 
 LOOK_S = 5.0
+STOPPED_S = 20.0
+"""A gap between two turns of the driver that is longer than this is no work of its own."""
 CHECKPOINT_EVERY = 50
 DAY_S = 86_400.0
 
@@ -150,6 +152,7 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
         policy={"max_prompt_tokens": 800, "max_program_tokens": 700},
         actors={"samples_per_problem": GROUP},
         learner={"groups_per_step": STEP_GROUPS},
+        redis={"outage_s": 900.0},
         buffer={"when_full": "evict", "when_stale": "drop", "max_staleness": 8},
     )
     folder = RunFolder.create(config)
@@ -159,12 +162,15 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
     spawn = multiprocessing.get_context("spawn")
     stop, sizes = spawn.Event(), Sizes()
     processes = [spawn.Process(target=part, args=(flow.address, stop), daemon=True) for part in (push, label, draw)]
-    began = time.monotonic()
+    began = polled = time.monotonic()
     try:
         for process in processes:
             process.start()
         due = 0.0
         while (now := time.monotonic() - began) < 60 * minutes:
+            if time.monotonic() - polled > STOPPED_S:  # stopped from outside, or asleep with the machine: this time does not count
+                began += time.monotonic() - polled
+            polled = time.monotonic()
             watcher.poll()
             if now >= due:
                 sizes.take(now, flow, server, folder)
