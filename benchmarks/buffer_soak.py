@@ -188,7 +188,7 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
         sizes.take(seconds, flow, server, folder)
         imbalance, counts = watcher.check_ledger(), flow.ledger.counts()
         client: Any = flow.client
-        totals = {name.decode(): int(value) for name, value in client.hgetall(flow.telemetry._keys.base + "totals").items()}
+        totals = {name.decode(): int(value) for name, value in client.hgetall(flow.telemetry._keys.totals).items()}
         folder.close()
         kept = sum(1 for _ in folder.samples())
         flow.close()

@@ -58,6 +58,7 @@ class Keys:
     def __init__(self, run: str, purpose: Purpose) -> None:
         self.base = base_of(run)
         self.archive = self.base + "archive"
+        self.totals = self.base + "totals"
         self.rows = self.base + "rows"
         self.steps = self.base + "steps"
         self.control = self.base + "control"

@@ -85,6 +85,10 @@ class Telemetry:
             end = last
         return Drained(items, end, lost)
 
+    def archive_length(self) -> int:
+        """Samples with a known fate that wait for the driver; beyond `buffer.archive_capacity` the oldest are lost."""
+        return int(self._client.hget(self._keys.totals, "archive_held") or 0)
+
     def archived(self, position: int = 0, count: int = 64) -> Drained[Archived]:
         """Programs whose fate is known, from at most `count` groups after `position`.
 
@@ -100,10 +104,10 @@ class Telemetry:
         for (entry_id, fields), group in zip(entries, groups, strict=True):
             last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
             lost += last - size - end
-            if group:
+            try:
                 items += archived_of(fields[b"key"], group)
-            else:
-                # Dropped between the two reads because the archive is full.
+            except (KeyError, msgspec.MsgspecError):
+                # Dropped between the two reads because the archive is full; or something outside the flow has written here.
                 lost += size
             end = last
         return Drained(items, end, lost)

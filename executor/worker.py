@@ -15,7 +15,7 @@ from buffer.work_queue import Claim, WorkQueue
 from config import ExecutorConfig
 from executor.judge import InfrastructureFailure, Judge
 from monitor.metrics import Recorder
-from problems.problem import TestSuite
+from problems.problem import TestSuite, hash_of
 
 PROGRAMS_PER_LANE = 16
 """Programs claimed at once, per lane: some tens of milliseconds of work, so that the last one does not wait long."""
@@ -126,7 +126,10 @@ class ExecutorWorker:
         """A problem's tests, from memory if seen before: they never change within a run."""
         suite = self._suites.get(problem_id)
         if suite is None:
-            suite = self._suites[problem_id] = TestSuite.from_json(self._flow.problems.suite(problem_id)[1])
+            content_hash, data = self._flow.problems.suite(problem_id)
+            if hash_of(data) != content_hash:
+                raise ValueError(f"their content is not that of {content_hash}")
+            suite = self._suites[problem_id] = TestSuite.from_json(data)
             if len(self._suites) > CACHED_SUITES:
                 self._suites.popitem(last=False)
         else:

@@ -41,7 +41,7 @@ class Watcher:
         """How often the ledger was compared with what the queue and the buffer hold, by all attempts together."""
 
     def poll(self) -> list[Row]:
-        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces."""
+        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces, or when there are many."""
         telemetry = self._flow.telemetry
         rows = telemetry.rows(self._position["rows"])
         self._state.fold(rows.items)
@@ -63,7 +63,8 @@ class Watcher:
         if phase := self._flow.control.phase():
             self._state.phase = phase
             self._folder.enter_phase(phase, time.time())
-        if time.monotonic() - self._archived_at >= _ARCHIVE_EVERY_S:
+        hurry = self._flow.telemetry.archive_length() > self._flow.address.buffer.archive_capacity / 4
+        if hurry or time.monotonic() - self._archived_at >= _ARCHIVE_EVERY_S:
             deadline = time.monotonic() + _READING_S
             while (more := self._read_samples()) and time.monotonic() < deadline:
                 pass

@@ -32,6 +32,11 @@ def _require_text(what: str, *texts: str) -> None:
                 raise ValueError(f"{what} must be text that UTF-8 can hold") from None
 
 
+def hash_of(suite_json: bytes) -> str:
+    """Content hash of tests (`TestSuite.to_json`): BLAKE2b, 16 bytes, hex."""
+    return blake2b(suite_json, digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class TestSuite:
     """All that an executor needs to judge a program: tests and limits, no statement and no solutions.
@@ -94,8 +99,8 @@ class TestSuite:
 
     @property
     def content_hash(self) -> str:
-        """BLAKE2b (16 bytes, hex) of `to_json`: equal for equal tests and limits, in every process and on every machine."""
-        return blake2b(self.to_json(), digest_size=16).hexdigest()
+        """`hash_of` of `to_json`: equal for equal tests and limits, in every process and on every machine."""
+        return hash_of(self.to_json())
 
     def to_json(self) -> bytes:
         """Canonical ASCII JSON. Fields in a fixed order; the key order of dicts among the arguments is kept, programs can see it."""

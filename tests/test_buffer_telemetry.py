@@ -48,6 +48,7 @@ def test_rows_that_do_not_decode_are_counted_as_lost(flow):
 def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_flow):
     flow = make_flow(archive_capacity=5)
     position, seen = 0, []
+    assert flow.telemetry.archive_length() == 0
     for step, name in enumerate("abc"):
         buffered(flow, name)
         flow.online.finish(step, fates(flow.online.draw(step, 1, 0)))
@@ -65,6 +66,10 @@ def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_fl
         flow.online.finish(step, fates(flow.online.draw(step, 1, 0)))
     read = flow.telemetry.archived(2)
     assert [row.group_id for row in read.items] == ["d", "d", "e", "e"] and read.lost == 4
+    assert flow.telemetry.archive_length() == 4
+    flow.client.hset(flow.work._keys.group("d"), "members", b"\xc1")
+    read = flow.telemetry.archived(2)
+    assert [row.group_id for row in read.items] == ["e", "e"] and read.lost == 6, "what cannot be read is lost, and the rest is read"
     assert flow.client.exists(flow.work._keys.group("b")) == 0
     assert flow.ledger.check() is None
 

@@ -92,10 +92,13 @@ def test_what_cannot_be_graded_goes_back_and_ends_as_a_dead_letter(make_flow: Ca
     flow = make_flow(group_size=2)
     _store(flow)
     flow.work.push(group_of("unknown", problem_id="nobody stored it"))
+    flow.problems.put("changed", SUM.to_json(), "0" * 32)
+    flow.work.push(group_of("changed", problem_id="changed", text=RIGHT))
     flow.work.push(group_of("known", problem_id="sum", text=RIGHT))
     with _working(flow):
-        _until(lambda: flow.ledger.counts()["dead_letter"] == 2 and flow.ledger.counts()["buffered"] == 2)
-    assert all("nobody stored it" in letter.reason for letter in flow.work.dead_letters())
+        _until(lambda: flow.ledger.counts()["dead_letter"] == 4 and flow.ledger.counts()["buffered"] == 2)
+    words = {"unknown": "nobody stored it", "changed": "their content is not that of 0000"}
+    assert all(words[letter.group_id] in letter.reason for letter in flow.work.dead_letters())
     assert flow.ledger.check() is None
 
 
