@@ -80,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="figures of the runs, kept and added to (default: in the folder)")
     parser.add_argument("--folder", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="for runs (default: runs/ablation)")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "starter-rltf.yaml", metavar="FILE", help="preset of all")
+    warm = "finished runs whose warm starts are taken where seed, problems, model and warm start are the same (default: each is made)"
+    parser.add_argument("--warm-starts", type=Path, nargs="+", default=[], metavar="RUN", help=warm)
     parser.add_argument("--table", action="store_true", help="print what the file of figures holds, and run nothing")
     options, extra = parser.parse_known_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
@@ -93,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         if not options.table:
             folder.mkdir(parents=True, exist_ok=True)
             ablation = Ablation(folder, file, ["--config", str(options.config.resolve()), *quick, *extra], seconds, found, console)
+            ablation.earlier = [RunFolder.open(path) for path in options.warm_starts]
             for seed in options.seeds:
                 for name in options.variants:
                     ablation.run(name, seed)
@@ -115,6 +118,8 @@ class Ablation:
     def __init__(self, folder: Path, file: Path, settings: Sequence[str], seconds: float, figures: Figures, console: Console) -> None:
         """`settings`: of all runs. Raises UserError for what no run could be started with."""
         self._folder, self._file, self._seconds, self._console = folder, file, seconds, console
+        self.earlier: list[RunFolder] = []
+        """Runs whose warm starts may be taken."""
         common = {"evaluation.every": 0, "evaluation.k": list(_KS), "evaluation.final_samples": _SAMPLES}
         common |= {"checkpoint.every": 0, "checkpoint.best": "false", "ray.address": "local", "ray.dashboard": "false"}
         self._settings = [*settings, *(f"--{key}={value}" for key, value in common.items())]
@@ -125,24 +130,23 @@ class Ablation:
 
     def run(self, name: str, seed: int) -> None:
         """One variant from the seed's warm start, which is made if it is not there yet."""
-        warm = self._warm_start(seed)
+        evaluated = [RunFolder.open(path) for path in sorted(self._folder.glob(f"warm-start-{seed}-*/"))]
+        warm = self._warm_start(seed, evaluated)
         if warm is None:
             # Its evaluation before the first step is that of the warm start.
             fields = {"learner.objective": "supervised", "learner.steps": 1, "evaluation.samples": _SAMPLES, "evaluation.final_samples": 1}
-            warm = self._start("warm-start", seed, fields)
+            earlier = self._warm_start(seed, self.earlier)
+            warm = self._start("warm-start", seed, fields | ({"warm_start.reuse": _model(earlier)} if earlier else {}))
         if (WARM_START, seed) not in [(row["variant"], row["seed"]) for row in self._figures["runs"]]:
             self._keep(WARM_START, seed, warm, "before")
-        fields = {"warm_start.reuse": warm.path / "warm_start", "learner.steps": _STEPS, "learner.max_seconds": self._seconds}
+        fields = {"warm_start.reuse": _model(warm), "learner.steps": _STEPS, "learner.max_seconds": self._seconds}
         fields |= VARIANTS[name].settings
         self._keep(name, seed, self._start(name, seed, fields), "after")
 
-    def _warm_start(self, seed: int) -> RunFolder | None:
-        """A finished run of the same problems, model and warm start in the folder."""
-        wanted = self._config.model_dump(mode="json")
-        for path in sorted(self._folder.glob(f"warm-start-{seed}-*/")):
-            run = RunFolder.open(path)
-            held = run.config()
-            if run.result().get("finished") and all(held[part] == wanted[part] for part in ("problems", "policy", "warm_start")):
+    def _warm_start(self, seed: int, runs: Sequence[RunFolder]) -> RunFolder | None:
+        """A finished one with the same problems, model, warm start and seed."""
+        for run in runs:
+            if run.result().get("finished") and _begins(run.config()) == _begins(self._config.model_dump(mode="json")) | {"seed": seed}:
                 return run
         return None
 
@@ -171,6 +175,17 @@ class Ablation:
         unfinished.write_text(json.dumps(self._figures, indent=1) + "\n")
         unfinished.replace(self._file)
         self._console.print(f"{name}, seed {seed}: " + ", ".join(f"pass@{k} {scores[f'pass@{k}']:.3f}" for k in _KS), markup=False)
+
+
+def _begins(config: Figures) -> Figures:
+    """What a warm start depends on."""
+    warm_start = {name: value for name, value in config["warm_start"].items() if name != "reuse"}
+    return {"problems": config["problems"], "policy": config["policy"], "warm_start": warm_start, "seed": config["run"]["seed"]}
+
+
+def _model(run: RunFolder) -> str:
+    """Where the warm-started model of a run is."""
+    return str(run.config()["warm_start"]["reuse"] or (run.path / "warm_start").resolve())
 
 
 def _read(file: Path) -> Figures:

@@ -193,12 +193,11 @@ class TrainingEngine:
             self._engine.step()
             return norm, False
         self._engine.step()
-        # DeepSpeed leaves the weights as they are where it finds the gradient not finite, and the norm as it was the step before.
-        overflow = bool(getattr(self._engine.optimizer, "overflow", False))
-        if overflow and self.score_dtype == torch.float16:
+        # Where DeepSpeed finds the gradient not finite it leaves the weights as they are.
+        if self.score_dtype == torch.float16 and self._engine.optimizer.overflow:
             return 0.0, True
         norm = float(self._engine.get_global_grad_norm() or 0.0)
-        if overflow or not math.isfinite(norm):
+        if not math.isfinite(norm):
             raise self._not_finite("gradient", micro_batches, suspects)
         return norm, False
 

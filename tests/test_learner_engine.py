@@ -51,24 +51,25 @@ def programs(seed: int, number: int = 13) -> list[TrainItem]:
     return [TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items]
 
 
-def train(engine: TrainingEngine, steps: int = 6) -> list[float]:
-    losses = []
+def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
+    """Loss and gradient norm of each step. (Adam's steps, and clipped gradients, would look the same at any scale of the gradient.)"""
+    found = []
     for step in range(steps):
         items = programs(step)
         mine = engine.plan(items)
         result = engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
-        losses.append(result.loss)
+        found.append((result.loss, result.gradient_norm))
         assert set(result.seconds) == {"collate", "forward", "backward", "step"} and min(result.seconds.values()) > 0
         assert result.tokens == totals_of_items(items).tokens and result.gradient_norm > 0 and 0 < result.entropy < math.log(270) + 1e-3
-    return losses
+    return found
 
 
 @functools.cache
-def plain_losses() -> list[float]:
+def plainly() -> list[tuple[float, float]]:
     """The same training in plain torch, all programs of a step in one batch."""
     toy = policy()
     optimizer = torch.optim.AdamW(toy.model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    losses = []
+    history = []
     for step in range(STEPS):
         items = programs(step)
         batch, signal = tensors(toy, plan(toy, items, 10_000).micro_batches[0])
@@ -76,10 +77,10 @@ def plain_losses() -> list[float]:
         loss = Supervised().loss(found.values, found.mask, signal, totals_of_items(items)).loss
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(toy.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(toy.model.parameters(), 1.0)
         optimizer.step()
-        losses.append(float(loss.detach()))
-    return losses
+        history.append((float(loss.detach()), float(norm)))
+    return history
 
 
 SETTINGS = [
@@ -92,7 +93,7 @@ SETTINGS = [
 def test_every_stage_and_micro_batch_size_trains_alike(stage: int, offload: str, tokens: int) -> None:
     with engine_of(policy(), zero_stage=stage, offload=offload, micro_batch_tokens=tokens) as engine:
         engine.begin((0.9, 0.95), 0.0)
-        np.testing.assert_allclose(train(engine, STEPS), plain_losses(), atol=1e-4)
+        np.testing.assert_allclose(train(engine, STEPS), plainly(), atol=1e-4)
         assert engine.state().steps() == STEPS
         published = {name: value.clone() for name, value in engine.gathered_weights(named_weights(engine.policy.model))}
         for kind, name, value in engine.state().tensors():
@@ -103,7 +104,7 @@ def test_every_stage_and_micro_batch_size_trains_alike(stage: int, offload: str,
 def test_bfloat16_trains() -> None:
     for stage in (0, 2):
         with engine_of(policy(), zero_stage=stage, dtype="bfloat16", micro_batch_tokens=120) as engine:
-            np.testing.assert_allclose(train(engine), plain_losses()[:6], atol=0.1)
+            np.testing.assert_allclose(train(engine), plainly()[:6], atol=0.1)
 
 
 def test_begin_forgets_the_running_averages() -> None:
@@ -219,7 +220,7 @@ def test_the_divergence_from_the_previous_version_counts_its_programs_alone() ->
 def test_mixed_precision_is_close_and_keeps_float32_weights() -> None:
     toy = policy()
     with engine_of(toy, mixed_precision="auto", micro_batch_tokens=120) as engine:
-        np.testing.assert_allclose(train(engine), plain_losses()[:6], atol=0.05)
+        np.testing.assert_allclose(train(engine), plainly()[:6], atol=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in toy.model.parameters())
 
 
@@ -292,12 +293,12 @@ rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for stage in (0, 1, 2, 3):
     config = learner_config(zero_stage=stage, micro_batch_tokens=150)
     engine = TrainingEngine(policy(seed=rank), config, World(rank, 2, address, port, timeout_s=60))
-    losses = train(engine, STEPS)
+    found = train(engine, STEPS)
     assert engine.agree(rank + 7) == 7
     engine.barrier()
     print("POISONED", poisoned(engine))
     engine.close()
-    print("LOSSES", *losses)
+    print("FOUND", *(number for pair in found for number in pair))
 """
 
 
@@ -338,9 +339,9 @@ def test_two_workers_train_like_one_at_every_stage() -> None:
             worker.kill()
     for worker, (output, errors) in zip(workers, answers, strict=True):
         assert worker.returncode == 0, errors
-        curves = [[float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("LOSSES")]
+        curves = [[float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("FOUND")]
         # Rank 1 began with other weights: rank 0's are what both train.
-        np.testing.assert_allclose(curves, [plain_losses()] * 4, atol=1e-4)
+        np.testing.assert_allclose(curves, [np.ravel(plainly())] * 4, atol=1e-4)
     # A program of one rank stops both, and no weight has changed.
     said = [[line for line in output.splitlines() if line.startswith("POISONED")] for output, _ in answers]
     for stage in zip(*said, strict=True):
