@@ -22,7 +22,7 @@ SLOW = ("mbpp/123", "MBPP/123")
 QUICK = ("rltf_apps, apps_compat", "mbpp_labeled", "debugbench")
 """Sets with programs that run into the limit: a small one saves time."""
 SAMPLES = {
-    "apps_layout, tokens": 150,
+    "apps_layout, tokens": 50,
     "mbpp": 200,
     "mbpp_sanitized": 100,
     "leetcode": 100,
