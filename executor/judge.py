@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import queue
 from collections import OrderedDict
@@ -22,6 +23,10 @@ from problems.problem import TestSuite
 
 CACHED_FEEDBACKS = 20_000
 CACHED_SUITES = 4_096
+
+Key = tuple[str, bytes]
+"""What a verdict is remembered by: hash of the tests with their limits, hash of the program's exact text. Limits that a suite does not name
+and the executor's version are the same throughout a judge's life."""
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +87,7 @@ class Judge:
         self._all = [_Pair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
         self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
-        self._feedbacks: OrderedDict[tuple[str, str], Feedback] = OrderedDict()
+        self._feedbacks: OrderedDict[Key, Feedback] = OrderedDict()
         self.hits = 0
         """Programs answered from memory."""
         self.restarts = 0
@@ -131,15 +136,16 @@ class Judge:
 
     def grade_each(self, work: Sequence[tuple[TestSuite, str]]) -> Iterator[tuple[int, Feedback | InfrastructureFailure]]:
         """Verdicts as they come, each with its place in `work`. Equal programs of equal suites are graded once."""
-        places: dict[tuple[str, str], list[int]] = {}
-        readies: dict[tuple[str, str], ReadySuite] = {}
+        places: dict[Key, list[int]] = {}
+        readies: dict[Key, tuple[ReadySuite, str]] = {}
         for index, (suite, program) in enumerate(work):
             try:
                 ready = self._ready(suite)
             except ValueError as error:
                 yield index, InfrastructureFailure(f"the test suite cannot be used: {error}")
                 continue
-            key = (ready.suite_hash, program)
+            # By hash, for texts may be megabytes long and outlive their programs here.
+            key = (ready.suite_hash, hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=32).digest())
             known = self._feedbacks.get(key)
             if known is not None:
                 self._feedbacks.move_to_end(key)
@@ -147,7 +153,7 @@ class Judge:
                 yield index, known
                 continue
             places.setdefault(key, []).append(index)
-            readies[key] = ready
+            readies[key] = (ready, program)
         for key, result in self._run_all(readies):
             if isinstance(result, Feedback):
                 self._feedbacks[key] = result
@@ -157,12 +163,12 @@ class Judge:
             for index in places[key]:
                 yield index, result
 
-    def _run_all(self, readies: dict[tuple[str, str], ReadySuite]) -> Iterator[tuple[tuple[str, str], Feedback | InfrastructureFailure]]:
+    def _run_all(self, readies: dict[Key, tuple[ReadySuite, str]]) -> Iterator[tuple[Key, Feedback | InfrastructureFailure]]:
         if self._threads is None:
-            for key, ready in readies.items():
-                yield key, self._run(ready, key[1])
+            for key, (ready, program) in readies.items():
+                yield key, self._run(ready, program)
             return
-        futures = {self._threads.submit(self._run, ready, key[1]): key for key, ready in readies.items()}
+        futures = {self._threads.submit(self._run, ready, program): key for key, (ready, program) in readies.items()}
         try:
             for future in as_completed(futures):  # bounded: each run is, by its lane
                 yield futures[future], future.result()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from executor.suites import ReadySuite
 LONGEST_MESSAGE = 300
 LONGEST_VALUE = 100
 MOST_LINES = 1_000_000
+_TIME = re.compile(rb"\[0,(\d{1,15}),")
 LIMITS = {"memory": "MemoryLimit", "output": "OutputLimit"}
 """Error types of exceptions that stand for a limit."""
 
@@ -71,28 +73,29 @@ def _seconds(microseconds: Any) -> float:
 class Report:
     """The lines of a report, as far as they are what they should be."""
 
-    def __init__(self, data: bytes) -> None:
-        """`data` is what the process wrote, and faulthandler after it."""
+    def __init__(self, data: bytes, most_bytes: Sequence[int]) -> None:
+        """What a process wrote, and faulthandler after it.
+
+        Args:
+            data: the file's content.
+            most_bytes: for each line that there may be, how long it may be: reading takes far more time and memory than writing did.
+
+        """
         self.records: list[list[Any]] = []
-        self.complete = False
         self.last_words = ""
         """What faulthandler added."""
         start = 0
-        while start < len(data):
+        for most in most_bytes:
             end = data.find(b"\n", start)
             line = data[start : end if end >= 0 else len(data)]
-            if line == b'"end"':
-                self.complete = True
+            if not line or line == b'"end"':
                 return
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, list) or not record:
-                self.last_words = data[start : start + 100_000].decode("utf-8", "replace")
-                return
+            record = _parsed(line) if len(line) <= most else _cut(line)
+            if record is None:
+                break
             self.records.append(record)
             start += len(line) + 1
+        self.last_words = data[start : start + 100_000].decode("utf-8", "replace")
 
     def line(self) -> int | None:
         """Line of the program that faulthandler names: of the thread that was hit, or of another if that one only waited."""
@@ -102,6 +105,20 @@ class Report:
         waiting = found[:1] and 'threading.py"' in blocks[0]
         numbers = [number for number in (reversed(found) if waiting else found) if number is not None]
         return numbers[0] if numbers else None
+
+
+def _parsed(line: bytes) -> list[Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, list) and record else None
+
+
+def _cut(line: bytes) -> list[Any] | None:
+    """A record with a value far larger than the right one, which is not read."""
+    found = _TIME.match(line)
+    return [0, int(found[1]), {"o": "far larger"}] if found else None
 
 
 def _deepest(block: str) -> int | None:

@@ -22,6 +22,9 @@ TIME_LIMIT_STATUS = 27
 MEMORY_STATUS, OUTPUT_STATUS, HARNESS_STATUS, SETUP_FAILED_STATUS = 28, 29, 98, 99
 """Exit statuses of a process whose harness could not go on: no memory, the report full, anything else, and a failed set-up."""
 
+JOB_FORMAT = 4
+"""Of `marshal`, which judge and interpreter may have of different versions: 3.11 to 3.13 read it. Read only what the judge wrote."""
+
 FILENAME = "<program>"
 """What a program's code objects call their file."""
 REPORT, RPC, INPUT, OUTPUT, JOB = 3, 4, 5, 6, 7

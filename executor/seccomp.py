@@ -28,20 +28,29 @@ CLONE_THREAD = 0x00010000
 _NAMESPACES = 0x7E020000 | 0x80
 AF_UNIX, SOCK_STREAM, SOCK_TYPE = 1, 1, 0xF
 O_ACCMODE, O_TRUNC = 3, 0o1000
+O_DIRECT = {"x86_64": 0o40000, "aarch64": 0o200000}
+F_SETFL = 4
+RLIMIT_CPU = 0
+MADV_PAGEOUT, MADV_COLLAPSE = 21, 25
 SIGKILL = 9
 
 _FREE = frozenset(NUMBERS) - {
-    "clone", "clone3", "kill", "tgkill", "prctl", "prlimit64", "ioctl", "fcntl", "open", "openat", "socketpair", "sendto",
+    "clone", "clone3", "kill", "tgkill", "prctl", "prlimit64", "setrlimit", "ioctl", "fcntl", "open", "openat", "socketpair", "sendto",
+    "madvise", "fsync", "fdatasync", "msync", "preadv2", "pwritev2",
     "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
 }  # fmt: skip
 """Calls that are allowed with any arguments."""
+DONE = ("fsync", "fdatasync", "msync")
+"""Calls that succeed and do nothing: what a program writes is in memory, and flushing a disk takes others' time and none of its own."""
+MISSING = ("clone3", "preadv2", "pwritev2")
+"""Calls that the kernel seems not to have: the C library then does without, and without flags that read past the page cache."""
 
 # Values of an argument after masking; PID stands for the program's own process id.
 PID = -1
 Check = tuple[int, int, tuple[int, ...]]
 _WHOLE = 0xFFFFFFFF
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
-_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1031, 1032)  # DUPFD, flags, locks, DUPFD_CLOEXEC, pipe sizes
+_FCNTLS = (0, 1, 2, 3, F_SETFL, 5, 6, 7, 1030, 1031, 1032)  # DUPFD, flags, locks, DUPFD_CLOEXEC, pipe sizes
 _PRCTLS = (15, 16, 0x53564D41)  # a thread's name, a mapping's name
 CHECKED: dict[str, tuple[Check, ...]] = {
     "clone": ((0, CLONE_THREAD | _NAMESPACES, (CLONE_THREAD,)),),
@@ -56,8 +65,20 @@ REFUSED: dict[str, tuple[Check, ...]] = {
     # O_TRUNC without the right to write: older Landlock does not see it, and it empties the file.
     "open": ((1, O_TRUNC | O_ACCMODE, (O_TRUNC,)),),
     "openat": ((2, O_TRUNC | O_ACCMODE, (O_TRUNC,)),),
+    # A hard limit on CPU time is enforced with SIGKILL, which would look as if it came from outside.
+    "prlimit64": ((1, _WHOLE, (RLIMIT_CPU,)),),
+    "setrlimit": ((0, _WHOLE, (RLIMIT_CPU,)),),
+    # These wait for other cores or for the disk.
+    "madvise": ((2, _WHOLE, (MADV_PAGEOUT, MADV_COLLAPSE)),),
 }
-"""Calls that are allowed unless this argument, masked, has this value."""
+"""Calls that are refused if this argument, masked, has one of these values."""
+_SPECIAL = (
+    "openat", "open", "fcntl", "ioctl", "madvise", "sendto", "clone", "clone3", "tgkill", "kill", "prctl", "prlimit64", "setrlimit",
+    "socketpair", *DONE, "preadv2", "pwritev2",
+)  # fmt: skip
+"""All that is not free, what is called most first."""
+DIRECT: dict[str, int] = {"open": 1, "openat": 2, "fcntl": 2}
+"""Calls that are refused if this argument has the flag O_DIRECT, `fcntl` where it sets flags: waiting for a disk costs no CPU time."""
 
 
 class Assembler:
@@ -109,14 +130,13 @@ def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
     out.label("special")
     out.add(_LOAD, _CALL)
     known = {name: code for name in NUMBERS if (code := number(name, machine)) is not None}
-    for name in ("openat", "open", "fcntl", "ioctl", "sendto", "clone", "tgkill", "kill", "prctl", "prlimit64", "socketpair"):
-        if name in known:
-            out.add(_EQUAL, known[name], name, "")
-    out.add(_EQUAL, known["clone3"], "!missing", "")
+    special = [name for name in _SPECIAL if name in known]
+    for name in special:
+        out.add(_EQUAL, known[name], "!missing" if name in MISSING else "!done" if name in DONE else name, "")
     out.add(_AT_LEAST, 424, "!missing", "!refuse")  # from here on all architectures share their numbers: newer than most C libraries
-    for name in sorted(known.keys() & (CHECKED.keys() | REFUSED.keys())):
+    for name in sorted(set(special) & (CHECKED.keys() | REFUSED.keys())):
         out.label(name)
-        _checks(out, name)
+        _checks(out, name, O_DIRECT[machine])
     for name, place in (("kill", 1), ("tgkill", 2)):
         # Signals to itself alone, and none that looks as if it had been killed from outside.
         out.label(name)
@@ -129,7 +149,8 @@ def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
     out.add(_EQUAL, 0, "", "!refuse")
     out.add(_LOAD, _ARGUMENTS + 8 * 4 + 4)
     out.add(_EQUAL, 0, "!allow", "!refuse")
-    for name, action in (("!allow", ALLOW), ("!refuse", ERRNO | EPERM), ("!missing", ERRNO | ENOSYS), ("!end", KILL)):
+    ends = (("!allow", ALLOW), ("!refuse", ERRNO | EPERM), ("!missing", ERRNO | ENOSYS), ("!done", ERRNO), ("!end", KILL))
+    for name, action in ends:
         out.label(name)
         out.add(_RETURN, action)
     return out.program()
@@ -155,22 +176,25 @@ def _load(out: Assembler, argument: int) -> None:
     out.add(_LOAD, _ARGUMENTS + 8 * argument)
 
 
-def _checks(out: Assembler, name: str) -> None:
-    for place, (argument, mask, values) in enumerate(CHECKED.get(name, ())):
-        last = place == len(CHECKED[name]) - 1
-        good = "!allow" if last else f"{name} {place + 1}"
+def _checks(out: Assembler, name: str, direct: int) -> None:
+    """Every check of CHECKED holds, none of REFUSED does, and O_DIRECT is not among the flags."""
+    checked, refused = CHECKED.get(name, ()), REFUSED.get(name, ())
+    for place, (argument, mask, values) in enumerate((*checked, *refused)):
+        holds, fails = (f"{name} {place}", "!refuse") if place < len(checked) else ("!refuse", f"{name} {place}")
         _load(out, argument)
         if mask != _WHOLE:
             out.add(_AND, mask)
         for value in values[:-1]:
-            out.add(_EQUAL, value, good, "")
-        out.add(_EQUAL, values[-1], good, "!refuse")
-        if not last:
-            out.label(good)
-    for argument, mask, (value,) in REFUSED.get(name, ()):
-        _load(out, argument)
-        out.add(_AND, mask)
-        out.add(_EQUAL, value, "!refuse", "!allow")
+            out.add(_EQUAL, value, holds, "")
+        out.add(_EQUAL, values[-1], holds, fails)
+        out.label(f"{name} {place}")
+    if name in DIRECT:
+        if name == "fcntl":
+            out.add(_EQUAL, F_SETFL, "", "!allow")  # the command is still loaded
+        _load(out, DIRECT[name])
+        out.add(_AND, direct)
+        out.add(_EQUAL, direct, "!refuse", "")
+    out.add(_RETURN, ALLOW)
 
 
 class _Program(ctypes.Structure):

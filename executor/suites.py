@@ -5,17 +5,21 @@ from __future__ import annotations
 import ast
 import builtins
 import json
+import marshal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from executor import protocol
 from executor.apps_compat import int_keys
 from executor.checkers import equal, make_checker
 from executor.plaindata import encode, nodes
 from problems.problem import TestSuite
 
 OUTPUT_BYTES = 16 << 20
+LONGEST_RECORD = 1 << 16
+"""Bytes of a line of a report, what a function returned not counted."""
 _BUILTINS = frozenset(dir(builtins))
 
 
@@ -38,12 +42,14 @@ class ReadySuite:
     suite: TestSuite
     suite_hash: str
     mode: Literal["stdin", "call", "split"]
-    tests: tuple[str, ...]
-    """Per test, the JSON that the program's process gets."""
+    tests: tuple[Any, ...]
+    """Per test, what the program's process gets: its standard input, or the function's name and encoded arguments."""
     expected: tuple[Any, ...]
     """Per test what is expected; never leaves this process."""
     most_nodes: tuple[int, ...]
     """Per test the size beyond which a returned value is not looked at."""
+    most_bytes: tuple[int, ...]
+    """The same in bytes of its record."""
     match: Callable[[Any, Any], bool]
     tester: Tester | None
     file_bytes: int
@@ -56,17 +62,21 @@ class ReadySuite:
 
     def body(self, program: str, indices: list[int]) -> bytes:
         """The program process's job."""
-        tests = ",".join([self.tests[index] for index in indices]) if self.tests else ""
-        apps = "true" if self.suite.checker == "apps_compat" else "false"
         program = program.removeprefix("\ufeff")  # a byte order mark is no part of a source file either
-        return f'{{"program":{json.dumps(program)},"mode":"{self.mode}","apps":{apps},"tests":[{tests}]}}'.encode()
+        job = {
+            "program": program,
+            "mode": self.mode,
+            "apps": self.suite.checker == "apps_compat",
+            "tests": [self.tests[index] for index in indices] if self.tests else [],
+        }
+        return marshal.dumps(job, protocol.JOB_FORMAT)
 
     def tester_body(self, indices: list[int]) -> bytes:
         """The tests' process's job."""
         assert self.tester is not None
         asserts = [self.tester.asserts[index] for index in indices]
         job = {"setup": self.tester.setup, "asserts": asserts, "names": self.tester.names, "modules": self.tester.modules}
-        return json.dumps(job).encode()
+        return marshal.dumps(job, protocol.JOB_FORMAT)
 
 
 def make_ready(suite: TestSuite) -> ReadySuite:
@@ -74,8 +84,7 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     checker = make_checker(suite)
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
-        texts = tuple(json.dumps(text) for text in suite.inputs)
-        return _ready(suite, "stdin", texts, suite.outputs, checker.texts, file_bytes=OUTPUT_BYTES + 2 * sum(sizes))
+        return _ready(suite, "stdin", suite.inputs, suite.outputs, checker.texts, file_bytes=OUTPUT_BYTES + 2 * sum(sizes))
     if suite.kind == "call":
         assert suite.fn_name is not None
         inputs = [list(map(int_keys, arguments)) for arguments in suite.inputs] if suite.checker == "apps_compat" else suite.inputs
@@ -94,21 +103,23 @@ def make_ready(suite: TestSuite) -> ReadySuite:
 
 
 def _calls(suite: TestSuite, calls: list[tuple[str, tuple[Any, ...], Any]], match: Callable[[Any, Any], bool]) -> ReadySuite:
-    tests = tuple(json.dumps([name, [encode(argument) for argument in arguments]]) for name, arguments, _ in calls)
+    tests = tuple([name, [encode(argument) for argument in arguments]] for name, arguments, _ in calls)
     return _ready(suite, "call", tests, tuple(expected for _, _, expected in calls), match)
 
 
 def _ready(
     suite: TestSuite,
     mode: Literal["stdin", "call", "split"],
-    tests: tuple[str, ...],
+    tests: tuple[Any, ...],
     expected: tuple[Any, ...],
     match: Callable[[Any, Any], bool],
     tester: Tester | None = None,
     file_bytes: int = OUTPUT_BYTES,
 ) -> ReadySuite:
     most_nodes = tuple(1000 + 10 * nodes(value) for value in expected)
-    return ReadySuite(suite, suite.content_hash, mode, tests, expected, most_nodes, match, tester, file_bytes)
+    sizes = [len(json.dumps(encode(value))) for value in expected] if mode == "call" else [0] * suite.count
+    most_bytes = tuple(LONGEST_RECORD + 16 * size for size in sizes)
+    return ReadySuite(suite, suite.content_hash, mode, tests, expected, most_nodes, most_bytes, match, tester, file_bytes)
 
 
 def _parsed(source: str) -> ast.Module:

@@ -64,7 +64,6 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "pipe2": (293, 59),
     "sendfile": (40, 71),
     "copy_file_range": (326, 285),
-    "fadvise64": (221, 223),
     "umask": (95, 166),
     "fcntl": (72, 25),
     "ioctl": (16, 29),
@@ -93,7 +92,6 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "brk": (12, 214),
     "msync": (26, 227),
     "mincore": (27, 232),
-    "membarrier": (324, 283),
     # threads and processes
     "clone": (56, 220),
     "clone3": (435, 435),
@@ -156,7 +154,6 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "alarm": (37, None),
     "setitimer": (38, 103),
     "getitimer": (36, 102),
-    "timer_create": (222, 107),
     "timer_settime": (223, 110),
     "timer_gettime": (224, 108),
     "timer_getoverrun": (225, 109),

@@ -15,11 +15,15 @@ from executor.namespaces import BOX_BYTES, BOX_FILES
 from executor.protocol import CPU_KILLED, DISK_KILLED, ENDED, WALL_KILLED, Reply, Request
 
 TICK_S = 0.05
-"""Time between looks at a program that runs; short programs are over before the first."""
+"""Time between looks at a program that runs, on average; short programs are over before the first."""
 SLACK_S = 0.05
 """CPU time beyond the limit that the timer inside has to do its work."""
 IDLE_S = 1.0
 """A test may sleep, or wait for what never comes, for as long as its limit on CPU time and this."""
+IDLE_TESTS = 3
+"""All tests of a program together may be idle for as long as so many of them."""
+DISK_S = 10.0
+"""All tests together may wait so long for the disk, or for whatever else the kernel lets nobody interrupt."""
 BLIND = 10
 """Factor on that where the host shows no /proc to tell a sleeping process from one that waits for a core."""
 LAST_WORDS_S = 0.2
@@ -76,9 +80,9 @@ class Watch:
         running = {process.handle: process for process in processes}
         limit_s = request.limit_ns / 1e9
         start = looked = time.monotonic()
-        idle_s = 0.0
+        idle_s = all_idle_s = disk_s = 0.0
         while running:
-            events = poll.poll(TICK_S * 1000)
+            events = poll.poll(_tick_ms())
             now = time.monotonic()
             for handle, _ in events:
                 if handle not in running:
@@ -92,13 +96,18 @@ class Watch:
             if any([self._look(process, request.tests) for process in running.values()]):
                 idle_s = 0.0
             used_s = sum(process.cpu_s for process in running.values()) - before_s
-            if not any(self._works(process.pid) for process in running.values()):
+            state = self._state([process.pid for process in running.values()])
+            if state == b"D":
+                disk_s += now - looked
+            elif state != b"R":
                 idle_s += max(0.0, now - looked - used_s)
+                all_idle_s += max(0.0, now - looked - used_s)
             looked = now
             over = [process for process in running.values() if process.cpu_s - process.done_cpu_s > limit_s + SLACK_S]
             for process in over:
                 process.end(CPU_KILLED)
-            if not over and idle_s > self._patience * (limit_s + IDLE_S):
+            most_idle_s = self._patience * (limit_s + IDLE_S)
+            if not over and (idle_s > most_idle_s or all_idle_s > IDLE_TESTS * most_idle_s or disk_s > DISK_S):
                 next(iter(running.values())).end(WALL_KILLED)
             elif not over and self._box and not self._box_is_small():
                 next(iter(running.values())).end(DISK_KILLED)
@@ -121,21 +130,24 @@ class Watch:
             process.read += size
         return count
 
-    def _works(self, pid: int) -> bool:
-        """Whether one of its threads runs, waits for a core, or for the disk. False where nothing tells."""
-        if self._proc < 0:
-            return False
+    def _state(self, pids: list[int]) -> bytes:
+        """R if one of all their threads runs or waits for a core, else D if one waits for the disk, else S; also where nothing tells."""
+        found = {state for pid in pids for state in self._states(pid)} if self._proc >= 0 else set()
+        return b"R" if b"R" in found else b"D" if b"D" in found else b"S"
+
+    def _states(self, pid: int) -> list[bytes]:
+        """Of a process's threads."""
         try:
             tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
         except OSError:
-            return False  # it has just ended
+            return []  # it has just ended
         try:
-            return any(self._state(task, tasks) in b"RD" for task in os.listdir(tasks))
+            return [self._state_of(task, tasks) for task in os.listdir(tasks)]
         finally:
             os.close(tasks)
 
     @staticmethod
-    def _state(task: str, tasks: int) -> bytes:
+    def _state_of(task: str, tasks: int) -> bytes:
         try:
             file = os.open(f"{task}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
         except OSError:
@@ -167,3 +179,8 @@ class Watch:
             if size > BOX_BYTES or files > BOX_FILES:
                 return False
         return True
+
+
+def _tick_ms() -> float:
+    """Time until the next look: not to be foreseen by a program that would sleep between looks and be at work for each."""
+    return TICK_S * 1000 * (0.5 + os.urandom(1)[0] / 255)

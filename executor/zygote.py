@@ -16,6 +16,7 @@ import faulthandler
 import gc
 import importlib
 import json
+import marshal
 import os
 import signal
 import socket
@@ -120,6 +121,7 @@ class Zygote:
         self._connection = socket.socket(fileno=beyond_standard(connection.detach()))
         self._watch = Watch(self._connection.fileno(), lane.proc, "" if lane.own_root else lane.box)
         self._timer = CpuTimer(signal.SIGPROF)
+        os.chdir(lane.box)
         self._null = os.open("/dev/null", os.O_RDWR)
         for descriptor in range(protocol.JOB + 1):
             os.dup2(self._null, descriptor)
@@ -189,14 +191,13 @@ class Zygote:
                 os.dup2(descriptor, target, inheritable=False)
             if role == "tests":
                 os.dup2(os.memfd_create("input"), protocol.INPUT, inheritable=False)
-            os.chdir(self._lane.box)
             self._lane.restrict_files()
             os.closerange(protocol.JOB + 1, 1 << 20)
             memory = request.memory_bytes + self._address_space
             self._lane.limit(memory, request.file_bytes, request.cpu_total_s, request.processes)
             self._timer.create()
             self._lane.filter_calls()
-            task = json.loads(body)
+            task = marshal.loads(body)
         except BaseException as error:
             os.pwrite(protocol.JOB, repr(error).encode(), len(body))  # where no program can write
             os._exit(SETUP_FAILED_STATUS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -9,8 +10,10 @@ from executor_suites import assert_suite, call_suite, stdin_suite
 
 from buffer.records import decode_feedback, encode
 from executor.carried_state import can_carry, changes_shared
+from executor.checkers import Standard, Tokens
 from executor.grading import Grader
 from executor.judge import Judge
+from executor.labels import Report
 from executor.lane import Lane
 from executor.suites import make_ready
 
@@ -87,17 +90,17 @@ def test_a_test_close_to_its_limit_is_run_again_before_it_counts_as_too_slow() -
     lane.run = counted  # type: ignore[method-assign]
     try:
         within = Grader(lane, ready, BURN + "burn(0.2)\nprint('done')\n", 0.4, 512).grade()
-        assert (within.outcome, runs) == ("pass", [600_000_000])
+        assert (within.outcome, runs) == ("pass", [500_000_000])
         runs.clear()
         # It needs more than the limit every time: the second run, which gets no grace, says where.
-        above = Grader(lane, ready, BURN + "burn(0.5)\nprint('done')\n", 0.4, 512).grade()
+        above = Grader(lane, ready, BURN + "burn(0.44)\nprint('done')\n", 0.4, 512).grade()
         assert [test.outcome for test in above.tests] == ["runtime_error", "not_run", "not_run"]
-        assert (above.error_type, above.line in (3, 4), runs) == ("TimeLimit", True, [600_000_000, 400_000_000])
+        assert (above.error_type, above.line in (3, 4), runs) == ("TimeLimit", True, [500_000_000, 400_000_000])
         runs.clear()
         # One that is still running when its grace is over is not run again.
         forever = Grader(lane, ready, "while True: pass\n", 0.4, 512).grade()
         assert (forever.error_type, forever.line, len(runs)) == ("TimeLimit", 1, 1)
-        assert 0.6 <= forever.cpu_s < 1.5
+        assert 0.5 <= forever.cpu_s < 1.5
     finally:
         lane.stop()
 
@@ -105,7 +108,7 @@ def test_a_test_close_to_its_limit_is_run_again_before_it_counts_as_too_slow() -
 def test_a_slow_first_run_is_forgiven_when_the_second_is_fast(judge: Judge) -> None:
     # Slow only where an earlier test ran in the same process: alone, as it is run the second time, it is fast.
     suite = call_suite("f", ([0], 1), ([0], 1), time_limit_s=0.4)
-    slow_second = BURN + "import gc\ndef f(x):\n    if gc.callbacks: burn(0.5)\n    gc.callbacks.append(1)\n    return 1\n"
+    slow_second = BURN + "import gc\ndef f(x):\n    if gc.callbacks: burn(0.44)\n    gc.callbacks.append(1)\n    return 1\n"
     (feedback,) = judge.grade([(suite, slow_second)])
     assert (feedback.outcome, feedback.passed) == ("pass", 2)
     assert all(test.cpu_s < 0.4 for test in feedback.tests)
@@ -149,3 +152,48 @@ def test_an_exception_cannot_end_the_tests_early(judge: Judge) -> None:
     for error in ("StopIteration", "StopAsyncIteration", "GeneratorExit", "SystemExit", "type('StopIteration', (Exception,), {})"):
         (feedback,) = judge.grade([(suite, f"def f(x):\n    raise {error}()\n")])
         assert (feedback.outcome, feedback.passed) == ("runtime_error", 0), (error, feedback)
+
+
+HIJACK = """
+import sys
+class Math:
+    def isclose(self, a, b): return True
+def hijack():
+    frame = sys._getframe()
+    while frame is not None and "_send" not in frame.f_globals: frame = frame.f_back
+    harness, server = frame.f_globals, frame.f_locals["self"]
+    def forged(connection, answer, send=harness["_send"]):
+        if answer[0] == "ok" and isinstance(answer[1], dict) and "d" in answer[1]:
+            more = {"abs": lambda x: 0, "math": Math(), "want": 7}
+            answer[1]["d"] += [[name, harness["encode"](value, server.keep)] for name, value in more.items()]
+        send(connection, answer)
+    harness["_send"] = forged
+hijack()
+def f(x): return 7
+"""
+
+
+def test_a_program_cannot_put_its_own_names_into_the_tests(judge: Judge) -> None:
+    suite = assert_suite("assert abs(f(1) - want) < 1e-6", "assert math.isclose(f(2), want)", setup="want = 2.5")
+    hijacked, right = judge.grade([(suite, HIJACK), (suite, "def f(x): return 2.5\n")])
+    assert (right.outcome, right.passed) == ("pass", 2)
+    assert [test.outcome for test in hijacked.tests] == ["failure", "failure"]
+
+
+def test_what_a_program_wrote_in_an_instant_is_not_read_for_minutes() -> None:
+    many = Report(b"[0]\n" * 1_000_000, [100, 100])
+    assert many.records == [[0], [0]]
+    large = Report(b"[0,17," + b"[" * 70_000 + b"]" * 70_000 + b"]\n[0,1,5]\n", [100, 100])
+    assert large.records == [[0, 17, {"o": "far larger"}], [0, 1, 5]]
+    assert Report(b"x" * 1000 + b"\n", [100]).records == []
+    answer = "1\n" * 8_000_000
+    assert not Standard().texts("1\n2\n", answer) and not Standard().texts("1 2\n", answer.replace("\n", " "))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert not Tokens().texts("1 2\n", answer)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_returned_value_far_larger_than_the_right_one_is_a_failure(judge: Judge) -> None:
+    suite = call_suite("f", ([0], [1]), ([0], [1]))
+    (feedback,) = judge.grade([(suite, "n = 0\ndef f(x):\n    return list(range(10 ** 6))\n")])
+    assert [test.outcome for test in feedback.tests] == ["failure", "failure"] and "far larger" in feedback.message

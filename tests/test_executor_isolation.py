@@ -156,7 +156,7 @@ def _decide(machine: str, call: int, arguments: tuple[int, ...] = (), arch: int 
 
 @pytest.mark.parametrize("machine", HEADERS)
 def test_the_filter_allows_what_it_lists_and_nothing_else(machine: str) -> None:
-    special = set(seccomp.CHECKED) | set(seccomp.REFUSED) | {"clone3", "kill", "tgkill", "sendto"}
+    special = set(seccomp.CHECKED) | set(seccomp.REFUSED) | {*seccomp.DONE, *seccomp.MISSING, "kill", "tgkill", "sendto"}
     lane_only = {"seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
     free = {syscalls.number(name, machine) for name in syscalls.NUMBERS.keys() - special - lane_only}
     named = {syscalls.number(name, machine): name for name in special}
@@ -164,6 +164,8 @@ def test_the_filter_allows_what_it_lists_and_nothing_else(machine: str) -> None:
         if number not in named:
             refusal = 0x50000 | (EPERM if number < 424 else ENOSYS)
             assert _decide(machine, number) == (seccomp.ALLOW if number in free else refusal), number
+    assert {_decide(machine, syscalls.number(name, machine) or 0) for name in seccomp.DONE} == {0x50000}
+    assert {_decide(machine, syscalls.number(name, machine) or 0) for name in seccomp.MISSING} == {0x50000 | ENOSYS}
     assert _decide(machine, 0, arch=0x40000003) == seccomp.KILL
 
 
@@ -177,7 +179,12 @@ def test_the_filter_looks_at_arguments(machine: str) -> None:
     assert allowed("clone", 0x3D0F00) and not allowed("clone", 17) and not allowed("clone", 0x3D0F00 | 0x10000000)
     assert allowed("kill", 77, 10) and not allowed("kill", 78, 10) and not allowed("kill", 77, 9) and not allowed("kill", 0xFFFFFFFF, 10)
     assert allowed("tgkill", 77, 80, 10) and not allowed("tgkill", 78, 80, 10) and not allowed("tgkill", 77, 80, 9)
-    assert allowed("prlimit64", 0) and allowed("prlimit64", 77) and not allowed("prlimit64", 1)
+    assert allowed("prlimit64", 0, 3) and allowed("prlimit64", 77, 9) and not allowed("prlimit64", 1, 3)
+    assert not allowed("prlimit64", 0, 0) and allowed("setrlimit", 7) and not allowed("setrlimit", 0)
+    assert allowed("madvise", 0, 4096, 4) and not allowed("madvise", 0, 4096, 25)
+    direct = seccomp.O_DIRECT[machine]
+    assert not allowed("openat", 0, 0, direct) and not allowed("fcntl", 3, 4, direct | 1) and allowed("fcntl", 3, 4, 0o4000)
+    assert allowed("fcntl", 3, 1031, direct)
     assert allowed("openat", 0, 0, 0o1000 | 1) and not allowed("openat", 0, 0, 0o1000) and allowed("openat", 0, 0, 0)
     assert allowed("socketpair", 1, 0o2000001) and not allowed("socketpair", 1, 2) and not allowed("socketpair", 2, 1)
     assert allowed("sendto", 4, 1, 1, 0, 0, 0) and not allowed("sendto", 4, 1, 1, 0, 1 << 32, 16)

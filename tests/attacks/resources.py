@@ -283,4 +283,104 @@ def attack():
         wants="harm",
         slow=True,
     ),
+    Attack(
+        "time",
+        "waits for the disk to flush",
+        "seccomp (nothing is flushed)",
+        forever(
+            """
+os.fsync(d)
+os.fdatasync(d)
+m.flush()
+""",
+            """
+import mmap, os
+d = os.open(os.__file__, os.O_RDONLY)
+m = mmap.mmap(d, 0, prot=mmap.PROT_READ)
+""",
+        ),
+        wants="harm",
+        slow=True,
+    ),
+    Attack(
+        "time",
+        "waits for the other cores",
+        "seccomp (membarrier, madvise)",
+        RAW
+        + """
+import mmap
+m = mmap.mmap(-1, 8 << 20)
+for i in range(0, 8 << 20, 4096): m[i] = 1
+a = ctypes.addressof(ctypes.c_char.from_buffer(m)) + (2 << 20) - 1 & ~((2 << 20) - 1)
+def attack():
+    while True:
+        call(324, 283, 1, 0, 0)
+        call(28, 233, a, 4096, 4)
+        call(28, 233, a, 2 << 20, 25)
+""",
+        wants="harm",
+        slow=True,
+    ),
+    Attack(
+        "time",
+        "reads past the page cache, which takes the disk's time",
+        "seccomp (O_DIRECT, preadv2, fadvise)",
+        tries(
+            """
+os.close(os.open(os.__file__, os.O_RDONLY | os.O_DIRECT))
+fcntl.fcntl(os.open(os.__file__, os.O_RDONLY), fcntl.F_SETFL, os.O_DIRECT)
+os.preadv(os.open(os.__file__, os.O_RDONLY), [bytearray(4096)], 0, 128)
+os.posix_fadvise(os.open(os.__file__, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
+""",
+            "import fcntl, os",
+        ),
+    ),
+    Attack(
+        "time",
+        "sleeps between the looks of who watches it",
+        "looks at times that nobody can foresee",
+        """
+import time
+def attack():
+    start, look = time.monotonic(), 0
+    while True:
+        look += 1
+        time.sleep(max(0.0, start + 0.0505 * look - 0.006 - time.monotonic()))
+        until = time.monotonic() + 0.008
+        while time.monotonic() < until: pass
+""",
+        wants="harm",
+        slow=True,
+    ),
+    Attack(
+        "time",
+        "limits and timers of its own that kill it as if from outside",
+        "seccomp (RLIMIT_CPU, timer_create)",
+        RAW
+        + """
+import resource
+event, timer = (ctypes.c_int * 16)(0, 0, 9, 0), ctypes.c_int()
+limit = (ctypes.c_long * 2)(1, 1)
+def attack():
+    try: resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+    except (OSError, ValueError): pass
+    else: return 'got it'
+    results = [call(302, 261, 0, 0, limit, None), call(160, 164, 0, limit), call(222, 107, 1, event, ctypes.byref(timer))]
+    return 'got it' if any(r >= 0 for r in results) else None
+""",
+    ),
+    Attack(
+        "output",
+        "millions of lines, for who has to read them",
+        "lines are read one by one, and no further than they may matter",
+        r"""
+import os
+def attack():
+    try: os.write(3, b'[0]\n' * 3000000)
+    except OSError: pass
+    os.write(1, b'1\n' * 7000000)
+    os._exit(0)
+""",
+        wants="harm",
+    ),
 ]
