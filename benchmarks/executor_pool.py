@@ -129,7 +129,7 @@ def _pool_rate(url: str, work: Work, count: int, run: str, folder: Path) -> floa
     actors = [executor_actor(config, name).remote(name, flow.address, config, folder) for name in names]
     try:
         ray.get([actor.start.remote() for actor in actors], timeout=LIMIT_S)
-        while not all(state["layers"] for state in ray.get([actor.health.remote() for actor in actors], timeout=LIMIT_S)):
+        while not all(ray.get([actor.layers.remote() for actor in actors], timeout=LIMIT_S)):
             time.sleep(0.1)
         start = time.monotonic()
         flow.work.push_many([[_program(index, problem, text)] for index, (problem, text) in enumerate(work)])

@@ -31,6 +31,8 @@ SHARED_PROCESSES = 1024
 """Where a program's threads count with all others of its user, it may have this many more than there were when its lane started."""
 
 _timer_library = libc if hasattr(libc, "timer_create") else ctypes.CDLL("librt.so.1", use_errno=True)
+# Looked up once: for every program anew it would cost a tenth of all the pages that its process writes to.
+_timer_create, _timer_settime, _prctl, _capset = _timer_library.timer_create, _timer_library.timer_settime, libc.prctl, libc.capset
 
 
 class Refused(Exception):
@@ -86,16 +88,16 @@ class Isolation:
 
     def confine(self) -> None:
         """Sets up root, working folder and privileges. Raises Refused where the tier cannot be had, OSError otherwise."""
-        libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
+        _prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
         if self.tier == "A":
             self._settle()
         else:
             self.layers["namespaces"] = self.layers["read-only root"] = self.layers["pid namespace per program"] = "off: not in this tier"
             self.proc = beyond_standard(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
-            libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             self._choose_user()
-        check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # of one user, yet no process of the lane may look into another's memory
+        check(_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+        _prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # of one user, yet no process of the lane may look into another's memory
         self._prepare_landlock()
         self._prepare_seccomp()
 
@@ -169,6 +171,7 @@ class Isolation:
             self.layers["seccomp"] = f"off: {reason}"
             return
         self._filter = seccomp.Filter(*seccomp.assemble())
+        self._filter.prepare(1)
         self.layers["seccomp"] = "on"
 
     @property
@@ -184,7 +187,7 @@ class Isolation:
     def restrict_files(self) -> None:
         """In the program's process, while it still has the lane's descriptors. Raises OSError."""
         if self._pid_namespace < 0:
-            libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
+            _prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
             if self._ruleset >= 0:
                 landlock.restrict(self._ruleset)
 
@@ -203,8 +206,8 @@ class Isolation:
             os.setresgid(self._uid, self._uid, self._uid)
             os.setresuid(self._uid, self._uid, self._uid)  # clears the capabilities as well
             if self._pid_namespace < 0:
-                libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)  # a change of user clears it
-        check(libc.capset(_CAPABILITIES, _NO_CAPABILITIES), "capset")
+                _prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)  # a change of user clears it
+        check(_capset(_CAPABILITIES, _NO_CAPABILITIES), "capset")
 
     def filter_calls(self) -> None:
         """In the program's process, last: only allowed system calls from here on. Raises OSError."""
@@ -254,12 +257,12 @@ class CpuTimer:
 
     def create(self) -> None:
         """Makes the timer; timers are not inherited over a fork. Raises OSError."""
-        check(_timer_library.timer_create(CPU_CLOCK, self._event, self._address), "timer_create")
+        check(_timer_create(CPU_CLOCK, self._event, self._address), "timer_create")
 
     def start(self, nanoseconds: int) -> None:
         """The signal comes after so many nanoseconds of CPU time from now."""
         self._span[2], self._span[3] = divmod(nanoseconds, 1_000_000_000)
-        _timer_library.timer_settime(self._timer, 0, self._span, None)
+        _timer_settime(self._timer, 0, self._span, None)
 
 
 def beyond_standard(descriptor: int) -> int:

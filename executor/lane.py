@@ -116,6 +116,7 @@ class Lane:
         }
         environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": str(self._hash_seed), "PYTHONUTF8": "1"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"LD_BIND_NOW": "1"}  # else every program looks the C library's functions up anew
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         self._errors = tempfile.TemporaryFile()

@@ -207,20 +207,28 @@ class Filter:
     def __init__(self, code: bytes | bytearray, pid_offsets: list[int]) -> None:
         """As from `assemble`."""
         self._code = (ctypes.c_char * len(code)).from_buffer_copy(bytes(code))
-        self._offsets = pid_offsets
+        self._offsets, self._pid = pid_offsets, 0
         self._program = _Program(len(code) // 8, ctypes.addressof(self._code))
-        self._pointer = ctypes.byref(self._program)
+        pointer = ctypes.byref(self._program)
+        self._arguments = (SET_MODE_FILTER, FLAG_SPEC_ALLOW, pointer)
+        self._older = (SET_MODE_FILTER, 0, pointer)
+
+    def prepare(self, pid: int) -> None:
+        """Fills the process id in, unless it is there already: where every program is process 1 that is done once."""
+        if pid != self._pid:
+            self._pid = pid
+            for offset in self._offsets:
+                struct.pack_into("=I", self._code, offset, pid)
 
     def load(self, pid: int) -> None:
         """From here on this process, whose id is `pid`, makes only allowed calls. Needs no_new_privs; cannot be undone. Raises OSError."""
-        for offset in self._offsets:
-            struct.pack_into("=I", self._code, offset, pid)
+        self.prepare(pid)
         try:
-            call("seccomp", SET_MODE_FILTER, FLAG_SPEC_ALLOW, self._pointer)
+            call("seccomp", *self._arguments)
         except OSError as error:
             if error.errno != 22:
                 raise
-            call("seccomp", SET_MODE_FILTER, 0, self._pointer)  # a kernel older than the flag (4.17)
+            call("seccomp", *self._older)  # a kernel older than the flag (4.17)
 
 
 def available() -> str:

@@ -37,6 +37,47 @@ WARM = (
 ).split()
 
 Role = Callable[[Any, int, CpuTimer], None]
+REHEARSALS = 20
+"""So often has a function to run before the interpreter stops to rewrite its code."""
+_REHEARSED = """import sys
+from collections import Counter, deque
+from math import gcd
+
+
+class Number:
+    def __init__(self, value):
+        self.value = value
+
+
+def total(numbers, start=0):
+    for number in numbers:
+        start += number.value
+    return start
+
+
+def main():
+    n = int(input())
+    numbers = [Number(int(text)) for text in sys.stdin.readline().split()]
+    counts = Counter(number.value for number in numbers)
+    seen = {}
+    for index, number in enumerate(sorted(numbers, key=lambda number: -number.value)):
+        seen.setdefault(gcd(number.value, 6), []).append(index)
+    try:
+        n // len(deque())
+    except ZeroDivisionError as error:
+        print(error)
+    print(total(numbers), *counts.values(), sep=' ')
+    print(f'{n / 3:.2f}', {key: len(value) for key, value in seen.items()}, [1, 'a', (2,), None, True])
+
+
+def f(numbers):
+    return [total(map(Number, numbers)), {'a': 1.5}, (True, None)]
+
+
+if __name__ == '__main__':
+    main()
+    raise ValueError('once')
+"""
 
 
 def main() -> None:
@@ -45,6 +86,7 @@ def main() -> None:
     if stack_is_small():
         # The room a main thread's stack can grow into is laid out at exec.
         os.execv(sys.executable, sys.orig_argv)
+    os.environ.pop("LD_BIND_NOW", None)  # it was for this process
     connection = socket.socket(fileno=options["socket"])
     prefixes = [f"{prefix}/{name}" for prefix in {sys.base_prefix, sys.base_exec_prefix} for name in ("lib", "lib64")]
     python_paths = [path for path in prefixes if os.path.isdir(path) and path not in ("/usr/lib", "/usr/lib64")]
@@ -133,8 +175,30 @@ class Zygote:
         faulthandler.enable(file=protocol.REPORT, all_threads=True)
         self._address_space = mapped
 
+    def _rehearse(self) -> None:
+        """Runs a program here as its process will: what the interpreter settles at first use is settled in every copy.
+
+        A program's process then writes to fewer pages, and copying pages is most of what it costs.
+        """
+        before = sys.stdin, sys.stdout, sys.modules["__main__"]
+        given = os.memfd_create("input")
+        os.dup2(given, protocol.INPUT)
+        os.close(given)
+        self._timer.create()
+        for mode, test in (("stdin", "3\n4 5 6\n"), ("call", ["f", [[4, 5, 6]]])):
+            for _ in range(REHEARSALS):
+                job = {"program": _REHEARSED, "mode": mode, "apps": False, "tests": [test]}
+                self._roles["tests"](job, 1_000_000_000, self._timer)
+        self._timer.start(0)
+        for descriptor in (0, 1, protocol.INPUT):
+            os.dup2(self._null, descriptor)
+        sys.stdin, sys.stdout, sys.modules["__main__"] = before
+        sys.__stdin__, sys.__stdout__ = before[:2]  # type: ignore[misc,assignment]
+        sys.modules.pop("solution", None)
+
     def serve(self) -> None:
         """Answers requests until the connection closes."""
+        self._rehearse()
         version = sys.version.split()[0]
         _say(self._connection, {"layers": self._lane.layers, "contained": self._lane.threads_only, "python": version})
         gc.collect()

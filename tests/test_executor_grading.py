@@ -137,6 +137,18 @@ WORDS = {
 }
 
 
+def test_words_of_a_program_tell_a_terminal_nothing(judge: Judge) -> None:
+    program = "raise ValueError('\\x1b]0;title\\x07 \\x1b[2J\\r\\x9b1m \\ttab \\u00e9')\n"
+    (feedback,) = judge.grade([(stdin_suite(("", "")), program)])
+    assert feedback.message == "?]0;title? ?[2J??1m \ttab \u00e9"
+
+
+def test_an_output_is_read_as_far_as_it_may_be_right(judge: Judge) -> None:
+    suite = stdin_suite(("", "1\n"))
+    blank, flood = judge.grade([(suite, f"print(1, end=chr(10) * {size})  # {size}\n") for size in (1_000_000, 2_000_000)])
+    assert (blank.outcome, flood.outcome) == ("pass", "failure")
+
+
 def test_words_of_a_program_always_make_a_record(judge: Judge) -> None:
     for suite in (stdin_suite(("", "x")), call_suite("f", ([1], 1)), SPLIT):
         for name, feedback in zip(WORDS, judge.grade([(suite, program) for program in WORDS.values()]), strict=True):

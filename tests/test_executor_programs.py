@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from executor_suites import HONEST_SUMS, SUM, WRONG_SUMS, assert_suite, call_suite, stdin_suite
@@ -140,6 +141,11 @@ def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: Judge) -> N
     assert outcomes == ["pass", "failure", "pass", "pass", "failure"]
     assert judge.hits - before == 3
     assert judge.grade([(SUM, right)])[0].outcome == "pass" and judge.hits - before == 4
+    # Another limit, another test or a blank more is another question.
+    others = [replace(SUM, time_limit_s=0.9), replace(SUM, memory_limit_mb=300), replace(SUM, outputs=("3\n", "16\n"))]
+    asked = judge.grade([*((suite, right) for suite in others), (SUM, right + " ")])
+    assert [result.outcome for result in asked] == ["pass", "pass", "failure", "pass"] and judge.hits - before == 4
+    assert asked[0].time_limit_s == 0.9 and asked[1].memory_limit_mb == 300
 
 
 def test_a_broken_lane_is_replaced_and_says_nothing_about_the_program(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Agreement with real data sets, on samples: references pass, and programs that models and students wrote get the labels they came with.
 
-`python -m benchmarks.real_data` compares all of them; docs/executor_results.md has what it printed.
+`python -m benchmarks.real_data` compares all of them; docs/executor.md has what it printed.
 """
 
 from __future__ import annotations
