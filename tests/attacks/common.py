@@ -39,7 +39,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def scan(needle, most=1 << 28):
     r, w = os.pipe()
     found = []
-    starts = {id(x) & ~0xFFFFFFF for x in (needle, [], type, print)} | {id([]) & ~0xFFFFF}
+    starts = {id(x) & ~0xFFFFFFF for x in (needle, [], type, print)} | {id(x) & ~0xFFFFF for x in (needle, [])}
     for start in starts:
         for page in range(start, start + most, 4096):
             if _libc.write(w, ctypes.c_void_p(page), 4096) == 4096:
