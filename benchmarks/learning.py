@@ -83,7 +83,7 @@ def train(folder: Path, preset: str, seed: int, console: Console) -> None:
 
 
 def table(runs: dict[str, list[RunFolder]]) -> str:
-    """The figures in Markdown: held-out pass@1 with its standard error over the tasks, seconds of warm start, training and the whole run."""
+    """The figures in Markdown: held-out pass@1 with its standard error over tasks, seconds of warm start, training and the whole run."""
     lines = [
         "| preset | seed | before training | after | training, s | learner steps | warm start, s | whole run, s |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
