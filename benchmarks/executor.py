@@ -39,7 +39,7 @@ WAYS = {
 }
 BARE_TESTS = 5
 """Only with so few tests is the barer interpreter measured as well."""
-ROUNDS, QUICK_ROUNDS = 9, 1
+ROUNDS, QUICK_ROUNDS = 6, 1
 PEER_LIMIT_S = 120.0
 
 

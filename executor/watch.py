@@ -20,12 +20,12 @@ SLACK_S = 0.05
 """CPU time beyond the limit that the timer inside has to do its work."""
 IDLE_S = 1.0
 """A test may sleep, or wait for what never comes, for as long as its limit on CPU time and this."""
-IDLE_TESTS = 3
-"""All tests of a program together may be idle for as long as so many of them."""
-DISK_S = 10.0
-"""All tests together may wait so long for the disk, or for whatever else the kernel lets nobody interrupt."""
 BLIND = 10
 """Factor on that where the host shows no /proc to tell a sleeping process from one that waits for a core."""
+IDLE_TESTS = 3
+"""All tests of a program together may be idle for as long as so many of them, where that can be told."""
+DISK_S = 10.0
+"""All tests together may wait so long for the disk, or for whatever else the kernel lets nobody interrupt."""
 LAST_WORDS_S = 0.2
 
 
@@ -65,7 +65,7 @@ class Watch:
     def __init__(self, connection: int, proc: int, box: str) -> None:
         """`connection`: to whom programs are run for. `proc`: descriptor of /proc, or -1. `box`: folder to watch for size, or empty."""
         self._connection, self._proc, self._box = connection, proc, box
-        self._patience = 1 if proc >= 0 else BLIND
+        self._patience, self._idle_tests = (1, IDLE_TESTS) if proc >= 0 else (BLIND, 1 << 30)
         self._buffer = bytearray(1 << 16)
 
     def until_the_end(self, processes: list[Watched], request: Request) -> None:
@@ -107,7 +107,7 @@ class Watch:
             for process in over:
                 process.end(CPU_KILLED)
             most_idle_s = self._patience * (limit_s + IDLE_S)
-            if not over and (idle_s > most_idle_s or all_idle_s > IDLE_TESTS * most_idle_s or disk_s > DISK_S):
+            if not over and (idle_s > most_idle_s or all_idle_s > self._idle_tests * most_idle_s or disk_s > DISK_S):
                 next(iter(running.values())).end(WALL_KILLED)
             elif not over and self._box and not self._box_is_small():
                 next(iter(running.values())).end(DISK_KILLED)
