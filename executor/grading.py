@@ -73,7 +73,7 @@ class Grader:
             # Its report says less than the clock: only limits set from outside count then, and no test may borrow from another.
             return self._feedback(self._each_alone(everything, grace=False))
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
-        if first > 0 and can_carry(self._program):
+        if first > 0 and not verdicts[first].final and can_carry(self._program):
             (alone,) = self._run([first], grace=verdicts[first].error_type != "TimeLimit")
             if alone.outcome != verdicts[first].outcome:
                 verdicts = self._each_alone(everything)

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from buffer.records import Outcome
@@ -19,6 +19,7 @@ from executor.protocol import (
     FILENAME,
     HARNESS_STATUS,
     MEMORY_STATUS,
+    NAP_KILLED,
     OUTPUT_STATUS,
     TIME_LIMIT_STATUS,
     WALL_KILLED,
@@ -46,6 +47,8 @@ class Verdict:
     line: int | None = None
     message: str = ""
     cpu_s: float = 0.0
+    final: bool = False
+    """Of all tests together: the same test alone would say something else."""
 
 
 NOT_RUN = Verdict("not_run")
@@ -192,6 +195,9 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
     if ended.cause == DISK_KILLED:
         return runtime_error("OutputLimit", line, "the working folder is full", ended.cpu_s)
     timed = status == TIME_LIMIT_STATUS and "most recent call first" in report.last_words
+    if ended.cause == NAP_KILLED:
+        reason = "all tests together were asleep or waiting for too long"
+        return replace(runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s), final=True)
     if timed or ended.cause in (CPU_KILLED, WALL_KILLED) or status in (-signal.SIGXCPU, -signal.SIGPROF):
         reason = "asleep or waiting" if ended.cause == WALL_KILLED else f"more than {limit_s:g} s of CPU time"
         return runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s)

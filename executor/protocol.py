@@ -15,8 +15,8 @@ RUN, SPLIT = 0, 1
 """RUN: one process for a program's tests; the request carries its job, its report and its output. SPLIT: one for the program and one for
 the data set's test code, joined by a socket; the request carries job and report of each."""
 DESCRIPTORS = {RUN: 3, SPLIT: 4}
-ENDED, CPU_KILLED, WALL_KILLED, DISK_KILLED = 0, 1, 2, 3
-"""How a program's process came to its end: by itself, or killed by the zygote."""
+ENDED, CPU_KILLED, WALL_KILLED, DISK_KILLED, NAP_KILLED = 0, 1, 2, 3, 4
+"""How a program's process came to its end: by itself, or killed by the zygote; the last for what all of its tests waited together."""
 TIME_LIMIT_STATUS = 27
 """Exit status of a process that its own CPU timer ended (SIGPROF's number)."""
 MEMORY_STATUS, OUTPUT_STATUS, HARNESS_STATUS, SETUP_FAILED_STATUS = 28, 29, 98, 99

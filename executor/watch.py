@@ -12,7 +12,7 @@ import signal
 import time
 
 from executor.namespaces import BOX_BYTES, BOX_FILES
-from executor.protocol import CPU_KILLED, DISK_KILLED, ENDED, WALL_KILLED, Reply, Request
+from executor.protocol import CPU_KILLED, DISK_KILLED, ENDED, NAP_KILLED, WALL_KILLED, Reply, Request
 
 TICK_S = 0.05
 """Time between looks at a program that runs, on average; short programs are over before the first."""
@@ -107,8 +107,10 @@ class Watch:
             for process in over:
                 process.end(CPU_KILLED)
             most_idle_s = self._patience * (limit_s + IDLE_S)
-            if not over and (idle_s > most_idle_s or all_idle_s > self._idle_tests * most_idle_s or disk_s > DISK_S):
+            if not over and idle_s > most_idle_s:
                 next(iter(running.values())).end(WALL_KILLED)
+            elif not over and (all_idle_s > self._idle_tests * most_idle_s or disk_s > DISK_S):
+                next(iter(running.values())).end(NAP_KILLED)
             elif not over and self._box and not self._box_is_small():
                 next(iter(running.values())).end(DISK_KILLED)
 
