@@ -1,10 +1,10 @@
 """The quick start's learning curves: every preset on every seed, one table and one picture.
 
-    python -m benchmarks.learning [--seeds SEED...] [--presets NAME...] [--folder FOLDER] [--picture FILE]
+    python -m benchmarks.learning [--seeds SEED...] [--presets NAME...] [--folder FOLDER] [--picture FILE] [--json FILE]
 
 Runs `launch.py` with one preset after the other. Presets with the model of `starter` begin from the warm start of its run with the same
-seed, so their curves share the first point. Runs are kept in the folder; those that are there already are shown and not repeated, so
-the benchmark can be run in parts.
+seed, so their curves share the first point. Runs are kept in the folder. Those that are there already are not repeated, and all that are
+there are shown, so the benchmark can be run in parts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from benchmarks.running import ROOT, RunFailed, run_command
+from benchmarks.running import ROOT, RunFailed, machine, run_command
 from config import UserError
 from monitor.curves import draw_curves, read_curve
 from monitor.run_folder import RunFolder
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--presets", nargs="+", choices=LABELS, default=list(LABELS), metavar="NAME", help=f"of {', '.join(LABELS)}")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "learning", help="where the runs are (default: runs/learning)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the curves into this PNG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -51,7 +53,14 @@ def main(arguments: Sequence[str]) -> int:
             for preset in sorted(options.presets, key=list(LABELS).index):
                 if not _wall(options.folder, f"{preset}-{seed}").exists():
                     train(options.folder.resolve(), preset, seed, console)
-        runs = {preset: [RunFolder.open(options.folder / f"{preset}-{seed}") for seed in options.seeds] for preset in options.presets}
+        runs = found(options.folder)
+        if options.json:
+            figures = {
+                "benchmark": "learning",
+                "machine": machine(),
+                "runs": [run for group in runs.values() for run in map(_figures, group)],
+            }
+            options.json.write_text(json.dumps(figures, indent=1) + "\n")
         if options.picture:
             curves = {LABELS[preset]: [read_curve(str(run.path), "seconds")[1] for run in group] for preset, group in runs.items()}
             draw_curves(options.picture, curves, "seconds since the first training program")
@@ -80,6 +89,18 @@ def train(folder: Path, preset: str, seed: int, console: Console) -> None:
         command.append(f"--warm_start.reuse={first}")
     _, wall_s = run_command(command, folder / f"{name}.log", name, console)
     _wall(folder, name).write_text(json.dumps({"wall_s": round(wall_s, 1)}) + "\n")
+
+
+def found(folder: Path) -> dict[str, list[RunFolder]]:
+    """The runs in the folder that ended well, by preset and in the order of their seeds."""
+    names = {preset: sorted(path.stem for path in folder.glob(f"{preset}-[0-9]*.json")) for preset in LABELS}
+    return {preset: [RunFolder.open(folder / name) for name in group] for preset, group in names.items() if group}
+
+
+def _figures(run: RunFolder) -> dict[str, Any]:
+    result = run.result()
+    kept = {key: result[key] for key in ("curve", "steps", "samples", "seconds", "held_out")}
+    return {"run": run.name, **kept, **json.loads(_wall(run.path.parent, run.name).read_text())}
 
 
 def table(runs: dict[str, list[RunFolder]]) -> str:
