@@ -235,7 +235,8 @@ def show(figures: dict[str, Any], console: Console) -> None:
         table.add_column(heading, justify="left" if heading == "MB" else "right")
     for row in figures["sizes"]:
         values = [f"{row[name] / 1e6:,.0f}" for name in ("median", "greatest", "end")]
-        table.add_row(row["what"], *values, f"{row['bound'] / 1e6:,.0f}" if row["bound"] else "grows with the run")
+        growing = "" if row["what"].startswith("Redis") else "grows with the run"
+        table.add_row(row["what"], *values, f"{row['bound'] / 1e6:,.0f}" if row["bound"] else growing)
     console.print(table)
     console.print(f"As many as a run of {figures['per_s_of_a_day']:.1f} programs/s makes in a day.")
     fates = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in figures["ledger"].items() if number)
