@@ -6,13 +6,14 @@ For each setting of redis.fsync three runs of `launch.py` (a small model on the 
 parts, one with two learner workers (`rank`), one on a cluster of two nodes on this machine (`node`). In it each part is killed with
 SIGKILL N times, in a random order, each time some seconds after training went on; `pause` stops Redis for 20 s instead. After each kill:
 the seconds until a learner step was taken with everything back, and whether the ledger balances. After each run, on its Redis and its
-folder: programs without a place or fate, visits of problems that were passed over, samples trained on twice. With --json the figures of a
-row add up over calls: the matrix can be made piece by piece.
+folder: programs without a place or fate, visits of problems that were passed over, samples trained on twice. With --json the matrix can
+be made piece by piece: Ctrl-C keeps what was measured, and the same command goes on with what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -25,7 +26,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -318,43 +319,46 @@ def verify(run: Run, found: Found) -> None:
     found.twice = sum(number > 1 for number in used.values())
 
 
-def measure(parts: Sequence[str], kills: int, fsync: str, parent: Path, rng: random.Random, console: Console) -> list[Found]:
-    """One run in which each of `parts` is killed `kills` times, in a random order."""
-    results = {part: Found(part, fsync) for part in parts}
-    order = [part for part in parts for _ in range(kills)]
-    rng.shuffle(order)
-    with _cluster(parts) as (address, node):
-        settings: dict[str, object] = {"redis__fsync": fsync, "learner__workers": 2 if "rank" in parts else 1}
+def measure(wanted: Mapping[str, int], fsync: str, parent: Path, rng: random.Random, console: Console) -> tuple[list[Found], bool]:
+    """One run in which each part is killed as often as `wanted` says, in rounds of a random order; and whether Ctrl-C ended it early."""
+    results = {part: Found(part, fsync) for part in wanted}
+    rounds = [[part for part, kills in wanted.items() if kills > number] for number in range(max(wanted.values()))]
+    interrupted = False
+    with _cluster(wanted) as (address, node):
+        settings: dict[str, object] = {"redis__fsync": fsync, "learner__workers": 2 if "rank" in wanted else 1}
         if address:
             settings["ray__address"] = address
         run = Run(parent, **settings)
         try:
             run.until(lambda: len(run.rows()) >= 3, "first steps", START_LIMIT_S)
-            for part in order:
+            for part in (part for parts in rounds for part in rng.sample(parts, len(parts))):
                 time.sleep(rng.uniform(1.0, 6.0))
                 found = results[part]
-                found.kills += 1
                 try:
                     found.seconds.append(kill(run, part, node))
                 except Failed as failure:
                     found.failures.append(f"{failure}\nThe run's folder: {run.folder}")
                     break
+                finally:
+                    found.kills = len(found.seconds) + len(found.failures)
                 flow = run.flow()
                 if sentence := flow.ledger.check():
                     found.imbalances.append(sentence)
                 flow.close()
                 console.print(f"{part}: back after {found.seconds[-1]:.1f} s")
+        except KeyboardInterrupt:
+            interrupted = True
         finally:
             run.end()
         if run.survivors:
-            results[parts[0]].failures.append(f"processes outlived the run: {run.survivors}")
+            next(iter(results.values())).failures.append(f"processes outlived the run: {run.survivors}")
         for found in results.values():
             verify(run, found)
-    return list(results.values())
+    return list(results.values()), interrupted
 
 
 @contextmanager
-def _cluster(parts: Sequence[str]) -> Iterator[tuple[str, Callable[[], None] | None]]:
+def _cluster(parts: Collection[str]) -> Iterator[tuple[str, Callable[[], None] | None]]:
     """For `node` a cluster of two nodes whose second can be killed; a new one takes its place after two seconds. Else nothing."""
     if "node" not in parts:
         yield "", None
@@ -411,29 +415,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one kill of each part, fsync everysec")
     parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas (default: all)")
-    parser.add_argument("--kills", type=int, default=5, metavar="N", help="of each part (default: 5)")
+    parser.add_argument("--kills", type=int, default=5, metavar="N", help="of each part, those in the JSON file counted (default: 5)")
     parser.add_argument("--fsync", default="everysec,always", help="everysec, always, or both (default: everysec,always)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures to those in this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="figures so far, and those of this call")
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]}: {', '.join(PARTS)}")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     results = [Found(**row) for row in json.loads(options.json.read_text())] if options.json and options.json.exists() else []
-    for fsync in ["everysec"] if options.quick else options.fsync.split(","):
-        for together in filter(None, ([part for part in parts if part not in APART], *([part] for part in parts if part in APART))):
-            parent = Path(tempfile.mkdtemp(prefix="kill-"))
-            before = {part: Found(part, fsync) for part in together}
-            before |= {row.part: row for row in results if row.part in before and row.fsync == fsync}
-            rng = random.Random(f"{options.seed} {fsync} {[(part, found.kills) for part, found in before.items()]}")
-            measured = measure(together, 1 if options.quick else options.kills, fsync, parent, rng, console)
-            results = [row for row in results if row.part not in before or row.fsync != fsync]
-            results += [before[found.part] + found for found in measured]
-            if options.json:
-                options.json.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
-            if not any(found.failures for found in measured):
-                shutil.rmtree(parent)
+    kills = 1 if options.quick else options.kills
+    together = [[part for part in parts if part not in APART], *([part] for part in parts if part in APART)]
+    for fsync, group in itertools.product(["everysec"] if options.quick else options.fsync.split(","), together):
+        before = {part: Found(part, fsync) for part in group}
+        before |= {row.part: row for row in results if row.part in before and row.fsync == fsync}
+        wanted = {part: kills - found.kills for part, found in before.items() if found.kills < kills}
+        if not wanted:
+            continue
+        parent = Path(tempfile.mkdtemp(prefix="kill-"))
+        measured, interrupted = measure(wanted, fsync, parent, random.Random(f"{options.seed} {fsync} {wanted}"), console)
+        measured = [found for found in measured if found.kills]
+        new = {found.part: before[found.part] + found for found in measured}
+        results = [row for row in results if row.part not in new or row.fsync != fsync] + list(new.values())
+        if options.json:
+            options.json.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
+        if not any(found.failures for found in measured):
+            shutil.rmtree(parent)
+        if interrupted:
+            break
     show(results, console)
     return 1 if any(found.failures or found.imbalances or found.lost or found.twice or found.slow for found in results) else 0
 

@@ -60,6 +60,9 @@ def test_every_part_may_die(tmp_path: Path) -> None:
     assert [row["step"] for row in folder.steps()] == list(range(1, len(folder.steps()) + 1))
     assert folder.result()["attempts"] == 2 and folder.result()["restarts"] == {"executor-0": 1, "actor-0": 1, "redis": 1, "learner": 1}
     assert (folder.path / "logs" / "attempt_2" / "learner-0.log").is_file() and (folder.path / "report.md").is_file()
+    # The record is whole: verdicts, and a step after everything that happened, are found again.
+    assert launch.main(["replay", str(folder.path)]) == 0
+    assert launch.main(["replay", str(folder.path), "--step", str(len(folder.steps()))]) == 0
 
 
 @pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="a minute or two: RLTF_LONG_TESTS=1 runs it")
