@@ -347,6 +347,7 @@ def measure(wanted: Mapping[str, int], fsync: str, parent: Path, rng: random.Ran
                 flow.close()
                 console.print(f"{part}: back after {found.seconds[-1]:.1f} s")
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was measured is still to be looked at and written
             interrupted = True
         finally:
             run.end()
