@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 import launch
-from benchmarks.kill_matrix import Found, Run, kill, verify
+from benchmarks.killed_run import Found, Run, kill, verify
 from config import UserError
 from monitor.run_folder import RunFolder
 
