@@ -86,6 +86,7 @@ def _refuse_unknown(key: str, known: Mapping[str, str], where: str) -> None:
     if key in known:
         return
     namesakes = [full for full in known if full.split(".")[1] == key.rpartition(".")[2]]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.8) or namesakes or difflib.get_close_matches(key, known, n=1)
+    longer = [full for full in known if full.startswith(key)]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.8) or namesakes or longer or difflib.get_close_matches(key, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else "; launch.py --help lists all keys"
     raise UserError(f"unknown key {key}{where}{hint}")

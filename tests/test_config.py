@@ -20,6 +20,7 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.stepz": "1"}, "unknown key learner.stepz on the command line; did you mean learner.steps?"),
         ({"executr.count": "2"}, "did you mean executor.count?"),
         ({"actors.zero_stage": "1"}, "did you mean learner.zero_stage?"),
+        ({"actors.gpus": "1"}, "did you mean actors.gpus_per_actor?"),
         ({"learner.steps": "many"}, "learner.steps: Input should be a valid integer"),
         ({"learner.steps": "0"}, "greater than or equal to 1, got 0"),
         ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
