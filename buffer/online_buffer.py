@@ -123,13 +123,6 @@ class OnlineBuffer:
         """The checkpoint with this position is complete and durable: what was used before the one before it may be forgotten."""
         self._scripts.run("checkpointed", position.step)
 
-    def consumed_since(self, step: int) -> list[Consumed]:
-        """Finished steps after `step`, oldest first: what a learner that goes back to a checkpoint of `step` will not be given again.
-
-        Complete when `step` is that of one of the two newest checkpoints. Changes nothing.
-        """
-        return [consumed for consumed in self.position().consumed if consumed.step > step]
-
     def resume(self, position: BufferPosition) -> Resumed:
         """To be called once by a learner that goes on from a checkpoint, before its first draw (rank 0; the others after it).
 

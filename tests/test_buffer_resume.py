@@ -33,7 +33,7 @@ def test_a_position_remembers_what_was_used_since_the_checkpoint_before(flow):
     train(flow, 2, groups=2)
     second = flow.online.position()
     assert second.consumed == [*first.consumed, Consumed(2, 4, ["b", "c"])]
-    assert flow.online.consumed_since(1) == [Consumed(2, 4, ["b", "c"])]
+    assert [used for used in flow.online.position().consumed if used.step > 1] == [Consumed(2, 4, ["b", "c"])]
     flow.online.checkpointed(second)
     flow.online.checkpointed(first)
     train(flow, 3)
