@@ -265,7 +265,7 @@ def _divergence(
     log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, micro_batch: MicroBatch, previous: Collection[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed over the tokens of the programs in `previous`: e^d - 1 - d with d = log p - log p_sampler; and how many these are."""
-    if signal.behaviour_log_probs is None:
+    if signal.behaviour_log_probs is None or not previous:
         return log_probs.new_zeros(()), log_probs.new_zeros(())
     rows = torch.tensor([item.id in previous for item in micro_batch.items], device=mask.device)
     counted = mask & rows[:, None]

@@ -6,8 +6,10 @@ dictionary. bfloat16, which numpy does not know, travels as its bytes like every
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,11 @@ Bucket = NDArray[np.uint8]
 
 BUCKET_BYTES = 256 << 20
 _ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
-_PIECE = 1 << 19  # bytes that are copied and then summed
+CHECKED_BYTES = 1 << 22
+"""Bytes that have a checksum of their own. What was copied is summed in other threads, soon, while the processor's cache still has it."""
+_STEP = 1 << 20  # bytes that are copied at a time
+_THREADS = min(4, len(os.sched_getaffinity(0)))
+_pool = ThreadPoolExecutor(_THREADS, "weights")
 
 
 class ChecksumError(Exception):
@@ -51,8 +57,8 @@ class Manifest:
     """Byte offset of the tensor in its bucket."""
     bucket_bytes: tuple[int, ...]
     """Length of each bucket."""
-    checksums: tuple[int, ...]
-    """64-bit XXH3 of each bucket."""
+    checksums: tuple[tuple[int, ...], ...]
+    """64-bit XXH3 of each `CHECKED_BYTES` of each bucket."""
 
     @property
     def nbytes(self) -> int:
@@ -63,10 +69,12 @@ class Manifest:
         """Raises ChecksumError unless `buckets` are exactly the bytes that were packed."""
         if len(buckets) != len(self.bucket_bytes):
             raise ChecksumError(f"version {self.version}: {len(buckets)} buckets instead of {len(self.bucket_bytes)}")
-        for index, (bucket, length, checksum) in enumerate(zip(buckets, self.bucket_bytes, self.checksums, strict=True)):
+        for index, (bucket, length, checksums) in enumerate(zip(buckets, self.bucket_bytes, self.checksums, strict=True)):
             if bucket.nbytes != length:
                 raise ChecksumError(f"version {self.version}: bucket {index} has {bucket.nbytes} bytes instead of {length}")
-            if xxhash.xxh3_64_intdigest(bucket.data) != checksum:
+            pieces = [bucket[start : start + CHECKED_BYTES] for start in range(0, max(1, length), CHECKED_BYTES)]
+            found = tuple(_pool.map(_checksum, pieces) if len(pieces) > 1 else map(_checksum, pieces))
+            if found != checksums:
                 raise ChecksumError(f"version {self.version}: bucket {index} fails its checksum")
 
 
@@ -127,18 +135,18 @@ def pack_tensors(
         buckets=tuple(bucket for bucket, _ in places),
         offsets=tuple(offset for _, offset in places),
         bucket_bytes=tuple(bucket.nbytes for bucket in buckets),
-        checksums=tuple(filling.checksum() for filling in filled),
+        checksums=tuple(filling.checksums() for filling in filled),
     )
     return manifest, buckets
 
 
 class _Filling:
-    """A bucket while it is filled. The checksum follows close behind the copy, so that it reads what is still in the processor's cache."""
+    """A bucket while it is filled; the checksums follow close behind the copy."""
 
     def __init__(self, room: Bucket) -> None:
         self._room = room
         self._used = self._summed = 0
-        self._sum = xxhash.xxh3_64()
+        self._sums: list[Future[int]] = []
 
     def has_room(self, size: int) -> bool:
         """Whether a tensor of so many bytes fits in."""
@@ -151,7 +159,7 @@ class _Filling:
         self._used = start + source.numel() * target.itemsize
         flat = torch.from_numpy(self._room[start : self._used]).view(target) if source.numel() else source.new_empty(0)
         if source.is_contiguous() and source.device.type == "cpu":
-            step = _PIECE // target.itemsize
+            step = _STEP // target.itemsize
             end = start
             for piece, into in zip(source.view(-1).split(step), flat.split(step), strict=True):
                 into.copy_(piece)
@@ -166,15 +174,19 @@ class _Filling:
         """What was filled."""
         return self._room[: self._used]
 
-    def checksum(self) -> int:
-        """Of `bucket`."""
-        self._follow(self._used, least=1)
-        return self._sum.intdigest()
+    def checksums(self) -> tuple[int, ...]:
+        """Of each `CHECKED_BYTES` of `bucket`."""
+        rest = [_checksum(self._room[self._summed : self._used])] if self._summed < self._used or not self._used else []
+        return (*(found.result() for found in self._sums), *rest)
 
-    def _follow(self, end: int, least: int = _PIECE) -> None:
-        if end - self._summed >= least:
-            self._sum.update(self._room[self._summed : end].data)
-            self._summed = end
+    def _follow(self, end: int) -> None:
+        while end - self._summed >= CHECKED_BYTES:
+            self._sums.append(_pool.submit(_checksum, self._room[self._summed : self._summed + CHECKED_BYTES]))
+            self._summed += CHECKED_BYTES
+
+
+def _checksum(piece: Bucket) -> int:
+    return xxhash.xxh3_64_intdigest(piece.data)
 
 
 def _aligned(offset: int) -> int:
@@ -210,5 +222,16 @@ def load_into(model: Any, manifest: Manifest, buckets: list[Bucket]) -> None:
     for name, shape in zip(manifest.names, manifest.shapes, strict=True):
         if tuple(targets[name].shape) != shape:
             raise ManifestMismatch(f"version {manifest.version}: {name} is {shape}, the model's {tuple(targets[name].shape)}")
-    for name, tensor in unpack(manifest, buckets):
-        targets[name].copy_(tensor, non_blocking=True)
+    pairs = [(targets[name], tensor) for name, tensor in unpack(manifest, buckets)]
+    if manifest.nbytes > CHECKED_BYTES and all(target.device.type == "cpu" for target, _ in pairs):
+        pairs.sort(key=lambda pair: -pair[1].nbytes)
+        list(_pool.map(_copy, [pairs[start::_THREADS] for start in range(_THREADS)]))
+    else:
+        _copy(pairs)
+
+
+@torch.no_grad()
+def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Of each pair the second into the first."""
+    for target, source in pairs:
+        target.copy_(source, non_blocking=True)

@@ -6,7 +6,7 @@ import torch
 from policies import FAMILIES, policy_of, spec_of
 
 from policy.policy import build_policy
-from policy.weights import ChecksumError, ManifestMismatch, load_into, named_weights, pack, pack_tensors, unpack
+from policy.weights import CHECKED_BYTES, ChecksumError, ManifestMismatch, load_into, named_weights, pack, pack_tensors, unpack
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -66,6 +66,21 @@ def test_a_corrupt_bucket_is_refused_and_no_parameter_is_touched() -> None:
     with pytest.raises(ManifestMismatch):
         load_into(policy_of("gpt2").model, manifest, buckets)
     assert all(torch.equal(before[name], value) for name, value in named_weights(target.model))
+
+
+def test_large_versions_are_summed_in_pieces_and_arrive_exactly() -> None:
+    model = torch.nn.ParameterDict({name: torch.randn(size) for name, size in (("a", 2_100_000), ("b", 7), ("c", 1_500_000))})
+    manifest, buckets = pack(model, 3, bucket_bytes=9_000_000)
+    assert [len(sums) for sums in manifest.checksums] == [-(-size // CHECKED_BYTES) for size in manifest.bucket_bytes] == [3, 2]
+    target = torch.nn.ParameterDict({name: torch.zeros_like(value) for name, value in model.items()})
+    for place in (0, CHECKED_BYTES, 2 * CHECKED_BYTES, buckets[0].nbytes - 1):
+        buckets[0][place] ^= 1
+        with pytest.raises(ChecksumError, match="bucket 0 fails"):
+            load_into(target, manifest, buckets)
+        buckets[0][place] ^= 1
+    assert not any(bool(value.any()) for value in target.values())
+    load_into(target, manifest, buckets)
+    assert all(torch.equal(value, model[name]) for name, value in target.items())
 
 
 def test_buckets_may_be_read_only_and_loading_changes_the_parameters_in_place() -> None:
