@@ -91,7 +91,7 @@ def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, re
         nonlocal version
         model.shared.weight[0, 0] = float(version % 100)  # exact in bfloat16, so the actor can show that it has this version
         began = time.monotonic()
-        publisher.publish(*pack_tensors(named_weights(model), version + 1, torch.bfloat16, room=publisher.room))
+        publisher.publish(*pack_tensors(list(named_weights(model)), version + 1, torch.bfloat16, room=publisher.room))
         handed_over = time.monotonic()
         loaded, mark = ray.get(actor.load.remote(version), timeout=BOUND_S)
         if mark != float(version % 100):

@@ -218,15 +218,17 @@ class TrainingEngine:
 
     def gathered_weights(
         self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int = BUCKET_BYTES
-    ) -> Iterator[tuple[str, torch.Tensor]]:
-        """The same named tensors, each whole while it is yielded. Collective: every rank exhausts it.
+    ) -> Iterable[tuple[str, torch.Tensor]]:
+        """The same named tensors, each whole while it is yielded; a list where all are at any time. Collective: every rank exhausts it.
 
         ZeRO-3 keeps parts: they are gathered together up to `bucket_bytes` (one tensor at least), so that a large model costs few
         collectives and never more than so much memory.
         """
-        if self._zero < 3:
-            yield from weights
-            return
+        return self._gathered_by_bucket(weights, bucket_bytes) if self._zero == 3 else list(weights)
+
+    def _gathered_by_bucket(
+        self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int
+    ) -> Iterator[tuple[str, torch.Tensor]]:
         bucket: list[tuple[str, torch.Tensor]] = []
         size = 0
         for name, tensor in weights:

@@ -48,7 +48,7 @@ class Versions:
     def publish_again(self, policy: Policy) -> None:
         """`policy`, which every rank has whole, as the newest version: what it was before the weight store was lost."""
         if self._engine.world.rank == 0:
-            self._publisher.publish(*pack_tensors(_published(policy), self.newest, self._dtype, room=self._publisher.room))
+            self._publisher.publish(*pack_tensors(list(_published(policy)), self.newest, self._dtype, room=self._publisher.room))
 
 
 def _published(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:

@@ -6,6 +6,7 @@ dictionary. bfloat16, which numpy does not know, travels as its bytes like every
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,8 +25,7 @@ Bucket = NDArray[np.uint8]
 BUCKET_BYTES = 256 << 20
 _ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
 CHECKED_BYTES = 1 << 22
-"""Bytes that have a checksum of their own. What was copied is summed in other threads, soon, while the processor's cache still has it."""
-_STEP = 1 << 20  # bytes that are copied at a time
+"""Bytes that have a checksum of their own, and that one thread copies and then sums, while the processor's cache still has them."""
 _THREADS = min(4, len(os.sched_getaffinity(0)))
 _pool = ThreadPoolExecutor(_THREADS, "weights")
 
@@ -109,8 +109,10 @@ def pack_tensors(
     """Copies named tensors into buckets of at most `bucket_bytes` (a larger tensor has a bucket of its own).
 
     Floating-point tensors are cast to `dtype` where one is given. Each bucket is the beginning of what `room` gives for its greatest
-    size. The iterator is consumed one tensor at a time, so a partitioned model can gather what is copied next and release it after.
+    size. A sequence of tensors in this machine's memory is copied by several threads; an iterator is consumed one tensor at a time, so that
+    a partitioned model can gather what is copied next and release it after.
     """
+    together = isinstance(tensors, Sequence) and all(tensor.device.type == "cpu" for _, tensor in tensors)
     names: list[str] = []
     shapes: list[tuple[int, ...]] = []
     dtypes: list[str] = []
@@ -121,11 +123,12 @@ def pack_tensors(
         target = dtype if dtype is not None and source.is_floating_point() else source.dtype
         size = source.numel() * target.itemsize
         if not filled or not filled[-1].has_room(size):
-            filled.append(_Filling(room(max(bucket_bytes, size))))
+            filled.append(_Filling(room(max(bucket_bytes, size)), together))
         names.append(name)
         shapes.append(tuple(source.shape))
         dtypes.append(str(target).removeprefix("torch."))
         places.append((len(filled) - 1, filled[-1].put(source, target)))
+    sums = [filling.sums() for filling in filled]
     buckets = [filling.bucket() for filling in filled]
     manifest = Manifest(
         version=version,
@@ -135,17 +138,22 @@ def pack_tensors(
         buckets=tuple(bucket for bucket, _ in places),
         offsets=tuple(offset for _, offset in places),
         bucket_bytes=tuple(bucket.nbytes for bucket in buckets),
-        checksums=tuple(filling.checksums() for filling in filled),
+        checksums=tuple(tuple(found.result() for found in futures) for futures in sums),
     )
     return manifest, buckets
 
 
 class _Filling:
-    """A bucket while it is filled; the checksums follow close behind the copy."""
+    """A bucket while it is filled, piece by piece of `CHECKED_BYTES`: each is summed as soon as it is full."""
 
-    def __init__(self, room: Bucket) -> None:
+    def __init__(self, room: Bucket, together: bool) -> None:
+        """`together`: tensors are copied when the piece that they end in is, by the thread that sums it; else at once."""
         self._room = room
+        self._flat = torch.from_numpy(room)
+        self._together = together
         self._used = self._summed = 0
+        self._waiting: list[tuple[int, Tensor, Tensor]] = []
+        """What is still to be copied: offset in the bucket, its place there and its source, both flat."""
         self._sums: list[Future[int]] = []
 
     def has_room(self, size: int) -> bool:
@@ -153,36 +161,43 @@ class _Filling:
         return _aligned(self._used) + size <= self._room.nbytes
 
     def put(self, source: Tensor, target: torch.dtype) -> int:
-        """Copies a tensor in the number format `target`; returns its offset."""
+        """Takes a tensor in the number format `target`; returns its offset."""
         start = _aligned(self._used)
         self._room[self._used : start] = 0
         self._used = start + source.numel() * target.itemsize
-        flat = torch.from_numpy(self._room[start : self._used]).view(target) if source.numel() else source.new_empty(0)
-        if source.is_contiguous() and source.device.type == "cpu":
-            step = _STEP // target.itemsize
-            end = start
-            for piece, into in zip(source.view(-1).split(step), flat.split(step), strict=True):
-                into.copy_(piece)
-                end += into.nbytes
-                self._follow(end)
-        elif source.numel():
-            flat.view(source.shape).copy_(source)
-        self._follow(self._used)
+        if source.numel():
+            into = self._flat[start : self._used].view(target)
+            if self._together:
+                self._waiting.append((start, into, source.reshape(-1)))
+            else:
+                into.view(source.shape).copy_(source)
+        while self._used - self._summed >= CHECKED_BYTES:
+            self._begin(self._summed + CHECKED_BYTES)
         return start
 
     def bucket(self) -> Bucket:
         """What was filled."""
         return self._room[: self._used]
 
-    def checksums(self) -> tuple[int, ...]:
-        """Of each `CHECKED_BYTES` of `bucket`."""
-        rest = [_checksum(self._room[self._summed : self._used])] if self._summed < self._used or not self._used else []
-        return (*(found.result() for found in self._sums), *rest)
+    def sums(self) -> list[Future[int]]:
+        """The checksums of `bucket`, one for each `CHECKED_BYTES`; with them it is whole."""
+        if self._summed < self._used or not self._used:
+            self._begin(self._used)
+        return self._sums
 
-    def _follow(self, end: int) -> None:
-        while end - self._summed >= CHECKED_BYTES:
-            self._sums.append(_pool.submit(_checksum, self._room[self._summed : self._summed + CHECKED_BYTES]))
-            self._summed += CHECKED_BYTES
+    def _begin(self, end: int) -> None:
+        """The piece up to `end` is complete."""
+        begin, self._summed = self._summed, end
+        parts, self._waiting = self._waiting, [part for part in self._waiting if part[0] + part[1].nbytes > end]
+        self._sums.append(_pool.submit(_complete, self._room, begin, end, parts))
+
+
+def _complete(room: Bucket, begin: int, end: int, parts: Sequence[tuple[int, Tensor, Tensor]]) -> int:
+    """Copies what of `parts` lies in the bytes [begin, end) of `room`; their checksum."""
+    for start, into, source in parts:
+        first, last = (max(0, min(edge - start, into.nbytes)) // into.itemsize for edge in (begin, end))
+        into[first:last].copy_(source[first:last])
+    return _checksum(room[begin:end])
 
 
 def _checksum(piece: Bucket) -> int:
@@ -203,7 +218,7 @@ def unpack(manifest: Manifest, buckets: list[Bucket]) -> Iterator[tuple[str, Ten
         manifest.names, manifest.shapes, manifest.dtypes, manifest.buckets, manifest.offsets, strict=True
     ):
         kind = getattr(torch, dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        size = math.prod(shape) * kind.itemsize
         yield name, flat[bucket][offset : offset + size].view(kind).view(shape)
 
 

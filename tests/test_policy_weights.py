@@ -43,6 +43,7 @@ def test_every_number_format_and_shape_makes_the_round_trip() -> None:
     }
     manifest, buckets = pack_tensors(tensors.items(), 1, bucket_bytes=256)
     manifest.verify(buckets)
+    assert pack_tensors(list(tensors.items()), 1, bucket_bytes=256)[0] == manifest
     for name, tensor in unpack(manifest, buckets):
         assert torch.equal(tensor, tensors[name]) and tensor.dtype == tensors[name].dtype, name
     assert sum(bucket.nbytes for bucket in buckets) == manifest.nbytes
@@ -72,6 +73,10 @@ def test_large_versions_are_summed_in_pieces_and_arrive_exactly() -> None:
     model = torch.nn.ParameterDict({name: torch.randn(size) for name, size in (("a", 2_100_000), ("b", 7), ("c", 1_500_000))})
     manifest, buckets = pack(model, 3, bucket_bytes=9_000_000)
     assert [len(sums) for sums in manifest.checksums] == [-(-size // CHECKED_BYTES) for size in manifest.bucket_bytes] == [3, 2]
+    together, others = pack_tensors(list(named_weights(model)), 3, bucket_bytes=9_000_000)
+    assert together == manifest and all(np.array_equal(ours, theirs) for ours, theirs in zip(buckets, others, strict=True))
+    half, _ = pack_tensors(list(named_weights(model)), 3, torch.bfloat16)
+    assert half == pack(model, 3, torch.bfloat16)[0] and len(half.checksums[0]) == 2
     target = torch.nn.ParameterDict({name: torch.zeros_like(value) for name, value in model.items()})
     for place in (0, CHECKED_BYTES, 2 * CHECKED_BYTES, buckets[0].nbytes - 1):
         buckets[0][place] ^= 1
