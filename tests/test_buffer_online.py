@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from buffer_programs import buffered, fates, grade_all, group_of, names, places
 
@@ -193,3 +194,24 @@ def test_stale_after_a_use_is_used(make_flow):
     flow.online.finish(1, fates(flow.online.draw(1, 1, 0), "no_signal"))
     assert flow.online.draw(2, 1, 1) is None
     assert places(flow) == {"generated": 4, "no_signal": 2, "stale": 2}
+
+
+def test_a_step_may_have_more_groups_than_lua_has_arguments(make_flow):
+    flow = make_flow(capacity=20_000)
+    names_ = [f"g{number}" for number in range(8001)]
+    flow.client.hset(flow.online._keys.base + "train:draws", 1, msgspec.msgpack.encode(names_))
+    status, *drawn = flow.online._scripts.run("draw", 1, 8001, 0)
+    assert status == b"drawn" and [name.decode() for name in drawn] == names_
+
+
+def test_snapshots_of_a_large_seed_differ_by_step(make_flow):
+    """Lua's seed has 31 bits; a larger one must not be one and the same for every step."""
+    orders = []
+    for refresh in (2, 3):
+        flow = make_flow(max_staleness=None, refresh_steps=refresh, max_uses=9, groups_per_step=6, seed=2**31 - 1)
+        buffered(flow, *"abcdef")
+        for step in range(1, refresh + 2):
+            drawn = flow.online.draw(step, 6, 0)
+            flow.online.finish(step, fates(drawn))
+        orders.append(names(drawn))
+    assert orders[0] != orders[1]

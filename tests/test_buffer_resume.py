@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 
+import msgspec
 import pytest
 from buffer_programs import PASS, buffered, fates, grade_all, group_of, names, places
 
@@ -41,6 +42,17 @@ def test_a_position_remembers_what_was_used_since_the_checkpoint_before(flow):
     assert BufferPosition.from_json(second.to_json()) == second
     with pytest.raises(UserError, match="earlier checkpoint"):
         BufferPosition.from_json(b"{}")
+
+
+def test_a_position_has_every_step_of_a_run_that_leaves_no_checkpoints(flow):
+    """More records than a Lua function can return one by one."""
+    buffered(flow, "a")
+    train(flow, 9001)
+    earlier = {msgspec.msgpack.encode([step, 2, [f"g{step}"]]): step for step in range(1000, 9001)}
+    flow.client.zadd(flow.online._keys.base + "train:consumed", earlier)
+    position = flow.online.position()
+    assert position.step == 9001 and [used.step for used in position.consumed] == list(range(1000, 9002))
+    assert (position.consumed[0].groups, position.consumed[-1].groups) == (["g1000"], ["a"])
 
 
 def test_a_learner_back_at_its_checkpoint_is_given_nothing_twice(flow):

@@ -7,8 +7,15 @@
 -- seeded permutation of what was buffered at the snapshot; a snapshot is taken every refresh_steps steps, and sooner when what is left
 -- of it (groups drawn, evicted and stale are gone) is less than a step.
 local step, groups, version = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+
+-- Of any number of groups; unpack takes a few thousand.
+local function with_status(gids)
+  table.insert(gids, 1, 'drawn')
+  return gids
+end
+
 local recorded = redis.call('HGET', K.draws, step)
-if recorded then return {'drawn', unpack(cmsgpack.unpack(recorded))} end
+if recorded then return with_status(cmsgpack.unpack(recorded)) end
 local state = redis.call('HMGET', K.state, 'finished_step', 'version', 'started', 'snapshot_step')
 if state[1] and step <= tonumber(state[1]) then return {'finished', state[1]} end
 
@@ -29,7 +36,7 @@ if redis.call('ZCARD', K.buffer) < groups then return {'few'} end
 
 local function take_snapshot()
   local gids = redis.call('ZRANGE', K.buffer, 0, -1)
-  math.randomseed(C.seed * 1000003 + step)
+  math.randomseed((C.seed * 1000003 + step) % 2147483647)  -- beyond 31 bits every number would be the same seed
   for i = #gids, 2, -1 do
     local j = math.random(i)
     gids[i], gids[j] = gids[j], gids[i]
@@ -68,4 +75,4 @@ end
 redis.call('HSET', K.draws, step, cmsgpack.pack(drawn))
 redis.call('HSET', K.state, 'started', 1)
 redis.call('HINCRBY', K.state, 'used', groups)
-return {'drawn', unpack(drawn)}
+return with_status(drawn)

@@ -58,7 +58,7 @@ local moved, left = 0, 0
 for _, group in ipairs(groups) do
   local new = #group.moves / 2
   if new > 0 then
-    redis.call('HSET', group.key, unpack(group.moves))
+    call_in_pieces('HSET', group.key, group.moves)
     redis.call('HINCRBY', group.key, 'finished', new)
     for i = 2, #group.moves, 2 do count(group.moves[i], 1) end
   end
