@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 
 class UserError(Exception):
     """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit code 2)."""
+
+
+LIMIT = 2**31
+"""No number of the configuration is this large: beyond it products of two no longer fit into what Redis and the clocks count with."""
 
 
 class Part(BaseModel):
@@ -24,3 +28,10 @@ class Part(BaseModel):
             return given
         optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
         return {name: None if name in optional and value in ("none", "null", "") else value for name, value in given.items()}
+
+    @field_validator("*")
+    @classmethod
+    def _within_limit(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not -LIMIT < value < LIMIT:
+            raise ValueError("Input should be a number between -2147483648 and 2147483648")
+        return value

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from config.base import UserError
-from config.whole import Config
+from config.whole import DETERMINISTIC, Config
 
 
 def fields() -> dict[str, str]:
@@ -51,12 +51,24 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         part, name = key.split(".")
         tree.setdefault(part, {})[name] = _value(key, text)
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
+        _refuse_what_deterministic_sets(config, tree, overrides or {})
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(step) for step in first["loc"][:2])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{key}: {message}, got {first['input']!r}" if key else f"configuration: {message}") from None
+
+
+def _refuse_what_deterministic_sets(config: Config, tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
+    """Raises UserError for a value on the command line that `run.deterministic` sets otherwise."""
+    for key in overrides:
+        part, name = key.split(".")
+        if config.run.deterministic and key in (*DETERMINISTIC, "actors.problems_per_batch"):
+            section = getattr(config, part)
+            if getattr(type(section).model_validate({name: tree[part][name]}), name) != (needed := getattr(section, name)):
+                raise UserError(f"--{key} {overrides[key]} does not go with run.deterministic, which needs {needed}: leave one of them out")
 
 
 def _value(key: str, text: str) -> Any:

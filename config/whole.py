@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from config.base import Part
 from config.buffer import BufferConfig, RedisConfig
@@ -24,6 +24,14 @@ DETERMINISTIC: dict[str, Any] = {
 }
 """What `run.deterministic` sets, beside actors.problems_per_batch, which becomes learner.groups_per_step: each step is trained on exactly
 the programs that its version sampled in one batch, so neither the speed of a worker nor a stop and a resumption changes anything."""
+
+
+def _is_true(given: Any) -> bool:
+    """Whether a field of type bool takes `given` as true; what it would refuse is left to it."""
+    try:
+        return TypeAdapter(bool).validate_python(given)
+    except ValidationError:
+        return False
 
 
 class Config(Part):
@@ -67,7 +75,7 @@ class Config(Part):
     @model_validator(mode="before")
     @classmethod
     def _set_what_deterministic_needs(cls, tree: Any) -> Any:
-        if isinstance(tree, dict) and isinstance(tree.get("run"), dict) and tree["run"].get("deterministic") is True:
+        if isinstance(tree, dict) and isinstance(tree.get("run"), dict) and _is_true(tree["run"].get("deterministic")):
             tree = {part: dict(values) for part, values in tree.items()}
             for key, value in DETERMINISTIC.items():
                 part, name = key.split(".")
@@ -95,9 +103,12 @@ class Config(Part):
             )
         if self.buffer.fill_before_start > self.buffer.capacity:
             raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
-        if self.learner.objective == "supervised" and not self.learner.supervised_batch_size:
-            raise ValueError("learner.objective supervised needs learner.supervised_batch_size")
         most, greatest = max(self.evaluation.samples, self.evaluation.last_samples), max(self.evaluation.ks)
+        if most > self.buffer.work_capacity:
+            raise ValueError(
+                f"buffer.work_capacity {self.buffer.work_capacity} is less than the {most} programs that one problem has in an evaluation: "
+                "actors would wait for ever"
+            )
         if greatest > most:
             raise ValueError(
                 f"evaluation.k asks for pass@{greatest}, which needs as many programs per problem: raise evaluation.final_samples "

@@ -32,6 +32,14 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.learning_rate": "inf"}, "learner.learning_rate: Input should be a finite number"),
         ({"evaluation.k": "[1, 10]", "evaluation.samples": "9"}, "pass@10, which needs as many programs per problem: raise"),
         ({"learner.steps": "1.5"}, "learner.steps: Input should be a valid integer"),
+        ({"run.seed": "99999999999999999999"}, "run.seed: Input should be a number between"),
+        ({"run.seed": "-1"}, "run.seed: Input should be greater than or equal to 0"),
+        ({"buffer.capacity": str(10**30)}, "buffer.capacity: Input should be a number between"),
+        ({"buffer.lease_s": "1e300"}, "buffer.lease_s: Input should be a number between"),
+        ({"evaluation.final_samples": "3000"}, "less than the 3000 programs that one problem has in an evaluation"),
+        ({"run.deterministic": "true", "actors.count": "4"}, "--actors.count 4 does not go with run.deterministic, which needs 1"),
+        ({"run.deterministic": "yes", "buffer.max_staleness": "none"}, "which needs 0: leave one of them out"),
+        ({"run.deterministic": "true", "actors.problems_per_batch": "7"}, "which needs 24"),
     ],
 )
 def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence: str) -> None:
@@ -45,6 +53,19 @@ def test_the_last_evaluation_may_have_more_programs() -> None:
     evaluation = config.load(None, {"evaluation.k": "[10, 5]", "evaluation.final_samples": "10"}).evaluation
     assert (evaluation.ks, evaluation.samples, evaluation.last_samples) == ((1, 5, 10), 1, 10)
     assert config.load(None, {"evaluation.samples": "3"}).evaluation.last_samples == 3
+
+
+def test_deterministic_sets_what_it_needs_however_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    for word in ("true", "1", '"true"', "'yes'"):
+        file.write_text(f"run: {{deterministic: {word}}}\nactors: {{count: 3}}\nbuffer: {{max_staleness: 4}}\n")
+        loaded = config.load(file, {"learner.groups_per_step": "5", "buffer.when_stale": "wait"})
+        assert loaded.run.deterministic
+        assert (loaded.actors.count, loaded.actors.problems_per_batch, loaded.buffer.max_staleness) == (1, 5, 0), word
+    assert config.load(file, {"run.deterministic": "0", "actors.count": "4"}).actors.count == 4
+    file.write_text("run: {deterministic: perhaps}\n")
+    with pytest.raises(UserError, match="run.deterministic: Input should be a valid boolean"):
+        config.load(file)
 
 
 def test_overrides_win_over_the_file_and_both_are_typed(tmp_path: Path) -> None:
