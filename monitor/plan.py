@@ -158,7 +158,7 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     if actors.greedy:
         rows.append(("baseline", f"1 greedy program per group, {learner.groups_per_step} per step, compared with and not trained on"))
     if learner.supervised_ratio and learner.objective != "supervised":
-        rows.append(("supervised", f"{learner.supervised_ratio:g} supervised steps of {learner.supervised_batch_size} programs per step"))
+        rows.append(("supervised", _supervised(learner)))
     rows.append(
         ("generation", f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an actor")
     )
@@ -175,6 +175,13 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     )
     rows.append(("online buffer", f"{buffer.capacity:,} samples, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}"))
     return tuple(rows)
+
+
+def _supervised(learner: LearnerConfig) -> str:
+    ratio, batch = learner.supervised_ratio, _many(learner.supervised_batch_size, "program")
+    if learner.supervised_mixing == "micro_batch":
+        return f"{batch} of the corpus in every step, {ratio / (1 + ratio):.0%} of its loss"
+    return f"{ratio:g} supervised steps of {batch} per reinforcement step"
 
 
 def _versions(config: Config) -> tuple[str, int]:

@@ -151,14 +151,17 @@ class RunFolder:
     def add_step(self, row: Row) -> None:
         """One learner step: `step`, and whatever else its row says (see monitor.vocabulary), goes to metrics.jsonl and TensorBoard."""
         self._append("metrics.jsonl", row)
-        values = {name: value for name, value in row.items() if name not in ("step", "time", "sample_ids")}
-        self.tensorboard.scalars({"train": values}, int(row["step"]), row.get("time", time.time()))
+        self._draw("train", row)
 
     def add_held_out(self, row: Row) -> None:
         """One held-out evaluation (evaluation.held_out.HeldOut.as_row) goes to held_out.jsonl and TensorBoard."""
         self._append("held_out.jsonl", row)
-        values = {name: value for name, value in row.items() if name not in ("step", "time")}
-        self.tensorboard.scalars({"held_out": values}, int(row["step"]), row.get("time", time.time()))
+        self._draw("held_out", row)
+
+    def _draw(self, prefix: str, row: Row) -> None:
+        # Error types are named by programs, which can make up any number: each would be a TensorBoard tag for ever.
+        values = {name: value for name, value in row.items() if name not in ("step", "time", "sample_ids", "error_types")}
+        self.tensorboard.scalars({prefix: values}, int(row["step"]), row.get("time", time.time()))
 
     def add_samples(self, archived: Iterable[Archived]) -> None:
         """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""

@@ -31,12 +31,13 @@ def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path))
     folder.add_step(step_row(1) | {"loss": float("nan"), "grad_norm": 0.5, "objective": "grpo"})
     folder.add_step(step_row(2))
-    folder.add_held_out(held_out_row(2, 0.5))
+    folder.add_held_out(held_out_row(2, 0.5) | {"error_types": {"MadeUp": 1}})
     folder.close()
     events = EventAccumulator(str(folder.path / "tensorboard"))
     events.Reload()
     tags = events.Tags()["scalars"]
     assert {"train/pass_rate", "train/seconds/train", "train/outcomes/failure", "held_out/pass@1"} <= set(tags)
+    assert step_row(1)["error_types"] and not any("error_types" in tag for tag in tags), "programs make up names: a tag for each, for ever"
     assert [(event.step, round(event.value, 4)) for event in events.Scalars("train/pass_rate")] == [
         (1, round(step_row(1)["pass_rate"], 4)),
         (2, round(step_row(2)["pass_rate"], 4)),

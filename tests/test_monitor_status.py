@@ -149,11 +149,17 @@ def test_the_plan_says_what_to_expect() -> None:
     plan = "\n".join(f"{name}: {value}" for name, value in rows)
     assert "training problems: 2,000 from starter; 3 skipped" in plan
     assert "2 actors: 1 CPU each" in plan and "3.5 CPUs of 2" in plan and "4 busy threads share 2 cores" in plan
-    assert "1 greedy program per group" in plan and "1 supervised steps of 32 programs" in plan
+    assert "1 greedy program per group" in plan and "1 supervised steps of 32 programs per reinforcement step" in plan
     assert "weights: 3.4 MB per publish" in plan and "dashboard: http://127.0.0.1:8265" in plan
     assert "before its first step for 500 programs" in plan
     assert "when 72 groups (648 programs) are written and not yet trained on" in plan
     assert "853,000 parameters" in plan and "every 1 reinforcement step, 51 versions in all" in plan
+
+
+def test_the_plan_tells_supervised_steps_from_a_supervised_part_of_every_step() -> None:
+    learner = {"objective": "rltf", "supervised_ratio": 3.0, "supervised_mixing": "micro_batch"}
+    plan = dict(row for section in make_plan(Config(actors={"greedy": True}, learner=learner), FACTS) for row in section.rows)
+    assert plan["supervised"] == "32 programs of the corpus in every step, 75% of its loss"
 
 
 def test_the_plan_of_the_control_says_so() -> None:
