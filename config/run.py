@@ -19,7 +19,7 @@ class RunConfig(Part):
     seed: int = Field(0, ge=0)
     """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's weights."""
     deterministic: bool = False
-    """Synchronous and repeatable: one actor, every version published and sampled for one step. Sets what it needs (`DETERMINISTIC`), whatever a file says."""
+    """Synchronous and repeatable: one actor, every version sampled for one step. Sets `DETERMINISTIC`, whatever a file says."""
     stall_timeout_s: float = Field(600.0, gt=0)
     """Seconds without a verdict or a program trained on after which the run ends with the name of the part waited for."""
     samples_gb: float = Field(20.0, gt=0)
