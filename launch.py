@@ -99,10 +99,12 @@ def grade(arguments: Sequence[str], console: Console) -> int:
     from executor.grade import grade_file
     from executor.judge import Judge
     from problems import load_problems
+    from problems.spec import parse_spec
 
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
+    read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
     with Judge.of(config.executor, _lanes(config, overrides)) as judge:
-        graded = grade_file(problems, known.programs, known.out, judge, console)
+        graded = grade_file(problems, known.programs, known.out, judge, console, read)
     return FAILED if graded.unjudged else DONE
 
 
@@ -116,11 +118,13 @@ def check_data(arguments: Sequence[str], console: Console) -> int:
     config = configuration.load(None, overrides)
     from executor import check_data as checking
     from problems import load_problems
+    from problems.files import replacing
+    from problems.spec import parse_spec
 
     problems = load_problems(known.spec, seed=config.run.seed)
-    checking.write([], known.out)  # a file that cannot be written is told before the work
-    checked = checking.check_data(problems, config.executor, _lanes(config, overrides), lambda text: console.print(text, markup=False))
-    checking.write(checked, known.out)
+    with replacing(known.out, parse_spec(known.spec).path) as file:  # a file that cannot be written is told before the work
+        checked = checking.check_data(problems, config.executor, _lanes(config, overrides), lambda text: console.print(text, markup=False))
+        checking.write(checked, file)
     checking.show(problems, checked, known.out, console)
     return DONE
 
@@ -128,7 +132,7 @@ def check_data(arguments: Sequence[str], console: Console) -> int:
 def train_critic(arguments: Sequence[str], console: Console) -> int:
     """`train-critic`: a classifier of outcomes from the samples of a run, for rltf.critic_weighting."""
     parser = _parser("train-critic", "Train a critic on the samples of a run; rltf.critic names its folder.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where to write the critic")
     parser.add_argument("--steps", type=int, default=1000, help="optimizer steps (default: 1000)")
     parser.add_argument("--batch-size", type=int, default=32, help="programs per step (default: 32)")
@@ -137,8 +141,9 @@ def train_critic(arguments: Sequence[str], console: Console) -> int:
     if known.steps < 1 or known.batch_size < 1 or not known.learning_rate > 0:
         raise UserError("--steps, --batch-size and --learning-rate must be above zero")
     from driver.critic import train_critic_of
+    from driver.resume import find
 
-    train_critic_of(known.run, known.out, known.steps, known.batch_size, known.learning_rate, console)
+    train_critic_of(find(known.run), known.out, known.steps, known.batch_size, known.learning_rate, console)
     return DONE
 
 
@@ -208,7 +213,7 @@ def _command(name: str, arguments: Sequence[str], console: Console) -> int:
 
     try:
         return COMMANDS[name](arguments, console)
-    except LaneFailure as failure:
+    except (LaneFailure, FloatingPointError) as failure:
         console.print(f"{name} failed: {failure}", style="bold red", markup=False)
         return FAILED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from policy.policy import build_policy, make_spec
 def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:
     """Trains a critic on the training programs of the run in `run`, begun with the weights of its warm start, into the folder `out`.
 
-    Raises UserError when `run` is no run with a warm start and samples, or `out` exists.
+    Raises UserError when `run` is no run with a warm start and samples, or `out` exists or cannot be written, and FloatingPointError
+    when the loss is not finite.
     """
     folder = RunFolder.open(run)
     if out.exists():
@@ -28,10 +30,18 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
         raise UserError(f"{run} holds no model to begin with: it has neither a warm start nor policy.model")
     lengths = {"max_prompt_tokens": config.policy.max_prompt_tokens, "max_program_tokens": config.policy.max_program_tokens}
     policy = build_policy(make_spec(PolicyConfig.model_validate({"model": source} | lengths), []))
-    samples = [kept.sample for kept in folder.samples() if kept.sample is not None and kept.sample.program.purpose == "train"]
+    kept = (kept.sample for kept in folder.samples())
+    samples = [sample for sample in kept if sample is not None and sample.program.purpose == "train"]
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
-    report = train_critic(critic, items_of([sample for sample in samples if sample]), steps, batch_size, learning_rate, config.run.seed)
-    critic.save(out, {"run": str(run), **asdict(report)})
+    try:
+        out.mkdir(parents=True)  # a folder that cannot be made is told before the work
+        report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed)
+        critic.save(out, {"run": str(run), **asdict(report)})
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):  # nothing is left of a critic that was not trained
+            out.rmdir()
     console.print(
         f"critic of {report.programs} programs in {out}: it tells {report.accuracy:.1%} of unseen outcomes "
         f"(the commonest one is {report.majority:.1%} of them), loss {report.loss:.3f} after {report.steps} steps",

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -176,12 +177,13 @@ def _described(feedback: Feedback) -> str:
     return f"{feedback.error_type or feedback.outcome} in test {place}{where}{message}"
 
 
-def write(checked: Sequence[Checked], out: Path) -> None:
+def write(checked: Sequence[Checked], file: TextIO) -> None:
     """One line per problem. Raises UserError when the file cannot be written."""
     try:
-        out.write_text("".join(one.to_json() + "\n" for one in checked), encoding="utf-8")
+        file.writelines(one.to_json() + "\n" for one in checked)
+        file.flush()
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{file.name} cannot be written: {error.strerror or error}") from None
 
 
 def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: Console) -> None:

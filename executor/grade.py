@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from rich.table import Table
 from buffer.records import Feedback
 from config import UserError
 from executor.judge import InfrastructureFailure, Judge
-from problems.files import read_records
+from problems.files import read_records, replacing
 from problems.problem import Problem, ProblemSet, Skipped
 
 PROGRAMS_PER_LANE = 64
@@ -40,17 +40,23 @@ class Graded:
     """Programs of quarantined problems, by problem id."""
 
 
-def grade_file(problems: ProblemSet, programs: Path, out: Path, judge: Judge, console: Console) -> Graded:
+def grade_file(
+    problems: ProblemSet, programs: Path, out: Path, judge: Judge, console: Console, also_read: Sequence[Path | None] = ()
+) -> Graded:
     """Judges JSON lines `{"problem_id": .., "code": ..}` (gzipped or not) and writes a line for each verdict, in the same order.
 
     A line that is malformed, names no problem of the set or could not be judged has no verdict; it is named in the result and the
-    rest goes on. Raises UserError when a file cannot be read or written.
+    rest goes on. `out` is replaced once all are judged. Raises UserError when a file cannot be read or written,
+    or `out` is `programs` or one of the files `also_read`.
     """
     graded = Graded()
     start = time.monotonic()
     lines = _lines(problems, programs, graded)
     try:
-        with out.open("w", encoding="utf-8") as file, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        with (
+            replacing(out, programs, *also_read) as file,
+            Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+        ):
             task = bar.add_task("judging", total=None)
             while batch := list(islice(lines, PROGRAMS_PER_LANE * judge.lanes)):
                 results = judge.grade([(problem.suite, code) for _, problem, _, code in batch])

@@ -1,13 +1,15 @@
-"""Reading data files: plain or gzipped text, JSON lines or one JSON array."""
+"""Reading data files, plain or gzipped text, JSON lines or one JSON array; and writing results whole or not at all."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from config import UserError
 from problems.problem import Skipped
@@ -73,3 +75,30 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
 def unix_lines(text: str) -> str:
     """Text with Windows line ends turned into plain ones."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def replacing(out: Path, *inputs: Path | None) -> Iterator[TextIO]:
+    """A file that takes the place of `out` when the block has ended well; otherwise `out` stays as it is.
+
+    What a block that was broken off had written is left beside it, as NAME.partial. Something that is no plain file, say a terminal, is
+    written into directly. Raises UserError when `out` is one of the `inputs`, which would be lost, or cannot be written.
+    """
+    for one in inputs:
+        if one is not None and one.exists() and out.exists() and out.samefile(one):
+            raise UserError(f"{out} is read by this command: write to another file")
+    out = out.resolve()
+    plain = out.is_file() or not out.exists()
+    unfinished = out.with_name(f"{out.name}.partial") if plain else out
+    try:
+        file = unfinished.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    try:
+        with file:
+            yield file
+        if plain:
+            os.replace(unfinished, out)
+    finally:
+        if plain and unfinished.exists() and not unfinished.stat().st_size:
+            unfinished.unlink()

@@ -15,6 +15,7 @@ from rich.console import Console
 import launch
 from config import UserError
 from problems import load_problems
+from problems.files import replacing
 from problems.quarantine import read_checked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,6 +201,44 @@ def test_a_checked_file_that_does_not_fit_is_refused(data: Path, tmp_path: Path,
         load_problems(f"jsonl:{data}", checked=str(checked))
     checked.write_text("\n")
     assert read_checked(checked) == {}
+
+
+def test_a_command_that_does_not_end_well_leaves_the_file_of_the_one_before(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "out.jsonl"
+    programs.write_text(PROGRAMS[0] + "\n")
+    before = {file: file.read_text() for file in (data, programs)}
+    out.write_text("kept\n")
+    grade = ["grade", "--problems", f"jsonl:{data}", "--programs"]
+    check = ["check-data", f"jsonl:{data}"]
+    for command in ([*grade, programs, "--out", programs], [*grade, programs, "--out", data], [*check, "--out", data]):
+        assert run(*command) == 2
+        assert "is read by this command: write to another file" in capsys.readouterr().out
+    assert {file: file.read_text() for file in before} == before
+    assert run(*grade, tmp_path / "absent", "--out", out) == 2
+
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("executor.check_data.check_data", interrupted)
+    assert run(*check, "--out", out) == 1
+    assert out.read_text() == "kept\n" and not list(tmp_path.glob("*.partial"))
+
+
+def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
+    with replacing(Path("/dev/null")) as file:
+        file.write("gone")
+    assert Path("/dev/null").is_char_device()
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    with replacing(link) as file:
+        file.write("text")
+    assert link.is_symlink() and target.read_text() == "text"
+    with pytest.raises(KeyError), replacing(link) as file:
+        file.write("more")
+        raise KeyError
+    assert target.read_text() == "text" and (tmp_path / "target.partial").read_text() == "more"
 
 
 @pytest.mark.parametrize(

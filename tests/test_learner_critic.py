@@ -108,7 +108,9 @@ def test_it_learns_and_is_the_same_when_loaded(tmp_path: Path) -> None:
         train_critic(critic, items[:5], steps=1, batch_size=1, learning_rate=1e-2, seed=0)
 
 
-def test_a_critic_from_the_samples_of_a_run_weighs_another_run(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_a_critic_from_the_samples_of_a_run_weighs_another_run(
+    redis_server: EmbeddedRedis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shape = {"policy": {"max_prompt_tokens": 64, "max_program_tokens": 24}, "warm_start": {"steps": 1}}
     folder = RunFolder.create(Config.model_validate({"run": {"folder": str(tmp_path), "name": "earlier"}} | shape))
     run = Run(
@@ -138,6 +140,11 @@ def test_a_critic_from_the_samples_of_a_run_weighs_another_run(redis_server: Emb
     )
     folder.flush()
     arguments = ["train-critic", str(folder.path), "--out", str(tmp_path / "critic"), "--steps", "3"]
+    (tmp_path / "file").write_text("")
+    assert launch.main([*arguments[:3], str(tmp_path / "file" / "below"), "--steps", "9999"]) == launch.WRONG_INPUT
+    assert "cannot be written: Not a directory" in capsys.readouterr().out
+    assert launch.main([*arguments, "--learning-rate", "1e30"]) == launch.FAILED
+    assert "train-critic failed: the critic's loss of step" in capsys.readouterr().out and not (tmp_path / "critic").exists()
     assert launch.main(arguments) == launch.DONE
     assert launch.main(arguments) == launch.WRONG_INPUT, "the folder is there now"
     with run.others():
