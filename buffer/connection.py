@@ -35,6 +35,15 @@ def masked(url: str) -> str:
     return re.sub(r"([?&](?!db=|ssl_(?!password))\w+=)[^&]*", r"\1***", url)
 
 
+def server_of(url: str) -> tuple[str, int, int] | None:
+    """Host, port and number of the database at `url`, with or without its password; None where there is no address in it."""
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        return None
+    return str(parts.get("host", "")), int(parts.get("port", 6379)), int(parts.get("db", 0))
+
+
 ServerError = redis.RedisError
 """What a server that answers refuses: it is full, or read-only, or no longer the one it was."""
 

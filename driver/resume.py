@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import config as configuration
+from buffer.connection import masked, server_of
 from config import Config, UserError
 
 FIXED = ("policy.", "warm_start.", "problems.train", "problems.limit", "run.name", "run.folder", "run.seed")
@@ -23,7 +24,8 @@ def find(run: str) -> Path:
 def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     """Configuration and folder of the run that is to go on.
 
-    Raises UserError when there is no such run, a key cannot be changed any more, or the password of its Redis is needed.
+    Raises UserError when there is no such run, a key cannot be changed any more, it is given another Redis, or the
+    password of its own is needed.
     """
     path = find(run)
     for key in overrides:
@@ -31,6 +33,12 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
             raise UserError(f"--{key} cannot be changed when a run goes on: begin a new run for it")
     place = {"run.folder": str(path.parent), "run.name": path.name}
     config = configuration.load(path / "config.yaml", dict(overrides) | place)
+    earlier = configuration.load(path / "config.yaml").redis.url
+    if server_of(config.redis.url) != server_of(earlier):
+        raise UserError(
+            f"--redis.url names another server than the run's, {masked(earlier) or 'one of its own'}, where all is numbered: leave the "
+            "option out, or begin a new run"
+        )
     if "***" in config.redis.url:
         raise UserError(f"the run used Redis at {config.redis.url}, and passwords are not kept: give --redis.url with the password")
     return config, path

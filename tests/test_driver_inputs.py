@@ -11,7 +11,9 @@ import pytest
 
 import config as configuration
 from config import Config, UserError
+from driver import resume
 from driver.inputs import Inputs
+from monitor.run_folder import RunFolder
 from policy.encoding import encode_prompt
 from policy.policy import build_policy
 
@@ -56,6 +58,28 @@ def test_fewer_problems_are_a_sample_of_all_and_the_same_in_every_run(tmp_path: 
     assert ids[0] == ids[1] and held_out_ids[0] == held_out_ids[1] == sorted(held_out_ids[0])
     assert len(ids[0]) == 50 and len(held_out_ids[0]) == 40
     assert sum(number >= 2000 for number in held_out_ids[0]) > 10, "the second half of the data"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "given", "fits"),
+    [
+        ("", "redis://127.0.0.1:7000/0", False),
+        ("redis://:secret@host:7000/1", "redis://:secret@host:7000/1", True),
+        ("redis://:secret@host:7000/1", "redis://user:other@host:7000/1", True),
+        ("redis://:secret@host:7000/1", "redis://:secret@host:7000/2", False),
+        ("redis://:secret@host:7000/1", "redis://:secret@host:7001/1", False),
+        ("redis://:secret@host:7000/1", "", False),
+    ],
+)
+def test_a_run_goes_on_at_its_own_redis(tmp_path: Path, earlier: str, given: str, fits: bool) -> None:
+    """Rows, samples and visits are numbered there: at another server the run would wait for numbers that it has passed."""
+    folder = RunFolder.create(Config.model_validate({"run": {"folder": str(tmp_path), "name": "earlier"}, "redis": {"url": earlier}}))
+    if fits:
+        assert resume.load(str(folder.path), {"redis.url": given})[0].redis.url == given
+        return
+    with pytest.raises(UserError, match="--redis.url names another server than the run's") as caught:
+        resume.load(str(folder.path), {"redis.url": given})
+    assert "secret" not in str(caught.value)
 
 
 def test_a_warm_start_that_does_not_fit_is_told_before_anything_starts(tmp_path: Path) -> None:
