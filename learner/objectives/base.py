@@ -118,7 +118,7 @@ class Objective(Protocol):
         """What has to survive a restart; JSON-able."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError when the state does not fit."""
+        """Raises ValueError when the state does not fit; that of a run without an objective is empty, and changes nothing."""
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]

@@ -75,7 +75,8 @@ class PolicyGradient(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError when the baselines are of another kind."""
-        self.baselines.load_state_dict(state["baselines"])
+        if state:
+            self.baselines.load_state_dict(state["baselines"])
 
     def _divisor(self, mask: torch.Tensor, totals: Totals) -> torch.Tensor | float:
         return divisor_of(self._options.normalise, mask, totals, self._token_limit)

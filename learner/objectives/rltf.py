@@ -95,4 +95,5 @@ class Rltf:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError when the baselines are of another kind."""
-        self._baselines.load_state_dict(state["baselines"])
+        if state:
+            self._baselines.load_state_dict(state["baselines"])
