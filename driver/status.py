@@ -70,7 +70,7 @@ def standing(run: str, url: str = "") -> Standing:
     result, events = folder.result(), folder.events()
     found = Standing(
         run=str(folder.path),
-        going_on=_going_on(folder),
+        going_on=folder.in_use,
         finished=bool(result.get("finished")),
         attempts=folder.attempts(),
         restarts={},
@@ -87,16 +87,13 @@ def standing(run: str, url: str = "") -> Standing:
         found.ledger = {"train": result.get("ledger") or {}}
         found.balance = result.get("imbalance") or ("balances" if result.get("ledger_checks") else "not known")
         found.dead_letters = list(result.get("dead_letters", ()))[:_DEAD_LETTERS]
-    _ask_redis(found, folder, config, url or url_in(folder.path / "redis") or config.redis.url)
-    return found
-
-
-def _going_on(folder: RunFolder) -> bool:
     try:
-        with folder.locked():
-            return False
-    except UserError:
-        return True
+        own = "" if url else url_in(folder.path / "redis")
+    except OSError as error:  # another user's, who alone may know its password
+        found.redis = f"not asked: {error.filename} cannot be read: {error.strerror}"
+        return found
+    _ask_redis(found, folder, config, url or own or config.redis.url)
+    return found
 
 
 def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str) -> None:
@@ -134,7 +131,10 @@ def status(run: str, url: str, out: Path | None, console: Console) -> bool:
     """The command: prints where the run stands, as JSON to `out` too; whether its ledger balances, as far as is known."""
     found = standing(run, url)
     if out is not None:
-        out.write_text(json.dumps(asdict(found), indent=2) + "\n")
+        try:
+            out.write_text(json.dumps(asdict(found), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
     going = "finished" if found.finished else "is going on" if found.going_on else "stopped: it can go on with --resume"
     console.print(f"{found.run}: {going}", markup=False)
     for name, value in _lines(found):

@@ -139,12 +139,30 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other drivers out, until this process ends at the latest. Raises UserError when one has the folder."""
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"the run in {self.path} is still going on: stop it first") from None
+        with (self.path / ".lock").open("a") as lock:
+            for pause_s in (0.05, 0.1, 0.2, None):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if pause_s is None:
+                        raise UserError(f"the run in {self.path} is still going on: stop it first") from None
+                    time.sleep(pause_s)  # it may be `in_use`, which looks
             yield
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a driver of this machine has the folder. Writes nothing; raises UserError when its lock cannot be looked at."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            raise UserError(f"{self.path / '.lock'} cannot be read: {error.strerror or error}") from None
 
     # ---- writing
 

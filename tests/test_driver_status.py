@@ -12,6 +12,7 @@ from monitor_rows import config, held_out_row, step_row
 import launch
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
+from driver import status as standing
 from monitor.run_folder import RunFolder
 
 
@@ -48,3 +49,24 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     assert "finished" in printed and "has ended with the run" in printed and "trained" in printed
     assert launch.main(["status", str(tmp_path / "none")]) == 2
     assert "there is no run folder of this name" in capsys.readouterr().out
+
+
+def test_status_writes_nothing_and_what_it_cannot_do_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    before = sorted(folder.path.rglob("*"))
+    assert launch.main(["status", str(folder.path)]) == 0
+    assert sorted(folder.path.rglob("*")) == before and not folder.in_use
+    assert "stopped" in capsys.readouterr().out
+    assert launch.main(["status", str(folder.path), "--out", str(tmp_path / "no" / "x")]) == 2
+    assert capsys.readouterr().out.startswith(f"error: --out {tmp_path}/no/x cannot be written: No such file")
+    with folder.locked():
+        assert folder.in_use
+
+    def denied(place: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(place / "redis.conf"))
+
+    monkeypatch.setattr(standing, "url_in", denied)  # root, as whom tests may run, is denied nothing
+    assert launch.main(["status", str(folder.path)]) == 0
+    assert "Redis: not asked: " in capsys.readouterr().out
