@@ -202,16 +202,3 @@ def test_a_step_may_have_more_groups_than_lua_has_arguments(make_flow):
     flow.client.hset(flow.online._keys.base + "train:draws", 1, msgspec.msgpack.encode(names_))
     status, *drawn = flow.online._scripts.run("draw", 1, 8001, 0)
     assert status == b"drawn" and [name.decode() for name in drawn] == names_
-
-
-def test_snapshots_of_a_large_seed_differ_by_step(make_flow):
-    """Lua's seed has 31 bits; a larger one must not be one and the same for every step."""
-    orders = []
-    for refresh in (2, 3):
-        flow = make_flow(max_staleness=None, refresh_steps=refresh, max_uses=9, groups_per_step=6, seed=2**31 - 1)
-        buffered(flow, *"abcdef")
-        for step in range(1, refresh + 2):
-            drawn = flow.online.draw(step, 6, 0)
-            flow.online.finish(step, fates(drawn))
-        orders.append(names(drawn))
-    assert orders[0] != orders[1]

@@ -36,7 +36,7 @@ if redis.call('ZCARD', K.buffer) < groups then return {'few'} end
 
 local function take_snapshot()
   local gids = redis.call('ZRANGE', K.buffer, 0, -1)
-  math.randomseed((C.seed * 1000003 + step) % 2147483647)  -- beyond 31 bits every number would be the same seed
+  math.randomseed(C.seed * 1000003 + step)
   for i = #gids, 2, -1 do
     local j = math.random(i)
     gids[i], gids[j] = gids[j], gids[i]
