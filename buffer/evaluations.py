@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import redis
@@ -14,6 +14,8 @@ from buffer.keys import Keys
 from buffer.lua import Scripts
 from buffer.records import Sample
 
+Reader = Literal["learner", "driver"]
+"""Who reads the results of held-out evaluations."""
 ANY_VERSION = 2**53
 """An actor that will load whatever version a chunk asks for."""
 
@@ -135,6 +137,9 @@ class Evaluations:
         groups = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in ids])
         return [sample for group in groups for sample in [*group.samples, *([group.greedy] if group.greedy else [])]]
 
-    def close(self, label: str) -> None:
-        """Sends the samples to the archive, fate `evaluated`; call it once the results have been read. Later ones follow by themselves."""
-        self._scripts.run("close_evaluation", label)
+    def close(self, label: str, reader: Reader | None = None) -> None:
+        """Sends the samples to the archive, fate `evaluated`; call it once the results have been read. Later ones follow by themselves.
+
+        With a `reader` only when the other one has said so too: neither takes away what the other still has to read.
+        """
+        self._scripts.run("close_evaluation", label, reader or "")

@@ -29,6 +29,8 @@ class HeldOutBook:
         self._earlier = bool(self._rows)
         self._steps = [int(row["step"]) for row in folder.steps()]
         """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
+        for row in self._rows:
+            flow.evaluations.close(row["label"], "driver")  # again, if the attempt before was killed in between
         self._first: Sequence[Sample] = ()
         self._last: Sequence[Sample] = ()
 
@@ -48,6 +50,7 @@ class HeldOutBook:
         seconds = self._state.rl_seconds_of_step(collected.step)
         row = collected.held_out.as_row(label=collected.label, step=collected.step, seconds=seconds, time=time.time())
         self._folder.add_held_out(row)
+        self._flow.evaluations.close(collected.label, "driver")
         self._state.fold_held_out(row)
         self._rows = sorted([kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"]))
         self._first, self._last = self._first or collected.samples, collected.samples
@@ -55,7 +58,7 @@ class HeldOutBook:
         return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training"
 
     def close(self) -> None:
-        """Sends the held-out programs to the archive; nobody needs them in the buffer any more."""
+        """Sends the held-out programs to the archive that are not there yet; nobody needs them in the buffer any more."""
         for row in self._rows:
             self._flow.evaluations.close(row["label"])
 

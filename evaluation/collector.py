@@ -25,7 +25,7 @@ class HeldOutCollector:
     """Looks after the evaluations of one run.
 
     The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a request is forgotten as
-    soon as the row of a later one has been seen. Results stay in the buffer: who reads them last closes the label.
+    soon as the row of a later one has been seen. Results stay in the buffer until the label is closed.
     """
 
     def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = ()) -> None:

@@ -31,9 +31,15 @@ class Evaluations:
         self._waiter = waiter
         self._checkpoints = checkpoints
         self._speaks = engine.world.rank == 0
+        self._read: set[str] = set()
+        """Labels whose samples are not needed here any more."""
 
     def ask(self, position: Position, step: int, last: bool = False) -> None:
-        """Asks for a held-out evaluation of the newest version, which has taken `step` steps. `last`: no more follow."""
+        """Asks for a held-out evaluation of the newest version, which has taken `step` steps. `last`: no more follow.
+
+        Scores of earlier ones are noted, so that Redis does not keep their samples.
+        """
+        self.note_scores(position)
         if self._held_out_ids:
             label = self._flow.evaluations.unused(label_of(step), position.version) if self._speaks else ""
             settings = self._config.evaluation
@@ -57,12 +63,18 @@ class Evaluations:
         if not self._speaks:
             return
         for step, label in position.evaluated:
-            if self._checkpoints.score(label) is not None or not (progress := self._flow.evaluations.progress(label)).complete:
+            if label in self._read:
+                continue
+            if self._checkpoints.score(label) is not None:
+                self._done_with(label)
+                continue
+            if not (progress := self._flow.evaluations.progress(label)).complete:
                 continue
             # Of results that the driver has read and sent on before they were seen here nothing is left; its own files have them.
             if samples := self._flow.evaluations.results(label):
                 passed = sum(sample.feedback.outcome == "pass" for sample in samples)
                 self._checkpoints.set_score(label, step, passed / max(1, progress.expected))
+                self._done_with(label)
 
     def without_score(self, position: Position) -> list[int]:
         """Steps whose evaluation is not complete yet; the best checkpoint may be one of them."""
@@ -84,6 +96,10 @@ class Evaluations:
         if scores:
             scores["tasks"] = len(self._held_out_ids)
         return scores
+
+    def _done_with(self, label: str) -> None:
+        self._flow.evaluations.close(label, "learner")
+        self._read.add(label)
 
     def _request(self, label: str, version: int, ids: list[str], samples: int) -> None:
         if self._speaks:

@@ -19,6 +19,8 @@ _RECORD = 2000
 """Bytes of a sample beside its tokens: ids, feedback of a handful of tests, and what Redis needs to keep them."""
 _REDIS = 1.3e8
 """What the server has beside samples: itself, the ids of the newest 200,000 groups, telemetry that nobody has read, buffers of clients."""
+_CLAIMED_PER_LANE = 16
+"""Programs that an executor claims at once (`executor.worker.PROGRAMS_PER_LANE`)."""
 _REWRITE = 2**29
 """Size of the append-only file below which it is not rewritten (`buffer.server.REWRITE_MB`)."""
 
@@ -119,8 +121,14 @@ def sample_bytes(config: Config) -> float:
 
 
 def redis_bytes(config: Config) -> float:
-    """Bound of the server's memory, with queue, online buffer and archive full. The problems' tests, which it keeps too, come on top."""
-    samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity
+    """Bound of the server's memory, with queue, online buffer and archive full. The problems' tests, which it keeps too, come on top.
+
+    Beside the three capacities: two held-out evaluations, one written while learner and driver have yet to read the one before; and what
+    executors have claimed, with the rest of its groups, which waits for it.
+    """
+    held_out = config.evaluation.tasks * (config.evaluation.samples + max(config.evaluation.samples, config.evaluation.last_samples))
+    claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
+    samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
     return sample_bytes(config) * samples + _REDIS
 
 

@@ -83,5 +83,12 @@ def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: P
     book.read([{"step": 1}])
     result = book.result()
     assert (result["before"]["pass@1"], result["after"]["pass@1"], result["after"]["step"]) == (0.5, 1.0, 1)
+    # Programs leave the buffer when the learner has read them too, while the run goes on; what it has not read stays.
+    assert flow.telemetry.archive_length() == 0
+    flow.evaluations.close(label_of(0), "learner")
+    assert {row.sample.program.label for row in flow.telemetry.archived().items} == {label_of(0)}
+    assert flow.evaluations.results(label_of(0)) == [] and len(flow.evaluations.results(label_of(1))) == 2
+    book.close()
+    assert flow.evaluations.results(label_of(1)) == [] and flow.ledger.check() is None
     assert {example.problem_id for example in book.examples()} == {"a", "b"}
     flow.close()

@@ -1,7 +1,14 @@
 -- close_evaluation: the results of an evaluation have been read and go to the archive.
--- ARGV: label
+-- ARGV: label, who has read them, '' when nobody else is to
+-- Answer: 1, or 0 when the other of the two readers, learner and driver, has not read them yet, or the label was never requested.
 -- Retry: a second call finds no results.
-local label = K.label .. ARGV[2]
+local label, reader = K.label .. ARGV[2], ARGV[3]
+if redis.call('HEXISTS', label, 'version') == 0 then return 0 end
+if reader ~= '' then
+  redis.call('HSET', label, 'read:' .. reader, 1)
+  local read = redis.call('HMGET', label, 'read:learner', 'read:driver')
+  if not read[1] or not read[2] then return 0 end
+end
 redis.call('HSET', label, 'closed', 1)
 for _, gid in ipairs(redis.call('LRANGE', label .. ':results', 0, -1)) do
   archive(gid, tonumber(redis.call('HGET', K.group .. gid, 'n')))
