@@ -48,7 +48,7 @@ class GeneratorActor(WorkerLoop):
         # Whole versions need no weights to begin with; adapters are merged into those that the learner's are put upon.
         with self.recorder.phase("build"):
             policy = build_policy(spec, config.run.seed, settings.dtype, weights=spec.lora is not None, adapters=False)
-        source = StoreSource(store, name, FETCH_TIMEOUT_S)
+        source = StoreSource(store, FETCH_TIMEOUT_S)
         self._worker = ActorWorker(name, policy, train, held_out, self.flow, source, config, self.recorder, device)
 
     def work(self, stop: threading.Event) -> None:

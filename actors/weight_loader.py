@@ -22,7 +22,7 @@ class WeightSource(Protocol):
         """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded time."""
 
     def acknowledge(self, version: int) -> None:
-        """Says that the actor generates with `version` from now on."""
+        """Says that `version` has been copied and its buckets are needed no more."""
 
 
 class WeightLoader:

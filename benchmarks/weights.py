@@ -57,7 +57,7 @@ class Actor:
     def __init__(self, store: Any, shape: dict[str, int]) -> None:
         torch.set_num_threads(1)
         self._model = model_of(shape, torch.bfloat16)
-        self._source = StoreSource(store, "actor-0", BOUND_S)
+        self._source = StoreSource(store, BOUND_S)
         self._recorder = Recorder("actor-0", lambda rows: None)
 
     def load(self, newer_than: int) -> tuple[float, float]:

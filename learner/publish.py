@@ -22,6 +22,9 @@ class Publisher(Protocol):
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
         """Takes a version over, packed into the rooms last given; returns when actors can get it."""
 
+    def restore(self) -> bool:
+        """Hands the newest version over again if who keeps it has lost it; whether it did. Called often, quick."""
+
 
 class Versions:
     """Counts versions from 0 and publishes them. Collective: every rank calls, rank 0 hands over."""

@@ -31,12 +31,22 @@ class Stalled(RuntimeError):
 class Waiter:
     """Waits on rank 0 for the rest of the system, the other ranks for rank 0. What is raised is raised on every rank alike."""
 
-    def __init__(self, flow: Flow, engine: TrainingEngine, stall_timeout_s: float, stop: threading.Event, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        engine: TrainingEngine,
+        stall_timeout_s: float,
+        stop: threading.Event,
+        recorder: Recorder,
+        meanwhile: Callable[[], None],
+    ) -> None:
+        """`meanwhile` is called on rank 0 several times a second of a wait."""
         self._flow = flow
         self._engine = engine
         self._stall_timeout_s = stall_timeout_s
         self._stop = stop
         self._recorder = recorder
+        self._meanwhile = meanwhile
 
     def groups(self, step: int, groups: int, version: int) -> list[Group]:
         """The groups of one step, on every rank. Collective. The wait goes on as long as programs are generated or graded.
@@ -91,7 +101,7 @@ class Waiter:
         while True:
             verdict, told_at = _DONE, time.monotonic()
             while self._engine.world.rank == 0 and (seen := look()) is not None:
-                self._flow.control.show_life("learner")
+                self._meanwhile()
                 if self._stop.is_set() or self._flow.control.stopping() is not None:
                     verdict = _STOPPED
                 elif progress.stalled(seen.counts):

@@ -84,7 +84,7 @@ class LearnerWorker:
                 saved.load_model(self._policy)
             self._engine = TrainingEngine(self._policy, config.learner, self._world)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
-        self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder)
+        self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._go_on_living)
         self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints)
         self._prepare()
         try:
@@ -125,6 +125,8 @@ class LearnerWorker:
         config = self._config
         if self._world.rank == 0:
             self._flow.control.set_phase("warm_start")
+        # An attempt that ended before its first checkpoint may have published, and had its versions evaluated under their numbers.
+        self._versions.newest = self._engine.agree(self._flow.control.version() if self._world.rank == 0 else 0)
         if config.warm_start.steps and not config.warm_start.reuse:
             if self._task.corpus is None:
                 raise ValueError("a warm start needs a corpus")
@@ -360,5 +362,11 @@ class LearnerWorker:
         """Rank 0's view, on every rank: all stop at the same step. Collective."""
         stop = self._world.rank == 0 and (self._stop.is_set() or self._flow.control.stopping() is not None)
         if self._world.rank == 0:
-            self._flow.control.show_life("learner")
+            self._go_on_living()
         return bool(self._engine.agree(int(stop)))
+
+    def _go_on_living(self) -> None:
+        """What rank 0 does all the time: shows that it lives, and sees that actors can get the newest version."""
+        self._flow.control.show_life("learner")
+        if self._publisher.restore():
+            self._recorder.count("versions_restored")

@@ -7,7 +7,10 @@ the learner packs straight into it and actors copy out of it. Elsewhere they tra
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,11 +20,15 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from policy.slots import Slot, SlotLost, SlotName, make_slot
-from policy.weights import Bucket, Manifest, WeightsUnavailable
+from policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable
 
 STORE_NAME = "weights"
 KEPT_VERSIONS = 2
+_LOOK_S = 2.0
+"""Seconds between two looks whether the store still has the newest version."""
 _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 
 class WeightStoreError(WeightsUnavailable):
@@ -37,16 +44,17 @@ class _Kept:
     refs: list[Any] = field(default_factory=list)
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=8)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=8)
 class WeightStore:
-    """Keeps the newest versions' buckets and the newest version that each role said it has loaded.
+    """Keeps the newest versions' buckets.
 
-    If its process dies Ray starts it again, empty: actors go on with what they have until the learner's next version.
+    If its process dies Ray starts it again, empty, and calls wait for that within their bounds. Until the publisher notices
+    (`StorePublisher.restore`) actors go on with what they have, and new ones wait. Slots end with the process that made them, as names:
+    those of another are refused.
     """
 
     def __init__(self) -> None:
         self._versions: dict[int, _Kept] = {}
-        self._acknowledged: dict[str, int] = {}
         self._spare: list[SlotName] = []
         self._change = threading.Lock()
 
@@ -64,8 +72,13 @@ class WeightStore:
             spare, self._spare = self._spare, []
         return spare
 
-    def commit(self, manifest: Manifest, slots: list[SlotName]) -> list[SlotName]:
-        """Keeps the version that was written into `slots`; returns those of versions no longer kept, for the next. Safe to repeat."""
+    def commit(self, manifest: Manifest, slots: list[SlotName]) -> list[SlotName] | None:
+        """Keeps the version that was written into `slots`; returns those of versions no longer kept, for the next. Safe to repeat.
+
+        None when the slots are another process's, which this store's was before it died: nobody else could open them.
+        """
+        if any(slot.pid != os.getpid() for slot in slots):
+            return None
         self._keep(_Kept(manifest, slots=slots))
         return self.spare()
 
@@ -95,16 +108,11 @@ class WeightStore:
         """The versions kept, oldest first."""
         return sorted(self._versions)
 
-    def acknowledge(self, role: str, version: int) -> None:
-        """`role` generates with `version` from now on."""
-        self._acknowledged[role] = version
-
-    def acknowledged(self) -> dict[str, int]:
-        """The version that each role generates with."""
-        return dict(self._acknowledged)
-
     def _keep(self, kept: _Kept) -> None:
         with self._change:
+            before = self._versions.get(kept.manifest.version)
+            if before is not None:
+                self._spare += [slot for slot in before.slots if slot not in kept.slots]
             self._versions[kept.manifest.version] = kept
             for version in sorted(self._versions)[:-KEPT_VERSIONS]:
                 self._spare += self._versions.pop(version).slots
@@ -124,7 +132,8 @@ def start_store(timeout_s: float) -> Any:
 class StorePublisher:
     """The weight store as the learner's end of the way (`learner.publish.Publisher`): gives room for a version, then hands it over.
 
-    Every method raises WeightStoreError when the store does not answer within the bound.
+    It holds on to the newest version, so that a store whose process died gets it again. Every method raises WeightStoreError when the
+    store does not answer within the bound.
     """
 
     def __init__(self, store: Any, timeout_s: float) -> None:
@@ -133,21 +142,70 @@ class StorePublisher:
         self._slots: dict[SlotName, Slot] = {}
         self._written: list[Slot] = []
         self._shares: bool | None = None
+        self._newest: tuple[Manifest, list[Bucket]] | None = None
+        self._asked: Any = None
+        """The store's answer to which versions it has, as soon as it is there."""
+        self._look_at = 0.0
 
     def room(self, nbytes: int) -> Bucket:
         """(nbytes,) memory for the next bucket of the next version: the store's own where it is on this machine, else this process's."""
         if not self._on_its_machine():
+            self._newest = None  # one version of the process's own memory at a time
             return np.empty(nbytes, np.uint8)
         slot = self._free_slot(nbytes)
         self._written.append(slot)
         return slot.data[:nbytes]
 
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        """Hands over a version whose buckets are beginnings of the rooms last given; afterwards it no longer needs this process."""
-        what = f"take version {manifest.version} ({manifest.nbytes / 1e6:.1f} MB)"
+        """Hands over a version whose buckets are beginnings of the rooms last given; while the store lives, nothing more is needed."""
+        self._newest, self._asked = (manifest, buckets), None  # what was asked before says nothing of this version
         if not self._written:
-            _bounded(what, lambda: publish(self._store, manifest, buckets, self._timeout_s), self._timeout_s)
-            return
+            publish(self._store, manifest, buckets, self._timeout_s)
+        elif not self._commit(manifest, buckets):
+            self._publish_again()
+
+    def restore(self) -> bool:
+        """Hands the newest version over again when the store has none, for its process died; whether it did.
+
+        To be called now and then, returns at once otherwise: the store is asked every _LOOK_S seconds, and its answer not waited for.
+        """
+        if self._newest is None:
+            return False
+        if self._asked is None:
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_S
+                self._asked = self._store.versions.remote()
+            return False
+        if not ray.wait([self._asked], timeout=0)[0]:
+            return False
+        asked, self._asked = self._asked, None
+        if _bounded("say which versions it has", lambda: ray.get(asked, timeout=self._timeout_s), self._timeout_s):
+            return False
+        self._publish_again()
+        return True
+
+    def _publish_again(self) -> None:
+        """Hands the newest version to the store's new process, in slots of its own: those of the dead one are left."""
+        assert self._newest is not None
+        manifest, buckets = self._newest
+        log.warning("the weight store was started again: version %d is handed over again", manifest.version)
+        dead, self._slots, self._spare = self._slots, {}, []
+        if self._on_its_machine():
+            # As large as for any version, so that later ones can have them; what is not written takes no memory.
+            rooms = [self.room(max(BUCKET_BYTES, bucket.nbytes))[: bucket.nbytes] for bucket in buckets]
+            for room, bucket in zip(rooms, buckets, strict=True):
+                room[:] = bucket
+            buckets = rooms
+        for slot in dead.values():
+            slot.close()
+        self._newest = manifest, buckets
+        if not self._written:
+            publish(self._store, manifest, buckets, self._timeout_s)
+        elif not self._commit(manifest, buckets):
+            raise WeightStoreError(f"the weight store died again while it was to take version {manifest.version}")
+
+    def _commit(self, manifest: Manifest, buckets: list[Bucket]) -> bool:
+        """Hands over what was written into slots; false when they are those of a process of the store that has died."""
         given, written, self._written = self._written[: -len(buckets)], self._written[-len(buckets) :], []
         for slot in given:  # for a version that was begun and never handed over
             slot.unlock()
@@ -155,7 +213,10 @@ class StorePublisher:
         for slot in written:
             slot.end_writing(manifest.version)
         names = [slot.name for slot in written]
-        self._spare += _bounded(what, lambda: ray.get(self._store.commit.remote(manifest, names), timeout=self._timeout_s), self._timeout_s)
+        what = f"take version {manifest.version} ({manifest.nbytes / 1e6:.1f} MB)"
+        spare = _bounded(what, lambda: ray.get(self._store.commit.remote(manifest, names), timeout=self._timeout_s), self._timeout_s)
+        self._spare += spare or []
+        return spare is not None
 
     def _on_its_machine(self) -> bool:
         if self._shares is None:
@@ -170,22 +231,26 @@ class StorePublisher:
     def _free_slot(self, nbytes: int) -> Slot:
         """A slot of at least `nbytes`, locked for writing: one whose version is no longer kept and that no actor reads, else a new one."""
         for name in [name for name in self._spare if name.nbytes >= nbytes]:
-            slot = self._open(name)
+            try:
+                slot = self._open(name)
+            except SlotLost:  # the store's process that made it has died
+                self._spare.remove(name)
+                continue
             if slot.begin_writing():
                 self._spare.remove(name)
                 return slot
         made = _bounded("give shared memory", lambda: ray.get(self._store.slot.remote(nbytes), timeout=self._timeout_s), self._timeout_s)
-        slot = self._open(made)
+        try:
+            slot = self._open(made)
+        except SlotLost as error:
+            raise WeightStoreError(str(error)) from error
         if not slot.begin_writing():
             raise WeightStoreError("the weight store gave shared memory that another process has locked")
         return slot
 
     def _open(self, name: SlotName) -> Slot:
         if name not in self._slots:
-            try:
-                self._slots[name] = Slot(name)
-            except SlotLost as error:
-                raise WeightStoreError(str(error)) from error
+            self._slots[name] = Slot(name)
         return self._slots[name]
 
 
@@ -216,8 +281,8 @@ def fetch(store: Any, timeout_s: float, newer_than: int = -1) -> tuple[Manifest,
 class StoreSource:
     """The weight store as an actor's source of weights (`actors.weight_loader.WeightSource`)."""
 
-    def __init__(self, store: Any, role: str, timeout_s: float) -> None:
-        self._store, self._role, self._timeout_s = store, role, timeout_s
+    def __init__(self, store: Any, timeout_s: float) -> None:
+        self._store, self._timeout_s = store, timeout_s
         self._node = str(ray.get_runtime_context().get_node_id())
         self._slots: dict[SlotName, Slot] = {}
         self._reading: list[Slot] = []
@@ -239,12 +304,13 @@ class StoreSource:
         if not names:
             buckets = _bounded("give its newest version", lambda: ray.get(refs, timeout=self._timeout_s), self._timeout_s)
             return manifest, buckets
+        for name in [name for name in self._slots if name.pid != names[0].pid]:
+            self._slots.pop(name).close()  # of a process of the store that has died
         return manifest, [self._read(name, manifest, size) for name, size in zip(names, manifest.bucket_bytes, strict=True)]
 
     def acknowledge(self, version: int) -> None:
-        """Tells the store which version this actor generates with; not waited for."""
+        """The actor has copied `version`: the memory it lay in may be written again."""
         self._release()
-        self._store.acknowledge.remote(self._role, version)
 
     def _read(self, name: SlotName, manifest: Manifest, nbytes: int) -> Bucket:
         try:

@@ -49,6 +49,9 @@ class Published:
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
         self.versions.append((manifest, buckets))
 
+    def restore(self) -> bool:
+        return False
+
     def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
         return self.versions[-1] if self.versions and self.versions[-1][0].version > newer_than else None
 
@@ -138,6 +141,10 @@ def test_ages_are_counted_one_by_one_up_to_seven_and_then_in_classes_that_double
 
 def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run(warm_start={"until_pass": True}, learner={"objective": "rltf", "supervised_ratio": 1})
+    # An earlier attempt was ended between the rounds of its warm start.
+    run.flow.evaluations.request("warm-start-000", 0, [["print-0"]])
+    run.flow.evaluations.close("warm-start-000")
+    run.flow.control.set_version(0)
     with run.others():
         run.learner.run(threading.Event())
     rows = run.rows()
@@ -155,10 +162,15 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         json.dumps(row)
     # One version per reinforcement step, and the last one; what the rounds of the warm start published came before.
     versions = [manifest.version for manifest, _ in run.published.versions]
-    assert versions == list(range(len(versions)))
+    assert versions == list(range(1, 1 + len(versions)))
     assert [row["version"] - rows[0]["version"] for row in drawn] == [0, 1, 2] and versions[-1] == rows[0]["version"] + 3
-    passes = run.flow.evaluations.progress("warm-start-000")
+    passes = run.flow.evaluations.progress("warm-start-001")
     assert passes.expected == 8
+    # The learner has noted every score and needs the programs no more: they are kept for the driver alone.
+    assert len(run.flow.evaluations.results("step-000004")) == 4
+    for label in ("step-000000", "step-000002", "step-000004", "step-000006"):
+        run.flow.evaluations.close(label, "driver")
+        assert run.flow.evaluations.results(label) == []
     for label, step in (("step-000000", 0), ("step-000002", 1), ("step-000004", 2), ("step-000006", 3)):
         progress = run.flow.evaluations.progress(label)
         assert progress.version == rows[0]["version"] + step and progress.expected == 4
