@@ -20,7 +20,8 @@ def steps_go_on_while_the_driver_is_stopped(run: Run) -> None:
     """Seen in the checkpoints, which the learner writes."""
 
     def newest() -> int:
-        return max(int(path.parent.name.removeprefix("step_")) for path in (run.folder / "checkpoints").glob("step_*/COMPLETE"))
+        whole = (path.parent.name.removeprefix("step_") for path in (run.folder / "checkpoints").glob("step_*/COMPLETE"))
+        return max(int(step) for step in whole if step.isdigit())  # COMPLETE is there just before the folder gets its name
 
     os.kill(run.process.pid, signal.SIGSTOP)
     try:
