@@ -123,6 +123,8 @@ class Run:
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # What a shell starts in the background ignores Ctrl-C, and so would this run.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def resume(self) -> None:
