@@ -266,7 +266,7 @@ def test_the_judge_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
         judge.grade([(SUM, text) for text in HONEST_SUMS.values()])
     _until(lambda: _gone(started))
     assert list(tmp_path.iterdir()) == []
-    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert set(os.listdir("/proc/self/fd")) <= descriptors  # fewer: what an earlier test left may be collected meanwhile
 
 
 @pytest.mark.parametrize("tier", ["A", "none"])
