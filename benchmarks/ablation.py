@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.running import ROOT, RunFailed, machine, run_command
+from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
 from config import UserError
 from launch import parse
 from monitor.run_folder import RunFolder
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     file: Path = options.json or folder / "ablation.json"
     seconds = _QUICK_SECONDS if options.quick else options.seconds
     quick = [f"--{key}={value}" for key, value in _QUICK.items()] if options.quick else []
-    try:
+    with in_a_sentence(console) as ending:
         found = _read(file)
         if not options.table:
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,17 +99,8 @@ def main(arguments: Sequence[str]) -> int:
             for seed in options.seeds:
                 for name in options.variants:
                     ablation.run(name, seed)
-    except UserError as error:
-        console.print(f"error: {error}", style="bold red", markup=False)
-        return 2
-    except RunFailed as failure:
-        console.print(f"benchmark failed: {failure}", style="bold red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print("stopped by the user")
-        return 1
-    console.print(tables(found["runs"]), markup=False)
-    return 0
+        console.print(tables(found["runs"]), markup=False)
+    return ending.code
 
 
 class Ablation:

@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.running import ROOT, RunFailed, machine, run_command
+from benchmarks.running import ROOT, in_a_sentence, machine, run_command
 from config import UserError
 from monitor.curves import draw_curves, read_curve
 from monitor.run_folder import RunFolder
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options.folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with in_a_sentence(console) as ending:
         for seed in options.seeds:
             for preset in sorted(options.presets, key=list(LABELS).index):
                 if not _wall(options.folder, f"{preset}-{seed}").exists():
@@ -64,17 +64,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.picture:
             curves = {LABELS[preset]: [read_curve(str(run.path), "seconds")[1] for run in group] for preset, group in runs.items()}
             draw_curves(options.picture, curves, "seconds since the first training program")
-    except UserError as error:
-        console.print(f"error: {error}", style="bold red", markup=False)
-        return 2
-    except RunFailed as failure:
-        console.print(f"benchmark failed: {failure}", style="bold red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print("stopped by the user")
-        return 1
-    console.print(table(runs), markup=False)
-    return 0
+        console.print(table(runs), markup=False)
+    return ending.code
 
 
 def train(folder: Path, preset: str, seed: int, console: Console) -> None:

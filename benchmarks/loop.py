@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.running import ROOT, RunFailed, machine, run_command
+from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
 from benchmarks.trl_peer import refuse_if_not_comparable
 from config import Config, UserError
 from launch import parse
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     options, extra = parser.parse_known_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with in_a_sentence(console) as ending:
         settings = [f"--{key}={value}" for key, value in (_QUICK if options.quick else {}).items()] + extra
         config = parse(["--config", str(options.config), *settings]).config
         refuse_if_not_comparable(config)
@@ -75,18 +75,9 @@ def main(arguments: Sequence[str]) -> int:
             figures = _figures(config, runs)
             for file in filter(None, (folder / "loop.json", options.json)):
                 file.write_text(json.dumps(figures, indent=1) + "\n")
-    except UserError as error:
-        console.print(f"error: {error}", style="bold red", markup=False)
-        return 2
-    except RunFailed as failure:
-        console.print(f"benchmark failed: {failure}", style="bold red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print("stopped by the user")
-        return 1
-    show(figures, console)
-    console.print(f"runs, logs and figures: {folder}")
-    return 0
+        show(figures, console)
+        console.print(f"runs, logs and figures: {folder}")
+    return ending.code
 
 
 # ---- running

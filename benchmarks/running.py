@@ -7,11 +7,15 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from config import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_LIMIT_S = 3600.0
@@ -82,3 +86,28 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+@dataclass
+class Ending:
+    """How a benchmark ended."""
+
+    code: int = 0
+    """Exit code: 0, 1 when a run failed or the user stopped it, 2 when the command line is wrong."""
+
+
+@contextmanager
+def in_a_sentence(console: Console) -> Iterator[Ending]:
+    """What can end a benchmark early becomes one sentence and the exit code."""
+    ending = Ending()
+    try:
+        yield ending
+    except UserError as error:
+        console.print(f"error: {error}", style="bold red", markup=False)
+        ending.code = 2
+    except RunFailed as failure:
+        console.print(f"benchmark failed: {failure}", style="bold red", markup=False)
+        ending.code = 1
+    except KeyboardInterrupt:
+        console.print("stopped by the user")
+        ending.code = 1

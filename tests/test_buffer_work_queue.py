@@ -64,9 +64,13 @@ def test_what_is_no_group_is_not_pushed(flow, group):
 def test_a_claim_waits_for_the_first_program_and_not_for_all(flow):
     assert flow.work.claim("executor-0", 4, block_s=0.05) == []
     patient = Flow.connect(dataclasses.replace(flow.address, timeout_s=3600.0))
+
+    def claim(claimed):
+        claimed.append(patient.work.claim("executor-0", 4, block_s=3600))
+
     for name in "gh":
         claimed = []
-        waiting = threading.Thread(target=lambda: claimed.append(patient.work.claim("executor-0", 4, block_s=3600)), daemon=True)  # noqa: B023
+        waiting = threading.Thread(target=claim, args=(claimed,), daemon=True)
         waiting.start()
         time.sleep(0.1)
         flow.work.push(group_of(name))
