@@ -37,6 +37,8 @@ HOSTILE = 0.05
 LIMIT_S = 0.2
 MEMORY_LIMIT_MB = 256
 BATCH = 200
+REST_S = 10.0
+"""The longest that a lane may need to tidy up after its last program."""
 MOST_GROWTH_MB = 8.0
 """Of a lane: its heap is left with holes of different sizes, but must not follow the number of programs. The judge remembers up to
 20,000 verdicts, and so grows until it has them."""
@@ -151,6 +153,7 @@ def _state(judge: Judge, folder: str) -> dict[str, float]:
     """What must not grow. A lane's processes: those below this one."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     lanes = [pid for pid in pids if pid != os.getpid()]
+    _wait_for_rest(lanes)
     return {
         "processes": len(pids),
         "descriptors of the judge": _descriptors(os.getpid()),
@@ -160,6 +163,15 @@ def _state(judge: Judge, folder: str) -> dict[str, float]:
         "memory of the lanes, MB": sum(_memory_mb(pid) for pid in lanes),
         "memory files, MB": _shmem_mb(),
     }
+
+
+def _wait_for_rest(lanes: list[int]) -> None:
+    """Until every process waits for a request: a lane tidies up after it has answered, and still has the program's files meanwhile."""
+    end = time.monotonic() + REST_S
+    while any(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S" for pid in lanes):
+        if time.monotonic() > end:
+            raise RuntimeError(f"a lane still works {REST_S:.0f} s after its last answer")
+        time.sleep(0.01)
 
 
 def _descriptors(pid: int) -> int:
