@@ -265,19 +265,6 @@ def publish(store: Any, manifest: Manifest, buckets: list[Bucket], timeout_s: fl
     _bounded(f"take version {manifest.version} ({manifest.nbytes / 1e6:.1f} MB)", hand_over, timeout_s)
 
 
-def fetch(store: Any, timeout_s: float, newer_than: int = -1) -> tuple[Manifest, list[Bucket]] | None:
-    """The newest version beyond `newer_than` through Ray's object store, its buckets read-only; None when there is none yet.
-
-    Raises WeightStoreError when the store or a bucket cannot be had within `timeout_s`.
-    """
-
-    def get() -> tuple[Manifest, list[Bucket]] | None:
-        found = ray.get(store.latest.remote(newer_than), timeout=timeout_s)
-        return None if found is None else (found[0], ray.get(found[2], timeout=timeout_s))
-
-    return _bounded("give its newest version", get, timeout_s)
-
-
 class StoreSource:
     """The weight store as an actor's source of weights (`actors.weight_loader.WeightSource`)."""
 

@@ -84,6 +84,15 @@ class Publisher:
         os._exit(1)
 
 
+def elsewhere(store: Any, timeout_s: float = 30) -> Any:
+    """The source of an actor on another machine than the store's: versions come through Ray's object store."""
+    from policy.ray_weight_store import StoreSource
+
+    source = StoreSource(store, timeout_s)
+    source._node = "another"
+    return source
+
+
 def weights_of(found: Any) -> Any:
     target = build_policy(spec_of("llama", 12), weights=False)
     load_into(target.model, *found)
@@ -92,17 +101,17 @@ def weights_of(found: Any) -> Any:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(cluster: Any, shared: bool) -> None:
-    from policy.ray_weight_store import StoreSource, WeightStoreError, fetch, start_store
+    from policy.ray_weight_store import StoreSource, WeightStoreError, start_store
 
     store = start_store(timeout_s=60)
-    assert fetch(store, 30) is None
+    assert elsewhere(store).latest(-1) is None
     publisher = cluster.remote(Publisher).options(num_cpus=0).remote(store, shared)
     for version in (0, 1, 2):
         cluster.get(publisher.publish.remote(version, version + 1), timeout=60)
     cluster.kill(publisher)
     _until(lambda: _is_dead(cluster, publisher))
     assert cluster.get(store.versions.remote(), timeout=30) == [1, 2]
-    found = fetch(store, 30)
+    found = elsewhere(store).latest(-1)
     assert found is not None
     assert found[0].version == 2 and len(found[1]) > 1
     expected = policy_of("llama", 12, seed=3).model.lm_head.weight
@@ -115,7 +124,7 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
     cluster.kill(store)
     _until(lambda: _is_dead(cluster, store))
     with pytest.raises(WeightStoreError, match="could not give its newest version"):
-        fetch(store, 5)
+        elsewhere(store, 5).latest(-1)
 
 
 def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: Any) -> None:
@@ -157,7 +166,7 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
 
 @pytest.mark.parametrize("near", [True, False])
 def test_a_store_that_was_killed_gets_the_newest_version_again(cluster: Any, near: bool, request: pytest.FixtureRequest) -> None:
-    from policy.ray_weight_store import StoreSource, fetch, start_store
+    from policy.ray_weight_store import StoreSource, start_store
 
     store = start_store(timeout_s=60)
 
@@ -200,7 +209,7 @@ def test_a_store_that_was_killed_gets_the_newest_version_again(cluster: Any, nea
         actor.acknowledge(version)
     kill()  # nobody notices before the next version, which is written into memory of the dead process
     cluster.get(learner.publish.remote(7, 8), timeout=60)
-    for found in (actor.latest(6), started_since.latest(3), fetch(store, 60)):
+    for found in (actor.latest(6), started_since.latest(3), elsewhere(store, 60).latest(-1)):
         assert found is not None and found[0].version == 7 and weights_of(found).equal(weights(8))
     assert cluster.get(store.commit.remote(found[0], [make_slot(1)]), timeout=60) is None, "memory that is not the store's"
     assert cluster.get(store.versions.remote(), timeout=60) == [7]

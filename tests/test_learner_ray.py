@@ -17,7 +17,7 @@ from config import Config, UserError
 from learner.ray_learner import LearnerGroup
 from learner.task import LearnerTask
 from policy.policy import build_policy, make_spec
-from policy.ray_weight_store import fetch, start_store
+from policy.ray_weight_store import StoreSource, start_store
 from policy.weights import load_into
 from problems.corpus import SolutionCorpus
 
@@ -62,7 +62,7 @@ def test_two_workers_train_publish_and_export(cluster: None, redis_server: Embed
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and all(row["supervised_programs"] == 8 for row in rows)
     assert flow.control.phase() == "done"
     assert json.loads((tmp_path / "warm_start" / "warm_start.json").read_text())["steps"] == 3
-    found = fetch(store, 30)
+    found = StoreSource(store, 30).latest(-1)
     assert found is not None and found[0].version == 1
     policy = build_policy(spec, weights=False)
     load_into(policy.model, *found)
