@@ -34,7 +34,7 @@ from rich.table import Table
 
 from benchmarks.killed_run import PAUSE_S, Failed, Found, Run, kill, verify
 
-PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "driver", "node", "pause")
+PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "store", "driver", "node", "pause")
 APART = ("rank", "node")
 """Parts that need a run of their own: two learner workers, a cluster of two nodes."""
 START_LIMIT_S = 240.0
@@ -46,6 +46,7 @@ NAMES = {
     "learner": "the learner",
     "rank": "one of two learner workers",
     "redis": "the embedded Redis",
+    "store": "the weight store",
     "driver": "the driver",
     "node": "a worker node",
     "pause": f"Redis stopped for {PAUSE_S:g} s",

@@ -56,6 +56,7 @@ TITLES = {
     "executors": "ExecutorActor",
     "learner": "LearnerActor",
     "rank": "LearnerActor",
+    "store": "WeightStore",
 }
 LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Agents of Ray that try to tell Ray's dead server for a minute, before they end too, that a driver which started Ray was killed."""
@@ -151,6 +152,10 @@ class Run:
         """Rows of steps that ended after `moment`."""
         return [row for row in self.rows() if row["time"] > moment]
 
+    def steps_newer(self, moment: float, version: int) -> list[dict[str, Any]]:
+        """Those of them that trained on samples, and only on such as newer versions than this one wrote."""
+        return [row for row in self.steps_since(moment) if row.get("samples") and row["version"] - row["staleness_max"] > version]
+
     def events(self, event: str) -> list[dict[str, Any]]:
         """Rows of events.jsonl of one kind."""
         return [row for row in RunFolder(self.folder).events() if row["event"] == event]
@@ -220,7 +225,10 @@ class Run:
 
 
 def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
-    """Kills a part, or pauses Redis; seconds until a learner step was taken with everything back. Raises Failed."""
+    """Kills a part, or pauses Redis; seconds until a learner step was taken with everything back. Raises Failed.
+
+    Ray starts the weight store again, and nobody waits for it: it is back when all samples of a step are of versions made since.
+    """
     before = {name: len(run.events(name)) for name in ("restarted", "resumed")}
     begin = time.time()
     if part == "pause":
@@ -252,6 +260,10 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
             raise Failed(f"no process of part {part} was found")
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
+    if part == "store":
+        published = int(run.rows()[-1]["version"]) + 1
+        run.until(lambda: run.steps_newer(begin, published), "step on samples of versions after the weight store's death")
+        return float(run.steps_newer(begin, published)[0]["time"]) - begin
     wanted = {"driver": 0, "executors": 2, "node": 2}.get(part, 1)
     run.until(lambda: len(run.events("restarted")) - before["restarted"] >= wanted, f"restart of the {part}")
     back = max(float(row["time"]) for row in run.events("resumed" if part == "driver" else "restarted"))

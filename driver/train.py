@@ -55,6 +55,8 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
     inputs = Inputs.of(config)
     if config.redis.url:
         connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
+    if resume is None:
+        RunFolder.planned(config, preset)  # so is a name that cannot be used
     with ExitStack() as stack:
         if resume is not None:
             earlier = RunFolder.open(resume)

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import ray
+from ordered_worker import OrderedWorker
 
 from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
-from buffer.worker_loop import WorkerLoop
 from config import Config, RestartConfig, UserError
 from driver import RunFailed
 from driver.back_off import BackOff
@@ -118,30 +118,6 @@ def test_what_lets_a_run_down_is_one_sentence(error: Exception, sentence: str) -
         raise error
 
 
-class Worker(WorkerLoop):
-    """A loop that does what its file says."""
-
-    def __init__(self, name: str, address: FlowAddress, folder: Path) -> None:
-        super().__init__(name, address, folder)
-        self._file = folder / name
-
-    def pid(self) -> int:
-        return os.getpid()
-
-    def health(self) -> Any:
-        if (self._file.read_text() if self._file.exists() else "") == "hang":
-            time.sleep(3600)
-        return super().health()
-
-    def work(self, stop: threading.Event) -> None:
-        while not stop.wait(0.02):
-            order = self._file.read_text() if self._file.exists() else ""
-            if order == "fail":
-                raise OSError("the disk is full")
-            if order == "refuse":
-                raise UserError("the model does not fit")
-
-
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
@@ -160,7 +136,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
     supervisor = Supervisor(settings, lambda *what: told.append(what))
 
     def start() -> Started:
-        handle = ray.remote(Worker).options(name="worker-0", num_cpus=0, max_concurrency=4).remote("worker-0", address, tmp_path)
+        handle = ray.remote(OrderedWorker).options(name="worker-0", num_cpus=0, max_concurrency=4).remote("worker-0", address, tmp_path)
         return {"worker-0": (handle, handle.start.remote())}
 
     supervisor.add("worker-0", start, lambda reason: {"said": len(reason)}, "0 CPU")
@@ -201,7 +177,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
 
     # A worker that finds no room ends the run only if there is no other of its kind.
     def start_large(name: str) -> Started:
-        handle = ray.remote(Worker).options(name=name, num_cpus=64).remote(name, address, tmp_path)
+        handle = ray.remote(OrderedWorker).options(name=name, num_cpus=64).remote(name, address, tmp_path)
         return {name: (handle, handle.start.remote())}
 
     crowded = Supervisor(RestartConfig(), lambda *what: None)

@@ -6,7 +6,7 @@ RLTF_REAL_STEPS=50 makes the runs as long as those of `python -m benchmarks.real
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from run_parts import Launched
@@ -21,11 +21,25 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Launched]]:
+    """A run of every case, side by side: each waits for processes of its own to start for much of its time."""
+    started = {}
+    for case in CASES:
+        folder = tmp_path_factory.mktemp("real")
+        problems, spec = prepare(case, folder / "problems", problems_for(STEPS))
+        assert len(problems) == case.problems and not problems.skipped
+        settings = {key.replace(".", "__"): value for key, value in settings_of(case, spec, STEPS).items()}
+        started[case.name] = Launched(folder, **settings)
+    yield started
+    for run in started.values():
+        run.process.terminate()  # those that were not waited for
+        run.wait()
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-def test_the_loop_trains_on_real_problems(case: Case, tmp_path: Path) -> None:
-    problems, spec = prepare(case, tmp_path / "problems", problems_for(STEPS))
-    assert len(problems) == case.problems and not problems.skipped
-    run = Launched(tmp_path, **{key.replace(".", "__"): value for key, value in settings_of(case, spec, STEPS).items()})
+def test_the_loop_trains_on_real_problems(case: Case, runs: dict[str, Launched]) -> None:
+    run = runs[case.name]
     assert run.wait(580) == 0, run.terminal
     assert run.gone(), run.survivors()
 
