@@ -45,8 +45,8 @@ from rich.table import Table
 from config import LearnerConfig, PolicyConfig, UserError
 from learner.batching import tensors
 from learner.engine import TrainingEngine
-from learner.objectives.base import TrainItem
-from learner.objectives.supervised import Supervised, totals_of_items
+from learner.objectives.base import TrainItem, totals_of
+from learner.objectives.supervised import Supervised
 from learner.world import World
 from policy.encoding import encode_program, encode_prompt
 from policy.log_probs import token_log_probs
@@ -144,7 +144,7 @@ class Ours:
         """Seconds of one step, planning included."""
         began = time.perf_counter()
         mine = self.engine.plan(items)
-        self.engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-4)
+        self.engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-4)
         return time.perf_counter() - began
 
 
@@ -164,7 +164,7 @@ class Bare:
     def step(self, items: Sequence[TrainItem]) -> float:
         """Seconds of forward, backward, clipping and the optimizer step."""
         engine = self._ours.engine
-        totals, loss = totals_of_items(items), Supervised().loss
+        totals, loss = totals_of(items), Supervised().loss
         batches = [tensors(self._policy, part, mask_dtype=engine.score_dtype) for part in engine.plan(items).micro_batches]
         began = time.perf_counter()
         for batch, signal in batches:

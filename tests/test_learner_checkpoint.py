@@ -17,7 +17,8 @@ from test_learner_engine import engine_of, programs
 from config import UserError
 from learner.checkpoint import Checkpoints, Saved
 from learner.engine import TrainingEngine
-from learner.objectives.supervised import Supervised, totals_of_items
+from learner.objectives.base import totals_of
+from learner.objectives.supervised import Supervised
 from learner.world import free_address
 from policy.policy import Policy
 
@@ -28,7 +29,7 @@ def steps(engine: TrainingEngine, first: int, last: int) -> None:
     for step in range(first, last):
         items = programs(step)
         mine = engine.plan(items)
-        engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+        engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3)
 
 
 def weights(engine: TrainingEngine) -> dict[tuple[str, str], torch.Tensor]:

@@ -23,8 +23,8 @@ from learner_parts import learner_config, policy
 from learner.batching import plan, split_by_rank, tensors
 from learner.checkpoint import Checkpoints
 from learner.engine import TrainingEngine
-from learner.objectives.base import LossResult, Signal, Totals, TrainItem
-from learner.objectives.supervised import Supervised, totals_of_items
+from learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
+from learner.objectives.supervised import Supervised
 from learner.schedules import cosine, linear
 from learner.world import World, free_address
 from policy.log_probs import collate, rows_of, token_log_probs
@@ -57,10 +57,10 @@ def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
     for step in range(steps):
         items = programs(step)
         mine = engine.plan(items)
-        result = engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+        result = engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3)
         found.append((result.loss, result.gradient_norm))
         assert set(result.seconds) == {"collate", "forward", "backward", "step"} and min(result.seconds.values()) > 0
-        assert result.tokens == totals_of_items(items).tokens and result.gradient_norm > 0 and 0 < result.entropy < math.log(270) + 1e-3
+        assert result.tokens == totals_of(items).tokens and result.gradient_norm > 0 and 0 < result.entropy < math.log(270) + 1e-3
     return found
 
 
@@ -74,7 +74,7 @@ def plainly() -> list[tuple[float, float]]:
         items = programs(step)
         batch, signal = tensors(toy, plan(toy, items, 10_000).micro_batches[0])
         found = token_log_probs(toy.model, batch)
-        loss = Supervised().loss(found.values, found.mask, signal, totals_of_items(items)).loss
+        loss = Supervised().loss(found.values, found.mask, signal, totals_of(items)).loss
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(toy.model.parameters(), 1.0)
@@ -114,7 +114,7 @@ def test_begin_forgets_the_running_averages() -> None:
         for _ in range(2):
             engine.begin((0.9, 0.95), 0.0)
             items = programs(77)
-            engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+            engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-3)
             after.append({name: value.clone() for name, value in engine.policy.model.state_dict().items()})
             with torch.no_grad():  # back to where the first began, in the optimizer's own copy too
                 for name, parameter in engine.policy.model.named_parameters():
@@ -149,7 +149,7 @@ def test_a_step_that_is_not_finite_names_its_programs(stage: int) -> None:
     items[1] = TrainItem("poison", items[1].prompt_ids, items[1].token_ids, np.full_like(items[1].weights, np.nan))
     with engine_of(toy, zero_stage=stage, micro_batch_tokens=1) as engine:
         with pytest.raises(FloatingPointError, match="loss of a learner step is not finite.*poison") as caught:
-            engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+            engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-3)
         assert "c:0" not in str(caught.value)
     if stage == 0:
         for name, value in toy.model.state_dict().items():
@@ -165,10 +165,10 @@ def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, tot
 def test_a_gradient_that_is_not_finite_stops_the_step_with_the_weights_as_they_were(stage: int, dtype: str) -> None:
     items = programs(0, 3)
     with engine_of(policy(), zero_stage=stage, dtype=dtype) as engine:
-        engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-3)
+        engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-3)
         before = {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
         with pytest.raises(FloatingPointError, match="gradient of a learner step is not finite.*c:0"):
-            engine.step(engine.plan(items).micro_batches, no_gradient, totals_of_items(items), 1e-3)
+            engine.step(engine.plan(items).micro_batches, no_gradient, totals_of(items), 1e-3)
         for kind, name, value in engine.state().tensors():
             torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
 
@@ -180,7 +180,7 @@ def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.Mo
     items = programs(0)
     with engine_of(policy(), zero_stage=1, dtype="float16", micro_batch_tokens=120) as engine:
         engine.begin((0.9, 0.95), 0.0)
-        mine, totals = engine.plan(items).micro_batches, totals_of_items(items)
+        mine, totals = engine.plan(items).micro_batches, totals_of(items)
         results = [engine.step(mine, Supervised().loss, totals, 1e-3) for _ in range(6)]
         assert results[-1].loss < results[0].loss - 0.01 and not results[-1].skipped and results[-1].gradient_norm > 0
         while not results[-1].skipped:
@@ -210,7 +210,7 @@ def test_the_divergence_from_the_previous_version_counts_its_programs_alone() ->
         for now, then in zip(token_log_probs(toy.model, batch).values[0].tolist(), item.behaviour_log_probs or [], strict=True):
             expected, tokens = expected + math.exp(now - then) - 1 - (now - then), tokens + 1
     with engine_of(toy, micro_batch_tokens=60) as engine:
-        micro_batches, totals = engine.plan(items).micro_batches, totals_of_items(items)
+        micro_batches, totals = engine.plan(items).micro_batches, totals_of(items)
         assert len(micro_batches) > 2
         result = engine.step(micro_batches, Supervised().loss, totals, 0.0, previous={items[2].id, items[9].id})
         assert result.kl_to_previous == pytest.approx(expected / tokens, rel=1e-5)
@@ -230,7 +230,7 @@ def test_every_family_trains_in_mixed_precision(family: str) -> None:
     with engine_of(policy(family), mixed_precision="auto", micro_batch_tokens=120) as engine:
         items = programs(0)
         for _ in range(8):
-            losses.append(engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 3e-3).loss)
+            losses.append(engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 3e-3).loss)
     assert losses[-1] < losses[0] - 0.2
 
 
@@ -268,7 +268,7 @@ def test_programs_of_one_prompt_share_a_row_and_train_like_alone(family: str) ->
             engine._share = share
             mine = engine.plan(items)
             assert (mine.shared_share > 0.25) == share and sum(len(batch.items) for batch in mine.micro_batches) == len(items)
-            results.append([engine.step(mine.micro_batches, Supervised().loss, totals_of_items(items), 1e-3) for _ in range(3)])
+            results.append([engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3) for _ in range(3)])
     for ours, theirs in zip(*results, strict=True):
         assert ours.loss == pytest.approx(theirs.loss, abs=1e-5) and ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-4)
         assert ours.entropy == pytest.approx(theirs.entropy, abs=1e-5) and ours.tokens == theirs.tokens
@@ -313,7 +313,7 @@ def poisoned(engine: TrainingEngine) -> str:
     items[4] = replace(items[4], id="poison", weights=np.full_like(items[4].weights, 77.0))
     before = {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
     with pytest.raises(FloatingPointError) as caught:
-        engine.step(engine.plan(items).micro_batches, loss, totals_of_items(items), 1e-3)
+        engine.step(engine.plan(items).micro_batches, loss, totals_of(items), 1e-3)
     for kind, name, value in engine.state().tensors():
         torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
     return str(caught.value)
@@ -352,4 +352,4 @@ def test_two_workers_train_like_one_at_every_stage() -> None:
 
 def test_totals_count_all_programs_of_the_step() -> None:
     items = programs(0, 5)
-    assert totals_of_items(items) == Totals(5, sum(len(item.token_ids) for item in items))
+    assert totals_of(items) == Totals(5, sum(len(item.token_ids) for item in items))

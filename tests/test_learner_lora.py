@@ -19,7 +19,8 @@ from config import UserError
 from learner.batching import tensors
 from learner.engine import TrainingEngine
 from learner.export import load_weights, save_model
-from learner.objectives.supervised import Supervised, totals_of_items
+from learner.objectives.base import totals_of
+from learner.objectives.supervised import Supervised
 from learner.publish import Versions
 from learner.world import World
 from policy.log_probs import token_log_probs
@@ -40,7 +41,7 @@ def trained(toy: Policy, steps: int = 3, **fields: Any) -> tuple[TrainingEngine,
     versions.publish()
     items = programs(0)
     for _ in range(steps):
-        engine.step(planned(engine, items).micro_batches, Supervised().loss, totals_of_items(items), 3e-2)
+        engine.step(planned(engine, items).micro_batches, Supervised().loss, totals_of(items), 3e-2)
     versions.publish()
     return engine, kept
 

@@ -14,7 +14,8 @@ from test_learner_engine import engine_of, programs
 from transformers.pytorch_utils import Conv1D
 
 from config import UserError
-from learner.objectives.supervised import Supervised, totals_of_items
+from learner.objectives.base import totals_of
+from learner.objectives.supervised import Supervised
 from policy.policy import checkpoint_layers
 
 
@@ -33,7 +34,7 @@ def test_checkpointed_layers_train_alike(family: str) -> None:
                 module.register_forward_hook(functools.partial(count, calls))
         with engine_of(toy, gradient_checkpointing=on) as engine:
             items = programs(0)
-            results = [engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of_items(items), 1e-2) for _ in range(2)]
+            results = [engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-2) for _ in range(2)]
             found.append([value for result in results for value in (result.loss, result.gradient_norm)])
         products.append(next(calls))
     assert found[1] == pytest.approx(found[0], rel=1e-6)

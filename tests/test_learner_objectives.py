@@ -16,13 +16,13 @@ from buffer.records import Group, Sample
 from config import Config, GrpoConfig, PpoClipConfig, ReinforceConfig, RltfConfig, UserError
 from learner.batching import plan, tensors
 from learner.objectives import make_objective, supervised_normalise, with_supervised
-from learner.objectives.base import Signal, Totals, not_finite
+from learner.objectives.base import Signal, Totals, not_finite, totals_of
 from learner.objectives.grpo import Grpo, advantages
 from learner.objectives.ppo_clip import PpoClip, whitened
 from learner.objectives.reinforce import Reinforce
 from learner.objectives.rloo import leave_one_out
 from learner.objectives.rltf import Rltf
-from learner.objectives.supervised import Supervised, totals_of_items
+from learner.objectives.supervised import Supervised
 from learner.rewards import fine_feedback
 from policy.log_probs import token_log_probs
 from policy.policy import Policy
@@ -192,7 +192,7 @@ def test_supervised_is_cross_entropy(normalise: Any) -> None:
     pairs = [([5, 6, 7], [8, 9, 10, 1]), ([5], [11, 1]), ([7, 8, 9, 10, 11], [12])]
     supervised = Supervised(normalise, token_limit=10)
     items = supervised.items(pairs, "c")
-    totals = totals_of_items(items)
+    totals = totals_of(items)
     expected = torch.zeros((), dtype=torch.float64)
     for prompt, program in pairs:
         start = torch.tensor([[toy.decoder_start_id, *program[:-1]]])
@@ -218,7 +218,7 @@ def test_every_objective_can_be_configured_made_and_mixed(name: str) -> None:
     class Stream:
         def next(self) -> Any:
             items = Supervised().items([([5], [6, 7])], "c")
-            return items, totals_of_items(items)
+            return items, totals_of(items)
 
     mixed = with_supervised(objective, Stream(), config)
     assert mixed.terms == (*objective.terms, "supervised")

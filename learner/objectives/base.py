@@ -138,6 +138,6 @@ def greedy_fates(groups: Sequence[Group]) -> dict[str, LearnerFate]:
     return {group.greedy.program.id: "baseline" for group in groups if group.greedy is not None}
 
 
-def totals_of(programs: Sequence[Program]) -> Totals:
-    """Totals over sampled programs."""
+def totals_of(programs: Sequence[Program] | Sequence[TrainItem]) -> Totals:
+    """Totals over the programs of a step."""
     return Totals(len(programs), sum(len(program.token_ids) for program in programs))

@@ -36,8 +36,3 @@ class Supervised:
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
         """Eq. 7 of one micro-batch."""
         return linear(self.terms, log_probs, mask, signal, divisor_of(self._normalise, mask, totals, self._token_limit))
-
-
-def totals_of_items(items: Sequence[TrainItem]) -> Totals:
-    """Totals of corpus items."""
-    return Totals(len(items), sum(len(item.token_ids) for item in items))
