@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -10,7 +11,8 @@ from policy.weights import Bucket, ChecksumError, Manifest, WeightsUnavailable, 
 
 MOST_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""
-
+PAUSE_S = 0.5
+"""Seconds after a failed load in which none is tried, doubled with each further one: 7.5 s for the five of them."""
 
 Load = Callable[[Any, Manifest, list[Bucket]], None]
 
@@ -35,14 +37,18 @@ class WeightLoader:
         self._source = source
         self._recorder = recorder
         self._failures = 0
+        self._try_at = 0.0
         self.version = -1
         """The version in the model; -1 before the first."""
 
     def refresh(self) -> bool:
         """Loads a newer version if there is one; whether it did.
 
-        A failed load leaves the model as it was. Raises the last failure after MOST_FAILURES in a row.
+        A failed load leaves the model as it was, and for a while the next calls do nothing. Raises the last failure after
+        MOST_FAILURES in a row.
         """
+        if time.monotonic() < self._try_at:
+            return False
         try:
             found = self._source.latest(self.version)
             if found is None:
@@ -51,6 +57,7 @@ class WeightLoader:
             with self._recorder.phase("load_weights"):
                 self._load(self._model, manifest, buckets)
         except (ChecksumError, WeightsUnavailable) as error:
+            self._try_at = time.monotonic() + PAUSE_S * 2.0**self._failures
             self._failures += 1
             self._recorder.count("corrupt_versions" if isinstance(error, ChecksumError) else "unavailable_versions")
             if self._failures >= MOST_FAILURES:

@@ -228,7 +228,8 @@ def test_the_runs_stop_ends_the_loop_from_any_wait(start: Callable[..., Run]) ->
     assert not run.thread.is_alive() and run.error is None
 
 
-def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is() -> None:
+def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.weight_loader.PAUSE_S", 0.01)
     policy = policy_of("llama", 12, seed=3)
     before = policy.model.lm_head.weight.clone()
     source, rows = Source(), list[Row]()
@@ -237,20 +238,27 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     source.publish(4, seed=1)
     assert source.found is not None
     source.found[1][0][17] ^= 1
-    for _ in range(MOST_FAILURES - 1):
+    began = time.monotonic()
+    while counted(rows) < MOST_FAILURES - 1:
         assert not loader.refresh()
+    assert time.monotonic() - began >= 0.01 * (1 + 2 + 4), "one failure follows another after a pause, a longer one each time"
     assert loader.version == -1 and (policy.model.lm_head.weight == before).all() and not source.acknowledged
     source.found[1][0][17] ^= 1
-    assert loader.refresh() and loader.version == 4 and source.acknowledged == [4]
+    while not loader.refresh():
+        pass
+    assert loader.version == 4 and source.acknowledged == [4]
     source.publish(5, seed=2)
     source.found[1][0][17] ^= 1
     with pytest.raises(ChecksumError):
-        for _ in range(MOST_FAILURES):
+        while True:
             loader.refresh()
     assert loader.version == 4
     recorder.close()
-    counted = sum(row["value"] for row in rows if row["kind"] == "count" and row["name"] == "corrupt_versions")
-    assert counted == 2 * MOST_FAILURES - 1
+    assert counted(rows) == 2 * MOST_FAILURES - 1
+
+
+def counted(rows: list[Row]) -> float:
+    return sum(row["value"] for row in rows if row["kind"] == "count" and row["name"] == "corrupt_versions")
 
 
 def test_an_actor_restarted_in_the_middle_goes_on_with_the_next_visits(redis_server: EmbeddedRedis) -> None:
