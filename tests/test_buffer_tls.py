@@ -63,21 +63,25 @@ def _server(certificate: tuple[Path, Path], user: str, folder: Path) -> Iterator
     with asyncio.Runner() as runner:
         port = runner.run(_free_port())
     cert, key = certificate
-    command = [find_binary(), "--port", "0", "--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
-    command += ["--tls-ca-cert-file", str(cert), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    command += ["--user", f"{name} on >{password} ~* &* +@all"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if "Ready to accept connections" in line:
-                break
-        else:
-            pytest.skip("this Redis server is built without TLS")
-        yield port
-    finally:
-        process.kill()
-        process.wait()
+    options = ["--port", "0", "--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
+    options += ["--tls-ca-cert-file", str(cert), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    options += ["--user", name, "on", f">{password}", "~*", "&*", "+@all"]
+    binaries = dict.fromkeys([shutil.which("redis-server"), shutil.which("valkey-server"), find_binary()])
+    for binary in filter(None, binaries):
+        process = subprocess.Popen([binary, *options], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        said = ""
+        try:
+            for line in process.stdout:
+                said += line
+                if "Ready to accept connections" in line:
+                    yield port
+                    return
+            assert "TLS support" in said or "tls-port" in said, said  # nothing else may keep a server from starting
+        finally:
+            process.kill()
+            process.wait()
+    pytest.skip(f"no Redis server here is built with TLS, as Debian's redis-server is: {', '.join(filter(None, binaries))}")
 
 
 async def _free_port() -> int:
