@@ -52,21 +52,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text: str
 
 
-class Program(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Program(Source, frozen=True, kw_only=True, gc=False):
     """One program as the policy wrote it, before it was run. T is its number of tokens.
 
     The columns are arrays of 32-bit numbers (`buffer.columns`).
     """
 
-    schema: int = SCHEMA
-    id: str
-    """Unique, made by the actor."""
-    problem_id: str
-    group_id: str
-    """Shared by all programs of one visit of a problem."""
-    purpose: Purpose = "train"
-    label: str = ""
-    """Evaluation only: which evaluation the program belongs to."""
     greedy: bool = False
     """Greedy decode (the visit's baseline) rather than a sample."""
     prompt_ids: Ints
@@ -78,7 +69,6 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     finish_reason: Literal["stop", "length"]
     temperature: float
     top_p: float
-    text: str
     offsets: Ints
     """(T,): index in `text` of the first character of each token; a token without text has the next token's."""
 

@@ -11,7 +11,7 @@ import pytest
 from buffer_programs import program
 
 from buffer.columns import Floats, Ints, from_wire, to_wire
-from buffer.records import Malformed, Program, decode_program, encode
+from buffer.records import Malformed, Program, Source, decode_program, encode
 
 FLOATS = [0.0, -0.5, -1e-9, -88.0, 1.5e38, 2.0**-149]
 
@@ -38,6 +38,17 @@ def test_what_is_no_log_probability_is_refused(value):
         Floats([-0.5, value])
     with pytest.raises(ValueError, match="not finite"):
         Floats(struct.pack("<2f", -0.5, value))
+
+
+def test_records_that_were_written_earlier_are_read():
+    """A program's bytes as they lie in Redis and travel: another order or name of fields would be another schema."""
+    written = bytes.fromhex(
+        "92c44287a6736368656d6102a26964a161aa70726f626c656d5f6964a162a867726f75705f6964a163a7707572706f7365a5747261696ea56c6162656ca0"
+        "a474657874a178c4369a02c2c40401000000c40402000000c404000080bf91920000a473746f70cb3ff0000000000000cb3ff0000000000000c40400000000"
+    )
+    found = decode_program(written)
+    assert (found.id, found.problem_id, found.group_id, found.text, list(found.token_ids)) == ("a", "b", "c", "x", [2])
+    assert encode(found) == written and isinstance(found, Source)
 
 
 def test_a_program_with_such_numbers_is_malformed():
