@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from buffer_programs import buffered, fates, grade_all, group_of, names, places
+from buffer_programs import PASS, buffered, fates, grade_all, group_of, names, places
 
 from buffer.flow import Flow
 from buffer.online_buffer import StepFinished
@@ -202,3 +202,14 @@ def test_a_step_may_have_more_groups_than_lua_has_arguments(make_flow):
     flow.client.hset(flow.online._keys.base + "train:draws", 1, msgspec.msgpack.encode(names_))
     status, *drawn = flow.online._scripts.run("draw", 1, 8001, 0)
     assert status == b"drawn" and [name.decode() for name in drawn] == names_
+
+
+def test_a_group_may_have_more_programs_than_lua_has_arguments(make_flow):
+    size = 8100
+    flow = make_flow(capacity=size, work_capacity=size, group_size=size, groups_per_step=1, max_uses=2)
+    assert flow.work.push(group_of("a", size))
+    claims = flow.work.claim("executor-0", size)
+    flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims])
+    for step in (1, 2):
+        assert flow.online.finish(step, fates(flow.online.draw(step, 1, 0))) == size
+    assert places(flow) == {"generated": size, "trained": size}

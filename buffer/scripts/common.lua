@@ -38,11 +38,14 @@ local function text(integer)
   return string.format('%.0f', integer)
 end
 
--- Lua's stack holds a few thousand arguments: long lists are sent in pieces.
+-- Lua's stack holds a few thousand arguments: long lists are sent in pieces. The answers of a command that answers with a list, joined.
 local function call_in_pieces(command, key, values)
+  local answers = {}
   for first = 1, #values, 1000 do
-    redis.call(command, key, unpack(values, first, math.min(first + 999, #values)))
+    local answer = redis.call(command, key, unpack(values, first, math.min(first + 999, #values)))
+    for _, value in ipairs(type(answer) == 'table' and answer or {}) do answers[#answers + 1] = value end
   end
+  return answers
 end
 
 -- A pushed group is remembered after it is gone, so that a push that comes twice counts once: for an hour, and 200,000 of them at most.
@@ -78,11 +81,8 @@ end
 local function members_of(key, packed)
   local members, fields = cmsgpack.unpack(packed), {}
   for i, pid in ipairs(members) do fields[2 * i - 1], fields[2 * i] = 'fate:' .. pid, 'used:' .. pid end
-  for first = 1, #members, 500 do
-    local last = math.min(first + 499, #members)
-    local found = redis.call('HMGET', key, unpack(fields, 2 * first - 1, 2 * last))
-    for i = first, last do members[i] = {members[i], found[2 * (i - first) + 1], found[2 * (i - first) + 2]} end
-  end
+  local found = call_in_pieces('HMGET', key, fields)
+  for i, pid in ipairs(members) do members[i] = {pid, found[2 * i - 1], found[2 * i]} end
   return members
 end
 

@@ -25,18 +25,16 @@ for number, gid in ipairs(gids) do
     if fates[pid] then names[#names + 1] = pid end
   end
   local moves = {}
-  if #names > 0 then
-    local fields = {}
-    for i, pid in ipairs(names) do fields[i] = 'fate:' .. pid end
-    for i, known in ipairs(redis.call('HMGET', key, unpack(fields))) do
-      local pid = names[i]
-      if known == 'dead_letter' then return {'unknown', pid} end
-      if not known then
-        moves[#moves + 1] = fields[i]
-        moves[#moves + 1] = fates[pid]
-      end
-      fates[pid] = nil
+  local fields = {}
+  for i, pid in ipairs(names) do fields[i] = 'fate:' .. pid end
+  for i, known in ipairs(call_in_pieces('HMGET', key, fields)) do
+    local pid = names[i]
+    if known == 'dead_letter' then return {'unknown', pid} end
+    if not known then
+      moves[#moves + 1] = fields[i]
+      moves[#moves + 1] = fates[pid]
     end
+    fates[pid] = nil
   end
   groups[number] = {key = key, n = group[1], used = group[1] - group[2], left = group[1] - group[2] - group[3], moves = moves}
 end
