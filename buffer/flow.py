@@ -39,6 +39,8 @@ class FlowAddress:
     """Programs of one group, the greedy one included."""
     seed: int = 0
     """Seed of the order in which snapshots are drawn."""
+    evaluation_programs: int = 0
+    """Programs of the largest held-out evaluation: the archive has room for one beside `buffer.archive_capacity`."""
     timeout_s: float = 10.0
     outage_s: float = 60.0
     socket: str = ""
@@ -56,6 +58,7 @@ class FlowAddress:
             groups_per_version=config.learner.groups_per_step * (config.learner.publish_every or config.learner.steps),
             group_size=config.group_size,
             seed=config.run.seed,
+            evaluation_programs=config.evaluation.programs,
             timeout_s=config.redis.timeout_s,
             outage_s=config.redis.outage_s,
             socket=socket,
@@ -122,7 +125,7 @@ def _settings(address: FlowAddress, purpose: Purpose) -> dict[str, Any]:
         "capacity": buffer.capacity,
         "when_full": buffer.when_full,
         "work_capacity": buffer.work_capacity,
-        "archive_capacity": buffer.archive_capacity,
+        "archive_capacity": buffer.archive_capacity + address.evaluation_programs,
         "lease_ms": int(1000 * buffer.lease_s),
         "max_tries": MAX_TRIES,
         "max_uses": buffer.max_uses,

@@ -86,14 +86,14 @@ class Telemetry:
         return Drained(items, end, lost)
 
     def archive_length(self) -> int:
-        """Samples with a known fate that wait for the driver; beyond `buffer.archive_capacity` the oldest are lost."""
+        """Samples with a known fate that wait for the driver; the oldest of too many are lost (`archived`)."""
         return int(self._client.hget(self._keys.totals, "archive_held") or 0)
 
     def archived(self, position: int = 0, count: int = 64) -> Drained[Archived]:
         """Programs whose fate is known, from at most `count` groups after `position`.
 
         Asking for what follows a position confirms that everything before it is written: it is deleted. So there is one reader.
-        Beyond `buffer.archive_capacity` samples the oldest are lost, which the next call counts.
+        Beyond `buffer.archive_capacity` and a held-out evaluation the oldest are lost, which the next call counts.
         """
         if position:
             self._scripts.run("drained", position)

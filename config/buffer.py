@@ -37,7 +37,7 @@ class BufferConfig(Part):
     lease_s: float = Field(60.0, gt=0)
     """Seconds after which a claimed program that its executor neither graded nor refreshed is another's; longer than any grading."""
     archive_capacity: int = Field(8192, ge=1)
-    """Samples with a known fate that are kept for the driver to write out; beyond it the oldest are lost and counted."""
+    """Samples with a known fate kept for the driver to write out, beside an evaluation's; beyond it the oldest are lost and counted."""
 
 
 class RedisConfig(Part):

@@ -50,6 +50,11 @@ class EvaluationConfig(Part):
         """Programs per problem in the evaluation after the last step."""
         return self.samples if self.final_samples is None else self.final_samples
 
+    @property
+    def programs(self) -> int:
+        """Programs of the largest evaluation."""
+        return self.tasks * max(self.samples, self.last_samples)
+
 
 class CheckpointConfig(Part):
     """Checkpoints of the learner, from which a run is resumed and a dead learner restarted."""

@@ -123,10 +123,10 @@ def sample_bytes(config: Config) -> float:
 def redis_bytes(config: Config) -> float:
     """Bound of the server's memory, with queue, online buffer and archive full. The problems' tests, which it keeps too, come on top.
 
-    Beside the three capacities: two held-out evaluations, one written while learner and driver have yet to read the one before; and what
-    executors have claimed, with the rest of its groups, which waits for it.
+    Beside the three capacities: three held-out evaluations, one written while learner and driver have yet to read the one before, and the
+    one before that in the archive; and what executors have claimed, with the rest of its groups, which waits for it.
     """
-    held_out = config.evaluation.tasks * (config.evaluation.samples + max(config.evaluation.samples, config.evaluation.last_samples))
+    held_out = config.evaluation.tasks * 2 * config.evaluation.samples + config.evaluation.programs
     claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
     samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
     return sample_bytes(config) * samples + _REDIS

@@ -219,7 +219,7 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Redis",
-            f"up to {_size(redis_bytes(config))}: queue, online buffer and archive full, two evaluations",
+            f"up to {_size(redis_bytes(config))}: queue, online buffer and archive full, three evaluations",
         ),
     ]
     if not (config.actors.gpus_per_actor or config.learner.gpus_per_worker):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from buffer_programs import PASS, group_of, program
+from buffer_programs import PASS, buffered, fates, group_of, program
+
+from buffer.flow import Flow, FlowAddress
+from config import Config
 
 
 def write(flow, chunk, actor):
@@ -44,6 +47,20 @@ def test_an_evaluation_from_request_to_archive(flow):
     assert flow.evaluations.results("step-000000") == [] and flow.evaluations.complete("step-000000")
     archived = flow.telemetry.archived()
     assert [row.fate for row in archived.items] == ["evaluated"] * 6 and archived.items[0].sample.program.label == "step-000000"
+
+
+def test_an_evaluation_larger_than_the_archive_loses_nothing(redis_server):
+    settings = {"actors": {"samples_per_problem": 2}, "buffer": {"archive_capacity": 2}, "evaluation": {"tasks": 3, "samples": 2}}
+    flow = Flow.connect(FlowAddress.of(Config.model_validate(settings), redis_server.url, "large"))
+    buffered(flow, "a")
+    flow.online.finish(1, fates(flow.online.draw(1, 1, 0)))
+    flow.evaluations.request("step-000000", 0, [["p", "q", "r"]], programs_per_problem=2)
+    write(flow, flow.evaluations.next_chunk("actor-0"), "actor-0")
+    grade(flow)
+    flow.evaluations.close("step-000000")
+    archived = flow.telemetry.archived()
+    assert archived.lost == 0 and [row.fate for row in archived.items] == ["trained"] * 2 + ["evaluated"] * 6
+    flow.close()
 
 
 def test_a_chunk_of_a_later_version_waits_for_an_actor_that_has_it(flow):
