@@ -31,6 +31,8 @@ _IDLE_POLL_S = 0.2
 """The same while the learner has all of the machine, before training and after it."""
 _LOOK_AROUND_S = 0.1
 """Seconds between two looks for new weights and evaluations while the buffer has no room: each look costs several calls."""
+_LIFE_S = 1.0
+"""Seconds of a wait between two looks whether the run goes on."""
 _PATIENCE_S = 0.25
 """Seconds after which a smaller batch than asked for is better than none."""
 
@@ -87,7 +89,7 @@ class ActorWorker:
         """
         self._stop = stop
         try:
-            while not self._stopping():
+            while not self._stop.is_set():
                 self._turn()
         except Stopped:
             pass
@@ -250,33 +252,34 @@ class ActorWorker:
                 return ""
             return "driver" if self._flow.control.phase() == "done" else "learner"
 
-        # A warm start or the last evaluation takes as long as it takes, so the bound counts from the learner's last sign of life.
-        self._wait(blocked, _IDLE_POLL_S, life=lambda: self._flow.control.life("learner"))
+        self._wait(blocked, _IDLE_POLL_S)
 
-    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S, life: Callable[[], int] | None = None) -> None:
+    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S) -> None:
         """Waits until `blocked` no longer names a part; every wait is recorded with the part it is for.
 
-        Raises Stopped when the run ends meanwhile, and Stalled after run.stall_timeout_s, with `life` after as long without a change of it.
+        Raises Stopped when the run ends meanwhile, and Stalled after run.stall_timeout_s in which no program got anywhere and nobody
+        showed life: slow executors, a warm start, a last evaluation take as long as they take.
         """
         bound_s = self._config.run.stall_timeout_s
-        deadline = time.monotonic() + bound_s
-        seen: int | None = None
+        deadline = look_at = 0.0
+        seen: tuple[int, ...] | None = None
         waits_for = blocked()
         while waits_for:
             named = waits_for
             with self._recorder.phase("wait", waits_for=named):
                 while waits_for == named:
-                    if self._stop.wait(poll_s) or self._stopping():
+                    if self._stop.wait(poll_s):
                         raise Stopped
-                    if life is not None and (now := life()) != seen:
-                        seen, deadline = now, time.monotonic() + bound_s
-                    if time.monotonic() > deadline:
+                    now = time.monotonic()
+                    if now >= look_at:
+                        look_at = now + min(_LIFE_S, bound_s / 4)
+                        life = (*self._flow.ledger.counts().values(), *self._flow.control.life("learner", "driver"))
+                        if life != seen:
+                            seen, deadline = life, now + bound_s
+                    if now > deadline:
                         seen_last = f"policy version {self.version}, {in_words(self._flow.ledger.counts())}"
                         raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}; last seen: {seen_last}")
                     waits_for = blocked()
-
-    def _stopping(self) -> bool:
-        return self._stop.is_set() or self._flow.control.stopping() is not None
 
     def _generator(self, *what: object) -> torch.Generator:
         """A generator seeded by the run's seed and what is sampled: the same visits with the same version give the same programs."""

@@ -1,4 +1,4 @@
-"""What all workers of a run agree on: phase, stop, policy versions, the order of visits."""
+"""What all workers of a run agree on: phase, policy versions, the order of visits, who shows life."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from buffer.numbered import NumberedMessages
 
 Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "done"]
 """imitation: training steps without programs of the actors, which write only what evaluations ask for."""
+Role = Literal["learner", "driver"]
+"""Who shows life: the learner while it runs, the driver while it waits for a worker's place in the cluster."""
 
 
 class Control:
@@ -44,14 +46,6 @@ class Control:
         """Newest policy version that was ever published in this run; -1 before the first."""
         return int(self._text("version") or -1)
 
-    def stop(self, reason: str) -> None:
-        """Asks every worker to end; the first reason stays."""
-        self._client.hsetnx(self._keys.control, "stop", reason)
-
-    def stopping(self) -> str | None:
-        """Why the run is to end; None while it goes on."""
-        return self._text("stop")
-
     def set_phase(self, phase: Phase) -> None:
         """Says what the run is doing."""
         self._client.hset(self._keys.control, "phase", phase)
@@ -60,17 +54,17 @@ class Control:
         """What the run is doing; None before the learner has begun."""
         return cast("Phase | None", self._text("phase"))
 
-    def show_life(self, role: str) -> None:
+    def show_life(self, role: Role) -> None:
         """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may wait on."""
         self._client.hincrby(self._keys.control, f"life:{role}", 1)
 
-    def life(self, role: str) -> int:
-        """How often `role` has shown life; a number that stays the same for long means that it does not go on."""
-        return int(self._text(f"life:{role}") or 0)
+    def life(self, *roles: Role) -> tuple[int, ...]:
+        """How often each of `roles` has shown life; numbers that stay the same for long mean that none of them goes on."""
+        return tuple(int(value or 0) for value in self._client.hmget(self._keys.control, [f"life:{role}" for role in roles]))
 
     def resume(self) -> None:
-        """Forgets phase and stop of an earlier attempt; a part of `Flow.resume`."""
-        self._client.hdel(self._keys.control, "stop", "phase")
+        """Forgets the phase of an earlier attempt; a part of `Flow.resume`."""
+        self._client.hdel(self._keys.control, "phase")
 
     def _text(self, name: str) -> str | None:
         value = self._client.hget(self._keys.control, name)

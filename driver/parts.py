@@ -13,7 +13,6 @@ from actors.ray_actor import generator_actor
 from buffer.flow import Flow
 from buffer.worker_loop import STOP_S
 from config import Config
-from driver import RunFailed
 from driver.supervisor import START_TIMEOUT_S, Started, Supervisor, Told
 from executor.ray_executor import executor_actor
 from learner.checkpoint import Checkpoints
@@ -94,9 +93,7 @@ class Parts:
 
     def _mourn_learner(self, reason: str) -> dict[str, Any]:
         saved = Checkpoints(self._checkpoints, 1, False).newest()
-        if saved is None:
-            raise RunFailed(f"{reason}; there is no checkpoint yet to go on from")
-        return {"step": saved.step}
+        return {"step": saved.step} if saved is not None else {}  # without one it begins anew
 
 
 def _asks(cpus: float, gpus: float) -> str:

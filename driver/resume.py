@@ -9,8 +9,8 @@ import config as configuration
 from buffer.connection import masked, server_of
 from config import Config, UserError
 
-FIXED = ("policy.", "warm_start.", "problems.train", "problems.limit", "run.name", "run.folder", "run.seed")
-"""Keys, or what they begin with, that a run keeps for life: its weights, samples and places depend on them."""
+FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed")
+"""Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
 
 
 def find(run: str) -> Path:

@@ -104,6 +104,11 @@ class Supervisor:
         """Whether every unit runs."""
         return all(unit.state == "running" for unit in self.units.values())
 
+    @property
+    def starting(self) -> bool:
+        """Whether a unit waits for its processes, and not yet for longer than they may take."""
+        return any(unit.state == "starting" and not unit.late for unit in self.units.values())
+
     def handles(self) -> dict[str, Any]:
         """Handles of all workers that were started, by name."""
         return {name: member.handle for unit in self.units.values() for name, member in unit.members.items()}

@@ -231,10 +231,11 @@ class _Run:
                 self._sink.gauge(name, value, "run")
             if self._state.phase == "done" and not self._held_out.pending:
                 return
-            if reason := self._flow.control.stopping():
-                raise RunFailed(reason)
             now = time.monotonic()
             progress = self._state.progress()
+            if parts.supervisor.starting:  # with a bound of its own
+                self._flow.control.show_life("driver")
+                moved_at = now
             if progress != seen:
                 seen, moved_at = progress, now
             elif now - moved_at > self._config.run.stall_timeout_s:

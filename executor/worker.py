@@ -41,6 +41,7 @@ class ExecutorWorker:
         self._held: dict[str, Claim] = {}
         self._held_in: WorkQueue = flow.work
         self._lock = threading.Lock()
+        self._lease_failure: Exception | None = None
         self.layers: dict[str, str] = {}
         """Isolation layers of the lanes, known once the loop runs."""
 
@@ -57,6 +58,8 @@ class ExecutorWorker:
             layers = "; ".join(f"{layer} {state}" for layer, state in judge.layers.items())
             log.log(logging.INFO if judge.tier == "A" else logging.WARNING, "%s: isolation tier %s: %s", self.name, judge.tier, layers)
             while not stop.is_set():
+                if self._lease_failure is not None:
+                    raise self._lease_failure
                 work, claims = self._claim()
                 if claims:
                     self._grade(judge, work, claims, stop)
@@ -153,4 +156,8 @@ class ExecutorWorker:
             with self._lock:
                 work, claims = self._held_in, list(self._held.values())
             if claims:
-                work.refresh(self.name, claims)
+                try:
+                    work.refresh(self.name, claims)
+                except Exception as failure:  # for the loop to raise: without leases others would take what is graded here
+                    self._lease_failure = failure
+                    return

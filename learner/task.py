@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ class LearnerTask:
     code_version: str = ""
     key: str = ""
     """What the file .key in the folder holds; empty: it is not looked at."""
+
+    @property
+    def inputs(self) -> str:
+        """A hash of the training problems, in their order, and the tokenizer: visits number the ones, weights know tokens of the other."""
+        return hashlib.blake2b(repr((list(self.training_ids), self.spec.tokenizer_files)).encode(), digest_size=16).hexdigest()
 
     def require_folder(self) -> None:
         """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be in the run."""

@@ -102,9 +102,9 @@ class Waiter:
             verdict, told_at = _DONE, time.monotonic()
             while self._engine.world.rank == 0 and (seen := look()) is not None:
                 self._meanwhile()
-                if self._stop.is_set() or self._flow.control.stopping() is not None:
+                if self._stop.is_set():
                     verdict = _STOPPED
-                elif progress.stalled(seen.counts):
+                elif progress.stalled((*seen.counts, *self._flow.control.life("driver"))):
                     verdict, sentence = _STALLED, f"The learner waited {self._stall_timeout_s:g} s for the {seen.part}: {seen.what}"
                 elif self._engine.world.size > 1 and time.monotonic() - told_at > TELL_S:
                     verdict = _WAITING

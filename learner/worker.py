@@ -171,6 +171,11 @@ class LearnerWorker:
         What was drawn for later steps and not trained on goes back to the buffer; what was trained on by a learner that died before it
         saved the result is not used again. The actors get a version as soon as they have to have one.
         """
+        if saved.facts.get("inputs") != self._task.inputs:
+            raise UserError(
+                f"checkpoint {saved.folder} was made with other training problems or another tokenizer, so their files have changed since: "
+                "bring them back, or begin a new run from its export"
+            )
         config, position = self._config.learner, Position.of(saved.facts["position"])
         self._position, self._saved, self.resumed_at = position, Position.of(position.as_facts()), saved.step
         self._engine.begin(config.betas, config.weight_decay)
@@ -330,6 +335,7 @@ class LearnerWorker:
             "buffer": buffer.to_json().decode(),
             "objective": self._objective.state_dict() if self._objective is not None else {},
             "corpus": self._stream.state_dict() if self._stream is not None else {},
+            "inputs": self._task.inputs,
             "workers": self._world.size,
             "code_version": self._task.code_version,
             "time": time.time(),
@@ -360,7 +366,7 @@ class LearnerWorker:
 
     def _should_stop(self) -> bool:
         """Rank 0's view, on every rank: all stop at the same step. Collective."""
-        stop = self._world.rank == 0 and (self._stop.is_set() or self._flow.control.stopping() is not None)
+        stop = self._world.rank == 0 and self._stop.is_set()
         if self._world.rank == 0:
             self._go_on_living()
         return bool(self._engine.agree(int(stop)))

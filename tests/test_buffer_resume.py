@@ -124,7 +124,7 @@ def test_visits_of_a_dead_actor_are_its_own_and_those_of_a_released_one_come_fir
     assert control.next_visits(3, "actor-0") == [4, 6, 7]
 
 
-def test_a_run_that_goes_on_finds_nothing_held_reserved_or_stopped(make_flow):
+def test_a_run_that_goes_on_finds_nothing_held_or_reserved(make_flow):
     flow = make_flow(max_staleness=0, groups_per_version=3, lease_s=3600)
     assert flow.online.admit("actor-0", 3).groups == 3
     visits = flow.control.next_visits(3, "actor-0")
@@ -132,10 +132,8 @@ def test_a_run_that_goes_on_finds_nothing_held_reserved_or_stopped(make_flow):
     assert len(flow.work.claim("executor-0", 2)) == 2
     flow.evaluations.request("step-000000", 0, [["p"]])
     assert flow.evaluations.next_chunk("actor-0") is not None
-    flow.control.stop("killed")
 
     assert flow.resume() == 2
-    assert flow.control.stopping() is None
     assert places(flow) == {"generated": 2, "queued": 2}
     assert flow.online.admit("another", 9).groups == 2
     assert flow.control.next_visits(3, "another") == [visits[1], visits[2], 3]

@@ -91,17 +91,15 @@ def test_visits_are_shared_out_without_overlap(flow):
     assert sorted(taken) == list(range(180))
 
 
-def test_phase_stop_and_version(flow):
-    assert flow.control.phase() is None and flow.control.stopping() is None
+def test_phase_version_and_life(flow):
+    assert flow.control.phase() is None and flow.control.life("learner", "driver") == (0, 0)
     flow.control.set_phase("training")
-    flow.control.stop("the disk is full")
-    flow.control.stop("Ctrl-C")
-    assert flow.control.phase() == "training"
-    assert flow.control.stopping() == "the disk is full"
+    flow.control.show_life("driver")
+    assert flow.control.phase() == "training" and flow.control.life("learner", "driver") == (0, 1)
     assert flow.control.version() == -1
     flow.control.set_version(0)
     flow.control.resume()
-    assert flow.control.stopping() is None and flow.control.phase() is None
+    assert flow.control.phase() is None
     assert flow.control.version() == 0
 
 

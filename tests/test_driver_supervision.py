@@ -183,11 +183,12 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
     crowded = Supervisor(RestartConfig(), lambda *what: None)
     crowded.add("worker-0", start, lambda reason: {}, "0 CPU", spare=True)
     until(lambda: (crowded.poll() or True) and crowded.running)
+    assert not crowded.starting
     crowded.start_timeout_s = 1.0
     crowded.add("worker-1", partial(start_large, "worker-1"), lambda reason: {}, "64 CPU", spare=True)
     until(lambda: (crowded.poll() or True) and crowded.notes)
     crowded.poll()
-    assert len(crowded.notes) == 1
+    assert len(crowded.notes) == 1 and not crowded.starting
     assert "worker-1 did not start within 1 s: it asks for 64 CPU, and the cluster has 2 CPU free; the run goes on" in crowded.notes[0]
     crowded.add("learner", partial(start_large, "learner-0"), lambda reason: {}, "64 CPU")
     with pytest.raises(RunFailed, match="^learner-0 did not start within 1 s: it asks for 64 CPU, .*; add nodes"):

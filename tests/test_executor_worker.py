@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ import pytest
 from buffer_programs import group_of
 from executor_suites import HONEST_SUMS, SUM, stdin_suite
 
-from buffer.flow import Flow
-from config import ExecutorConfig
+from buffer.connection import ServerLost
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from config import BufferConfig, ExecutorConfig
 from executor.worker import ExecutorWorker
 from monitor.metrics import Recorder, Row
 
@@ -112,6 +115,40 @@ def test_a_lease_is_kept_while_a_long_program_runs(make_flow: Callable[..., Flow
         while flow.ledger.counts()["executing"]:
             assert not flow.work.claim("another", 16, 0.05)
         _until(lambda: flow.ledger.counts()["buffered"] == 2)
+
+
+def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
+    server = EmbeddedRedis.start(tmp_path)
+    address = FlowAddress(server.url, "leases", BufferConfig(lease_s=0.3), 1, 1, group_size=1, timeout_s=0.5, outage_s=0.5)
+    flow = Flow.connect(address)
+    suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
+    flow.problems.put("slow", suite.to_json(), suite.content_hash)
+    flow.work.push(group_of("slow", size=1, problem_id="slow", text=f"{SLOW * 4}print('done')\n"))
+    recorder, stop, failures = Recorder("executor-0", lambda rows: None), threading.Event(), list[Exception]()
+    worker = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder)
+
+    def work() -> None:
+        try:
+            worker.run(stop)
+        except ServerLost as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        _until(lambda: flow.ledger.counts()["executing"] == 1)
+        os.kill(server.pid, signal.SIGSTOP)
+        time.sleep(1.5)  # the program runs meanwhile, and nobody but the lease's thread asks for Redis
+        os.kill(server.pid, signal.SIGCONT)
+        _until(lambda: flow.ledger.counts()["buffered"] == 1)
+        thread.join(20)
+        assert len(failures) == 1
+    finally:
+        stop.set()
+        thread.join(60)
+        recorder.close()
+        flow.close()
+        server.stop()
 
 
 def test_a_worker_takes_over_what_its_dead_predecessor_held(make_flow: Callable[..., Flow]) -> None:

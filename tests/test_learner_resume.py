@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from test_learner_worker import Run
 
 import learner.engine
 from buffer.server import EmbeddedRedis
-from config import Config
+from config import Config, UserError
 from learner.checkpoint import Checkpoints
 
 FIELDS: dict[str, Any] = {
@@ -81,6 +82,10 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(make_run: C
         assert newest is not None and newest.step == taken
         again = make_run("stopped")
         assert stopped.flow.ledger.check() is None
+    changed = make_run("stopped").learner
+    changed._task = replace(changed._task, training_ids=changed._task.training_ids[::-1])
+    with pytest.raises(UserError, match="was made with other training problems"):
+        changed.run(threading.Event())
     again.flow.resume()
     whole(again)
     assert again.learner.resumed_at == taken

@@ -248,8 +248,7 @@ def test_stops_when_asked(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run.learner.run(stop)
     assert run.rows() == [] and not (tmp_path / "warm_start").exists() and run.published.versions == []
     waiting = make_run(warm_start={"steps": 0})
-    waiting.flow.control.stop("the user said so")
-    waiting.learner.run(threading.Event())
+    waiting.learner.run(stop)
     assert not (tmp_path / "export").exists()
 
 

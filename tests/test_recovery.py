@@ -99,6 +99,7 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
     for arguments, sentence in (
         (["--resume", str(tmp_path / "none")], "there is no run folder of this name"),
         (["--resume", str(_folder(tmp_path)), "--policy.layers", "2"], "--policy.layers cannot be changed when a run goes on"),
+        (["--resume", str(_folder(tmp_path)), "--problems.checked", "b.jsonl"], "--problems.checked cannot be changed"),
         (["--resume", str(_folder(tmp_path)), "--config", "a.yaml"], "leave --config out"),
         (["--resume", str(_folder(tmp_path, "redis://:secret@host:1/0"))], "passwords are not kept: give --redis.url"),
     ):
