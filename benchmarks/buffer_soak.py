@@ -190,7 +190,7 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
         client: Any = flow.client
         totals = {name.decode(): int(value) for name, value in client.hgetall(flow.telemetry._keys.totals).items()}
         folder.close()
-        kept = sum(1 for _ in folder.samples())
+        kept = sum(kept.fate != "under_way" for kept in folder.samples())
         flow.close()
     finally:
         stop.set()

@@ -286,6 +286,7 @@ def verify(run: Run, found: Found) -> None:
         fates = Counter(sample.fate for sample in kept)
         for fate in ("trained", "baseline", "no_signal", "evicted", "stale"):
             found.lost += abs(counts[fate] - fates[fate])
+        found.lost += abs(sum(counts[place] for place in ("queued", "executing", "waiting", "buffered")) - fates["under_way"])
         base = f"rltf:{{{RunFolder(run.folder).key}}}:"
         here = {key.decode().rpartition(":")[2] for key in flow.client.scan_iter(f"{base}train:group:*", count=1000)}
         waiting = {key.decode() for key in [*flow.client.hkeys(f"{base}visits"), *flow.client.zrange(f"{base}returned", 0, -1)]}

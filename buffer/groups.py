@@ -72,7 +72,7 @@ def read_groups(client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[s
 
 
 def archived_of(key: bytes, fields: Fields) -> list[Archived]:
-    """All members of a group whose fate is known, in a form that the driver can write."""
+    """All members of a group in a form that the driver can write; `under_way` are those whose fate is not known."""
     group_id = key.decode().split(":group:", 1)[1]
     group_fate = fields.get(b"fate", b"").decode()
     step = int(fields[b"step"]) if b"step" in fields else None
@@ -81,14 +81,15 @@ def archived_of(key: bytes, fields: Fields) -> list[Archived]:
     for program_id, trace in zip(members, traces_of(fields, members), strict=True):
         name = program_id.encode()
         fate = fields.get(b"fate:" + name, b"").decode() or group_fate
+        why = fields.get(b"why:" + name) or (b"" if fate else fields.get(b"used:" + name, b""))
         rows.append(
             Archived(
                 id=program_id,
                 group_id=group_id,
                 problem_id=fields[b"problem"].decode(),
-                fate=cast(Fate, fate),
+                fate=cast(Fate, fate or "under_way"),
                 step=step,
-                reason=fields.get(b"why:" + name, b"").decode(errors="replace"),
+                reason=why.decode(errors="replace"),
                 program=join(fields.get(b"source:" + name, b""), trace),
                 feedback=fields.get(b"feedback:" + name, b""),
             )

@@ -21,9 +21,10 @@ Outcome = Literal["pass", "failure", "runtime_error", "compile_error"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Purpose = Literal["train", "evaluation"]
 LearnerFate = Literal["trained", "baseline", "no_signal"]
-Fate = Literal["trained", "baseline", "no_signal", "evicted", "stale", "malformed", "dead_letter", "evaluated"]
+Fate = Literal["trained", "baseline", "no_signal", "evicted", "stale", "malformed", "dead_letter", "evaluated", "under_way"]
 """How a program ends: used by the learner (for training, as a greedy baseline, without effect because its advantage is zero), put out
-of the full buffer, too old, not a record, given up after three tries; or read as an evaluation's result."""
+of the full buffer, too old, not a record, given up after three tries; or read as an evaluation's result. In the run folder alone
+`under_way`: it had a place, or uses left, when the run ended."""
 
 
 class Malformed(Exception):
@@ -157,9 +158,9 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     problem_id: str
     fate: Fate
     step: int | None = None
-    """Learner step that used the sample."""
+    """Learner step that used the sample, the last of them."""
     reason: str = ""
-    """Why it was dead-lettered or malformed."""
+    """Why it was dead-lettered or malformed; of one under way what it was used for so far."""
     program: bytes
     """An encoded Program; anything at all when malformed."""
     feedback: bytes = b""

@@ -5,13 +5,14 @@ The driver may stop for a while and goes on where it was; `status` may read besi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import redis
 
-from buffer.groups import archived_of, read_fields
+from buffer.groups import Fields, archived_of, read_fields
 from buffer.keys import Keys
 from buffer.lua import Scripts
 from buffer.numbered import NumberedMessages
@@ -104,13 +105,32 @@ class Telemetry:
         for (entry_id, fields), group in zip(entries, groups, strict=True):
             last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
             lost += last - size - end
-            try:
-                items += archived_of(fields[b"key"], group)
-            except (KeyError, msgspec.MsgspecError):
-                # Dropped between the two reads because the archive is full; or something outside the flow has written here.
-                lost += size
+            # None: dropped between the two reads because the archive is full; or something outside the flow has written here.
+            members = _members(fields[b"key"], group)
+            items += members or []
+            lost += size if members is None else 0
             end = last
         return Drained(items, end, lost)
+
+    def under_way(self, count: int = 64) -> Iterator[Drained[Archived]]:
+        """Training programs that have a place and no fate, `count` groups at a time: what is left when the workers have ended.
+
+        A group that cannot be read is counted as one program lost.
+        """
+        group_ids = [*self._client.smembers(self._keys.open)]
+        group_ids += [*self._client.zrange(self._keys.buffer, 0, -1), *self._client.zrange(self._keys.drawn, 0, -1)]
+        for first in range(0, len(group_ids), count):
+            keys = [self._keys.group(name.decode()).encode() for name in group_ids[first : first + count]]
+            found = [_members(key, group) for key, group in zip(keys, read_fields(self._client, keys), strict=True)]
+            yield Drained([row for rows in found for row in rows or []], 0, found.count(None))
+
+
+def _members(key: bytes, group: Fields) -> list[Archived] | None:
+    """All members of a group; None when it cannot be read."""
+    try:
+        return archived_of(key, group)
+    except (KeyError, msgspec.MsgspecError):
+        return None
 
 
 def _rows_of(data: bytes) -> list[Row]:

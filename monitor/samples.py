@@ -73,9 +73,9 @@ class KeptSample:
     problem_id: str
     fate: Fate
     step: int | None = None
-    """Learner step that used it up."""
+    """Learner step that used it, the last of them."""
     reason: str = ""
-    """Why it was dead-lettered or malformed."""
+    """Why it was dead-lettered or malformed; of one under way what it was used for so far."""
     program: Program | None = None
     feedback: Feedback | None = None
     """None when it never got one."""
@@ -179,8 +179,13 @@ class SampleWriter:
 
 
 def read_samples(folder: Path) -> Iterator[KeptSample]:
-    """Every program with its fate, in the order in which the fates were known; each once. Parts may be written and merged meanwhile."""
+    """Every program with its fate, in the order in which the fates were known, what is still under way last; each once.
+
+    Parts may be written and merged meanwhile.
+    """
     seen: set[str] = set()
+    under_way: dict[str, KeptSample] = {}
+    """Of the end of each attempt; a later one may know the fate."""
     done: set[int] = set()
     while waiting := sorted(set(_numbers(folder)) - done):
         oldest = _dropped(folder)[1]
@@ -196,9 +201,12 @@ def read_samples(folder: Path) -> Iterator[KeptSample]:
             with file:
                 for batch in file.iter_batches(_ROWS_AT_ONCE):
                     for sample in _samples_of(batch):
-                        if sample.id not in seen:  # a driver that was killed between two writes reads some again
+                        if sample.fate == "under_way":
+                            under_way[sample.id] = sample
+                        elif sample.id not in seen:  # a driver that was killed between two writes reads some again
                             seen.add(sample.id)
                             yield sample
+    yield from (sample for sample in under_way.values() if sample.id not in seen)
 
 
 def dropped_samples(folder: Path) -> int:

@@ -112,13 +112,16 @@ class Watcher:
         )
 
     def finish(self) -> list[Row]:
-        """Takes in everything that is left, once the workers have ended; gives back the step rows."""
+        """Takes in everything that is left, once the workers have ended, programs without a fate too; gives back the step rows."""
         rows = self.poll()
         while True:
             before = dict(self._position)
             rows += self.poll()
             self._read_samples()
             if self._position == before:
+                for left in self._flow.telemetry.under_way(_GROUPS_PER_READ):
+                    self._folder.add_samples(left.items)
+                    self.lost["samples"] += left.lost
                 self._folder.flush()
                 self._keep()
                 return rows

@@ -70,6 +70,35 @@ def test_what_workers_report_reaches_state_folder_and_sink(server: EmbeddedRedis
     flow.close()
 
 
+def test_what_has_uses_left_or_no_verdict_when_a_run_ends_is_recorded_until_its_fate_is_known(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    settings: Config = config(tmp_path, learner={"groups_per_step": 1}, buffer={"max_uses": 2})
+    flow = Flow(FlowAddress.of(settings, server.url, "left"))
+    for name in ("used", "fresh", "queued"):
+        assert flow.work.push([sample("p", "pass", id=name, group_id=name).program], "actor-0")
+    for claim in flow.work.claim("executor-0", 2):
+        flow.work.hand_over("executor-0", claim, Feedback(outcome="pass", passed=5, run=5))
+    assert flow.online.draw(1, 1, 0) is not None
+    flow.online.finish(1, {"used": "no_signal"})
+    folder = RunFolder.create(settings)
+    for _ in range(2):  # a run may be stopped, and go on, more than once
+        Watcher(flow, folder, RunState()).finish()
+        found = {row.id: (row.fate, row.step, row.reason, row.sample is not None) for row in folder.samples()}
+        assert found == {
+            "used": ("under_way", 1, "no_signal", True), "fresh": ("under_way", None, "", True), "queued": ("under_way", None, "", False),
+        }  # fmt: skip
+    for step in (2, 3):
+        (group,) = flow.online.draw(step, 1, 0) or ()
+        flow.online.finish(step, {group.samples[0].program.id: "trained"})
+    Watcher(flow, folder, RunState()).finish()
+    assert {row.id: (row.fate, row.step) for row in folder.samples()} == {
+        "used": ("trained", 3), "fresh": ("under_way", 2), "queued": ("under_way", None),
+    }  # fmt: skip
+    folder.close()
+    flow.close()
+
+
 def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, tmp_path: Path) -> None:
     settings: Config = config(tmp_path, learner={"groups_per_step": 1})
     flow = Flow(FlowAddress.of(settings, server.url, "resumed"))
