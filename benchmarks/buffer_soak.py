@@ -31,7 +31,7 @@ from benchmarks.buffer import CLAIM, GROUP, PAUSE_S, STEP_GROUPS, VERDICT, progr
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import Config
-from monitor.memory import aof_bytes, redis_bytes
+from monitor.memory import aof_bytes, redis_bytes, step_bytes
 from monitor.metrics import Recorder
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
@@ -126,8 +126,9 @@ class Sizes:
         memory = client.info("memory")
         found: dict[str, float] = {"Redis, used_memory": memory["used_memory"], "Redis, resident": memory["used_memory_rss"]}
         found["Redis's file"] = _size(server.folder)
-        for name in ("samples", "telemetry", "metrics.jsonl", "tensorboard"):
+        for name in ("samples", "telemetry"):
             found[name] = _size(folder.path / name)
+        found["rows of steps"] = _size(folder.path / "metrics.jsonl") + _size(folder.path / "tensorboard")
         self.seconds.append(seconds)
         for name, value in found.items():
             self.looks.setdefault(name, []).append(float(value))
@@ -200,6 +201,8 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
         "Redis, used_memory": redis_bytes(config),
         "Redis's file": aof_bytes(config),
         "samples": samples_gb * 1e9,
+        "telemetry": config.run.telemetry_gb * 1e9,
+        "rows of steps": len(folder.steps()) * step_bytes(config),
     }
     rows = [
         {"what": name, "median": sorted(looks)[len(looks) // 2], "greatest": max(looks), "end": looks[-1], "bound": bounds.get(name)}
@@ -235,8 +238,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
         table.add_column(heading, justify="left" if heading == "MB" else "right")
     for row in figures["sizes"]:
         values = [f"{row[name] / 1e6:,.0f}" for name in ("median", "greatest", "end")]
-        growing = "" if row["what"].startswith("Redis") else "grows with the run"
-        table.add_row(row["what"], *values, f"{row['bound'] / 1e6:,.0f}" if row["bound"] else growing)
+        table.add_row(row["what"], *values, f"{row['bound'] / 1e6:,.0f}" if row["bound"] else "")
     console.print(table)
     console.print(f"As many as a run of {figures['per_s_of_a_day']:.1f} programs/s makes in a day.")
     fates = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in figures["ledger"].items() if number)

@@ -7,6 +7,8 @@ in which a learner reads its groups.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
@@ -129,6 +131,17 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if self.error_type:
             return self.error_type
         return "WrongAnswer" if self.outcome == "failure" else self.outcome
+
+
+MOST_ERROR_TYPES = 20
+
+
+def by_error(names: Iterable[str]) -> dict[str, int]:
+    """How often each error type occurs, the most frequent first; beyond MOST_ERROR_TYPES as `other`, for programs make up names."""
+    numbers = Counter(names)
+    named = dict(numbers.most_common(MOST_ERROR_TYPES))
+    rest = numbers.total() - sum(named.values())
+    return named | ({"other": named.get("other", 0) + rest} if rest else {})
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -24,6 +24,8 @@ class RunConfig(Part):
     """Seconds without a verdict or a program trained on after which the run ends with the name of the part waited for."""
     samples_gb: float = Field(20.0, gt=0)
     """Most GB of samples/ in the run's folder; beyond it the oldest samples are deleted, and counted."""
+    telemetry_gb: float = Field(0.2, gt=0)
+    """Most GB of telemetry/ in the run's folder (about 60 rows a KB); beyond it the oldest rows are deleted: the timeline begins later."""
 
 
 class EvaluationConfig(Part):

@@ -252,6 +252,8 @@ class _Run:
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
         if dropped := folder.dropped_samples:
             warnings.append(f"{dropped:,} of the oldest programs are no longer in samples/, which run.samples_gb bounds")
+        if folder.deleted_telemetry:
+            warnings.append("the oldest rows are no longer in telemetry/, which run.telemetry_gb bounds: timeline and shares begin later")
         if dead_letters:
             warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
         warnings += self._inputs.warnings

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buffer.records import OUTCOMES, Sample
+from buffer.records import OUTCOMES, Sample, by_error
 from evaluation.pass_at_k import Estimate, mean_pass_at_k
 
 
@@ -47,7 +47,7 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
     """
     graded: dict[str, list[bool]] = {problem_id: [] for problem_id in problem_ids}
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
-    error_types: Counter[str] = Counter()
+    error_types: list[str] = []
     versions: set[int] = set()
     for sample in samples:
         outcome = sample.feedback.outcome
@@ -55,7 +55,7 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
         outcomes[outcome] += 1
         versions.update(run.version for run in sample.program.versions)
         if outcome != "pass":
-            error_types[sample.feedback.error_name] += 1
+            error_types.append(sample.feedback.error_name)
     if not graded:
         raise ValueError("a held-out evaluation of no problems")
     most = max(ks)
@@ -66,7 +66,7 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
         missing=sum(not passed for passed in graded.values()),
         pass_at={k: mean_pass_at_k(counts, k) for k in ks},
         outcomes=dict(outcomes),
-        error_types=dict(error_types.most_common()),
+        error_types=by_error(error_types),
         versions=tuple(sorted(versions)),
     )
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from buffer.records import Group
+from buffer.records import Group, by_error
 from learner.batching import Plan
 from learner.engine import StepResult
 from learner.objectives.base import Prepared, TrainItem
@@ -29,7 +29,7 @@ def rl_row(
     samples = [sample for group in groups for sample in group.samples]
     number = max(1, len(samples))
     outcomes = Counter(sample.feedback.outcome for sample in samples)
-    errors = Counter(sample.feedback.error_name for sample in samples if sample.feedback.outcome != "pass")
+    errors = by_error(sample.feedback.error_name for sample in samples if sample.feedback.outcome != "pass")
     staleness = [version - min(run.version for run in sample.program.versions) for sample in samples if sample.program.versions]
     fates = Counter(prepared.fates.values())
     return {
@@ -39,7 +39,7 @@ def rl_row(
         "pass_rate": outcomes["pass"] / number,
         "reward": sum(prepared.rewards) / max(1, len(prepared.rewards)),
         "outcomes": dict(outcomes),
-        "error_types": dict(errors.most_common()),
+        "error_types": errors,
         "length": sum(len(sample.program.token_ids) for sample in samples) / number,
         "truncated_share": sum(sample.program.finish_reason == "length" for sample in samples) / number,
         "staleness": sum(staleness) / max(1, len(staleness)),

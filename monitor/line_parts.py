@@ -17,17 +17,20 @@ class PartWriter:
 
     A part is written whole under a temporary name and then renamed, so a reader never sees half of one. A folder that has parts
     already is continued. Lines are held in memory until there are `lines_per_part` of them, or the oldest has been held for
-    `max_age_s` when the next are added, or `flush`.
+    `max_age_s` when the next are added, or `flush`. When all parts together have more than `most_bytes` the oldest are deleted, whole;
+    the newest stays.
     """
 
-    def __init__(self, folder: Path, lines_per_part: int = 2048, max_age_s: float = 60.0) -> None:
+    def __init__(self, folder: Path, most_bytes: int, lines_per_part: int = 2048, max_age_s: float = 60.0) -> None:
         self._folder = folder
+        self._most_bytes = most_bytes
         self._lines_per_part = lines_per_part
         self._max_age_s = max_age_s
         self._held_since = time.monotonic()
         self._lines: list[bytes] = []
         folder.mkdir(parents=True, exist_ok=True)
-        self._next = max((_number(path) for path in _parts(folder)), default=-1) + 1
+        self._sizes = {_number(path): path.stat().st_size for path in _parts(folder)}
+        self._next = max(self._sizes, default=-1) + 1
 
     @property
     def held(self) -> int:
@@ -53,19 +56,37 @@ class PartWriter:
             self._lines = []
 
     def _write(self, lines: list[bytes]) -> None:
-        path = self._folder / f"part-{self._next:05d}.jsonl.gz"
+        path = _path(self._folder, self._next)
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=1))
         os.replace(temporary, path)
+        self._sizes[self._next] = path.stat().st_size
         self._next += 1
+        while len(self._sizes) > 1 and sum(self._sizes.values()) > self._most_bytes:
+            oldest = min(self._sizes)
+            _path(self._folder, oldest).unlink(missing_ok=True)
+            del self._sizes[oldest]
 
 
 def read_parts(folder: Path) -> Iterator[bytes]:
     """Lines of all parts of a folder in the order they were written; nothing where the folder is absent."""
     for path in sorted(_parts(folder), key=_number):
-        with gzip.open(path) as file:
+        try:
+            file = gzip.open(path)
+        except FileNotFoundError:  # deleted meanwhile because of the bound
+            continue
+        with file:
             for line in file:
                 yield line.rstrip(b"\n")
+
+
+def deleted_parts(folder: Path) -> int:
+    """Parts that are gone because of the bound: they are numbered from 0."""
+    return min(map(_number, _parts(folder)), default=0)
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.jsonl.gz"
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -21,6 +21,8 @@ _REDIS = 1.3e8
 """What the server has beside samples: itself, the ids of the newest 200,000 groups, telemetry that nobody has read, buffers of clients."""
 _CLAIMED_PER_LANE = 16
 """Programs that an executor claims at once (`executor.worker.PROGRAMS_PER_LANE`)."""
+_ROW, _ROW_OF_SAMPLE, _ROW_OF_GROUP, _POINTS = 3500, 40, 64, 2500
+"""Bytes of a step's row in metrics.jsonl, of it for each sample (id, reward) and group (fingerprint); of its points in tensorboard/."""
 _REWRITE = 2**29
 """Size of the append-only file below which it is not rewritten (`buffer.server.REWRITE_MB`)."""
 
@@ -130,6 +132,11 @@ def redis_bytes(config: Config) -> float:
     claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
     samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
     return sample_bytes(config) * samples + _REDIS
+
+
+def step_bytes(config: Config) -> float:
+    """Bound of what one learner step adds to metrics.jsonl and tensorboard/ in the run's folder."""
+    return _ROW + _ROW_OF_SAMPLE * config.samples_per_step + _ROW_OF_GROUP * config.learner.groups_per_step + _POINTS
 
 
 def aof_bytes(config: Config) -> float:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from config import Config, LearnerConfig
-from monitor.memory import Shape, actor_bytes, executor_bytes, learner_bytes, redis_bytes, weight_bytes
+from monitor.memory import Shape, actor_bytes, aof_bytes, executor_bytes, learner_bytes, redis_bytes, step_bytes, weight_bytes
+from monitor.run_folder import LOG_BYTES
 from monitor.vocabulary import plural
 
 
@@ -82,6 +83,7 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     evaluated = f"{tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
     return (
         ("folder", facts.folder),
+        ("it grows to", _folder(config, facts)),
         ("training problems", _problems(config.problems.train, facts.train_problems, facts.train_skipped)),
         (
             "held-out problems",
@@ -92,6 +94,20 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         ("evaluation", evaluated if tasks else "none"),
         ("seed", str(config.run.seed)),
     )
+
+
+def _folder(config: Config, facts: Facts) -> str:
+    run, kept = config.run, config.checkpoint.keep + int(config.checkpoint.best)
+    # Weights and AdamW's averages in float32; adapters have less.
+    parts = [
+        f"samples {_size(1e9 * run.samples_gb)}",
+        f"telemetry {_size(1e9 * run.telemetry_gb)}",
+        f"Redis's file {_size(aof_bytes(config))}",
+        f"{_many(kept, 'checkpoint')} of {_size(12.0 * facts.parameters)}",
+        f"metrics and TensorBoard {_size(1000 * step_bytes(config))} per 1,000 steps",
+        f"logs {_size(2 * LOG_BYTES)} per process",
+    ]
+    return f"at most {', '.join(parts)}"
 
 
 def _problems(spec: str, count: int, skipped: int) -> str:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +20,14 @@ import yaml
 
 from buffer.connection import masked
 from buffer.records import Archived
-from config import Config, UserError
+from config import Config, RunConfig, UserError
 from monitor.event_files import TensorBoard
-from monitor.line_parts import PartWriter, read_parts
+from monitor.line_parts import PartWriter, deleted_parts, read_parts
 from monitor.metrics import Row
 from monitor.samples import KeptSample, SampleWriter, dropped_samples, read_samples
+
+LOG_BYTES = 2**24
+"""Size beyond which a log begins anew; what it held is kept until the next time. So a process has twice as much at most."""
 
 
 class RunFolder:
@@ -39,7 +43,7 @@ class RunFolder:
         tensorboard/           both of them as TensorBoard event files
         samples/               every sample with its feedback, policy versions and fate (monitor.samples)
         telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of monitor.metrics)
-        logs/attempt_N/        one file per process, written by the processes; a resumed run is another attempt
+        logs/attempt_N/        one file per process, written by the processes; a resumed run is another attempt; *.log.1: what was before
         result.json            written at the end (`write_result`)
         report.md, *.png       written by monitor.report
 
@@ -184,15 +188,25 @@ class RunFolder:
     def add_samples(self, archived: Iterable[Archived]) -> None:
         """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""
         if self._samples is None:
-            settings = Config.model_validate(self.config()).run
-            self._samples = SampleWriter(self.path / "samples", int(settings.samples_gb * 1e9))
+            self._samples = SampleWriter(self.path / "samples", int(self._settings.samples_gb * 1e9))
         self._samples.add(archived)
 
     def add_telemetry(self, rows: Iterable[Row]) -> None:
         """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
         if self._telemetry is None:
-            self._telemetry = PartWriter(self.path / "telemetry", lines_per_part=16384)
+            self._telemetry = PartWriter(self.path / "telemetry", int(self._settings.telemetry_gb * 1e9), lines_per_part=16384)
         self._telemetry.add(msgspec.json.encode(row) for row in rows if row["kind"] != "now")
+
+    @property
+    def _settings(self) -> RunConfig:
+        return Config.model_validate(self.config()).run
+
+    def bound_logs(self) -> None:
+        """Lets each log that has more than LOG_BYTES begin anew; its processes, which append, go on. Lines of that instant may be lost."""
+        for log in [*self.path.glob("logs/attempt_*/*.log"), self.path / "redis" / "redis.log"]:
+            if log.exists() and log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(log, log.with_suffix(".log.1"))
+                os.truncate(log, 0)
 
     def add_event(self, row: Row) -> None:
         """Something that happened to the run, with its `time` and `event` (started, resumed, restarted), goes to events.jsonl."""
@@ -313,6 +327,11 @@ class RunFolder:
     def dropped_samples(self) -> int:
         """Programs that are no longer in samples/ because of `run.samples_gb`."""
         return dropped_samples(self.path / "samples")
+
+    @property
+    def deleted_telemetry(self) -> bool:
+        """Whether the oldest telemetry is no longer there because of `run.telemetry_gb`."""
+        return deleted_parts(self.path / "telemetry") > 0
 
     def telemetry(self) -> Iterator[Row]:
         """The telemetry rows in the order they were written."""

@@ -60,6 +60,7 @@ class Watcher:
         self._state.fold_ledger(self._flow.ledger.counts())
         if time.monotonic() - self._checked_at >= _CHECK_EVERY_S:
             self.check_ledger()
+            self._folder.bound_logs()
         if phase := self._flow.control.phase():
             self._state.phase = phase
             self._folder.enter_phase(phase, time.time())

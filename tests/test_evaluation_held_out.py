@@ -23,6 +23,13 @@ def test_summary_counts_tasks_samples_outcomes_and_errors() -> None:
     assert row["pass@1"] == pytest.approx(1 / 3) and row["pass@1_se"] == pytest.approx(1 / 6)
 
 
+def test_names_of_errors_that_programs_make_up_are_counted_together() -> None:
+    names = ["TypeError"] * 3 + ["other"] * 2 + [f"MadeUp{number}" for number in range(30)]
+    held_out = summarise([sample("a", "runtime_error", error=name) for name in names])
+    found = list(held_out.error_types.items())
+    assert len(found) == 20 and found[:2] == [("TypeError", 3), ("other", 14)] and sum(held_out.error_types.values()) == len(names)
+
+
 def test_a_problem_whose_programs_were_lost_counts_as_not_passed() -> None:
     held_out = summarise([sample("a", "pass")], problem_ids=["a", "b"])
     assert (held_out.tasks, held_out.samples, held_out.missing) == (2, 1, 1)

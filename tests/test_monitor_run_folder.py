@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from config import Config, UserError
 from monitor.line_parts import PartWriter, read_parts
-from monitor.run_folder import RunFolder
+from monitor.run_folder import LOG_BYTES, RunFolder
 
 
 def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:
@@ -117,13 +117,39 @@ def test_phases_of_the_run_become_rows(tmp_path: Path) -> None:
 
 
 def test_parts_continue_where_they_ended_and_ignore_halves(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path / "parts", lines_per_part=3)
+    writer = PartWriter(tmp_path / "parts", 10**6, lines_per_part=3)
     writer.add(str(i).encode() for i in range(7))
     assert len(list((tmp_path / "parts").iterdir())) == 2
     writer.flush()
     (tmp_path / "parts" / "part-00009.jsonl.tmp").write_bytes(b"half")
-    again = PartWriter(tmp_path / "parts", lines_per_part=3, max_age_s=0)
+    again = PartWriter(tmp_path / "parts", 10**6, lines_per_part=3, max_age_s=0)
     again.add([b"7"])
     again.add([b"8"])
     again.flush()
     assert [int(line) for line in read_parts(tmp_path / "parts")] == list(range(9))
+
+
+def test_telemetry_beyond_its_bound_loses_its_oldest_rows(tmp_path: Path) -> None:
+    run = config(tmp_path).run.model_copy(update={"telemetry_gb": 2e-6})
+    folder = RunFolder.create(Config(run=run))
+    sizes = []
+    for number in range(30):
+        folder.add_telemetry([count("actor-0", f"{number} {index}", 1, 1) for index in range(40)])
+        folder.flush()
+        sizes.append(sum(path.stat().st_size for path in (folder.path / "telemetry").iterdir()))
+        if number == 15:  # another attempt goes on
+            assert folder.deleted_telemetry
+            folder = RunFolder.open(folder.path)
+    assert max(sizes) <= 2000 < sum(sizes)
+    names = [row["name"] for row in folder.telemetry()]
+    assert len(names) % 40 == 0 and names == [f"{number} {index}" for number in range(30) for index in range(40)][-len(names) :]
+
+
+def test_a_log_beyond_its_bound_begins_anew(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    log = folder.new_log_folder() / "actor-0.log"
+    with log.open("ab", buffering=0) as process:
+        for text in (b"first\n", b"x" * LOG_BYTES, b"last\n"):
+            process.write(text)
+            folder.bound_logs()
+    assert log.read_bytes() == b"last\n" and log.with_suffix(".log.1").stat().st_size == LOG_BYTES + 6

@@ -105,6 +105,8 @@ def test_plan_and_end_are_printed(terminal: bool) -> None:
     console = Console(file=out, width=160, force_terminal=terminal, color_system=None)
     print_plan(console, make_plan(Config(), FACTS))
     assert "24 groups x 8 samples = 192 samples per step on 1 worker, in micro-batches of at most 2,048 tokens" in out.getvalue()
+    assert "at most samples 20.0 GB, telemetry 200 MB, Redis's file" in " ".join(out.getvalue().split())
+    assert "metrics and TensorBoard 15.2 MB per 1,000 steps" in " ".join(out.getvalue().split())
     result = {
         "held_out": {"tasks": 256, "before": {"pass@1": 0.18, "pass@1_se": 0.02}, "after": {"pass@1": 0.9}}, "steps": 100, "samples": 19200,
         "seconds": {"training": 83.21}, "ledger": {"generated": 19200, "trained": 12000, "no_signal": 7200, "stale": 0},

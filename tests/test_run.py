@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import launch
 from buffer.records import Archived, encode
+from config import Config
+from monitor.memory import step_bytes
 from monitor.run_folder import RunFolder
 from monitor.samples import SampleWriter
 
@@ -74,7 +76,9 @@ def test_the_folder_holds_what_the_design_promises(run: Launched) -> None:
     for name in ("config.yaml", "metrics.jsonl", "report.md", "held_out.png", "timeline.png", "export/README.md", "warm_start/config.json"):
         assert (run.folder / name).stat().st_size > 0, name
     assert {"actor-0.log", "executor-0.log", "learner-0.log"} <= {path.name for path in (run.folder / "logs" / "attempt_1").iterdir()}
-    assert list((run.folder / "tensorboard").iterdir())
+    events = list((run.folder / "tensorboard").iterdir())
+    config, steps = Config.model_validate(RunFolder.open(run.folder).config()), len(RunFolder.open(run.folder).steps())
+    assert events and sum(path.stat().st_size for path in [run.folder / "metrics.jsonl", *events]) < steps * step_bytes(config)
 
 
 def test_the_export_loads_with_transformers(run: Launched) -> None:
