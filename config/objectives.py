@@ -24,6 +24,16 @@ class ObjectiveConfig(Part):
 
     _presets: ClassVar[tuple[str, dict[str, dict[str, Any]]]] = ("", {})
 
+    @classmethod
+    def preset_field(cls) -> str:
+        """The field that chooses a preset; empty where there is none."""
+        return cls._presets[0]
+
+    @classmethod
+    def preset_sets(cls) -> frozenset[str]:
+        """The fields in which the presets differ."""
+        return frozenset(name for values in cls._presets[1].values() for name in values)
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
@@ -37,7 +47,7 @@ class RltfConfig(ObjectiveConfig):
     """The RLTF objective of arXiv 2307.04349. The fine-grained fields also hold where another objective has `fine` true."""
 
     preset: Literal["paper", "released_code"] = "paper"
-    """paper: its equations; released_code: the authors' program. Sets the fields below; each that is given too wins over it."""
+    """paper: its equations; released_code: the authors' program. Sets the fields in which they differ; each given beside it wins."""
     coarse: bool = True
     """Use the coarse term (Eq. 3, 8)."""
     fine: bool = True
@@ -128,7 +138,7 @@ class GrpoConfig(AdvantageConfig):
     """Group-relative policy optimisation (arXiv 2402.03300): advantage by group, ratio clip."""
 
     variant: Literal["grpo", "dr"] = "grpo"
-    """dr: Dr. GRPO (arXiv 2503.20783), scale none and normalise constant; a field that is given too wins over it."""
+    """dr: Dr. GRPO (arXiv 2503.20783), scale none and normalise constant; a field that is given beside it wins."""
     scale: Literal["deviation", "none"] = "deviation"
     """Whether the advantage is divided by the standard deviation of the group's rewards."""
     clip_low: float = Field(0.2, ge=0)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from config.base import UserError
+from config.objectives import ObjectiveConfig
 from config.whole import DETERMINISTIC, Config
 
 
@@ -26,6 +27,8 @@ def fields() -> dict[str, str]:
 
 def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
     """The configuration of a YAML file with dotted overrides on top, e.g. ``{"learner.steps": "50"}``.
+
+    A preset among the overrides (`rltf.preset`, `grpo.variant`) wins over the file's values of the fields that it sets.
 
     Raises:
         UserError: the file is missing or no YAML, a key is unknown (the nearest right one is named), a value does not fit.
@@ -50,6 +53,7 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         _refuse_unknown(key, known, " on the command line")
         part, name = key.split(".")
         tree.setdefault(part, {})[name] = _value(key, text)
+    _clear_for_presets(tree, overrides or {})
     try:
         config = Config.model_validate(tree)
         _refuse_what_deterministic_sets(config, tree, overrides or {})
@@ -59,6 +63,16 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         key = ".".join(str(step) for step in first["loc"][:2])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{key}: {message}, got {first['input']!r}" if key else f"configuration: {message}") from None
+
+
+def _clear_for_presets(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
+    """Takes out what a file says of the fields that a preset on the command line sets: only fields given beside it win over it."""
+    for part, values in tree.items():
+        section = Config.model_fields[part].annotation
+        if isinstance(section, type) and issubclass(section, ObjectiveConfig) and f"{part}.{section.preset_field()}" in overrides:
+            for name in section.preset_sets():
+                if f"{part}.{name}" not in overrides:
+                    values.pop(name, None)
 
 
 def _refuse_what_deterministic_sets(config: Config, tree: dict[str, Any], overrides: Mapping[str, str]) -> None:

@@ -1,5 +1,7 @@
 """The presets: each is valid, short, says how to run it, and holds what its name promises."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import yaml
 
 import config as configuration
 import launch
+from config import RltfConfig
 from problems.spec import parse_spec
 
 ROOT = Path(__file__).parents[1]
@@ -78,3 +81,34 @@ def test_apps_preset_holds_the_papers_values() -> None:
     assert (config.policy.max_prompt_tokens, config.policy.max_program_tokens) == (800, 512)
     assert (config.learner.learning_rate, config.learner.supervised_ratio, config.learner.zero_stage) == (2e-6, 1, 2)
     assert config.actors.count + config.learner.workers == 32
+
+
+def documented(preset: str) -> list[list[str]]:
+    """Arguments of the commands in docs/objectives.md that choose a preset of the objective."""
+    text = (ROOT / "docs" / "objectives.md").read_text()
+    return [shlex.split(line) for line in re.findall(r"launch\.py (--config .*)", text) if f"--rltf.preset {preset}" in line]
+
+
+def test_the_documented_commands_give_the_released_code() -> None:
+    lines = [[argument.replace("configs/", f"{ROOT}/configs/") for argument in line] for line in documented("released_code")]
+    plain, with_critic = (launch.parse(line).config.rltf for line in lines)
+    assert plain == RltfConfig(preset="released_code", critic_weighting=False, alpha="span_ratio")
+    assert with_critic == RltfConfig(preset="released_code", critic="critics/NAME")
+
+
+@pytest.mark.parametrize("name", ["starter-rltf", "apps-codet5"])
+def test_the_papers_presets_hold_the_papers_objective(name: str) -> None:
+    assert configuration.load(ROOT / "configs" / f"{name}.yaml").rltf == RltfConfig()
+
+
+def test_a_preset_on_the_command_line_wins_over_the_fields_of_a_file(tmp_path: Path) -> None:
+    resolved = tmp_path / "config.yaml"
+    config = configuration.load(ROOT / "configs" / "starter-rltf.yaml", {"rltf.fine": "false", "grpo.clip_low": "0.1"})
+    resolved.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    changed = configuration.load(resolved, {"rltf.preset": "released_code", "rltf.critic_weighting": "false", "grpo.variant": "dr"})
+    assert changed.rltf == RltfConfig(preset="released_code", critic_weighting=False, fine=False)
+    assert (changed.grpo.scale, changed.grpo.normalise, changed.grpo.clip_low) == ("none", "constant", 0.1)
+    resolved.write_text(yaml.safe_dump(changed.model_dump(mode="json")))
+    back = configuration.load(resolved, {"rltf.preset": "paper", "grpo.variant": "grpo", "rltf.timeouts": "ignore"})
+    assert back.rltf == RltfConfig(fine=False, timeouts="ignore") and back.grpo == config.grpo
+    assert configuration.load(resolved, {"learner.steps": "3"}).rltf == changed.rltf, "what is not given stays"
