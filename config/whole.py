@@ -119,6 +119,8 @@ class Config(Part):
             raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")
         if self.learner.dtype == "float16" and not (self.learner.zero_stage and self.learner.gpus_per_worker):
             raise ValueError("learner.dtype float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1 or more")
+        if self.actors.dtype == "float16" and not self.actors.gpus_per_actor:
+            raise ValueError("actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16")
         if self.learner.groups_per_step < self.learner.workers:
             raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
         return self

@@ -64,8 +64,8 @@ class ActorsConfig(Part):
     """CPUs each actor asks Ray for."""
     threads: int = Field(1, ge=1)
     """Torch threads of one actor on the CPU; on a shared machine one is fastest."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format in which programs are sampled."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format in which programs are sampled, and versions travel; float16 is for GPUs without bfloat16."""
     problems_per_batch: int = Field(24, ge=1)
     """Problems whose programs are sampled together."""
     samples_per_problem: int = Field(8, ge=1)

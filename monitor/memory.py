@@ -63,9 +63,13 @@ class Shape:
         )
 
 
+def _number_bytes(dtype: str) -> int:
+    return 4 if dtype == "float32" else 2
+
+
 def weight_bytes(parameters: int, dtype: str) -> float:
     """Size of one published version."""
-    return float(parameters * (2 if dtype == "bfloat16" else 4))
+    return float(parameters * _number_bytes(dtype))
 
 
 def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
@@ -74,7 +78,8 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, 16 bits 2 + 2 + 12, of which stage 1
     splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; with adapters only theirs have gradients
     and optimizer. Activations as in arXiv 2205.05198, Eq. 1 and table 2: 34 s b h bytes a layer at 2 bytes a number, attention scores left
-    out, or 2 s b h with gradient checkpointing and one layer whole; the logits of program tokens, and their gradient.
+    out, or 2 s b h with gradient checkpointing and one layer whole; the logits of program tokens, and their gradient. Frozen models are
+    whole on every worker: the reference in the policy's number format, the critic, which has the policy's shape, in float32.
     """
     learner, policy = config.learner, config.policy
     half = learner.dtype != "float32"
@@ -93,16 +98,23 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     activations += layers * tokens * shape.width * number + inside if learner.gradient_checkpointing else layers * inside
     states = weights + gradients + optimizer
     words = f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+    frozen = 0.0
+    if config.objective.kl:
+        frozen += weight_bytes(parameters, learner.dtype)
+        words += f", the reference {weight_bytes(parameters, learner.dtype) / 1e6:,.0f} MB"
+    if learner.objective == "rltf" and config.rltf.critic_weighting:
+        frozen += weight_bytes(parameters, "float32")
+        words += f", the critic {weight_bytes(parameters, 'float32') / 1e6:,.0f} MB"
     on_host = {"none": 0.0, "optimizer": optimizer, "parameters": optimizer + weights}[learner.offload]
     if on_host and learner.gpus_per_worker:
         words += f"; of these {on_host / 1e6:,.0f} MB in the host's memory instead of the GPU's"
-    return Estimate(states + activations + _PROCESS, words)
+    return Estimate(states + activations + frozen + _PROCESS, words)
 
 
 def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     """One actor: weights, keys and values of prompts and programs sampled together, the process itself."""
     actors, policy = config.actors, config.policy
-    width = 2 if actors.dtype == "bfloat16" else 4
+    width = _number_bytes(actors.dtype)
     rows = actors.problems_per_batch * config.group_size
     cache = 2 * shape.layers * shape.key_width * (policy.max_prompt_tokens + policy.max_program_tokens) * rows * width
     weights = parameters * width

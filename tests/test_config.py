@@ -26,6 +26,7 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
         ({"buffer.capacity": "10"}, "the learner would wait for ever"),
         ({"learner.offload": "parameters", "learner.zero_stage": "2"}, "learner.offload parameters needs learner.zero_stage 3 or more"),
+        ({"actors.dtype": "float16"}, "actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16"),
         ({"learner.dtype": "float16", "learner.zero_stage": "1"}, "float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1"),
         ({"learner.betas": "[2, 3]"}, "learner.betas: Input should be less than 1"),
         ({"learner.learning_rate": ".inf"}, "learner.learning_rate: Input should be a"),

@@ -10,7 +10,7 @@ import config as configuration
 from config import Config
 from evaluation import before_and_after
 from monitor.examples import as_rows
-from monitor.memory import Shape, actor_bytes, learner_bytes
+from monitor.memory import Estimate, Shape, actor_bytes, learner_bytes, weight_bytes
 from monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
 from monitor.state import RunState
 from monitor.status import StatusLine, fitted, print_end, print_plan, status_parts
@@ -208,6 +208,26 @@ def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
     assert "12,000 MB in the host's memory" in learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).words
     adapted = learner_bytes(Config(policy={"lora_rank": 8}), 10**9, Shape(4, 0, 128, 128, 384)).total
     assert adapted == pytest.approx(states() - 12e9, rel=1e-3)
+
+
+def test_memory_counts_frozen_models_whole_on_every_worker() -> None:
+    def estimate(dtype: str = "bfloat16", **fields: object) -> Estimate:
+        learner = {"objective": "rltf", "workers": 4, "zero_stage": 3, "dtype": dtype}
+        return learner_bytes(Config(learner=learner, rltf=fields, actors={"greedy": True}), 10**9, Shape(4, 0, 128, 128, 384))
+
+    both = {"kl": 0.1, "critic_weighting": True, "critic": "critics/NAME"}
+    assert estimate(**both).total - estimate().total == 2e9 + 4e9
+    assert estimate("float32", **both).total - estimate("float32").total == 4e9 + 4e9
+    assert estimate(**both).words == estimate().words + ", the reference 2,000 MB, the critic 4,000 MB"
+
+
+def test_memory_follows_the_number_format() -> None:
+    assert [weight_bytes(10, dtype) for dtype in ("float32", "bfloat16", "float16")] == [40, 20, 20]
+    totals = [
+        actor_bytes(Config(actors={"dtype": dtype, "gpus_per_actor": 1}), 10**9, Shape(4, 0, 128, 128, 384)).total
+        for dtype in ("float32", "bfloat16", "float16")
+    ]
+    assert totals[0] - totals[1] > 2e9 and totals[2] == totals[1]
 
 
 def test_memory_follows_the_shape_of_the_model_that_is_loaded() -> None:
