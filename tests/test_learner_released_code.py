@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from learner_parts import characters, feedback, group
 
-from buffer.records import Feedback, Sample
-from config import PolicyConfig, RltfConfig
+from buffer.records import Feedback, Group, Sample
+from config import Config, PolicyConfig
+from learner.batching import plan
+from learner.critic import OUTCOMES, Critic
+from learner.frozen import frozen_models
 from learner.objectives.rltf import Rltf
 from policy.encoding import decode_with_offsets, encode_program
 from policy.policy import Policy, build_policy, make_spec
@@ -34,7 +40,7 @@ LINES = {
     "2287": {0: 25, 1: 26, 2: 26, 3: 19},
     "4184": {1: 7, 5: 14, 11: 14, 12: 9, 14: 26, 15: 31, 16: 17, 18: 19, 19: 14},
 }
-OUTCOMES = {True: "pass", False: "failure", -1: "runtime_error", -2: "compile_error"}
+OUTCOMES_OF: dict[Any, Any] = {True: "pass", False: "failure", -1: "runtime_error", -2: "compile_error"}
 ERRORS = {
     "unboundlocalerror": "UnboundLocalError", "indexerror": "IndexError", "nameerror": "NameError", "valueerror": "ValueError",
     "syntaxerror": "SyntaxError", "typeerror": "TypeError", "timeoutexception": "TimeLimit",
@@ -91,11 +97,11 @@ def line_mask(policy: Policy, ids: list[int], source: str, result: Any, error: s
     return mask
 
 
-def per_token(kind: int, result: Any, ratio: float, base: float, mask: list[int], q: float = 1.0) -> list[float]:
+def per_token(kind: int, result: Any, ratio: float, base: float, mask: list[int], q: Sequence[float]) -> list[float]:
     """r_t of `fine_grained_type` 1 and 0; q_t is the critic's weight, 1 without one."""
     if kind == 1:
-        return [q * (reward(result, ratio) - 0.3 * m - base) for m in mask]
-    return [q * (reward(result, ratio) - base) - 0.3 * m for m in mask]
+        return [q_t * (reward(result, ratio) - 0.3 * m - base) for m, q_t in zip(mask, q, strict=True)]
+    return [q_t * (reward(result, ratio) - base) - 0.3 * m for m, q_t in zip(mask, q, strict=True)]
 
 
 # ---- ours
@@ -105,30 +111,75 @@ def verdict(problem: str, index: int, published: dict[str, Any], tests: int) -> 
     result = published["result"]
     passed = tests if result is True else PASSED.get(problem, {}).get(index, 0) if result is False else 0
     error = ERRORS[published["error_type"]] if result in (-1, -2) and not isinstance(result, bool) else None
-    return feedback(OUTCOMES[result], error, LINES.get(problem, {}).get(index), passed, tests)  # type: ignore[arg-type]
+    return feedback(OUTCOMES_OF[result], error, LINES.get(problem, {}).get(index), passed, tests)
 
 
-@pytest.mark.parametrize("kind", [0, 1])
-def test_per_token_rewards_of_the_published_samples(codet5: Policy, problems: Any, kind: int) -> None:
-    objective = Rltf(RltfConfig(preset="released_code"), codet5.is_encoder_decoder, 512)
-    compared = blamed = 0
+@dataclass
+class Visit:
+    """One problem's programs as ours and as published, with the tokens that the released code blames."""
+
+    problem: str
+    group: Group
+    published: list[dict[str, Any]]
+    masks: list[list[int]]
+    base: float
+    """The baseline's reward."""
+
+
+@pytest.fixture(scope="module")
+def visits(codet5: Policy, problems: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]) -> list[Visit]:
+    found = []
     for problem, (samples, base) in problems.items():
-        base_feedback = feedback(OUTCOMES[base["result"]], None, None, round(base["pass_ratio"] * 8), 8)  # type: ignore[arg-type]
-        members = []
+        base_feedback = feedback(OUTCOMES_OF[base["result"]], None, None, round(base["pass_ratio"] * 8), 8)
+        members, masks = [], []
         for index, published in enumerate(samples):
             ids = encode_program(codet5, published["code"])
             text, offsets = decode_with_offsets(codet5, ids)
-            program = characters(text, token_ids=ids, offsets=offsets, problem_id=problem)
+            program = characters(text, token_ids=ids, log_probs=[-1.0] * len(ids), offsets=offsets, problem_id=problem)
             members.append(Sample(program=program, feedback=verdict(problem, index, published, TESTS[problem])))
+            line = LINES.get(problem, {}).get(index)
+            masks.append(line_mask(codet5, ids, text, published["result"], published["error_type"], line))
         greedy = Sample(program=characters(base["code"], problem_id=problem, greedy=True), feedback=base_feedback)
-        prepared = objective.prepare([group(members, greedy, problem)])
-        items = {item.id: item for item in prepared.items}
-        for index, (member, published) in enumerate(zip(members, samples, strict=True)):
-            program, line = member.program, LINES.get(problem, {}).get(index)
-            mask = line_mask(codet5, program.token_ids, program.text, published["result"], published["error_type"], line)
-            ratio = PASSED.get(problem, {}).get(index, 0) / TESTS[problem]
-            expected = per_token(kind, published["result"], ratio, reward(base["result"], base["pass_ratio"]), mask)
-            ours = items[program.id].weights.sum(0) if program.id in items else np.zeros(len(program.token_ids))
-            np.testing.assert_allclose(ours, expected, atol=1e-6, err_msg=f"{problem} {index}")
-            compared, blamed = compared + 1, blamed + any(mask)
-    assert compared == 83 and blamed == 20, "25 errors but for 4 timeouts, and one at compile time that is no syntax error"
+        found.append(Visit(problem, group(members, greedy, problem), samples, masks, reward(base["result"], base["pass_ratio"])))
+    assert sum(len(visit.masks) for visit in found) == 83
+    blamed = sum(any(mask) for visit in found for mask in visit.masks)
+    assert blamed == 20, "25 errors but for 4 timeouts, and one at compile time that is no syntax error"
+    return found
+
+
+@pytest.mark.parametrize(("kind", "weighs"), [(0, False), (0, True), (1, True)])
+def test_per_token_rewards_of_the_published_samples(
+    codet5: Policy, visits: list[Visit], kind: int, weighs: bool, tmp_path: Path
+) -> None:
+    """Without a critic type 0 and 1 are the same; one of random weights shows what it multiplies."""
+    critic = Critic(build_policy(codet5.spec, seed=5), 4096)
+    critic.save(tmp_path / "critic", {})
+    config = Config.model_validate(
+        {
+            "rltf": {"preset": "released_code", "fine_grained_type": kind, "critic_weighting": weighs, "critic": str(tmp_path / "critic")},
+            "learner": {"objective": "rltf"}, "actors": {"greedy": True},
+        }  # fmt: skip
+    )
+    objective = Rltf(config.rltf, codet5.is_encoder_decoder, 512)
+    frozen = frozen_models(codet5, config, tmp_path, "cpu")
+    assert len(frozen) == int(weighs)
+    factors: set[float] = set()
+    for visit in visits:
+        mine = plan(codet5, objective.prepare([visit.group]).items, 4096)
+        for annotate in frozen:
+            mine = annotate(mine)
+        items = {item.id: item for batch in mine.micro_batches for item in batch.items}
+        found: dict[str, np.ndarray] = {}
+        if weighs:
+            with torch.no_grad():
+                logits = critic.logits([*items.values()])
+            found = {name: rows.softmax(dim=1).numpy() for name, rows in zip(items, logits, strict=True)}
+        for index, (member, published) in enumerate(zip(visit.group.samples, visit.published, strict=True)):
+            name, length = member.program.id, len(member.program.token_ids)
+            ratio = PASSED.get(visit.problem, {}).get(index, 0) / TESTS[visit.problem]
+            q = found[name][:, OUTCOMES.index(OUTCOMES_OF[published["result"]])] if name in found else np.ones(length)
+            factors.update(q.tolist())
+            expected = per_token(kind, published["result"], ratio, visit.base, visit.masks[index], q)
+            ours = items[name].weights.sum(0) if name in items else np.zeros(length)
+            np.testing.assert_allclose(ours, expected, atol=1e-6, err_msg=f"{visit.problem} {index}")
+    assert len(factors) > 1000 if weighs else factors == {1.0}
