@@ -29,6 +29,8 @@ from policy.tree_attention import plug_into, takes_trees
 from policy.weights import BUCKET_BYTES
 
 _LONGEST_EAGER = 512
+_NAMED = 64
+"""Most programs that the message of a step given up names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,9 @@ class TrainingEngine:
         """Forward and backward over this rank's micro-batches, then one optimizer step. Collective: every rank calls it alike.
 
         `statistics` false skips the entropies. `previous`: ids of the programs that the version before the trained one sampled.
-        Raises FloatingPointError on every rank when the loss or the gradient is not finite, before the weights change; the message
-        names this rank's programs. In float16 a gradient that overflows is scaled less the next time instead (`StepResult.skipped`).
+        Raises FloatingPointError on every rank when the loss or the gradient is not finite, before the weights change; the message is
+        the same on all and names the programs of all. In float16 a gradient that overflows is scaled less the next time instead
+        (`StepResult.skipped`).
         """
         if not micro_batches:
             raise ValueError("a step needs at least one micro-batch on every rank")
@@ -202,11 +205,21 @@ class TrainingEngine:
         return norm, False
 
     def _not_finite(self, what: str, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> FloatingPointError:
-        """`suspects`: this rank's programs whose loss is not finite; where they are not known it is all of them."""
-        ids = suspects or [item.id for batch in micro_batches for item in batch.items if not batch.empty]
-        return FloatingPointError(
-            f"The {what} of a learner step is not finite; the step was given up. Programs of rank {self.world.rank}: {', '.join(ids[:64])}"
-        )
+        """`suspects`: this rank's programs whose loss is not finite; where no rank knows any it is all of the step. Collective."""
+        ids, which = self._of_all(suspects), "Programs whose own loss is not finite"
+        if not ids:
+            ids = self._of_all([item.id for batch in micro_batches for item in batch.items if not batch.empty])
+            which = "Programs of the step"
+        named = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+        return FloatingPointError(f"The {what} of a learner step is not finite; the step was given up. {which}: {named}")
+
+    def _of_all(self, ids: list[str]) -> list[str]:
+        """Those of all ranks, in the order of ranks. Collective."""
+        if self.world.size == 1:
+            return ids
+        found: list[list[str]] = [[] for _ in range(self.world.size)]
+        dist.all_gather_object(found, ids)
+        return [name for part in found for name in part]
 
     def _anywhere(self, here: bool) -> bool:
         """Whether it is so on any rank. Collective."""
