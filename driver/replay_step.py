@@ -178,7 +178,7 @@ def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: boo
 
 
 def _not_kept(step: int, config: Config, folder: Path) -> str:
-    kept = sorted(int(path.name[5:]) for path in (folder / "checkpoints").glob("step_*") if (path / "COMPLETE").is_file())
+    kept = Checkpoints(folder / "checkpoints", 1, False, writes=False).steps()
     there = f"from step {kept[0] + 1} on they can be had" if kept else "there is no checkpoint"
     why = "" if config.learner.dtype == "float32" else f" (those of the warm start are in {config.learner.dtype} only)"
     return f"the loss of step {step} cannot be recomputed, for no weights from before it are kept{why}: {there}; checkpoint.keep keeps more"

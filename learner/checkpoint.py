@@ -5,7 +5,8 @@
                             COMPLETE                   written last: file sizes; a folder without it, or with other sizes, is no checkpoint
     checkpoints/scores.json                            held-out pass@1 by evaluation: label -> step, pass@1
 
-A checkpoint is written under another name, synchronised with the disk and renamed, so that a kill at any moment leaves the one before.
+A checkpoint is written under another name, synchronised with the disk and renamed, so that a kill at any moment leaves the one before. One
+of the same step is step_000040.replaced until the new one stands in its place, and counts for it as long as that is empty.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from config import UserError
+from learner.on_disk import REPLACED, put_in_place, synchronise, write_whole
 from learner.optimizer_state import WEIGHT, OptimizerState
 from policy.policy import Policy
 
@@ -40,9 +42,15 @@ class Saved:
     """A complete checkpoint on disk."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises UserError when it is written in another format than this version's."""
         self.folder = folder
         self.facts: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
         """What `Checkpoints.save` was given, `step` included."""
+        if self.facts.get("format") != FORMAT:
+            raise UserError(
+                f"checkpoint {folder} has format {self.facts.get('format')}, and this version of the project reads format {FORMAT}: go on "
+                "with the version that wrote it"
+            )
         self.step: int = self.facts["step"]
 
     @torch.no_grad()
@@ -89,22 +97,33 @@ class Checkpoints:
     """The checkpoints of one run. Every rank may read; rank 0 writes what all ranks gather."""
 
     def __init__(self, folder: Path, keep: int, best: bool, writes: bool = True) -> None:
-        """`keep`: newest ones kept; `best`: whether the best one is kept too; `writes`: whether this is rank 0."""
+        """`keep`: newest ones kept; `best`: whether the best one is kept too; `writes`: whether this is rank 0.
+
+        Raises UserError when scores.json cannot be read.
+        """
         self.folder = folder
         self._keep = keep
         self._best = best
         self._writes = writes
         file = folder / "scores.json"
-        self._scores: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
+        try:
+            self._scores: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read ({error}): delete it to go on without the scores of earlier evaluations") from error
 
     def newest(self, most: int | None = None) -> Saved | None:
         """The newest complete one, of at most `most` steps if that is given; None when there is none."""
-        folders = [folder for folder in self._folders() if most is None or int(folder.name[5:]) <= most]
-        for folder in sorted(folders, reverse=True):
+        for step, folder in sorted(self._folders().items(), reverse=True):
+            if most is not None and step > most:
+                continue
             if _is_complete(folder):
                 return Saved(folder)
             log.warning("checkpoint %s is incomplete and left alone", folder)
         return None
+
+    def steps(self) -> list[int]:
+        """Steps of the complete ones, ascending."""
+        return sorted(step for step, folder in self._folders().items() if _is_complete(folder))
 
     def save(self, step: int, state: OptimizerState, facts: Mapping[str, Any], needed: Collection[int] = ()) -> None:
         """Writes the checkpoint of `step`, in place of an earlier one of that step, and removes old ones but for steps in `needed`.
@@ -129,22 +148,18 @@ class Checkpoints:
         (unfinished / "checkpoint.json").write_text(json.dumps(dict(facts) | own))
         sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
         for name in sizes:
-            _synchronise(unfinished / name)
+            synchronise(unfinished / name)
         (unfinished / "COMPLETE").write_text(json.dumps(sizes))
-        _synchronise(unfinished / "COMPLETE")
-        _synchronise(unfinished)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(unfinished, final)
-        _synchronise(self.folder)
+        synchronise(unfinished / "COMPLETE")
+        synchronise(unfinished)
+        put_in_place(unfinished, final)
         self._remove_old({step, *needed})
 
     def set_score(self, label: str, step: int, pass_at_1: float) -> None:
         """Keeps the held-out pass@1 that evaluation `label` found for the weights of `step`. Rank 0 only."""
         self._scores[label] = {"step": step, "pass@1": pass_at_1}
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / "scores.json.tmp"
-        temporary.write_text(json.dumps(self._scores, indent=1) + "\n")
-        os.replace(temporary, self.folder / "scores.json")
+        write_whole(self.folder / "scores.json", json.dumps(self._scores, indent=1) + "\n")
 
     def score(self, label: str) -> float | None:
         """pass@1 that evaluation `label` found; None when it is not known."""
@@ -155,20 +170,26 @@ class Checkpoints:
         """The checkpoint with the highest pass@1, the earlier one of equals; None when none has a score."""
         # A step that was done again after a crash was evaluated again: the later score is that of the weights that are kept.
         by_step = {int(score["step"]): float(score["pass@1"]) for score in self._scores.values()}
-        complete = {int(path.name[5:]): path for path in self._folders() if _is_complete(path)}
+        complete = {step: path for step, path in self._folders().items() if _is_complete(path)}
         scored = [(-value, step) for step, value in by_step.items() if step in complete]
         return Saved(complete[min(scored)[1]]) if scored else None
 
-    def _folders(self) -> list[Path]:
-        return [path for path in self.folder.glob("step_*") if path.is_dir() and path.name[5:].isdigit()]
+    def _folders(self) -> dict[int, Path]:
+        """By step. One that was about to be replaced counts where a kill has left its place empty."""
+        places = {path: path.name.removesuffix(REPLACED).removeprefix("step_") for path in self.folder.glob("step_*") if path.is_dir()}
+        by_length = sorted(places, key=lambda path: len(path.name), reverse=True)  # what stands in its place comes last and wins
+        return {int(places[path]): path for path in by_length if places[path].isdigit()}
 
     def _remove_old(self, needed: set[int]) -> None:
         best = self.best() if self._best else None
-        steps = sorted(int(path.name[5:]) for path in self._folders())
-        kept = {*steps[-self._keep :], *needed} | ({best.step} if best else set())
-        for step in set(steps) - kept:
+        for aside in self.folder.glob(f"step_*{REPLACED}"):
+            if aside.with_name(aside.name.removesuffix(REPLACED)).exists():  # a kill came when the new one was in its place already
+                shutil.rmtree(aside)
+        folders = self._folders()
+        kept = {*sorted(folders)[-self._keep :], *needed} | ({best.step} if best else set())
+        for step in folders.keys() - kept:
             # Renamed first: what is half removed must not look like a checkpoint.
-            folder = self.folder / f"step_{step:06d}"
+            folder = folders[step]
             doomed = folder.with_name(folder.name + _UNFINISHED)
             os.replace(folder, doomed)
             shutil.rmtree(doomed)
@@ -202,11 +223,3 @@ def _is_complete(folder: Path) -> bool:
         return False
     sizes = json.loads(file.read_text())
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
-
-
-def _synchronise(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from config import Config, UserError
 from learner.engine import TrainingEngine
+from learner.on_disk import put_in_place, write_whole
 from policy.lora import FOLDER as ADAPTERS
 from policy.lora import load_adapters, merged, save_adapters
 from policy.policy import Policy, build_policy
@@ -42,8 +42,7 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
             model = build_policy(policy.spec, weights=False, adapters=False).model
         model.save_pretrained(unfinished, state_dict=state)
         policy.tokenizer.save_pretrained(unfinished)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(unfinished, folder)
+        put_in_place(unfinished, folder)
 
 
 def check_weights(policy: Policy, folder: Path) -> None:
@@ -100,9 +99,7 @@ def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config,
 
 def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
     """Writes the model card of an exported model, in place of one that is there."""
-    unfinished = folder / "README.md.unfinished"
-    unfinished.write_text(model_card(config, facts), encoding="utf-8")
-    os.replace(unfinished, folder / "README.md")
+    write_whole(folder / "README.md", model_card(config, facts))
 
 
 def model_card(config: Config, facts: Mapping[str, Any]) -> str:

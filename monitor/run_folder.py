@@ -254,7 +254,10 @@ class RunFolder:
 
     def _replace(self, file: str, text: str) -> None:
         temporary = self.path / f"{file}.tmp"
-        temporary.write_text(text)
+        with temporary.open("w") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())  # else a machine that goes down may leave an empty file under the name
         os.replace(temporary, self.path / file)
 
     def flush(self) -> None:
@@ -315,9 +318,13 @@ class RunFolder:
         return self._read("events.jsonl")
 
     def progress(self) -> dict[str, Any]:
-        """progress.json; empty before the first attempt has written it."""
+        """progress.json; empty before the first attempt has written it. Raises UserError when it cannot be read."""
         path = self.path / "progress.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time") from error
+        return found
 
     def samples(self) -> Iterator[KeptSample]:
         """Every program with its fate, in the order in which the fates were known."""

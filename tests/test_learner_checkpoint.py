@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learner_parts import policy
+from learner_parts import learner_config, policy
 from test_learner_engine import engine_of, programs
 
 from config import UserError
@@ -69,9 +69,9 @@ from learner.checkpoint import Checkpoints
 from learner.engine import TrainingEngine
 from learner.world import World
 from learner_parts import learner_config, policy
-from test_learner_checkpoint import steps
+from test_learner_checkpoint import same_again, steps
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for stage in (1, 3):
+for stage in (0, 1, 2, 3):
     checkpoints = Checkpoints(Path(sys.argv[4]) / str(stage), 2, False, writes=rank == 0)
     saved = checkpoints.newest()
     ours = policy(seed=rank)
@@ -85,8 +85,29 @@ for stage in (1, 3):
     steps(engine, first, first + 2)
     checkpoints.save(first + 2, engine.state(), {})
     engine.barrier()
-    engine.close()
+    same_again(engine, checkpoints)
 """
+
+
+def same_again(engine: TrainingEngine, checkpoints: Checkpoints) -> None:
+    """Two steps on, and two on from the newest checkpoint, by new engines at the same world size and stage, differ in no bit."""
+    world, stage = engine.world, engine._zero
+    found = []
+    for resumes in (False, True):
+        if resumes:
+            saved = checkpoints.newest()
+            assert saved is not None
+            ours = policy(seed=7)
+            saved.load_model(ours)
+            engine = TrainingEngine(ours, learner_config(zero_stage=stage), world)
+            engine.begin((0.9, 0.95), 0.0)
+            saved.load_optimizer(engine.state())
+        steps(engine, 20, 22)
+        found.append(weights(engine))
+        engine.close()
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 20
+    for key, value in found[0].items():
+        assert torch.equal(value, found[1][key]), key
 
 
 def test_resumes_at_another_world_size_and_stage(tmp_path: Path) -> None:
@@ -157,6 +178,49 @@ def test_what_is_not_whole_is_no_checkpoint(tmp_path: Path) -> None:
         found.load_model(policy(d_model=64))
     with pytest.raises(UserError, match="another model: .* weights differ"):
         found.load_model(policy("t5"))
+
+
+def test_a_kill_while_a_checkpoint_is_replaced_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, 1, True)
+    really = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == "step_000003":
+            raise KeyboardInterrupt
+        really(source, target)
+
+    with engine_of(policy()) as engine:
+        checkpoints.save(3, engine.state(), {"first": True})
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", killed)
+            checkpoints.save(3, engine.state(), {"first": False})
+        found = Checkpoints(tmp_path, 1, True).newest()
+        assert found is not None and found.facts["first"] and checkpoints.steps() == [3]
+        found.load_model(policy())
+        checkpoints.save(3, engine.state(), {"first": False})
+        found = checkpoints.newest()
+        assert found is not None and not found.facts["first"]
+        assert [path.name for path in tmp_path.iterdir()] == ["step_000003"]
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", killed)
+            checkpoints.save(3, engine.state(), {})
+        (tmp_path / "step_000005").mkdir()
+        (tmp_path / "step_000005.replaced").mkdir()  # killed after the new one was in its place
+        checkpoints.save(7, engine.state(), {})
+        assert checkpoints.steps() == [7] and [path.name for path in tmp_path.glob("step_*.replaced")] == []
+
+
+def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 1, True)
+    with engine_of(policy()) as engine:
+        checkpoints.save(3, engine.state(), {})
+    (tmp_path / "scores.json").write_text("")
+    with pytest.raises(UserError, match=r"scores\.json cannot be read .*: delete it to go on"):
+        Checkpoints(tmp_path, 1, True)
+    file = tmp_path / "step_000003" / "checkpoint.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 0'))  # as long as before
+    with pytest.raises(UserError, match=r"step_000003 has format 0, and this version of the project reads format 1"):
+        checkpoints.newest()
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:

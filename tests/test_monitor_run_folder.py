@@ -27,6 +27,15 @@ def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:
     assert sum(row["kind"] == "count" for row in read.telemetry()) == 40 * 5
 
 
+def test_progress_that_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    folder.write_progress({"position": {"steps": 3}})
+    assert folder.progress() == {"position": {"steps": 3}}
+    (folder.path / "progress.json").write_text("")
+    with pytest.raises(UserError, match=r"progress\.json cannot be read .*: delete it"):
+        RunFolder.resume(folder.path, config(tmp_path))
+
+
 def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path))
     folder.add_step(step_row(1) | {"loss": float("nan"), "grad_norm": 0.5, "objective": "grpo"})

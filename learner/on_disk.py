@@ -1,0 +1,41 @@
+"""Files and folders that are there whole or not at all, at whatever moment the process is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+REPLACED = ".replaced"
+"""What the name of a folder ends in while another one takes its place."""
+
+
+def synchronise(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a small file in place of one that is there."""
+    temporary = file.with_name(file.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    synchronise(temporary)
+    os.replace(temporary, file)
+    synchronise(file.parent)
+
+
+def put_in_place(finished: Path, place: Path) -> None:
+    """Renames the folder `finished` to `place`. What is there is renamed aside (REPLACED) first and removed last: one of both stays."""
+    aside = place.with_name(place.name + REPLACED)
+    if place.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        os.replace(place, aside)
+    os.replace(finished, place)
+    synchronise(place.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
