@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import torch
 
+from actors.weight_loader import WeightSource
 from actors.worker import ActorWorker, Stalled
 from buffer.flow import FlowAddress
 from buffer.worker_loop import WorkerLoop, ray_options
@@ -17,6 +18,8 @@ from config import Config, UserError
 from policy.encoding import PromptText
 from policy.policy import PolicySpec, build_policy
 from policy.ray_weight_store import StoreSource
+from policy.weight_receiver import DirectSource
+from policy.weight_sender import DIRECT_TIMEOUT_S
 from policy.weights import ManifestMismatch
 
 FETCH_TIMEOUT_S = 300.0
@@ -48,7 +51,11 @@ class GeneratorActor(WorkerLoop):
         # Whole versions need no weights to begin with; adapters are merged into those that the learner's are put upon.
         with self.recorder.phase("build"):
             policy = build_policy(spec, config.run.seed, settings.dtype, weights=spec.lora is not None, adapters=False)
-        source = StoreSource(store, FETCH_TIMEOUT_S)
+        kept = StoreSource(store, FETCH_TIMEOUT_S)
+        source: WeightSource = kept
+        if config.direct_weights:
+            where = torch.device("cuda", 0) if device == "cuda" else torch.device("cpu")
+            source = DirectSource(name, kept, where, DIRECT_TIMEOUT_S, self.recorder)
         self._worker = ActorWorker(name, policy, train, held_out, self.flow, source, config, self.recorder, device)
 
     def work(self, stop: threading.Event) -> None:

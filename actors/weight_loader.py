@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from monitor.metrics import Recorder
-from policy.weights import Bucket, ChecksumError, Manifest, WeightsUnavailable, load_into
+from policy.weights import Bytes, ChecksumError, Manifest, WeightsUnavailable, load_into
 
 MOST_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""
 PAUSE_S = 0.5
 """Seconds after a failed load in which none is tried, doubled with each further one: 7.5 s for the five of them."""
 
-Load = Callable[[Any, Manifest, list[Bucket]], None]
+Load = Callable[[Any, Manifest, Sequence[Bytes]], None]
 
 
 class WeightSource(Protocol):
-    """Where an actor gets its weights: the Ray weight store, or anything that keeps versions."""
+    """Where an actor gets its weights: the Ray weight store, the learner itself, or anything that keeps versions."""
 
-    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
+    def latest(self, newer_than: int) -> tuple[Manifest, Sequence[Bytes]] | None:
         """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded time."""
 
     def acknowledge(self, version: int) -> None:
-        """Says that `version` has been copied and its buckets are needed no more."""
+        """Says that `version` has been loaded and its buckets are needed no more."""
 
 
 class WeightLoader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import torch
@@ -10,17 +10,17 @@ import torch
 from learner.engine import TrainingEngine
 from policy.lora import named_adapters
 from policy.policy import Policy
-from policy.weights import Bucket, Manifest, named_weights, pack_tensors
+from policy.weights import named_weights
 
 
 class Publisher(Protocol):
-    """Where versions go: the weight store, or a test's list."""
+    """Where versions go: the weight store, the same with a direct way beside it, or a test's list."""
 
-    def room(self, nbytes: int) -> Bucket:
-        """(nbytes,) memory to pack the next bucket of the next version into."""
+    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
+        """Copies a version, floating-point tensors cast to `dtype`; returns when the weights may change, and actors can get it soon.
 
-    def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        """Takes a version over, packed into the rooms last given; returns when actors can get it."""
+        An iterator is consumed one tensor at a time.
+        """
 
     def restore(self) -> bool:
         """Hands the newest version over again if who keeps it has lost it; whether it did. Called often, quick."""
@@ -42,7 +42,7 @@ class Versions:
         weights = self._engine.gathered_weights(_published(self._policy))
         self.newest += 1
         if self._engine.world.rank == 0:
-            self._publisher.publish(*pack_tensors(weights, self.newest, self._dtype, room=self._publisher.room))
+            self._publisher.take(weights, self.newest, self._dtype)
         else:
             for _ in weights:  # takes part in gathering what the ranks hold parts of
                 pass
@@ -51,7 +51,7 @@ class Versions:
     def publish_again(self, policy: Policy) -> None:
         """`policy`, which every rank has whole, as the newest version: what it was before the weight store was lost."""
         if self._engine.world.rank == 0:
-            self._publisher.publish(*pack_tensors(list(_published(policy)), self.newest, self._dtype, room=self._publisher.room))
+            self._publisher.take(list(_published(policy)), self.newest, self._dtype)
 
 
 def _published(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:

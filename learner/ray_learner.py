@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from buffer.flow import FlowAddress
 from buffer.worker_loop import WorkerLoop, ray_options
 from config import LearnerConfig, UserError
+from learner.direct_publisher import DirectPublisher
+from learner.publish import Publisher
 from learner.task import LearnerTask
 from learner.waiting import Stalled
 from learner.warm_start import NeverPassed
 from learner.worker import LearnerWorker
 from learner.world import World, free_address
 from policy.ray_weight_store import StorePublisher
+from policy.weight_sender import DIRECT_TIMEOUT_S, WeightSender
 
 ROLE = "learner"
 PUBLISH_TIMEOUT_S = 300.0
-"""Longest hand-over of one version to the weight store."""
+"""Longest wait for the weight store in handing one version over."""
 
 
 class LearnerActor(WorkerLoop):
@@ -51,8 +55,18 @@ class LearnerActor(WorkerLoop):
 
     def work(self, stop: threading.Event) -> None:
         """Trains to the end or until it is stopped; then it leaves a checkpoint."""
+        store = StorePublisher(self._store, PUBLISH_TIMEOUT_S)
+        if self._rank or not self._task.config.direct_weights:
+            self._train(store, stop)
+            return
+        device = torch.device("cuda", 0) if self._task.config.learner.gpus_per_worker else torch.device("cpu")
+        sender = WeightSender(free_address()[0], device, DIRECT_TIMEOUT_S)
+        with DirectPublisher(store, sender, device, 2 * PUBLISH_TIMEOUT_S) as publisher:
+            self._train(publisher, stop)
+
+    def _train(self, publisher: Publisher, stop: threading.Event) -> None:
         assert self._world is not None
-        LearnerWorker(self._task, self._world, self.flow, StorePublisher(self._store, PUBLISH_TIMEOUT_S), self.recorder).run(stop)
+        LearnerWorker(self._task, self._world, self.flow, publisher, self.recorder).run(stop)
 
 
 class LearnerGroup:

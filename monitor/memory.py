@@ -72,6 +72,18 @@ def weight_bytes(parameters: int, dtype: str) -> float:
     return float(parameters * _number_bytes(dtype))
 
 
+def direct_bytes(config: Config, parameters: int, shape: Shape) -> float:
+    """A version on the direct way to the actors, 0 without that way: the learner's rank 0 has room for two, each actor for one."""
+    if not config.direct_weights:
+        return 0.0
+    return weight_bytes(_adapter_parameters(config, shape) if config.policy.lora_rank else parameters, config.actors.dtype)
+
+
+def _adapter_parameters(config: Config, shape: Shape) -> int:
+    """Of the query and value projections, if nothing else is named: two matrices each."""
+    return 4 * (shape.layers + shape.encoder_layers) * shape.width * config.policy.lora_rank
+
+
 def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and host together.
 
@@ -85,8 +97,7 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     half = learner.dtype != "float32"
     workers, stage = learner.workers, learner.zero_stage
     layers = shape.layers + shape.encoder_layers
-    # Adapters of the query and value projections, if nothing else is named: two matrices each.
-    trained = 4 * layers * shape.width * policy.lora_rank if policy.lora_rank else parameters
+    trained = _adapter_parameters(config, shape) if policy.lora_rank else parameters
     weights = parameters * (2 if half else 4) / (workers if stage >= 3 else 1)
     gradients = trained * (2 if half else 4) / (workers if stage >= 2 else 1)
     optimizer = trained * (12 if half else 8) / (workers if stage >= 1 else 1)
@@ -108,7 +119,10 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     on_host = {"none": 0.0, "optimizer": optimizer, "parameters": optimizer + weights}[learner.offload]
     if on_host and learner.gpus_per_worker:
         words += f"; of these {on_host / 1e6:,.0f} MB in the host's memory instead of the GPU's"
-    return Estimate(states + activations + frozen + _PROCESS, words)
+    sent = 2 * direct_bytes(config, parameters, shape)
+    if sent:
+        words += f"; rank 0 also two versions to send from, {sent / 1e6:,.0f} MB"
+    return Estimate(states + activations + frozen + sent + _PROCESS, words)
 
 
 def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
@@ -121,7 +135,10 @@ def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     words = (
         f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
     )
-    return Estimate(weights + cache + _PROCESS, words)
+    received = direct_bytes(config, parameters, shape)
+    if received:
+        words += f", room to receive a version {received / 1e6:,.0f} MB"
+    return Estimate(weights + cache + received + _PROCESS, words)
 
 
 def executor_bytes(config: Config) -> float:

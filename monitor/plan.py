@@ -219,6 +219,7 @@ def micro_batches(config: Config) -> str:
 
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     executor = config.executor
+    way = "sent directly" if config.direct_weights else "by the weight store"
     weights = weight_bytes(facts.parameters, config.actors.dtype)
     learner = learner_bytes(config, facts.parameters, facts.shape)
     actor = actor_bytes(config, facts.parameters, facts.shape)
@@ -226,7 +227,7 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     total += redis_bytes(config) + 2 * weights
     rows = [
         ("model", f"{facts.model}: {facts.parameters:,} parameters, vocabulary {facts.shape.vocab_size:,}"),
-        ("weights", f"{_size(weights)} per publish and actor ({config.actors.dtype}); the newest two versions are kept"),
+        ("weights", f"{_size(weights)} per publish and actor ({config.actors.dtype}), {way}; the newest two versions are kept"),
         ("a learner worker", f"{_size(learner.total)}: {learner.words}"),
         ("an actor", f"{_size(actor.total)}: {actor.words}"),
         (

@@ -18,7 +18,7 @@ from buffer.records import OUTCOMES
 NO_TRAINING = frozenset({"build", "warm_start", "publish", "checkpoint", "export"})
 """Phases of a learner that are work and no training step; every other one, waits apart, counts as training."""
 
-NO_GENERATION = frozenset({"build", "load_weights", "evaluate"})
+NO_GENERATION = frozenset({"build", "connect_weights", "receive_weights", "load_weights", "evaluate"})
 """Phases of an actor that are work and write no training program; every other one, waits apart, counts as generation."""
 
 TRAINING = frozenset({"train", "train_supervised"})

@@ -7,7 +7,7 @@ sampling costs what it costs without adapters.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from config import UserError
-from policy.weights import Bucket, Manifest, ManifestMismatch, unpack
+from policy.weights import Bytes, Manifest, ManifestMismatch, unpack
 
 FOLDER = "adapter"
 """Where an exported model keeps its adapters, in peft's format."""
@@ -129,7 +129,7 @@ class AdapterLoader:
         self._bases: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, model: Any, manifest: Manifest, buckets: list[Bucket]) -> None:
+    def __call__(self, model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
         """As `policy.weights.load_into`: everything is checked before anything is written.
 
         Raises ChecksumError when a bucket is corrupt, ManifestMismatch when the model lacks a layer or it has another shape.

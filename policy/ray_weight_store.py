@@ -11,16 +11,18 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import ray
+import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from policy.slots import Slot, SlotLost, SlotName, make_slot
-from policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable
+from policy.weight_sender import Offer
+from policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
 
 STORE_NAME = "weights"
 KEPT_VERSIONS = 2
@@ -56,7 +58,16 @@ class WeightStore:
     def __init__(self) -> None:
         self._versions: dict[int, _Kept] = {}
         self._spare: list[SlotName] = []
+        self._offer: Offer | None = None
         self._change = threading.Lock()
+
+    def offer(self, offer: Offer | None) -> None:
+        """Keeps where the learner sends its versions from itself; none when it no longer does."""
+        self._offer = offer
+
+    def offered(self) -> Offer | None:
+        """What was last given to `offer`."""
+        return self._offer
 
     def node(self) -> str:
         """Ray's name of the machine the store runs on."""
@@ -155,6 +166,15 @@ class StorePublisher:
         slot = self._free_slot(nbytes)
         self._written.append(slot)
         return slot.data[:nbytes]
+
+    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
+        """See `learner.publish.Publisher`."""
+        self.publish(*pack_tensors(weights, version, dtype, room=self.room))
+
+    def offer(self, offer: Offer | None) -> None:
+        """Tells actors where the learner sends its versions from itself; none: nowhere. A store that was started again is told again."""
+        what = "keep where versions are sent from"
+        _bounded(what, lambda: ray.get(self._store.offer.remote(offer), timeout=self._timeout_s), self._timeout_s)
 
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
         """Hands over a version whose buckets are beginnings of the rooms last given; while the store lives, nothing more is needed."""
@@ -294,6 +314,11 @@ class StoreSource:
         for name in [name for name in self._slots if name.pid != names[0].pid]:
             self._slots.pop(name).close()  # of a process of the store that has died
         return manifest, [self._read(name, manifest, size) for name, size in zip(names, manifest.bucket_bytes, strict=True)]
+
+    def offered(self) -> Offer | None:
+        """Where the learner sends its versions from itself, if it does. Raises WeightStoreError."""
+        what = "say where versions are sent from"
+        return _bounded(what, lambda: ray.get(self._store.offered.remote(), timeout=self._timeout_s), self._timeout_s)
 
     def acknowledge(self, version: int) -> None:
         """The actor has copied `version`: the memory it lay in may be written again."""

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Bucket = NDArray[np.uint8]
+Bytes = Bucket | Tensor
+"""A bucket in this machine's memory, or, as a flat uint8 tensor, on any device."""
 
 BUCKET_BYTES = 256 << 20
 _ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
@@ -58,23 +60,23 @@ class Manifest:
     bucket_bytes: tuple[int, ...]
     """Length of each bucket."""
     checksums: tuple[tuple[int, ...], ...]
-    """64-bit XXH3 of each `CHECKED_BYTES` of each bucket."""
+    """Of each `CHECKED_BYTES` of each bucket, 64 bits."""
+    sums: Literal["xxh3", "words"] = "xxh3"
+    """What the checksums are: XXH3, or `word_sums`, which a GPU can compute of tensors where they lie."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buckets."""
         return sum(self.bucket_bytes)
 
-    def verify(self, buckets: list[Bucket]) -> None:
-        """Raises ChecksumError unless `buckets` are exactly the bytes that were packed."""
+    def verify(self, buckets: Sequence[Bytes]) -> None:
+        """Raises ChecksumError unless `buckets` are exactly the bytes that were packed; they are tensors where `sums` are of words."""
         if len(buckets) != len(self.bucket_bytes):
             raise ChecksumError(f"version {self.version}: {len(buckets)} buckets instead of {len(self.bucket_bytes)}")
         for index, (bucket, length, checksums) in enumerate(zip(buckets, self.bucket_bytes, self.checksums, strict=True)):
             if bucket.nbytes != length:
                 raise ChecksumError(f"version {self.version}: bucket {index} has {bucket.nbytes} bytes instead of {length}")
-            pieces = [bucket[start : start + CHECKED_BYTES] for start in range(0, max(1, length), CHECKED_BYTES)]
-            found = tuple(_pool.map(_checksum, pieces) if len(pieces) > 1 else map(_checksum, pieces))
-            if found != checksums:
+            if (word_sums(bucket) if isinstance(bucket, Tensor) else _xxh3_sums(bucket)) != checksums:
                 raise ChecksumError(f"version {self.version}: bucket {index} fails its checksum")
 
 
@@ -158,11 +160,11 @@ class _Filling:
 
     def has_room(self, size: int) -> bool:
         """Whether a tensor of so many bytes fits in."""
-        return _aligned(self._used) + size <= self._room.nbytes
+        return aligned(self._used) + size <= self._room.nbytes
 
     def put(self, source: Tensor, target: torch.dtype) -> int:
         """Takes a tensor in the number format `target`; returns its offset."""
-        start = _aligned(self._used)
+        start = aligned(self._used)
         self._room[self._used : start] = 0
         self._used = start + source.numel() * target.itemsize
         if source.numel():
@@ -204,16 +206,32 @@ def _checksum(piece: Bucket) -> int:
     return xxhash.xxh3_64_intdigest(piece.data)
 
 
-def _aligned(offset: int) -> int:
+def _xxh3_sums(bucket: Bucket) -> tuple[int, ...]:
+    pieces = [bucket[start : start + CHECKED_BYTES] for start in range(0, max(1, bucket.nbytes), CHECKED_BYTES)]
+    return tuple(_pool.map(_checksum, pieces) if len(pieces) > 1 else map(_checksum, pieces))
+
+
+def word_sums(data: Tensor) -> tuple[int, ...]:
+    """The sum of (2 i + 1) w_i modulo 2^64 over the 64-bit words w of each `CHECKED_BYTES` of `data`, computed where it lies.
+
+    `data`: flat uint8, of a length that 8 divides. The factors are odd, so no change of a single word goes unseen.
+    """
+    pieces = data.view(torch.int64).split(CHECKED_BYTES // 8)
+    factors = torch.arange(1, 2 * pieces[0].numel() + 1, 2, device=data.device)
+    return tuple(torch.stack([(piece * factors[: piece.numel()]).sum() for piece in pieces]).tolist())
+
+
+def aligned(offset: int) -> int:
+    """The first place from `offset` on where a tensor may begin."""
     return -(-offset // _ALIGNMENT) * _ALIGNMENT
 
 
-def unpack(manifest: Manifest, buckets: list[Bucket]) -> Iterator[tuple[str, Tensor]]:
+def unpack(manifest: Manifest, buckets: Sequence[Bytes]) -> Iterator[tuple[str, Tensor]]:
     """The named tensors as views on the buckets, not verified; they are read-only where the buckets are."""
     with warnings.catch_warnings():
         # Buckets that come out of an object store are read-only, and are only read.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        flat = [torch.from_numpy(bucket) for bucket in buckets]
+        flat = [bucket if isinstance(bucket, Tensor) else torch.from_numpy(bucket) for bucket in buckets]
     for name, shape, dtype, bucket, offset in zip(
         manifest.names, manifest.shapes, manifest.dtypes, manifest.buckets, manifest.offsets, strict=True
     ):
@@ -223,7 +241,7 @@ def unpack(manifest: Manifest, buckets: list[Bucket]) -> Iterator[tuple[str, Ten
 
 
 @torch.no_grad()
-def load_into(model: Any, manifest: Manifest, buckets: list[Bucket]) -> None:
+def load_into(model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
     """Copies the weights into `model` in place, cast to its own format; tied parameters stay tied.
 
     Everything is checked before anything is written: raises ChecksumError when a bucket is corrupt, ManifestMismatch when

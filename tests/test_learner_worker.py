@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from learner_parts import learner_config  # noqa: F401  (sets the number of threads)
 
 from actors.worker import ActorWorker
@@ -29,7 +30,7 @@ from learner.worker import LearnerWorker
 from learner.world import World
 from monitor.metrics import Recorder
 from policy.policy import build_policy, make_spec
-from policy.weights import Bucket, Manifest, load_into, own_memory
+from policy.weights import Bucket, Manifest, load_into, pack_tensors
 from problems.corpus import SolutionCorpus
 from problems.problem import Problem, TestSuite
 from problems.prompts import prompt_of
@@ -43,11 +44,8 @@ class Published:
     def __init__(self) -> None:
         self.versions: list[tuple[Manifest, list[Bucket]]] = []
 
-    def room(self, nbytes: int) -> Bucket:
-        return own_memory(nbytes)
-
-    def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        self.versions.append((manifest, buckets))
+    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
+        self.versions.append(pack_tensors(weights, version, dtype))
 
     def restore(self) -> bool:
         return False
