@@ -1,10 +1,10 @@
 import pytest
 import torch
-from policies import FAMILIES, policy_of, with_end_likely
+from policies import FAMILIES, policy_of, spec_of, with_end_likely
 
 from actors.engine import Completion, SamplingEngine
 from policy.log_probs import collate, token_log_probs
-from policy.policy import Policy
+from policy.policy import Policy, build_policy
 from policy.weights import load_into, pack
 
 WAYS = [{}, {"fuse": False}, {"share_prefix": False}]
@@ -64,6 +64,15 @@ def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[st
             ended = completion.token_ids[-1] == policy.eos_id
             assert policy.eos_id not in completion.token_ids[:-1]
             assert completion.finish_reason == ("stop" if ended else "length") and (ended or length == 16)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float16_samples_nearly_as_float32(family: str) -> None:
+    full, half = policy_of(family, 16), build_policy(spec_of(family, 16), dtype="float16", weights=False)
+    load_into(half.model, *pack(full.model, 0, torch.float16))
+    expected, found = (SamplingEngine(policy).sample(PROMPTS, 0, True) for policy in (full, half))
+    for (one,), (other,) in zip(expected, found, strict=True):
+        assert one.token_ids == other.token_ids and one.log_probs == pytest.approx(other.log_probs, abs=0.02)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
