@@ -94,10 +94,16 @@ class WeightSender:
                 if self._closed:
                     return
                 raise
-            self._start(partial(self._serve, Line(connected, "an actor")), "weights-send")
+            self._start(partial(self._serve, connected), "weights-send")
 
-    def _serve(self, line: Line) -> None:
+    def _serve(self, connected: socket.socket) -> None:
         """One actor, from its first message until it or this process goes."""
+        try:
+            line = Line(connected, "an actor")
+        except OSError as error:
+            log.info("who connected was gone at once: %s", error)
+            connected.close()
+            return
         with self._change:
             if self._closed:
                 line.close()
@@ -129,7 +135,8 @@ class WeightSender:
         try:
             return line.hear("its next question", None)
         except LineLost as error:
-            log.info("%s", error)
+            if not self._closed:
+                log.info("%s", error)
             return None
 
     def _answer(self, line: Line, pair: Pair, asked: Message) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,27 @@ def test_every_part_may_die(tmp_path: Path) -> None:
     # The record is whole: verdicts, and a step after everything that happened, are found again.
     assert launch.main(["replay", str(folder.path)]) == 0
     assert launch.main(["replay", str(folder.path), "--step", str(len(folder.steps()))]) == 0
+
+
+@pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="a minute or two: RLTF_LONG_TESTS=1 runs it")
+def test_parts_may_die_while_versions_are_sent_directly(tmp_path: Path) -> None:
+    settings = {"learner__weight_transfer": "direct", "learner__workers": 2, "learner__zero_stage": 3, "actors__count": 2}
+    run = Run(tmp_path, checkpoint__every=2, executor__count=1, policy__layers=1, warm_start__steps=4, **settings)
+    try:
+        run.until(lambda: len(run.rows()) >= 3, "first steps", 180)
+        for part in ("actor", "learner", "actor", "store"):
+            time.sleep(4)  # enough for actors to find the learner again
+            kill(run, part)
+    finally:
+        run.end()
+    found = Found("all", "everysec")
+    verify(run, found)
+    assert (found.imbalances, found.lost, found.twice) == ([], 0, 0) and found.programs > 0
+    counts: Counter[str] = Counter()
+    for row in RunFolder.open(run.folder).telemetry():
+        if row["kind"] == "count" and row["role"].startswith("actor"):
+            counts[row["name"]] += int(row["value"])
+    assert counts["direct_versions"] > 10 * counts["direct_failures"] > 0 == counts["corrupt_versions"], counts
 
 
 @pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="a minute or two: RLTF_LONG_TESTS=1 runs it")
