@@ -101,7 +101,8 @@ def _cluster(parts: Collection[str]) -> Iterator[tuple[str, Callable[[], None] |
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    # As in cluster.yaml, kinds of workers keep to nodes of their own: the executors' node goes.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"trainer": 2}, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1, resources={"executor": 1})]
 
     def replace() -> None:

@@ -230,6 +230,9 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
     Ray starts the weight store again, and nobody waits for it: it is back when all samples of a step are of versions made since.
     """
     before = {name: len(run.events(name)) for name in ("restarted", "resumed")}
+    flow = run.flow()
+    published = flow.control.version() + 1  # the next may be on its way
+    flow.close()
     begin = time.time()
     if part == "pause":
         (victim,) = run.victims(part)
@@ -261,7 +264,6 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
     if part == "store":
-        published = int(run.rows()[-1]["version"]) + 1
         run.until(lambda: run.steps_newer(begin, published), "step on samples of versions after the weight store's death")
         return float(run.steps_newer(begin, published)[0]["time"]) - begin
     wanted = {"driver": 0, "executors": 2, "node": 2}.get(part, 1)

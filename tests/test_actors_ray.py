@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from policies import Prompt, policy_of, spec_of
+from weight_publisher import Publisher, model_of
 
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import Config
-from policy.policy import build_policy
 from policy.slots import make_slot
-from policy.weights import load_into, named_weights, pack, pack_tensors
+from policy.weights import load_into, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,45 +45,6 @@ def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-class Publisher:
-    """Stands where the learner stands: packs a policy and hands it to the store, through its memory or Ray's object store."""
-
-    def __init__(self, store: Any, shared: bool) -> None:
-        from policy.ray_weight_store import StorePublisher
-
-        self._store = store
-        self._publisher = StorePublisher(store, 30) if shared else None
-
-    def be_elsewhere(self) -> None:
-        """As on another machine than the store's."""
-        assert self._publisher is not None
-        self._publisher._shares = False
-
-    def restore(self) -> bool:
-        """As the learner does all the time."""
-        assert self._publisher is not None
-        return self._publisher.restore()
-
-    def publish(self, version: int, seed: int) -> list[int]:
-        """Inode numbers of the memory that the version lies in, where it is shared."""
-        from policy.ray_weight_store import publish
-
-        weights = named_weights(policy_of("llama", 12, seed=seed).model)
-        if self._publisher is None:
-            publish(self._store, *pack_tensors(weights, version, bucket_bytes=100_000), timeout_s=30)
-            return []
-        packed = pack_tensors(weights, version, bucket_bytes=100_000, room=self._publisher.room)
-        written = [os.fstat(slot._fd).st_ino for slot in self._publisher._written]
-        self._publisher.publish(*packed)
-        return written
-
-    def begin_and_die(self) -> None:
-        """Half a version."""
-        assert self._publisher is not None
-        self._publisher.room(100_000)[:] = 255
-        os._exit(1)
-
-
 def elsewhere(store: Any, timeout_s: float = 30) -> Any:
     """The source of an actor on another machine than the store's: versions come through Ray's object store."""
     from policy.ray_weight_store import StoreSource
@@ -94,9 +55,9 @@ def elsewhere(store: Any, timeout_s: float = 30) -> Any:
 
 
 def weights_of(found: Any) -> Any:
-    target = build_policy(spec_of("llama", 12), weights=False)
-    load_into(target.model, *found)
-    return target.model.lm_head.weight
+    target = model_of(-1)
+    load_into(target, *found)
+    return target[1].weight
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -114,7 +75,7 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
     found = elsewhere(store).latest(-1)
     assert found is not None
     assert found[0].version == 2 and len(found[1]) > 1
-    expected = policy_of("llama", 12, seed=3).model.lm_head.weight
+    expected = model_of(3)[1].weight
     assert weights_of(found).equal(expected)
     source = StoreSource(store, 30)
     assert source.latest(2) is None
@@ -144,19 +105,19 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
     assert held is not None and held[0].version == 4
     new = publish(5) | publish(6) | publish(7)
     assert not new & used[1]
-    assert weights_of(held).equal(policy_of("llama", 12, seed=4).model.lm_head.weight)
+    assert weights_of(held).equal(model_of(4)[1].weight)
     reader.acknowledge(4)
     # A learner that dies while it writes leaves nothing behind that anyone would read, and the next one may use its memory.
     with pytest.raises(cluster.exceptions.RayActorError):
         cluster.get(learner.begin_and_die.remote(), timeout=60)
     after = other.latest(-1)
     assert after is not None and after[0].version == 7
-    assert weights_of(after).equal(policy_of("llama", 12, seed=7).model.lm_head.weight)
+    assert weights_of(after).equal(model_of(7)[1].weight)
     other.acknowledge(7)
     learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
     publish(8)
     after = other.latest(7)
-    assert after is not None and weights_of(after).equal(policy_of("llama", 12, seed=8).model.lm_head.weight)
+    assert after is not None and weights_of(after).equal(model_of(8)[1].weight)
     other.acknowledge(8)
     cluster.kill(store)
     _until(lambda: _is_dead(cluster, store))
@@ -183,7 +144,7 @@ def test_a_store_that_was_killed_gets_the_newest_version_again(cluster: Any, nea
         os.kill(cluster.get(store.slot.remote(1), timeout=60).pid, signal.SIGKILL)
 
     def weights(seed: int) -> Any:
-        return policy_of("llama", 12, seed=seed).model.lm_head.weight
+        return model_of(seed)[1].weight
 
     for version in range(4):
         cluster.get(learner.publish.remote(version, version + 1), timeout=60)
