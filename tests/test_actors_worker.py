@@ -221,11 +221,11 @@ def test_a_warm_start_may_take_as_long_as_the_learner_shows_life(start: Callable
 
 
 def test_a_wait_goes_on_while_programs_get_anywhere(start: Callable[..., Run]) -> None:
-    run = start(run={"stall_timeout_s": 0.8}, buffer={"work_capacity": 10, "max_staleness": None})
+    run = start(run={"stall_timeout_s": 1.5}, buffer={"work_capacity": 10, "max_staleness": None})
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
     run.until(lambda: "executor" in run.waited_for() and run.flow.work.length() == 8)
-    for _ in range(3):  # a program is taken and given back, and the queue stays full
+    for _ in range(4):  # a program is taken and given back, and the queue stays full
         (claim,) = run.flow.work.claim("executor-0", 1)
         time.sleep(0.3)
         run.flow.work.give_back("executor-0", claim, "the test wants it so", tried=False)
