@@ -123,7 +123,7 @@ def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
     flow = Flow.connect(address)
     suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
     flow.problems.put("slow", suite.to_json(), suite.content_hash)
-    flow.work.push(group_of("slow", size=1, problem_id="slow", text=f"{SLOW * 4}print('done')\n"))
+    flow.work.push(group_of("quick", size=1, problem_id="slow", text="print('done')\n"))
     recorder, stop, failures = Recorder("executor-0", lambda rows: None), threading.Event(), list[Exception]()
     worker = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder)
 
@@ -136,11 +136,14 @@ def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     try:
+        _until(lambda: flow.ledger.counts()["buffered"] == 1)  # the tests are with the worker, which reads them once
+        flow.work.push(group_of("slow", size=1, problem_id="slow", text=f"{SLOW * 4}print('done')\n"))
         _until(lambda: flow.ledger.counts()["executing"] == 1)
+        time.sleep(0.3)
         os.kill(server.pid, signal.SIGSTOP)
         time.sleep(1.5)  # the program runs meanwhile, and nobody but the lease's thread asks for Redis
         os.kill(server.pid, signal.SIGCONT)
-        _until(lambda: flow.ledger.counts()["buffered"] == 1)
+        _until(lambda: flow.ledger.counts()["buffered"] == 2)
         thread.join(20)
         assert len(failures) == 1
     finally:
