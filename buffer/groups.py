@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from buffer.keys import Keys
 from buffer.lua import Scripts
-from buffer.records import Archived, Fate, Group, Malformed, Sample, decode_feedback, decode_parts, join
+from buffer.records import Archived, Fate, Group, Malformed, Program, Sample, decode_feedback, decode_parts, join
 
 Fields = dict[bytes, bytes]
 
@@ -39,10 +40,15 @@ def traces_of(fields: Fields, members: Sequence[str]) -> list[bytes]:
     return traces if len(traces) == len(members) else [b""] * len(members)
 
 
-def read_groups(client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[str]) -> list[Group]:
-    """Complete groups, without members that are dead letters; a member that does not decode is left out and counted as malformed."""
+def read_groups(
+    client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[str], check: Callable[[Program], None] | None = None
+) -> list[Group]:
+    """Complete groups, without members that are dead letters.
+
+    A member that does not decode, or for which `check` raises Malformed, is left out and counted as malformed, with the reason.
+    """
     groups: list[Group] = []
-    spoiled: list[str] = []
+    spoiled: defaultdict[str, list[str]] = defaultdict(list)
     for group_id, fields in zip(group_ids, read_fields(client, [keys.group(group_id) for group_id in group_ids]), strict=True):
         if not fields:
             raise LookupError(f"group {group_id} is recorded, but its samples are not in Redis: something outside the flow deleted them")
@@ -57,17 +63,19 @@ def read_groups(client: Any, scripts: Scripts, keys: Keys, group_ids: Sequence[s
                 program = decode_parts(fields.get(b"source:" + name, b""), trace)
                 if (program.id, program.group_id) != (program_id, group_id):
                     raise Malformed(f"{program_id} holds program {program.id} of group {program.group_id}")
+                if check is not None:
+                    check(program)
                 sample = Sample(program=program, feedback=decode_feedback(fields.get(b"feedback:" + name, b"")))
-            except Malformed:
-                spoiled += [group_id, program_id]
+            except Malformed as error:
+                spoiled[str(error)] += [group_id, program_id]
                 continue
             if program.greedy and greedy is None:
                 greedy = sample
             else:
                 samples.append(sample)
         groups.append(Group(id=group_id, problem_id=fields[b"problem"].decode(), samples=samples, greedy=greedy))
-    if spoiled:
-        scripts.run("spoil", "not a record of this schema when it was read", *spoiled)
+    for reason, programs in spoiled.items():
+        scripts.run("spoil", reason, *programs)
     return groups
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from buffer.keys import Keys
 from buffer.lua import Scripts
 from buffer.numbered import NumberedMessages
 from buffer.position import BufferPosition, Consumed, Resumed
-from buffer.records import Group, LearnerFate
+from buffer.records import Group, LearnerFate, Program
 
 POLL_S = 0.01
 """Pause between two looks into a buffer that has too few groups."""
@@ -52,6 +52,8 @@ class OnlineBuffer:
         self._scripts = scripts
         self._keys = keys
         self._messages = NumberedMessages(scripts)
+        self.check: Callable[[Program], None] | None = None
+        """Raises Malformed for a program that who draws cannot use; every rank has to have the same."""
         self.read_s = 0.0
         """Seconds that the last draw took to read its groups."""
 
@@ -77,8 +79,8 @@ class OnlineBuffer:
         Every rank and every retry gets the same groups for a step. Groups of which a token is more than `max_staleness` versions
         older than `policy_version` are set aside before and counted as stale. Before the first draw the buffer has to hold
         `fill_before_start` samples. With `refresh_steps` 1 the oldest groups are drawn (lowest version, then arrival); otherwise the
-        next of a seeded permutation of what was buffered when the snapshot was taken. Members that were dead-lettered or do not
-        decode are missing from their group; in the extreme a group has no samples, or only its greedy one.
+        next of a seeded permutation of what was buffered when the snapshot was taken. Members that were dead-lettered, do not
+        decode or fail `check` are missing from their group; in the extreme a group has no samples, or only its greedy one.
 
         Raises:
             StepFinished: all samples of this step got their fates before.
@@ -88,7 +90,7 @@ class OnlineBuffer:
             status, *rest = self._scripts.run("draw", step, groups, policy_version)
             if status == b"drawn":
                 began = time.monotonic()
-                drawn = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest])
+                drawn = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest], self.check)
                 self.read_s = time.monotonic() - began
                 return drawn
             if status == b"finished":

@@ -19,6 +19,7 @@ from learner.corpus_stream import CorpusStream
 from learner.engine import StepResult, TrainingEngine
 from learner.evaluations import Evaluations
 from learner.export import export, load_weights, save_model
+from learner.fit import fits
 from learner.frozen import Annotate, frozen_models
 from learner.metrics import rl_row, sampled_by, supervised_row
 from learner.objectives import make_objective, supervised_normalise, with_supervised
@@ -83,6 +84,7 @@ class LearnerWorker:
             if saved is not None:
                 saved.load_model(self._policy)
             self._engine = TrainingEngine(self._policy, config.learner, self._world)
+        self._flow.online.check = fits(self._policy)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
         self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._go_on_living)
         self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints)

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from buffer_programs import program
 from learner_parts import learner_config  # noqa: F401  (sets the number of threads)
+from msgspec.structs import replace
 
 from actors.worker import ActorWorker
 from buffer.flow import Flow, FlowAddress
@@ -202,6 +204,30 @@ def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run]
         assert control.flow.evaluations.complete(name)
     first, begun = control.published.versions[0], run.published.versions[0]
     assert first[0] == begun[0]  # the same weights, checksum by checksum
+
+
+def test_a_program_that_the_policy_cannot_have_written_is_set_aside(make_run: Callable[..., Run]) -> None:
+    run = make_run(warm_start={"steps": 0}, actors={"greedy": False}, learner={"steps": 2}, evaluation={"every": 0, "tasks": 2})
+    size = json.loads(run.spec.model_config)["vocab_size"]
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"token_ids": [3, size]}, f"token {size} in the program, but the policy has {size} embeddings"),
+        ({"prompt_ids": [size + 1, 0]}, f"token {size + 1} in the prompt, but the policy has {size} embeddings"),
+        ({"prompt_ids": [1] * 65}, "65 tokens in the prompt, of which the policy takes 64"),
+        ({"token_ids": [1] * 25, "log_probs": [0.0] * 25, "offsets": [0] * 25}, "25 tokens in the program, of which the policy takes 24"),
+        ({"offsets": [0, 9]}, "a token begins behind the 8 characters of the text"),
+    ]
+    good = [program("odd", number, problem_id="print-0", text="print(0)", prompt_ids=[size - 1]) for number in range(len(bad), 8)]
+    odd = [program("odd", number, problem_id="print-0", text="print(0)", **fields) for number, (fields, _) in enumerate(bad)]
+    for name, members in (("odd-a", odd[:4]), ("odd-b", odd[4:] + good)):
+        assert run.flow.work.push([replace(member, group_id=name) for member in members])
+    with run.others():
+        run.learner.run(threading.Event())
+    assert [row["step"] for row in run.rows()] == [1, 2] and set(run.rows()[0]["sample_ids"]) == {one.id for one in good}
+    counts = run.flow.ledger.counts()
+    assert counts["malformed"] == len(bad) and run.flow.ledger.check() is None
+    kept = {row.id: row for row in run.flow.telemetry.archived().items}
+    assert [kept[one.id].reason for one in odd] == [reason for _, reason in bad]
+    assert {kept[one.id].fate for one in odd} == {"malformed"}
 
 
 def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(make_run: Callable[..., Run], tmp_path: Path) -> None:
