@@ -26,7 +26,7 @@ run: $(READY)
 	@$(VENV_PYTHON) launch.py $(ARGS)
 
 test: $(READY)
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
 
 # Every linter runs, whichever fails.
 lint: $(READY)

@@ -1,18 +1,39 @@
-"""Fixtures that several rooms use: a real Redis per module, and a fresh flow per test."""
+"""Fixtures that several rooms use: a real Redis per module, and a fresh flow per test. How `pytest -n 2` divides the tests."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import BufferConfig
 
+RAY = (
+    "actors_ray", "bad_input", "doctor", "driver_supervision", "executor_worker", "learner_ray", "monitor_ray_metrics", "real_problems",
+    "recovery", "run",
+)  # fmt: skip
+"""Files whose tests start Ray or whole runs, which fill the machine by themselves."""
+
 _numbers = itertools.count()
+
+
+class _RayInARow(LoadFileScheduling):
+    """Each file goes to one process of `pytest -n`; those in RAY to the same one, so that they run one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "ray" if Path(file).stem.removeprefix("test_") in RAY else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _RayInARow:
+    """The hook of pytest-xdist."""
+    return _RayInARow(config, log)
 
 
 @pytest.fixture(scope="module")
