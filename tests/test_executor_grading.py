@@ -118,7 +118,7 @@ def test_the_time_of_each_assert_is_its_own(judge: Judge) -> None:
     suite = assert_suite(*["assert f(0.2) == one"] * 4, setup="one = 1", time_limit_s=0.4)
     (feedback,) = judge.grade([(suite, BURN + "def f(x):\n    burn(x)\n    return 1\n")])
     assert feedback.outcome == "pass" and all(0.15 < test.cpu_s < 0.4 for test in feedback.tests), feedback
-    (feedback,) = judge.grade([(suite, BURN + "n = 0.5\ndef f(x):\n    burn(n)\n    return 1\n")])
+    (feedback,) = judge.grade([(suite, BURN + "n = 2.0\ndef f(x):\n    burn(n)\n    return 1\n")])
     assert (feedback.error_type, [test.outcome for test in feedback.tests][1:]) == ("TimeLimit", ["not_run"] * 3)
 
 
