@@ -24,6 +24,8 @@ def choose(logits: Tensor, uniforms: Tensor, temperature: float, top_p: float, g
         tokens = draw(tempered, uniforms)
     if greedy is not None:
         tokens = torch.where(greedy, logits.argmax(dim=-1), tokens)
+    if temperature > 1.0:  # may draw what has no probability in single precision at temperature 1
+        return tokens, torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
     return tokens, plain.gather(1, tokens[:, None])[:, 0].log()
 
 

@@ -273,7 +273,7 @@ class ActorWorker:
                     now = time.monotonic()
                     if now >= look_at:
                         look_at = now + min(_LIFE_S, bound_s / 4)
-                        life = (*self._flow.ledger.counts().values(), *self._flow.control.life("learner", "driver"))
+                        life = (*self._flow.ledger.moves(), *self._flow.control.life("learner", "driver"))
                         if life != seen:
                             seen, deadline = life, now + bound_s
                     if now > deadline:

@@ -95,7 +95,7 @@ class Evaluations:
 
     def _newest(self, label: str) -> tuple[str, str]:
         newest, number = "", 1
-        while self._client.hexists(self._keys.label(name := label if number == 1 else f"{label}-{number}"), "version"):
+        while self.known(name := label if number == 1 else f"{label}-{number}"):
             newest, number = name, number + 1
         return newest, name
 
@@ -122,6 +122,10 @@ class Evaluations:
             raise KeyError(f"no evaluation {label!r} was requested")
         names = ("version", "expected", "pushed", "finished", "bad", "chunks", "chunks_done")
         return Progress(*(int(fields.get(name.encode(), 0)) for name in names))
+
+    def known(self, label: str) -> bool:
+        """Whether it was requested."""
+        return bool(self._client.hexists(self._keys.label(label), "version"))
 
     def expected(self, label: str) -> int:
         """Programs that the request asked for."""

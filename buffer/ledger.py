@@ -33,6 +33,10 @@ class Ledger:
         """Programs by place and fate, `generated` first; `waiting` is for the rest of the group. Reads one hash."""
         return _named(self._client.hgetall(self._keys[purpose].counts), purpose)
 
+    def moves(self) -> tuple[int, ...]:
+        """Numbers that change whenever a program of training or evaluation gets anywhere."""
+        return tuple(count for purpose in PLACES for count in self.counts(purpose).values())
+
     def events(self, purpose: Purpose = "train") -> dict[str, int]:
         """What happened that is no fate: given_back, reclaimed, groups_evicted, groups_stale, chunks_reoffered."""
         fields: dict[bytes, bytes] = self._client.hgetall(self._keys[purpose].events)

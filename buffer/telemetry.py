@@ -86,6 +86,11 @@ class Telemetry:
             end = last
         return Drained(items, end, lost)
 
+    def positions(self) -> dict[str, int]:
+        """How far `rows`, `steps` and samples (`archived`) reach."""
+        rows, steps, samples = self._client.hmget(self._keys.totals, "rows", "steps", "archived")
+        return {"rows": int(rows or 0), "steps": int(steps or 0), "samples": int(samples or 0)}
+
     def archive_length(self) -> int:
         """Samples with a known fate that wait for the driver; the oldest of too many are lost (`archived`)."""
         return int(self._client.hget(self._keys.totals, "archive_held") or 0)

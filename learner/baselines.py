@@ -51,13 +51,19 @@ class Baselines:
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state."""
-        return {"kind": self.kind, "by_problem": {problem: list(values) for problem, values in self._by_problem.items()}}
+        by_problem = {problem: list(values) for problem, values in self._by_problem.items()}
+        return {"kind": self.kind, "rewards": self._names(), "by_problem": by_problem}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError when the state is another kind's."""
+        """Raises ValueError when the state is another kind's, or its values are of other rewards."""
         if state["kind"] != self.kind:
             raise ValueError(f"the saved baselines are of kind {state['kind']}, the configuration asks for {self.kind}")
+        if state["by_problem"] and state["rewards"] != self._names():
+            raise ValueError(f"the saved baselines are values of {' and '.join(state['rewards'])}, not of {' and '.join(self._names())}")
         self._by_problem = {problem: tuple(values) for problem, values in state["by_problem"].items()}
+
+    def _names(self) -> list[str]:
+        return [reward.__name__ for reward in self._rewards]
 
     def _values(self, sample: Sample) -> tuple[float, ...]:
         return tuple(reward(sample.feedback) for reward in self._rewards)

@@ -46,6 +46,27 @@ class Evaluations:
             self._request(label, position.version, self._held_out_ids, settings.last_samples if last else settings.samples)
             position.evaluated.append((step, label))
 
+    def restore(self, position: Position, last: bool) -> None:
+        """To be called once by a learner that goes on from a checkpoint; `last`: no more steps follow. Collective.
+
+        An evaluation that Redis does not know, because it lost its last second with the machine, is asked for again: at once when the
+        newest version has the weights that it was of, else of the next version.
+        """
+        lost = 0
+        if self._speaks:
+            for _, label in reversed(position.evaluated):
+                if self._checkpoints.score(label) is not None or self._flow.evaluations.known(label):
+                    break
+                lost += 1
+        if not (lost := self._engine.agree(lost)):
+            return
+        step = position.evaluated[-1][0]
+        del position.evaluated[-lost:]
+        if step == position.step and not position.changed:
+            self.ask(position, step, last)
+        else:
+            position.evaluate = step
+
     def passing(self, version: int, training_ids: Sequence[str]) -> int:
         """How many of the first training problems a sample of `version` at temperature 1 passes. Collective; rank 0 alone gets the number.
 

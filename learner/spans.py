@@ -16,15 +16,16 @@ def lines_of(text: str) -> list[tuple[int, int]]:
 
 
 def resolve_line(text: str, line: int) -> int | None:
-    """The 1-based line that an error at `line` belongs to: a line past the end is the last that is not blank; none if all are."""
-    spans = lines_of(text)
-    if 1 <= line <= len(spans):
-        return line
-    return _last_line(text, spans) if line > len(spans) else None
+    """The 1-based line that an error at `line` belongs to: of lines behind the last that is not blank, that one; none if all are.
+
+    Of a program that breaks off before blank lines Python names one of these.
+    """
+    last = _last_line(text, lines_of(text))
+    return min(line, last) if last is not None and line >= 1 else None
 
 
 def is_last_line(text: str, line: int) -> bool:
-    """Whether an error at the 1-based `line` is on the last line that is not blank, or past the end."""
+    """Whether an error at the 1-based `line` is on the last line that is not blank, or behind it."""
     last = _last_line(text, lines_of(text))
     return last is not None and resolve_line(text, line) == last
 

@@ -62,7 +62,7 @@ class Waiter:
                 return None
             counts = self._flow.ledger.counts()
             what = f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({in_words(counts)})"
-            return _Seen(_waited_for(counts), tuple(counts.values()), what)
+            return _Seen(_waited_for(counts), self._flow.ledger.moves(), what)
 
         def wait() -> None:
             nonlocal drawn

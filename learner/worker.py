@@ -207,6 +207,7 @@ class LearnerWorker:
                 self._flow.control.set_version(position.version)
         elif same or (self._objective is not None and position.since_published < config.publish_every):
             self._publish()
+        self._evaluations.restore(position, last=position.step >= config.steps or self._time_is_up())
 
     # ---- training
 
@@ -222,11 +223,9 @@ class LearnerWorker:
             if self._should_stop():
                 raise Stopped(f"before step {position.step + 1}")
             step = position.step + 1
-            reinforce = self._objective is not None and (self._mixes or not is_supervised(step, config.supervised_ratio))
+            reinforce = self._reinforces(step)
             seconds: dict[str, float] = {}
-            # The control has no reinforcement steps: it publishes for its evaluations alone.
-            due = position.evaluate if self._objective is None else reinforce and position.since_published >= config.publish_every
-            if due and not self._offline:
+            if self._publishes_before(step):
                 seconds["publish"] = self._timed_publish()
                 if position.evaluate:
                     position.evaluate = 0
@@ -245,6 +244,16 @@ class LearnerWorker:
                 position.evaluate = step
             if self._is_checkpointed(step):
                 self._checkpoint()
+
+    def _reinforces(self, step: int) -> bool:
+        return self._objective is not None and (self._mixes or not is_supervised(step, self._config.learner.supervised_ratio))
+
+    def _publishes_before(self, step: int) -> bool:
+        """Whether a version is due before this step, which comes next."""
+        if self._objective is None:
+            return bool(self._position.evaluate)  # no programs are sampled for training: it publishes for its evaluations alone
+        due = self._position.since_published >= self._config.learner.publish_every
+        return due and self._reinforces(step) and not self._offline
 
     def _reinforce(self, step: int, seconds: dict[str, float]) -> dict[str, Any]:
         """The step's metrics row; empty on ranks other than 0, which keep none."""
@@ -324,8 +333,8 @@ class LearnerWorker:
 
     def _is_checkpointed(self, step: int) -> bool:
         settings = self._config.checkpoint
-        if step == self._config.learner.steps or (settings.best and self._position.evaluate):
-            return False  # comes once the version that is evaluated is published
+        if step == self._config.learner.steps or (settings.best and self._position.evaluate and self._publishes_before(step + 1)):
+            return False  # comes once the version that is evaluated is published, which is next
         return bool(settings.every and step % settings.every == 0)
 
     def _checkpoint(self) -> None:

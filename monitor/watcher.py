@@ -31,7 +31,9 @@ class Watcher:
         self._state = state
         self._sink = sink
         earlier = folder.progress()
-        self._position: dict[str, int] = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("position", {})
+        # A server that lost its last second with the machine may be behind what was read of it before.
+        read = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("position", {})
+        self._position: dict[str, int] = {name: min(read[name], end) for name, end in flow.telemetry.positions().items()}
         self._kept = dict(self._position)
         self.lost: dict[str, int] = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("lost", {})
         self._graded_earlier = self._graded_kept = int(earlier.get("graded", 0))

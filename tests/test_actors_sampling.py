@@ -21,6 +21,11 @@ def test_tokens_are_drawn_with_the_models_probabilities() -> None:
     assert _chi_square(_frequencies(logits, 40_000), torch.softmax(logits, -1), 40_000) < 18.5
 
 
+def test_what_only_a_high_temperature_draws_has_a_finite_log_prob() -> None:
+    tokens, log_probs = choose(torch.tensor([[0.0, 120.0]]), torch.tensor([0.0], dtype=torch.float64), 60.0, 1.0, None)
+    assert tokens.tolist() == [0] and log_probs.tolist() == [-120.0]
+
+
 def test_temperature_and_nucleus_change_what_is_drawn_but_not_the_log_probs() -> None:
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5])
     cold = torch.softmax(logits / 0.5, -1)

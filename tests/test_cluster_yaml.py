@@ -95,7 +95,7 @@ def test_start_commands_state_rays_environment(prepared: dict[str, Any], part: s
     before = start[0].split("ray start")[0]
     for setting in (
         "RAY_AUTH_MODE=token", "RAY_enable_autoscaler_v2=0", "RAY_worker_niceness=0", "OMP_WAIT_POLICY=PASSIVE",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0", "GOMP_SPINCOUNT=2000",
     ):  # fmt: skip
         assert f"export {setting};" in before
     assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start[0] or part.startswith("worker")

@@ -215,6 +215,8 @@ def test_best_baseline_is_begun_by_the_greedy_program_and_never_falls() -> None:
     assert restored.of(group([errs])) == (1.0, 1.0)
     with pytest.raises(ValueError, match="kind best"):
         Baselines("latest_greedy", BOTH).load_state_dict(baselines.state_dict())
+    with pytest.raises(ValueError, match="values of coarse_reward and adaptive_reward, not of coarse_reward"):
+        Baselines("best", BOTH[:1]).load_state_dict(baselines.state_dict())
 
 
 def test_greedy_and_no_baseline() -> None:

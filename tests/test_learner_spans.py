@@ -21,7 +21,7 @@ def test_each_line_of_one_token_per_character() -> None:
 def test_past_the_end_is_the_last_line_that_is_not_blank() -> None:
     program = characters("a\nbc\n  \n\n")
     assert line_span(program, 5) == line_span(program, 99) == line_span(program, 2) == (2, 5)
-    assert line_span(program, 3) == (5, 8)  # a blank line that is there is itself
+    assert line_span(program, 3) == line_span(program, 2)
     assert line_span(characters("\n\n"), 7) is None
 
 
@@ -69,6 +69,15 @@ def test_lines_end_where_the_compiler_says(line_end: str) -> None:
     assert line == 3 and is_last_line(text, line) and resolve_line(text, 4) == 3
     span = line_span(characters(text), line)
     assert span == (len(text) - 5, len(text))
+
+
+@pytest.mark.parametrize("text", ["try:\n    x = 1\n\n", "try:\n    x = 1\n    ", "def f():\n    try:\n        y = 1\n\n    \n\n"])
+def test_blank_lines_at_the_end_belong_to_the_line_before_them(text: str) -> None:
+    with pytest.raises(SyntaxError) as caught:
+        compile(text, "<solution>", "exec")
+    line, last = caught.value.lineno, len(text.rstrip().splitlines())
+    assert line is not None and line > last and is_last_line(text, line) and resolve_line(text, line) == last
+    assert resolve_line(" \n\n", 1) is None and resolve_line(text, 0) is None
 
 
 def test_spans_of_a_byte_level_tokenizer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,12 @@ from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
 from executor.worker import ExecutorWorker
+from learner.checkpoint import Checkpoints
 from learner.corpus_stream import POOL_BATCHES, CorpusStream
 from learner.engine import TrainingEngine
 from learner.export import load_weights, save_model, write_card
 from learner.metrics import age_distribution
+from learner.position import Position
 from learner.schedules import is_supervised
 from learner.task import LearnerTask
 from learner.waiting import Stalled
@@ -175,6 +178,16 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         progress = run.flow.evaluations.progress(label)
         assert progress.version == rows[0]["version"] + step and progress.expected == 4
     assert run.flow.evaluations.complete("step-000006") and run.flow.control.phase() == "done" and run.flow.ledger.check() is None
+    evaluations, evaluated = run.learner._evaluations, [(0, "step-000000"), (7, "step-000007")]
+    same = Position(step=7, version=9, evaluated=list(evaluated))
+    evaluations.restore(same, last=False)
+    assert same.evaluated == evaluated and run.flow.evaluations.progress("step-000007").version == 9
+    moved_on = Position(step=9, version=9, changed=True, evaluated=[evaluated[0], (8, "step-000008")])
+    evaluations.restore(moved_on, last=False)
+    assert moved_on.evaluated == evaluated[:1] and moved_on.evaluate == 8 and not run.flow.evaluations.known("step-000008")
+    nothing_lost = Position(version=9, evaluated=list(evaluated))
+    evaluations.restore(nothing_lost, last=False)
+    assert nothing_lost == Position(version=9, evaluated=evaluated)
     fates = run.flow.ledger.counts()
     assert fates["baseline"] == 6 and fates["trained"] + fates["no_signal"] == 24
 
@@ -262,6 +275,43 @@ def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None
     run = make_run(run={"stall_timeout_s": 0.5}, warm_start={"steps": 0})
     with pytest.raises(Stalled, match="waited 0.5 s for the actor: step 1 needs 2 groups.*no program yet"):
         run.learner.run(threading.Event())
+
+
+def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]) -> None:
+    run = make_run(run={"stall_timeout_s": 1.0}, warm_start={"steps": 0})
+    ids = [str(number) for number in range(25)]
+    run.flow.evaluations.request("another", 0, [ids])
+    over: list[float] = []
+
+    def write() -> None:
+        for number in ids:
+            one = program(f"another/{number}", 0, problem_id=number, purpose="evaluation", label="another")
+            run.flow.evaluation_work.push([one])
+            time.sleep(0.1)
+        over.append(time.monotonic())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(Stalled, match="step 1 needs 2 groups"):
+        run.learner.run(threading.Event())
+    assert over and time.monotonic() - over[0] > 0.5
+    writer.join()
+
+
+def test_no_checkpoint_waits_long_for_an_evaluation(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(
+        warm_start={"steps": 5},
+        actors={"greedy": False},
+        learner={"publish_every": 5, "steps": 12},
+        checkpoint={"every": 2, "best": True},
+    )
+    saved: list[int] = []
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda self, step, *rest, **more: (saved.append(step), save(self, step, *rest, **more)))
+    with run.others():
+        run.learner.run(threading.Event())
+    # Versions are due before the steps 6 and 11: then the checkpoint is of the weights that are evaluated.
+    assert saved == [0, 2, 4, 5, 6, 8, 10, 12]
 
 
 def test_stops_when_asked(make_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -138,6 +138,10 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
     again.close()
     assert [row["step"] for row in again.steps()] == [1, 2, 3] and second.graded == 3
     assert [row.id for row in again.samples()] == ["s1", "s2", "s3"]
+    # The server comes back without what the driver had read last: what follows has the same numbers once more.
+    behind = {name: end - 1 for name, end in flow.telemetry.positions().items()}
+    flow.client.hset(flow.telemetry._keys.totals, mapping=dict(zip(("rows", "steps", "archived"), behind.values(), strict=True)))
+    assert Watcher(flow, again, RunState())._position == behind
     assert sum(row["value"] for row in again.telemetry() if row["kind"] == "count") == 3
     with again.locked(), pytest.raises(UserError, match="is still going on"), RunFolder.open(again.path).locked():
         pass
