@@ -69,7 +69,8 @@ class RltfConfig(ObjectiveConfig):
     baseline: Baseline = "best"
     """What a program is compared with: the problem's best so far, begun by a greedy one; its newest greedy one; its group; nothing."""
     normalise: Normalise = "sequence_sum"
-    """Sum over a program's tokens (Eq. 2) or mean over them, averaged over programs; mean over a step's tokens; sum over the limit."""
+    """sequence_sum: sum over a program's tokens (Eq. 2), averaged over programs; sequence_mean: mean over them, averaged likewise;
+    token_mean: mean over all tokens of the step; constant: as sequence_sum, divided by policy.max_program_tokens."""
     timeouts: Literal["global", "ignore"] = "global"
     """Whether all of a program that runs too long gets fine-grained feedback, or none of it (Table 2: U_global)."""
     indentation_errors: Literal["ignore", "by_message"] = "ignore"
@@ -77,7 +78,8 @@ class RltfConfig(ObjectiveConfig):
     triple_quoted: Literal["ignore", "line"] = "ignore"
     """Whether an unterminated triple-quoted string is ignored or blames a line (Table 2: ignored)."""
     unfinished: Literal["length", "last_line"] = "length"
-    """U_global: a syntax error on the last line of a program cut off at the length limit; or one of three messages on any last line."""
+    """Which syntax errors on a program's last line are U_global. length: those of a program cut off at the token limit; last_line:
+    those with one of three messages that the released code looks for, whether or not it was cut off."""
     other_errors: Literal["line", "ignore"] = "line"
     """RuntimeError, crashes, exit codes and compile errors that Python finds after parsing blame their line (Table 2: Else), or nothing."""
     lines: Literal["offsets", "first_text"] = "offsets"
@@ -115,7 +117,8 @@ class AdvantageConfig(ObjectiveConfig):
     fine: bool = False
     """Add RLTF's fine-grained term (Eq. 9, fields of `rltf`) to the advantage of each token: credit by line."""
     normalise: Normalise = "token_mean"
-    """Sum over a program's tokens or mean over them, averaged over programs; mean over a step's tokens; sum over the token limit."""
+    """sequence_sum: sum over a program's tokens, averaged over programs; sequence_mean: mean over them, averaged likewise; token_mean:
+    mean over all tokens of the step; constant: as sequence_sum, divided by policy.max_program_tokens."""
 
 
 class ReinforceConfig(AdvantageConfig):

@@ -19,7 +19,9 @@ class RunConfig(Part):
     seed: int = Field(0, ge=0)
     """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's weights."""
     deterministic: bool = False
-    """Synchronous and repeatable: one actor, every version sampled for one step. Sets `DETERMINISTIC`, whatever a file says."""
+    """Synchronous and repeatable: one actor, every version sampled for one step. Sets, whatever a file says,
+    actors.count 1, actors.problems_per_batch to learner.groups_per_step, buffer.fill_before_start 0, buffer.max_staleness 0,
+    buffer.refresh_steps 1, buffer.when_stale wait, buffer.when_full wait and learner.publish_every 1."""
     stall_timeout_s: float = Field(600.0, gt=0)
     """Seconds without a verdict or a program trained on after which the run ends with the name of the part waited for."""
     samples_gb: float = Field(20.0, gt=0)

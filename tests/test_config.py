@@ -12,6 +12,9 @@ def test_every_field_has_a_sentence() -> None:
     for part, model in Config.model_fields.items():
         for name, field in model.annotation.model_fields.items():  # type: ignore[union-attr]
             assert field.description and field.description.rstrip().endswith((".", ")")), f"{part}.{name} has no sentence"
+    words = " ".join((config.RunConfig.model_fields["deterministic"].description or "").split())
+    for key, value in config.DETERMINISTIC.items():
+        assert f"{key} {value}" in words
 
 
 @pytest.mark.parametrize(

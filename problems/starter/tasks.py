@@ -17,8 +17,6 @@ from problems.starter.reducers import REDUCERS, Form, Reducer, begin_line, finis
 
 COUNTS = {"train": 3072, "heldout": 384}
 """Tasks of each split."""
-TESTS = 10
-"""Tests of each task."""
 CALL_SHARE = 0.8
 """Share of the tasks that ask for a function; the others ask for a program that reads and prints."""
 ONE_OPERATION_SHARE = 0.4
