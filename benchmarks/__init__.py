@@ -1,1 +1,1 @@
-"""Measurements of the system beside a peer or a limit: `python -m benchmarks.NAME [--quick] [--json FILE]`."""
+"""Measurements of the system beside a peer or a limit: `python -m benchmarks.NAME`; `--help` lists the options."""

@@ -1,6 +1,7 @@
 """What each kind of feedback is worth, and what sampling online is: the tables of the RLTF paper, at equal seconds of training.
 
-    python -m benchmarks.ablation [--quick] [--seeds SEED...] [--variants NAME...] [--seconds S] [--json FILE] [--part.field VALUE ...]
+    python -m benchmarks.ablation [--quick] [--seeds SEED...] [--variants NAME...] [--seconds S] [--json FILE] [--folder FOLDER]
+                                  [--config FILE] [--warm-starts RUN...] [--table] [--part.field VALUE ...]
 
 Every variant of a seed begins with the same warm start, trains for so many seconds of wall-clock (`learner.max_seconds`) with the same
 preset, and is evaluated on the held-out tasks at its end. Table 5 of the paper (2307.04349) is `supervised`, `coarse`, `fine`, `adaptive`;
@@ -155,7 +156,7 @@ class Ablation:
         if not result.get("finished") or scores is None or f"pass@{max(_KS)}" not in scores:
             raise RunFailed(f"{name}, seed {seed}: no evaluation with {_SAMPLES} programs a task; see {run.path}")
         row: Figures = {"variant": name, "seed": seed, "tasks": result["held_out"]["tasks"], **scores}
-        row |= {"trained_on": result["ledger"]["trained"], "generated": result["ledger"]["generated"], "folder": str(run.path)}
+        row |= {"trained_on": result["ledger"]["trained"], "generated": result["ledger"]["generated"]}
         row["supervised_steps"] = sum(step["objective"] == "supervised" for step in steps)
         row["reinforcement_steps"] = len(steps) - row["supervised_steps"]
         row["training_s"] = steps[-1]["training_s"]

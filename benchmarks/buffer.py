@@ -1,6 +1,7 @@
 """Samples per second through the whole data flow, beside raw pipelined XADD/XREADGROUP of the same bytes on the same server.
 
     python -m benchmarks.buffer [--quick] [--json FILE] [--rounds N] [--samples N] [--bytes N] [--fsync everysec|always] [--tcp]
+                                [--folder PATH]
 
 The flow: one process pushes groups of eight programs of 16 KiB (encoding them), one claims them and hands over a verdict each, one
 draws steps of 24 groups (decoding every sample) and finishes them. The peer: one process sends XADDs of as many bytes, 64 in a

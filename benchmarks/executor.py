@@ -1,6 +1,6 @@
 """What a short program costs in the executor, beside other ways of running it. All conditions take turns within each round.
 
-    python -m benchmarks.executor [--quick] [--python PATH] [--json FILE]
+    python -m benchmarks.executor [--quick] [--rounds N] [--python PATH] [--json FILE]
 
 Full isolation, the judge's own work included. The peers (benchmarks/executor_peers.py) run on the very interpreter that the lanes use,
 `--python` (default: the executor's own choice), in a process that holds nothing else: a fresh interpreter per test, started directly
@@ -91,10 +91,13 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round: only to see that it runs")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"medians are taken over so many (default: {ROUNDS})")
     parser.add_argument("--python", default="", help="interpreter of the lanes and of the peers")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
-    figures = measure(options.python, QUICK_ROUNDS if options.quick else ROUNDS)
+    if options.rounds < 1:
+        parser.error("--rounds takes 1 or more")
+    figures = measure(options.python, QUICK_ROUNDS if options.quick else options.rounds)
     show(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,6 +1,7 @@
 """Kills each part of a run at random moments under load, and checks what came of it.
 
-    python -m benchmarks.kill_matrix [--quick] [--parts actor,executor,..] [--kills N] [--fsync everysec,always] [--json FILE]
+    python -m benchmarks.kill_matrix [--quick] [--parts actor,executor,..] [--kills N] [--fsync everysec,always] [--seed N]
+                                    [--json FILE]
 
 For each setting of redis.fsync three runs of `launch.py` (a small model on the built-in tasks, Ray and Redis of their own): one for most
 parts, one with two learner workers (`rank`), one on a cluster of two nodes on this machine (`node`). In it each part is killed with

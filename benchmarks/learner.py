@@ -1,6 +1,6 @@
 """What a training step of the learner costs, beside Hugging Face's Trainer and beside the bare computation.
 
-    python -m benchmarks.learner [--quick] [--steps N] [--threads N] [--json FILE] [--groups FILE]
+    python -m benchmarks.learner [--quick] [--steps N] [--threads N] [--json FILE] [--groups FILE] [--peer-attention eager|sdpa]
 
 Three comparisons, each interleaved step by step in one process, on a fresh Llama shape of 6 million parameters:
 

@@ -1,4 +1,4 @@
-"""The quick start's learning curves: every preset on every seed, one table and one picture.
+"""The quick start's learning curves: the four starter presets on every seed, one table and one picture.
 
     python -m benchmarks.learning [--seeds SEED...] [--presets NAME...] [--folder FOLDER] [--picture FILE] [--json FILE]
 

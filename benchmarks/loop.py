@@ -1,6 +1,7 @@
 """What the whole system costs beside one process: RL seconds to held-out pass@1 0.65 and samples/s, beside TRL's GRPOTrainer.
 
-    python -m benchmarks.loop [--quick] [--seeds SEED...] [--peer-to-target] [--json FILE] [--config FILE] [--part.field VALUE ...]
+    python -m benchmarks.loop [--quick] [--seeds SEED...] [--peer-to-target] [--peer-threads N] [--peer-micro-batch N] [--json FILE]
+                              [--config FILE] [--part.field VALUE ...]
 
 For each seed, one after the other: `launch.py` as it is (Ray, Redis, actor, executor, learner, driver), then TRL in a process of its
 own (`benchmarks.trl_peer`, extra `benchmark`) from the same warm start, on the same problems in the same order, with the same rewards and

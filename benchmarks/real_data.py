@@ -1,9 +1,10 @@
 """The executor's verdicts beside those that public data sets come with: references that must pass, programs with a known status and line.
 
-    python -m benchmarks.real_data [--only NAME ..] [--sample N] [--data FOLDER] [--humaneval FILE] [--json FILE]
+    python -m benchmarks.real_data [--only NAME ..] [--sample N] [--data FOLDER] [--humaneval FILE] [--lanes N] [--json FILE]
 
-FOLDER (default: ../shared/data beside the project) holds the data sets; one that is absent is left out by name. Each disagreement is
-either explained by a rule that is checked against the program's own results, or listed as unexplained; the exit code is 1 if one is.
+FOLDER (default: ../shared/data beside the project) holds the data sets (CONTRIBUTING.md says which); one that is absent is left out by
+name. Each disagreement is either explained by a rule that is checked against the program's own results, or listed as unexplained; the exit
+code is 1 if one is.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m benchmarks.real_problems [--quick] [--json FILE] [--folder FOLDER]
 
-The data lie in `../shared/data` beside the project. For each case all problems of the set are loaded and counted; the run then trains on
-at most eight of them, those with the shortest solutions, each with its shortest one. A fresh small model learns these by heart until
-one sample at temperature 1 passes (`warm_start.until_pass`); then come 50 learner steps on what the tests say of the programs it
-writes, half of them supervised.
+The data lie in `../shared/data` beside the project (CONTRIBUTING.md says what it holds). For each case all problems of the set are loaded
+and counted; the run then trains on at most eight of them, those with the shortest solutions, each with its shortest one. A fresh small
+model learns these by heart until one sample at temperature 1 passes (`warm_start.until_pass`); then come 50 learner steps on what the
+tests say of the programs it writes, half of them supervised.
 """
 
 from __future__ import annotations

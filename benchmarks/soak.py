@@ -1,6 +1,6 @@
 """Many programs on the judge's lanes, one in twenty hostile: is everything at the end as it was at the start?
 
-    python -m benchmarks.soak [--quick] [--programs N] [--lanes N] [--json FILE]
+    python -m benchmarks.soak [--quick] [--programs N] [--lanes N] [--seed N] [--json FILE]
 
 Every program is another text, so none is answered from memory; CPU limit 0.2 s. The hostile ones are those of the attack tests. Counted at
 the start (after a warm-up) and at the end: descriptors and memory of the judge and of its lanes, processes, temporary files. Runs inside

@@ -1,6 +1,6 @@
 """The peer of `benchmarks.loop`: TRL's GRPOTrainer trains the warm start of a run folder as that run's configuration says.
 
-    python -m benchmarks.trl_peer --run RUN_FOLDER --out FILE [--threads N] [--lanes N] [--micro-batch N]
+    python -m benchmarks.trl_peer --run RUN_FOLDER --out FILE [--threads N] [--lanes N] [--micro-batch N] [--until PASS@1]
 
 Problems, their order, prompts (checked to be the same token ids), rewards, hyper-parameters and held-out tasks are the run's own; the
 loop is TRL's, in one process. Held-out evaluations stop its clock.
