@@ -206,7 +206,7 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
     if status == -signal.SIGKILL and contained:
         raise LaneFailure("a program's process was killed from outside")
     if status < 0:
-        return runtime_error("Crash", line, signal.Signals(-status).name, ended.cpu_s)
+        return runtime_error("Crash", line, _signal_name(-status), ended.cpu_s)
     if status == MEMORY_STATUS or "MemoryError" in report.last_words[:200]:
         return runtime_error("MemoryLimit", line, "out of memory", ended.cpu_s)
     if status == OUTPUT_STATUS:
@@ -218,6 +218,13 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
     if ready.mode == "stdin":
         return _compared(ready, index, ended.output[start:].decode("utf-8", "replace"), ended.cpu_s)
     return runtime_error("SystemExit", line, "the process ended before the function returned", ended.cpu_s)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one, of which Python names the first and the last
 
 
 def verdict_of_tester(record: list[Any]) -> Verdict | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from executor_suites import call_suite, stdin_suite
 
 from executor.judge import Judge
+from executor.labels import Report, of_death
+from executor.lane import Ended
+from executor.protocol import ENDED, LaneFailure
+from executor.suites import make_ready
 
 ONE = stdin_suite(("1\n", "2\n"), time_limit_s=0.5, memory_limit_mb=128)
 
@@ -68,6 +73,26 @@ def test_a_c_stack_overflow_is_a_crash_with_its_line(judge: Judge) -> None:
     suite = stdin_suite(("", ""), time_limit_s=20.0, memory_limit_mb=1024)
     (feedback,) = judge.grade([(suite, program)])
     assert (feedback.error_type, feedback.line) in [("Crash", 4), ("RecursionError", 4)]  # the second since Python 3.12
+
+
+def test_every_signal_that_kills_has_a_name() -> None:
+    ready = make_ready(ONE)
+    for number in sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGXCPU, signal.SIGPROF}):
+        ended = Ended(status=number, cause=ENDED, report=b"", output=b"", cpu_s=0.01, wall_s=0.01, memory_mb=10.0)
+        verdict = of_death(ready, 0, ended, Report(b"", [100]), 0, 0.5, contained=False)
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        assert (verdict.outcome, verdict.error_type, verdict.message) == ("runtime_error", "Crash", name)
+
+
+def test_a_real_time_signal_is_a_crash() -> None:
+    try:
+        # Where programs are not the first process of a pid namespace; with an interpreter that a user without rights can read.
+        judge = Judge(1, 2.0, 512, tiers=("B",), python="/usr/bin/python3")
+    except LaneFailure as reason:
+        pytest.skip(f"no tier B: {reason}")
+    with judge:
+        (feedback,) = judge.grade([(ONE, "import os\nos.kill(os.getpid(), 40)\nprint(1)\n")])
+    assert (feedback.error_type, feedback.message) == ("Crash", "signal 40")
 
 
 def test_the_time_limit_ends_the_program_and_names_the_line(judge: Judge) -> None:
