@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from buffer.flow import Flow
@@ -22,7 +21,7 @@ PROGRAMS_PER_LANE = 16
 WAIT_S = 0.25
 """Longest wait for training programs before evaluation is looked at again."""
 HAND_OVER_S = 0.05
-"""Verdicts are kept at most so long for company on their way."""
+"""Verdicts are kept at most so long for company on their way, also while another program takes longer."""
 CACHED_SUITES = 4096
 
 log = logging.getLogger(__name__)
@@ -40,8 +39,13 @@ class ExecutorWorker:
         self._suites: OrderedDict[str, TestSuite] = OrderedDict()
         self._held: dict[str, Claim] = {}
         self._held_in: WorkQueue = flow.work
+        self._ready: list[tuple[Claim, Feedback]] = []
         self._lock = threading.Lock()
-        self._lease_failure: Exception | None = None
+        """For the three above."""
+        self._sending = threading.Lock()
+        """Held from a look at the verdicts that are ready until they are handed over."""
+        self._failure: Exception | None = None
+        """What ended one of the threads beside the loop."""
         self.layers: dict[str, str] = {}
         """Isolation layers of the lanes, known once the loop runs."""
 
@@ -53,13 +57,13 @@ class ExecutorWorker:
         for work in (self._flow.evaluation_work, self._flow.work):
             work.abandon(self.name)
         config = self._config
-        with Judge.of(config) as judge, self._holding():
+        with Judge.of(config) as judge, self._beside():
             self.layers = judge.layers
             layers = "; ".join(f"{layer} {state}" for layer, state in judge.layers.items())
             log.log(logging.INFO if judge.tier == "A" else logging.WARNING, "%s: isolation tier %s: %s", self.name, judge.tier, layers)
             while not stop.is_set():
-                if self._lease_failure is not None:
-                    raise self._lease_failure
+                if self._failure is not None:
+                    raise self._failure
                 work, claims = self._claim()
                 if claims:
                     self._grade(judge, work, claims, stop)
@@ -83,40 +87,42 @@ class ExecutorWorker:
                 batch.append((claim, self._suite(claim.program.problem_id)))
             except (KeyError, ValueError) as error:
                 self._give_back(work, claim, f"its tests cannot be read: {error}")
-        ready: list[tuple[Claim, Feedback]] = []
-        sent_at, hits = time.monotonic(), judge.hits
+        hits = judge.hits
         with self._recorder.phase("grade"):
-            for index, result in judge.grade_each([(suite, claim.program.text) for claim, suite in batch]):
-                claim = batch[index][0]
-                if isinstance(result, InfrastructureFailure):
-                    self._give_back(work, claim, result.reason)
-                else:
-                    ready.append((claim, result))
-                if time.monotonic() - sent_at > HAND_OVER_S:
-                    self._hand_over(work, ready)
-                    sent_at = time.monotonic()
+            try:
+                for index, result in judge.grade_each([(suite, claim.program.text) for claim, suite in batch]):
+                    claim = batch[index][0]
+                    if isinstance(result, InfrastructureFailure):
+                        self._give_back(work, claim, result.reason)
+                    else:
+                        with self._lock:
+                            self._ready.append((claim, result))
                     if stop.is_set():
                         break
-            self._hand_over(work, ready)
+            finally:
+                self._hand_over()
         self._recorder.count("cached", judge.hits - hits)
         with self._lock:
             left, self._held = list(self._held.values()), {}
         for claim in left:
             work.give_back(self.name, claim, "the executor stops", tried=False)
 
-    def _hand_over(self, work: WorkQueue, ready: list[tuple[Claim, Feedback]]) -> None:
-        """Sends the collected verdicts and empties the list."""
-        if not ready:
-            return
-        counted = work.hand_over_many(self.name, ready)
-        with self._lock:
-            for claim, _ in ready:
-                self._held.pop(claim.entry, None)
-        self._recorder.count("programs", len(ready))
-        late = counted.count(False)
-        if late:
-            self._recorder.count("late_verdicts", late)  # another executor's came first
-        ready.clear()
+    def _hand_over(self) -> None:
+        """Sends the verdicts that are ready; when it returns none of them is on its way. Those that could not be sent stay ready."""
+        with self._sending:
+            with self._lock:
+                work, ready = self._held_in, list(self._ready)
+            if not ready:
+                return
+            counted = work.hand_over_many(self.name, ready)
+            with self._lock:
+                del self._ready[: len(ready)]
+                for claim, _ in ready:
+                    self._held.pop(claim.entry, None)
+            self._recorder.count("programs", len(ready))
+            late = counted.count(False)
+            if late:
+                self._recorder.count("late_verdicts", late)  # another executor's came first
 
     def _give_back(self, work: WorkQueue, claim: Claim, reason: str) -> None:
         log.warning("%s: program %s goes back to the queue: %s", self.name, claim.program.id, reason)
@@ -140,24 +146,35 @@ class ExecutorWorker:
         return suite
 
     @contextmanager
-    def _holding(self) -> Iterator[None]:
-        """Refreshes what is held while a long program runs; a third of the lease apart, so one missed beat does no harm."""
+    def _beside(self) -> Iterator[None]:
+        """Keeps leases and hands over verdicts beside the loop, which may be at one program for long."""
         over = threading.Event()
-        thread = threading.Thread(target=self._refresh, args=(over,), name=f"{self.name}-lease", daemon=True)
-        thread.start()
+        beat_s = self._flow.address.buffer.lease_s / 3  # so one missed beat does no harm
+        jobs = [("lease", beat_s, self._refresh), ("verdicts", HAND_OVER_S, self._hand_over)]
+        threads = [
+            threading.Thread(target=self._repeat, args=(over, period_s, job), name=f"{self.name}-{name}", daemon=True)
+            for name, period_s, job in jobs
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             over.set()
-            thread.join(self._flow.address.timeout_s * 2)
+            for thread in threads:
+                thread.join(self._flow.address.timeout_s * 2)
 
-    def _refresh(self, over: threading.Event) -> None:
-        while not over.wait(self._flow.address.buffer.lease_s / 3):
-            with self._lock:
-                work, claims = self._held_in, list(self._held.values())
-            if claims:
-                try:
-                    work.refresh(self.name, claims)
-                except Exception as failure:  # for the loop to raise: without leases others would take what is graded here
-                    self._lease_failure = failure
-                    return
+    def _repeat(self, over: threading.Event, period_s: float, job: Callable[[], None]) -> None:
+        while not over.wait(period_s):
+            try:
+                job()
+            except Exception as failure:  # for the loop to raise: it cannot do without leases, nor without handing over
+                self._failure = failure
+                return
+
+    def _refresh(self) -> None:
+        """Refreshes what is held: without leases others would take what is graded here."""
+        with self._lock:
+            work, claims = self._held_in, list(self._held.values())
+        if claims:
+            work.refresh(self.name, claims)

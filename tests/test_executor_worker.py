@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from buffer_programs import group_of
-from executor_suites import HONEST_SUMS, SUM, stdin_suite
+from executor_suites import HONEST_SUMS, SUM, assert_suite, stdin_suite
 
 from buffer.connection import ServerLost
 from buffer.flow import Flow, FlowAddress
@@ -115,6 +115,53 @@ def test_a_lease_is_kept_while_a_long_program_runs(make_flow: Callable[..., Flow
         while flow.ledger.counts()["executing"]:
             assert not flow.work.claim("another", 16, 0.05)
         _until(lambda: flow.ledger.counts()["buffered"] == 2)
+
+
+def test_verdicts_do_not_wait_for_a_slow_program(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=1)
+    suite = stdin_suite(("", "done\n"), time_limit_s=10.0)
+    flow.problems.put("slow", suite.to_json(), suite.content_hash)
+    texts = [*(f"print('done')  # {number}\n" for number in range(7)), f"{SLOW * 3}print('done')\n"]
+    flow.work.push_many([group_of(f"g{number}", size=1, problem_id="slow", text=text) for number, text in enumerate(texts)])
+    with _working(flow):
+        _until(lambda: flow.ledger.counts()["buffered"] >= 7)
+        assert flow.ledger.counts()["executing"] == 1
+        _until(lambda: flow.ledger.counts()["buffered"] == 8)
+
+
+def test_verdicts_that_are_ready_outlive_a_loop_that_fails(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=1)
+    _store(flow)
+    broken = assert_suite("assert f(1) ==")
+    flow.problems.put("broken", broken.to_json(), broken.content_hash)
+    flow.work.push(group_of("first", size=1, problem_id="sum", text=RIGHT))
+    failures: list[Exception] = []
+
+    def full(rows: list[Row]) -> None:
+        if any(row.get("name") == "infrastructure_failures" for row in rows):
+            raise OSError("no space left")
+
+    recorder, stop = Recorder("executor-0", full, period_s=0), threading.Event()
+    worker = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder)
+
+    def work() -> None:
+        try:
+            worker.run(stop)
+        except OSError as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        _until(lambda: flow.ledger.counts()["buffered"] == 1)
+        known = group_of("known", size=1, problem_id="sum", text=RIGHT)  # its verdict is there at once
+        flow.work.push_many([known, group_of("broken", size=1, problem_id="broken")])
+        thread.join(60)
+        assert len(failures) == 1 and flow.ledger.counts()["buffered"] == 2
+    finally:
+        stop.set()
+        thread.join(60)
+        recorder.close()
 
 
 def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
