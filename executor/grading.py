@@ -38,6 +38,7 @@ GRACE, LONGEST_GRACE_S = 0.25, 1.0
 """A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
 UNTOLD, UNTOLD_S = 0.25, 0.1
 """CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds, is set-up."""
+_BROKEN = runtime_error("Crash", None, "the program broke what reports its results")
 _RANK = {"not_run": 0, "pass": 0, "failure": 1, "runtime_error": 2, "compile_error": 3}
 
 
@@ -145,7 +146,7 @@ class Grader:
             try:
                 verdict, start = read_record(self._ready, index, record, ended.output, start)
             except (ValueError, TypeError):
-                return [*verdicts, runtime_error("Crash", None, "the program broke what reports its results")]
+                return [*verdicts, _BROKEN]
             verdicts.append(verdict)
             if verdict.outcome == "compile_error" or verdict.error_type == "OutputLimit":
                 return verdicts
@@ -165,7 +166,10 @@ class Grader:
         usual = [LONGEST_RECORD] * len(indices)
         report = Report(program.report, usual)
         if report.records and report.records[-1][0] == 3:
-            return [read_record(self._ready, 0, report.records[-1], b"", 0)[0]]
+            try:
+                return [read_record(self._ready, 0, report.records[-1], b"", 0)[0]]
+            except (ValueError, TypeError):
+                return [_BROKEN] * len(indices)  # of all tests, as the compile error that it claims to be
         told = [verdict_of_tester(record) for record in Report(tester.report, usual).records]
         verdicts = [verdict for verdict in told if verdict is not None]
         if len(verdicts) < len(indices):

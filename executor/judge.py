@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import queue
+import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,6 +17,7 @@ from buffer.records import Feedback
 from config import ExecutorConfig
 from executor.grading import Grader
 from executor.isolation import Tier
+from executor.labels import words
 from executor.lane import TIERS, Lane
 from executor.protocol import LaneFailure
 from executor.suites import ReadySuite, make_ready
@@ -23,6 +25,8 @@ from problems.problem import TestSuite
 
 CACHED_FEEDBACKS = 20_000
 CACHED_SUITES = 4_096
+LONGEST_TRACEBACK = 10_000
+"""Characters of a failed grading's traceback that are logged."""
 
 Key = tuple[str, bytes]
 """What a verdict is remembered by: hash of the tests with their limits, hash of the program's exact text. Limits that a suite does not name
@@ -177,7 +181,7 @@ class Judge:
                 future.cancel()  # those that have not begun, if nobody wants the rest
 
     def _run(self, ready: ReadySuite, program: str) -> Feedback | InfrastructureFailure:
-        """Grades on a free lane; a lane that breaks is started anew and gets one more try."""
+        """Grades on a free lane; after a failure the lane is started anew and the program gets one more try."""
         pair = self._lanes.get()
         lane = pair.for_program(program)
         time_limit_s = ready.suite.time_limit_s or self._time_limit_s
@@ -190,8 +194,13 @@ class Judge:
                 except LaneFailure as failure:
                     reasons.append(str(failure))
                     log.warning("lane started anew: %s", failure)
-                    self.restarts += 1
-                    lane.stop()
+                except Exception as error:
+                    # Whatever a program brought about that nobody foresaw, others' programs are to be graded. The lane may be in the
+                    # middle of a request, and the error's text may be the program's.
+                    reasons.append(words(f"grading failed with {type(error).__name__}: {error}"))
+                    log.error("lane started anew, grading failed: %s", words("".join(traceback.format_exception(error)), LONGEST_TRACEBACK))
+                self.restarts += 1
+                lane.stop()
             return InfrastructureFailure("; then ".join(reasons))
         finally:
             self._lanes.put(pair)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from executor_suites import assert_suite, call_suite, stdin_suite
+from executor_suites import HONEST_SUMS, SUM, assert_suite, call_suite, stdin_suite
 
 from buffer.records import decode_feedback, encode
 from executor.carried_state import can_carry, changes_shared
 from executor.checkers import Standard, Tokens
 from executor.grading import Grader
-from executor.judge import Judge
+from executor.judge import InfrastructureFailure, Judge
 from executor.labels import Report
 from executor.lane import Lane
 from executor.suites import make_ready
@@ -132,6 +134,7 @@ WORDS = {
     "lists for words": "import os\nos.write(3, b'[1,0,0,[[]],[],{},[]]\\n')\nos._exit(0)\n",
     "nested": "import os\nos.write(3, b'[1,0,0,' + b'[' * 900 + b']' * 900 + b',1,\"m\",\"\"]\\n')\nos._exit(0)\n",
     "a last word of faulthandler": "import os\nos.write(3, b'Current thread\\n  File \"<program>\", line 99999999 in f\\n')\nos._exit(9)\n",
+    "too little of a compile error": "import os\nos.write(3, b'[3]\\n' * 9)\nos._exit(0)\n",
     "surrogates in the code": "print('\ud800')\n",
     "a null byte": "print(1)\0\n",
 }
@@ -157,6 +160,26 @@ def test_words_of_a_program_always_make_a_record(judge: Judge) -> None:
     strings = call_suite("f", ([1], "x"), ([1], "y"))
     (feedback,) = judge.grade([(strings, "def f(x):\n    return '\\ud800' * 1000\n")])
     assert decode_feedback(encode(feedback)).outcome == "failure"
+
+
+def test_a_report_of_a_compile_error_that_is_none_is_a_crash(judge: Judge) -> None:
+    split = assert_suite("assert f(0) == one", "assert f(0) == one", setup="one = 1")
+    for record in ("[3]", '[3,"x",0,"a",1,"b",""]', "[3,1,0,1]", "[3,[],0,[],[],[],[]]"):
+        program = f"import os\nos.write(3, b'{record}\\n')\ndef f(x):\n    return 1\n"
+        for suite in (split, call_suite("f", ([0], 1), ([0], 1))):
+            (feedback,) = judge.grade([(suite, program)])
+            assert [(test.outcome, test.error_type) for test in feedback.tests] == [("runtime_error", "Crash")] * 2, (record, feedback)
+            assert (feedback.message, feedback.passed) == ("the program broke what reports its results", 0)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_grading_that_fails_is_no_verdict_and_ends_no_other(lanes: int) -> None:
+    right = HONEST_SUMS["input"]
+    with Judge(lanes, math.inf, 512) as judge:  # which no request can hold, for those suites that name no limit
+        before, failed, after = judge.grade([(SUM, right), (replace(SUM, time_limit_s=None), right), (SUM, right + "#\n")])
+        assert isinstance(failed, InfrastructureFailure) and "OverflowError: cannot convert float infinity" in failed.reason
+        assert [getattr(result, "outcome", result) for result in (before, after)] == ["pass", "pass"]
+        assert judge.restarts == 2
 
 
 def test_an_exception_cannot_end_the_tests_early(judge: Judge) -> None:
