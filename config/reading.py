@@ -36,7 +36,7 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
     tree: dict[str, Any] = {}
     if file is not None:
         try:
-            tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            tree = _read_yaml(file.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise UserError(f"configuration file {file}: {error.strerror}; presets are in configs/") from None
         except UnicodeDecodeError:
@@ -49,6 +49,8 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
     known = fields()
     for key in [f"{part}.{name}" for part, values in tree.items() for name in values]:
         _refuse_unknown(key, known, where)
+    for part in tree:  # one without fields has not been looked at yet
+        _refuse_unknown_part(str(part), where)
     for key, text in (overrides or {}).items():
         _refuse_unknown(key, known, " on the command line")
         part, name = key.split(".")
@@ -103,9 +105,41 @@ def _value(key: str, text: str) -> Any:
             except ValueError:
                 return text  # pydantic says what is wrong with it, or Part that it is `none`
     try:
-        return yaml.safe_load(text)
+        return _read_yaml(text)
     except yaml.YAMLError:
         return text
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, to which what looks like a date or a number and is none is a YAMLError too, with its line."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """The value of a node. Raises ConstructorError for one that has none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # from int(), date() and the like
+            problem = f"{node.value!r:.60} has no value ({error}); text of this look needs quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def _read_yaml(text: str) -> Any:
+    """What the text says. Raises YAMLError, whatever is wrong with it."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except RecursionError:
+        raise yaml.YAMLError("its lists or mappings are nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+def _refuse_unknown_part(part: str, where: str) -> None:
+    known = Config.model_fields
+    if part in known:
+        return
+    near = difflib.get_close_matches(part, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the parts are {', '.join(known)}"
+    raise UserError(f"unknown part {part}{where}; {hint}")
 
 
 def _refuse_unknown(key: str, known: Mapping[str, str], where: str) -> None:

@@ -18,6 +18,7 @@ def _problem(name: str) -> str:
     ("arguments", "words"),
     [
         (["--learner.stepz", "3"], "unknown key learner.stepz on the command line; did you mean learner.steps?"),
+        (["--evaluation.k", "2026-02-30"], "evaluation.k: Input should be a valid tuple, got '2026-02-30'"),
         (["--learner.steps=many"], "learner.steps: Input should be a valid integer"),
         (["train"], "unexpected argument 'train'"),
         (["--config", "configs/none.yaml"], "configs/none.yaml: No such file or directory"),
@@ -55,6 +56,29 @@ def test_one_sentence_and_exit_code_2(
     assert "Traceback" not in captured.out + captured.err
     assert "secret" not in captured.out + captured.err
     assert not (tmp_path / "runs").exists(), "a run that never began leaves no folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lerner: {}\nrun: {seed: 1}\n", "unknown part lerner in {file}; did you mean learner?"),
+        ("xyz: {}\n", "unknown part xyz in {file}; the parts are run, problems, "),
+        ("1: {}\n", "unknown part 1 in {file}"),
+        ("lerner: {steps: 3}\n", "unknown key lerner.steps in {file}; did you mean learner.steps?"),
+        ("run:\n  name: 2026-02-30\n", "'2026-02-30' has no value (day is out of range for month); text of this look needs quotes"),
+        ("run:\n  name: 2026-02-30\n", "line 2, column 9"),
+        ("run: {seed: 0x_}\n", "'0x_' has no value"),
+        ("run: {name: !!timestamp today}\n", "'today' has no value"),
+        ("[" * 5000, "configuration file {file} is not YAML: its lists or mappings are nested too deeply"),
+        ("run: {name: 2026-02-28}\n", "run.name: Input should be a valid string"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    assert launch.main(["--config", str(file), "--dry-run"]) == 2
+    (told,) = capsys.readouterr().out.splitlines()
+    assert told.startswith("error: ") and words.format(file=file) in told
 
 
 def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
