@@ -61,7 +61,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if resume is not None:
             earlier = RunFolder.open(resume)
             stack.enter_context(earlier.locked())
-            if config.redis.url and earlier.result().get("finished"):
+            if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
         cluster = stack.enter_context(ray_cluster(config))
         folder: RunFolder | None = None
@@ -80,7 +80,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             with _in_a_sentence():
                 _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(goes_on=resume is not None)
         finally:
-            if Checkpoints(folder.path / "checkpoints", 1, False).newest() is not None and not folder.result().get("finished"):
+            if Checkpoints(folder.path / "checkpoints", 1, False).newest() is not None and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
 
 
@@ -115,6 +115,10 @@ class _Run:
         self._sink = RaySink()
         self._reachable = True
         """Whether Redis answers."""
+        self._begun_at = 0
+        """Steps that were taken before this attempt and are not lost."""
+        self._config_kept = False
+        """Whether the run has gone on with this attempt's configuration."""
         self._code_version = _code_version()
         self._imbalance: str | None = "it is not known whether the ledger balances; what is shown of Redis is the last that was seen"
         self._dead_letters: list[DeadLetter] = []
@@ -180,6 +184,7 @@ class _Run:
         row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self._folder.attempts()}
         if goes_on:
             saved = Checkpoints(self._folder.path / "checkpoints", 1, False).newest()
+            self._begun_at = saved.step if saved else 0
             row |= {"event": "resumed", "step": saved.step if saved else None, "given_back": self._flow.resume()}
             where = f"after step {saved.step}" if saved else "at its beginning: it has no checkpoint"
             self._console.print(f"Attempt {row['attempt']} goes on {where}.", markup=False)
@@ -222,6 +227,10 @@ class _Run:
                     line.note(self._events.pop(0))
                 if imbalance := self._watcher.check_ledger():
                     line.note(f"Warning: {imbalance}")
+            # Whatever is still refused is so before the first step: what an attempt was given is the run's only from then on.
+            if not self._config_kept and self._state.phase and (rows or self._state.phase in ("final_evaluation", "done")):
+                self._folder.keep_config()
+                self._config_kept = True
             for row in rows:
                 self._sink.step(row)
             for sentence in self._held_out.read(rows):
@@ -261,7 +270,7 @@ class _Run:
         result = {
             "held_out": self._held_out.result(),
             "curve": self._held_out.curve(),
-            "steps": int(state.step.get("step", 0)),
+            "steps": int(state.step.get("step", self._begun_at)),
             "samples": self._watcher.graded,
             "versions": int(max((role.gauges.get("version", -1) for role in state.roles.values()), default=-1)) + 1,
             "seconds": dict(folder.phase_seconds),

@@ -34,8 +34,8 @@ class RunFolder:
     """Files of a run, written by the driver::
 
         .key                   a name that no other run has
-        config.yaml            the resolved configuration; the password in redis.url is masked
-        config_N.yaml          that of attempt N, where a later attempt has another one
+        config.yaml            the resolved configuration with which the run goes on; the password in redis.url is masked
+        config_N.yaml          that of attempt N, whatever became of it
         events.jsonl           one line per attempt (and the step at which it goes on) and per restart of a worker
         progress.json          how far the driver has read, for the next attempt
         metrics.jsonl          one line per learner step
@@ -53,6 +53,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Opens a folder for reading and appending; use `create` or `open`."""
         self.path = path
+        self._config: Config | None = None
+        """That of the attempt which writes here; none for a reader."""
         self._samples: SampleWriter | None = None
         self._telemetry: PartWriter | None = None
         self._tensorboard: TensorBoard | None = None
@@ -85,7 +87,8 @@ class RunFolder:
                 raise UserError(f"the run's folder {path} cannot be made: {error.strerror}; choose another run.folder") from None
         (path / ".key").write_text(f"{path.name}-{uuid.uuid4().hex[:12]}\n")
         folder = cls(path)
-        folder._write_config(config)
+        folder._config = config
+        folder.keep_config()
         return folder
 
     @staticmethod
@@ -102,12 +105,12 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: Path | str, config: Config) -> RunFolder:
-        """Opens the folder of an earlier run to append to it. Raises UserError when it is none."""
+        """Opens the folder of an earlier run to append to it: `config` is the next attempt's, config.yaml stays until `keep_config`.
+
+        Raises UserError when it is none.
+        """
         folder = cls.open(path)
-        earlier = (folder.path / "config.yaml").read_text()
-        if earlier != folder._config_text(config):
-            (folder.path / f"config_{folder.attempts()}.yaml").write_text(earlier)
-            folder._write_config(config)
+        folder._config = config
         seconds = folder.progress().get("phase_seconds", {})
         folder.phase_seconds = {name: float(value) for name, value in seconds.items()}
         return folder
@@ -131,14 +134,16 @@ class RunFolder:
         file = self.path / ".key"
         return file.read_text().strip() if file.is_file() else self.name
 
-    def _write_config(self, config: Config) -> None:
-        (self.path / "config.yaml").write_text(self._config_text(config))
+    def keep_config(self) -> None:
+        """The attempt's configuration becomes the run's: another attempt begins with it."""
+        self._write_config("config.yaml")
 
-    def _config_text(self, config: Config) -> str:
-        values = config.model_dump(mode="json")
-        values["run"]["name"] = self.name
-        values["redis"]["url"] = masked(config.redis.url)
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    def _write_config(self, file: str) -> None:
+        if self._config is not None:
+            values = self._config.model_dump(mode="json")
+            values["run"]["name"] = self.name
+            values["redis"]["url"] = masked(self._config.redis.url)
+            self._replace(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -199,7 +204,7 @@ class RunFolder:
 
     @property
     def _settings(self) -> RunConfig:
-        return Config.model_validate(self.config()).run
+        return (self._config or Config.model_validate(self.config())).run
 
     def bound_logs(self) -> None:
         """Lets each log that has more than LOG_BYTES begin anew; its processes, which append, go on. Lines of that instant may be lost."""
@@ -239,14 +244,18 @@ class RunFolder:
         return self.phase_seconds | {name: self.phase_seconds.get(name, 0.0) + now - since}
 
     def new_log_folder(self) -> Path:
-        """Makes logs/attempt_N for the next attempt, N from 1."""
-        folder = self.path / "logs" / f"attempt_{self.attempts() + 1}"
+        """Begins the next attempt, N from 1: writes config_N.yaml, makes logs/attempt_N."""
+        earlier = self.attempts()
+        if earlier and not (self.path / f"config_{earlier}.yaml").exists():  # config.yaml alone has what that one ran with
+            self._replace(f"config_{earlier}.yaml", (self.path / "config.yaml").read_text())
+        self._write_config(f"config_{earlier + 1}.yaml")
+        folder = self.path / "logs" / f"attempt_{earlier + 1}"
         folder.mkdir(parents=True)
         return folder
 
     def attempts(self) -> int:
         """Attempts so far: the first one and each resumption."""
-        return max(_numbers(self.path / "logs", "attempt_*"), default=0)
+        return max(_numbers(self.path / "logs", "attempt_*") + _numbers(self.path, "config_*.yaml"), default=0)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, atomically."""
@@ -309,6 +318,10 @@ class RunFolder:
         """Rows of metrics.jsonl; of a step that a resumed run did again the later row."""
         return _newest(self._read("metrics.jsonl"), "step")
 
+    def newest_step(self) -> Row:
+        """The row of metrics.jsonl that was written last, of a lower step than others where the learner went back; empty before any."""
+        return (self._read("metrics.jsonl") or [{}])[-1]
+
     def held_out(self) -> list[Row]:
         """Rows of held_out.jsonl by step; of a step that was evaluated again the later row."""
         return sorted(_newest(self._read("held_out.jsonl"), "step"), key=lambda row: int(row["step"]))
@@ -345,9 +358,15 @@ class RunFolder:
         return (msgspec.json.decode(line) for line in read_parts(self.path / "telemetry"))
 
     def result(self) -> dict[str, Any]:
-        """result.json; empty when the run has not ended."""
+        """result.json, of the last attempt that wrote one; empty when none has."""
         path = self.path / "result.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the newest attempt took the run to its end; one that has begun since result.json was written did not yet."""
+        result, attempts = self.result(), self.attempts()
+        return bool(result.get("finished")) and int(result.get("attempts", attempts)) >= attempts
 
     def _read(self, file: str) -> list[Row]:
         path = self.path / file

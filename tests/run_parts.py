@@ -41,11 +41,12 @@ class Launched:
     """`launch.py` in a process of its own; every process that it starts inherits a mark by which it is found."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
-        """`settings`: fields of the configuration with `__` for the dot, on top of TINY."""
+        """`settings`: fields of the configuration with `__` for the dot, on top of TINY unless `--resume` is among the arguments."""
         self.mark = f"rltf-test-{uuid.uuid4().hex}"
         self.folder = folder / "run"
         self.log = folder / "terminal.txt"
-        fields = TINY | {"run.folder": folder, "run.name": "run"} | {key.replace("__", "."): value for key, value in settings.items()}
+        fields = {} if "--resume" in arguments else TINY | {"run.folder": folder, "run.name": "run"}
+        fields |= {key.replace("__", "."): value for key, value in settings.items()}
         command = [sys.executable, str(ROOT / "launch.py"), *arguments]
         command += [word for key, value in fields.items() for word in (f"--{key}", str(value))]
         environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")}

@@ -88,16 +88,60 @@ def test_a_preset_may_have_any_file_name_and_runs_of_one_name_are_told_apart(tmp
     assert planned == tmp_path / "a" / "x-2" and not planned.exists()
 
 
-def test_the_configuration_of_an_earlier_attempt_is_found(tmp_path: Path) -> None:
-    first = config(tmp_path)
-    second = first.model_copy(update={"learner": first.learner.model_copy(update={"steps": 77})})
+def steps_at(folder: RunFolder, moment: float) -> int:
+    return int(folder.config_at(moment)["learner"]["steps"])
+
+
+def test_the_configuration_of_every_attempt_is_found(tmp_path: Path) -> None:
+    first, second, refused = (config(tmp_path, learner={"steps": steps}) for steps in (50, 77, 99))
     folder = RunFolder.create(first)
-    for attempt, settings in enumerate((first, first, second, second), start=1):
+    for attempt, settings in enumerate((first, refused, second, second), start=1):
         if attempt > 1:
             folder = RunFolder.resume(folder.path, settings)
         folder.new_log_folder()
         folder.add_event({"time": 100.0 * attempt, "event": "started", "attempt": attempt})
-    assert [folder.config_at(moment)["learner"]["steps"] == 77 for moment in (0.0, 150.0, 299.0, 300.0, 450.0)] == [False] * 3 + [True] * 2
+        if settings is not refused:
+            folder.keep_config()
+    found = [steps_at(RunFolder.open(folder.path), moment) for moment in (0.0, 150.0, 250.0, 300.0, 450.0)]
+    assert found == [50, 50, 99, 77, 77]
+    # Where config.yaml alone has what the attempts before ran with.
+    for file in folder.path.glob("config_*.yaml"):
+        file.unlink()
+    folder = RunFolder.resume(folder.path, refused)
+    folder.new_log_folder()
+    folder.add_event({"time": 500.0, "event": "resumed", "attempt": 5})
+    folder.keep_config()
+    assert [steps_at(folder, moment) for moment in (150.0, 450.0, 500.0)] == [77, 77, 99]
+
+
+def test_what_an_attempt_was_given_is_the_runs_once_it_is_kept(tmp_path: Path) -> None:
+    first, second = (config(tmp_path, learner={"steps": steps}) for steps in (50, 77))
+    third = Config(run={"folder": str(tmp_path / "runs"), "name": "example", "samples_gb": 3.0}, learner={"steps": 99})
+    folder = RunFolder.create(first)
+    folder.new_log_folder()
+    folder.add_event({"time": 100.0, "event": "started", "attempt": 1})
+    RunFolder.resume(folder.path, second)  # and then it ends, before the attempt begins
+    assert folder.config()["learner"]["steps"] == 50 and folder.attempts() == 1
+    again = RunFolder.resume(folder.path, third)
+    again.new_log_folder()
+    assert again._settings.samples_gb == 3.0, "bounds hold from the attempt's beginning"
+    assert RunFolder.open(folder.path).config()["learner"]["steps"] == 50 and steps_at(folder, 150.0) == 50
+    again.keep_config()
+    assert RunFolder.open(folder.path).config()["learner"]["steps"] == 99 and steps_at(folder, 150.0) == 50
+    (again.path / "logs" / "attempt_2").rename(tmp_path / "elsewhere")
+    assert again.new_log_folder().name == "attempt_3", "a configuration that is there is not written over"
+
+
+def test_a_run_is_finished_by_its_newest_attempt(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    assert not folder.finished
+    folder.new_log_folder()
+    folder.write_result({"finished": True, "attempts": 1})
+    assert folder.finished
+    folder.new_log_folder()
+    assert not folder.finished
+    folder.write_result({"finished": True, "attempts": 2})
+    assert folder.finished
 
 
 def test_attempts_and_resumed_steps(tmp_path: Path) -> None:
@@ -112,7 +156,9 @@ def test_attempts_and_resumed_steps(tmp_path: Path) -> None:
     resumed.add_step(step_row(2) | {"loss": 2.0})
     resumed.add_step(step_row(3))
     assert [(row["step"], row["loss"]) for row in resumed.steps()][1] == (2, 2.0)
-    assert [row["step"] for row in resumed.steps()] == [1, 2, 3]
+    assert [row["step"] for row in resumed.steps()] == [1, 2, 3] and resumed.newest_step()["step"] == 3
+    resumed.add_step(step_row(2))
+    assert [row["step"] for row in resumed.steps()] == [1, 2, 3] and resumed.newest_step()["step"] == 2
 
 
 def test_phases_of_the_run_become_rows(tmp_path: Path) -> None:

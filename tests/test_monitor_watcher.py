@@ -127,7 +127,6 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
     one(2)
     first.poll()  # killed now: what it read last is not written down, or not on disk
     again = RunFolder.resume(folder.path, settings.model_copy(update={"learner": settings.learner.model_copy(update={"steps": 77})}))
-    assert again.config()["learner"]["steps"] == 77 and (again.path / "config_1.yaml").is_file()
     assert again.new_log_folder().name == "attempt_2" and again.attempts() == 2
     assert again.phase_seconds["training"] > 0
     state = RunState()

@@ -128,6 +128,21 @@ def test_a_step_is_taken_again_to_the_last_bit(run: Launched, step: int, capsys:
     assert all(set(program["weights"]) == {"coarse", "fine", "adaptive"} for program in programs if program["fate"] == "trained")
 
 
+def test_going_on_keeps_what_was_trained_and_nothing_that_is_refused(run: Launched, tmp_path: Path) -> None:
+    folder = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock")))
+    refused = Launched(tmp_path, "--resume", str(folder.path), rltf__baseline="none")
+    assert refused.wait() == 1 and "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], refused.terminal
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (False, 8, 2)
+    assert folder.config()["rltf"]["baseline"] == "best"
+    assert [folder.config_at(row["time"])["rltf"]["baseline"] for row in folder.events()] == ["best", "none"]
+    again = Launched(tmp_path, "--resume", str(folder.path), learner__final_learning_rate="0.5")
+    assert again.wait() == 0, again.terminal
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 3)
+    assert "objective `rltf`, 8 steps." in (folder.path / "export" / "README.md").read_text()
+    assert folder.config()["learner"]["final_learning_rate"] == 0.5
+    assert refused.gone() and again.gone()
+
+
 def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "copy"
     kept_out = shutil.ignore_patterns("redis", "checkpoints", "warm_start", "export", "logs", "replay", "samples")
