@@ -47,7 +47,7 @@ class Standing:
     """What Redis said when it was asked: `answers`, or why not; then the figures below are the last ones written down."""
     phase: str = ""
     step: dict[str, Any] = field(default_factory=dict)
-    """The newest row of metrics.jsonl."""
+    """The last row of metrics.jsonl."""
     held_out: dict[str, Any] = field(default_factory=dict)
     waits: str = ""
     """Who waits for whom, in words."""
@@ -71,11 +71,11 @@ def standing(run: str, url: str = "") -> Standing:
     found = Standing(
         run=str(folder.path),
         going_on=folder.in_use,
-        finished=bool(result.get("finished")),
+        finished=folder.finished,
         attempts=folder.attempts(),
         restarts={},
         steps=config.learner.steps,
-        step=(folder.steps() or [{}])[-1],
+        step=folder.newest_step(),
         held_out=(folder.held_out() or [{}])[-1],
     )
     for row in events:
@@ -135,7 +135,7 @@ def status(run: str, url: str, out: Path | None, console: Console) -> bool:
             out.write_text(json.dumps(asdict(found), indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
-    going = "finished" if found.finished else "is going on" if found.going_on else "stopped: it can go on with --resume"
+    going = "is going on" if found.going_on else "finished" if found.finished else "stopped: it can go on with --resume"
     console.print(f"{found.run}: {going}", markup=False)
     for name, value in _lines(found):
         console.print(f"  {name}: {value}", markup=False)

@@ -51,6 +51,26 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     assert "there is no run folder of this name" in capsys.readouterr().out
 
 
+def test_a_run_that_goes_on_after_its_end_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    folder.new_log_folder()
+    folder.write_result({"finished": True, "attempts": 1})
+    for step in (38, 39, 40, 39):
+        folder.add_step(step_row(step))
+
+    def told() -> list[str]:
+        assert launch.main(["status", str(folder.path)]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    assert told()[0].endswith(": finished")
+    with folder.locked():
+        assert told()[0].endswith(": is going on")
+    folder.new_log_folder()  # of another attempt, which was killed
+    lines = told()
+    assert lines[0].endswith(": stopped: it can go on with --resume")
+    assert any(line.startswith("  step: 39 of") for line in lines), "the learner went back"
+
+
 def test_status_writes_nothing_and_what_it_cannot_do_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
