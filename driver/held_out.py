@@ -26,7 +26,6 @@ class HeldOutBook:
         self._questions = questions
         self._rows: list[Row] = folder.held_out()
         self._collector = HeldOutCollector(flow, list(questions), ks, known=[row["label"] for row in self._rows])
-        self._earlier = bool(self._rows)
         self._steps = [int(row["step"]) for row in folder.steps()]
         """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
         for row in self._rows:
@@ -51,9 +50,13 @@ class HeldOutBook:
         row = collected.held_out.as_row(label=collected.label, step=collected.step, seconds=seconds, time=time.time())
         self._folder.add_held_out(row)
         self._flow.evaluations.close(collected.label, "driver")
+        for label in collected.superseded:
+            self._flow.evaluations.close(label)  # the learner that asked for it is dead, and the one that lives does not know it
         self._state.fold_held_out(row)
         self._rows = sorted([kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"]))
-        self._first, self._last = self._first or collected.samples, collected.samples
+        if self._rows[0] is row:
+            self._first = collected.samples
+        self._last = collected.samples
         scores = ", ".join(f"pass@{k} {estimate}" for k, estimate in collected.held_out.pass_at.items())
         return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training"
 
@@ -82,7 +85,7 @@ class HeldOutBook:
         if len(self._rows) < 2:
             return []
         first = self._first
-        if self._earlier:  # those before are an earlier attempt's
+        if not first:  # an earlier attempt's
             label = self._rows[0]["label"]
             kept = (row.sample for row in self._folder.samples())
             first = [sample for sample in kept if sample is not None and sample.program.label == label]

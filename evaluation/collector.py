@@ -19,13 +19,17 @@ class Collected:
     label: str
     held_out: HeldOut
     samples: Sequence[Sample]
+    superseded: tuple[str, ...] = ()
+    """Labels of the same step that were asked for before, of weights that the learner has lost."""
 
 
 class HeldOutCollector:
     """Looks after the evaluations of one run.
 
-    The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a request is forgotten as
-    soon as the row of a later one has been seen. Results stay in the buffer until the label is closed.
+    The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a new request is forgotten as
+    soon as the row of a later one has been seen. After a crash it goes back some steps, and asks again for the evaluations of weights that
+    it has lost: the step it went back to, and those whose rows come again, are looked at again. Results stay in the buffer until the label
+    is closed.
     """
 
     def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = ()) -> None:
@@ -43,10 +47,13 @@ class HeldOutCollector:
         """Labels asked for and not complete at the last look."""
 
     def collect(self, steps: Iterable[int] = ()) -> list[Collected]:
-        """The evaluations that have become complete since the last call, in order of their steps. `steps`: those whose rows are new."""
-        new = set(steps)
-        self._open |= new
-        self._newest = max(new) if new else self._newest  # a learner that was restarted goes back some steps
+        """The evaluations that have become complete since the last call, in order of their steps.
+
+        `steps`: those whose rows are new, in the order of the rows.
+        """
+        for step in steps:
+            self._open |= {step} if step > self._newest else {step - 1, step}
+            self._newest = step
         complete: list[Collected] = []
         pending: list[str] = []
         for step in sorted(self._open):
@@ -61,8 +68,14 @@ class HeldOutCollector:
             samples = self._flow.evaluations.results(label)
             programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
             ks = [k for k in self._ks if k <= programs] or [1]
-            complete.append(Collected(step, label, summarise(samples, self._problem_ids, ks, programs), samples))
-            self._open.discard(step)
-            self._known.add(label)
+            held_out = summarise(samples, self._problem_ids, ks, programs)
+            complete.append(Collected(step, label, held_out, samples, _before(label, label_of(step))))
+            self._known.add(label)  # its step stays open: a learner that crashes before the next row may ask for it again
         self.pending = tuple(pending)
         return complete
+
+
+def _before(label: str, first: str) -> tuple[str, ...]:
+    """The labels `first`, `first`-2, .. that come before `label` (see Evaluations.unused)."""
+    numbers = range(1, int(label.removeprefix(first).lstrip("-") or 1))
+    return tuple(first if number == 1 else f"{first}-{number}" for number in numbers)

@@ -92,3 +92,54 @@ def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: P
     assert flow.evaluations.results(label_of(1)) == [] and flow.ledger.check() is None
     assert {example.problem_id for example in book.examples()} == {"a", "b"}
     flow.close()
+
+
+def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_path: Path) -> None:
+    """The learner crashes after the evaluations of steps 0, 4 and 8, and goes back each time to weights that have other numbers then."""
+    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "lost"))
+    folder, state = RunFolder.create(config(tmp_path)), RunState()
+    book = HeldOutBook(flow, folder, state, {"a": "Question a.", "b": "Question b."})
+
+    def steps(*numbers: int) -> list[str]:
+        rows = [{"step": step, "time": float(step)} for step in numbers]
+        for row in rows:
+            state.fold_step(row)
+        return book.read(rows)
+
+    def ask(step: int, version: int) -> str:
+        label = flow.evaluations.unused(label_of(step), version)
+        flow.evaluations.request(label, version, [["a", "b"]])
+        return label
+
+    def evaluated(step: int, version: int, passing: set[str]) -> None:
+        ask(step, version)
+        assert steps() == [] and book.pending
+        write_and_grade(flow, passing)
+        assert len(steps()) == 1 and not book.pending
+
+    evaluated(0, 0, set())
+    evaluated(0, 1, {"a"})  # back before the first checkpoint
+    assert steps(1, 2, 3, 4) == []
+    evaluated(4, 5, set())
+    assert steps(5, 6) == []
+    assert ask(4, 9) == "step-000004-2"  # back to the checkpoint of step 4, which was made before the evaluation
+    assert steps(7, 5) == [] and book.pending, "rows of both lives at once"
+    write_and_grade(flow, {"a"})
+    assert len(steps(6)) == 1
+    ask(6, 11)
+    write_and_grade(flow, set())
+    assert ask(6, 12) == "step-000006-2"  # back before the driver has looked
+    assert steps(7, 7, 8) == [] and book.pending
+    write_and_grade(flow, {"b"})
+    assert len(steps()) == 1
+    evaluated(8, 14, set())
+    evaluated(8, 15, {"a", "b"})  # back to the last step, whose row does not come again
+    found = {row["label"]: row["pass@1"] for row in folder.held_out()}
+    assert found == {"step-000000-2": 0.5, "step-000004-2": 0.5, "step-000006-2": 0.5, "step-000008-2": 1.0}
+    assert [point[0] for point in book.curve()] == [0, 4, 6, 8]
+    book.close()
+    labels = [f"{label_of(step)}{more}" for step in (0, 4, 6, 8) for more in ("", "-2")]
+    assert [flow.evaluations.results(label) for label in labels] == [[]] * 8, "those of lost weights leave the buffer too"
+    assert flow.ledger.check() is None
+    assert {sample.program.label for sample in book._first} == {"step-000000-2"} and len(book.examples()) == 2
+    flow.close()
