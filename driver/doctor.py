@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from rich.text import Text
 from buffer.connection import connect, masked
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
+from driver.ray_address import knock, wanted_address
 from executor.doctor import Finding, findings
 
 LEAST_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
@@ -126,17 +126,17 @@ def _ray(config: Config) -> Iterator[Finding]:
     except ImportError as error:
         yield Finding("Ray", "package", "bad", str(error), "make setup, or pip install '.[executor]'")
         return
-    address = config.ray.address or os.environ.get("RAY_ADDRESS", "")
-    if address in ("", "local"):
+    address = wanted_address(config)
+    if address in (None, "local"):
         yield Finding("Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, or joins what `ray start` left running")
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, ValueError) as error:
-        yield Finding("Ray", "address", "bad", f"nobody answers at {address}: {error}", "start the cluster, or --ray.address local")
+        knock(address)
+    except UserError as error:
+        yield Finding("Ray", "address", "bad", str(error))
         return
-    yield Finding("Ray", "address", "on", f"{address} answers")
+    found = "auto: a run joins what `ray start` left running here, and needs it" if address == "auto" else f"{address} answers"
+    yield Finding("Ray", "address", "on", found)
 
 
 def _gpu(config: Config) -> Iterator[Finding]:

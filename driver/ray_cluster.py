@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,14 +13,13 @@ from typing import Any
 import ray
 
 from config import Config, UserError
+from driver.ray_address import ADVICE, first_line, knock, wanted_address
 from driver.supervisor import START_TIMEOUT_S
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
 LOOPBACK = "127.0.0.1"
-_KNOCK_TIMEOUT_S = 10.0
 _LOOK_S = 2.0
-_ADVICE = "start it or correct ray.address, or give --ray.address local to start one here"
 _ENVIRONMENT = {
     # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard can be used.
     "RAY_AUTH_MODE": "disabled",
@@ -95,12 +93,10 @@ def node_address() -> str:
 def _connect(config: Config) -> tuple[bool, str]:
     """Whether Ray was started here, and the address of its dashboard."""
     common = {"namespace": f"rltf-{uuid.uuid4().hex[:12]}", "logging_level": logging.ERROR, "log_to_driver": False}
-    address = config.ray.address or os.environ.get("RAY_ADDRESS") or None
+    address = wanted_address(config)
     where = address or "the address that an earlier `ray start` left behind"
-    if address is not None and address.startswith("ray://"):
-        raise UserError(f"ray.address {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the head")
     if address not in (None, "local"):
-        _knock(address)
+        knock(address)
         return False, _join(address, where, common)
     try:
         context = ray.init(
@@ -130,24 +126,6 @@ def _join(address: str | None, where: str, common: dict[str, Any]) -> str:
             f"the Ray cluster at {where} wants a token ({first_line(error)}): set RAY_AUTH_MODE=token, with the token in ~/.ray/auth_token"
         ) from None
     except (ConnectionError, OSError) as error:
-        raise UserError(f"no Ray cluster answers at {where} ({first_line(error)}): {_ADVICE}") from None
+        raise UserError(f"no Ray cluster answers at {where} ({first_line(error)}): {ADVICE}") from None
     except (ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(f"the Ray cluster at {where} cannot be joined ({first_line(error)}): {_ADVICE}") from None
-
-
-def _knock(address: str) -> None:
-    """Raises UserError when nothing listens at `address`; Ray itself tries for minutes."""
-    host, colon, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if not (host and port.isdigit() and 0 < int(port) < 65536):
-        raise UserError(f"ray.address {address} is no HOST:PORT: {_ADVICE}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
-    except OSError as error:
-        raise UserError(f"no Ray cluster answers at {address} ({first_line(error)}): {_ADVICE}") from None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says, for a message of one sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the Ray cluster at {where} cannot be joined ({first_line(error)}): {ADVICE}") from None

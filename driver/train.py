@@ -22,7 +22,8 @@ from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
-from driver.ray_cluster import await_gpus, first_line, node_address, ray_cluster, start_timeout_s
+from driver.ray_address import first_line
+from driver.ray_cluster import await_gpus, node_address, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
 from learner.checkpoint import Checkpoints

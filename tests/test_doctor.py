@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from config import Config
+from driver.doctor import _ray
 from executor import doctor
 from executor.doctor import advice
 
@@ -38,6 +41,33 @@ def test_what_is_missing_is_in_the_last_line_and_the_exit_code(tmp_path: Path) -
     assert code == 1
     assert found["Redis", "redis.url"]["state"] == found["sandbox", "isolation"]["state"] == "bad"
     assert "127.0.0.1:1" in printed.splitlines()[-1] and printed.splitlines()[-1].startswith("a run cannot start here: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "state", "words"),
+    [
+        ("auto", "on", "auto: a run joins what `ray start` left running here"),
+        ("local", "on", "none: a run starts Ray"),
+        ("[::1]:NUMBER", "on", "[::1]:NUMBER answers"),
+        ("ray://[::1]:NUMBER", "bad", "is one of Ray's client servers"),
+        ("127.0.0.1:1", "bad", "no Ray cluster answers at 127.0.0.1:1"),
+        ("head", "bad", "ray.address head is no HOST:PORT"),
+    ],
+)
+def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(
+    address: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "::1" in address and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with socket.socket(socket.AF_INET6 if "::1" in address else socket.AF_INET) as server:
+        server.bind(("::1" if "::1" in address else "127.0.0.1", 0))
+        server.listen()
+        there = f":{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address.replace(":NUMBER", there))
+        (found,) = _ray(Config())
+        assert found.state == state and words.replace(":NUMBER", there) in found.text
+        monkeypatch.delenv("RAY_ADDRESS")
+        assert list(_ray(Config.model_validate({"ray": {"address": address.replace(":NUMBER", there)}}))) == [found]
 
 
 def test_a_wrong_command_line_is_refused() -> None:
