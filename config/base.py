@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import os
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
 
 class UserError(Exception):
     """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit code 2)."""
 
+
+def _from_anywhere(folder: str) -> str:
+    return os.path.realpath(os.path.expanduser(folder)) if folder else ""
+
+
+Folder = Annotated[str, AfterValidator(_from_anywhere)]
+"""A folder that workers read, whose working directory is another one: an absolute path, or empty."""
 
 LIMIT = 2**31
 """No number of the configuration is this large: beyond it products of two no longer fit into what Redis and the clocks count with."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from config.base import Part
+from config.base import Folder, Part
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -23,14 +22,8 @@ class WarmStartConfig(Part):
     """Peak learning rate; warmed up over a twentieth of the steps, then decayed by a cosine to a tenth."""
     until_pass: bool = False
     """Go on in rounds of `steps` until one sample at temperature 1 on a training problem passes (small models on real problems)."""
-    reuse: str = ""
+    reuse: Folder = ""
     """Folder of a warm-started model to begin from instead of training one (an earlier run's `warm_start` folder)."""
-
-    @field_validator("reuse")
-    @classmethod
-    def _from_anywhere(cls, folder: str) -> str:
-        """The learner's working directory is another one."""
-        return str(Path(folder).expanduser().resolve()) if folder else ""
 
 
 class LearnerConfig(Part):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from config.base import Part
+from config.base import Folder, Part
 
 Baseline = Literal["best", "latest_greedy", "group_mean", "none"]
 Normalise = Literal["sequence_sum", "sequence_mean", "token_mean", "constant"]
@@ -58,7 +58,7 @@ class RltfConfig(ObjectiveConfig):
     """Reward of the tokens of a failing line (R_fine)."""
     critic_weighting: bool = False
     """Multiply the coarse and the adaptive term of each token by a critic's probability of the true outcome (CodeRL)."""
-    critic: str = ""
+    critic: Folder = ""
     """Folder of the critic, which `launch.py train-critic` makes from the samples of a run."""
     fine_grained_type: Literal[0, 1] = 0
     """1: the critic weighs the fine term, too."""

@@ -58,7 +58,7 @@ class Inputs:
         if config.warm_start.reuse:
             check_weights(unweighted, Path(config.warm_start.reuse))
         if learner.objective == "rltf" and config.rltf.critic_weighting:
-            check_critic(Path(config.rltf.critic).expanduser(), unweighted)
+            check_critic(Path(config.rltf.critic), unweighted)
         held_out = _without_too_long(unweighted, held_out) if held_out else None
         return cls(problems, held_out, corpus, spec, unweighted.parameters, Shape.of(unweighted.model.config))
 

@@ -63,6 +63,17 @@ def test_weights_go_directly_where_that_is_asked_for_or_every_part_has_a_gpu_of_
     assert not any(direct("auto", *gpus) for gpus in ((0, 0), (1, 0), (1, 0.5))) and not direct("store", 1, 1)
 
 
+@pytest.mark.parametrize("key", ["rltf.critic", "warm_start.reuse"])
+def test_folders_that_workers_read_are_found_from_any_working_directory(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, name = key.split(".")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for text, folder in (("critic", str(tmp_path / "critic")), ("~/critic", str(tmp_path / "home" / "critic")), ("", "")):
+        assert getattr(getattr(config.load(None, {key: text}), part), name) == folder
+
+
 def test_the_last_evaluation_may_have_more_programs() -> None:
     evaluation = config.load(None, {"evaluation.k": "[10, 5]", "evaluation.final_samples": "10"}).evaluation
     assert (evaluation.ks, evaluation.samples, evaluation.last_samples) == ((1, 5, 10), 1, 10)
