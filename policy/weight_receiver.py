@@ -16,7 +16,7 @@ from policy.pair import Pair, TransferFailed, store_at
 from policy.weight_sender import Offer
 from policy.weights import Bucket, Bytes, Manifest
 
-_LOOK_S = 2.0
+_LOOK_S = 0.5
 """Seconds between two looks whether a learner offers to send its versions."""
 _AGAIN_S = 30.0
 """Seconds after a failure before the same learner is tried again; doubled with each further one, up to `_LONGEST_S`."""
