@@ -121,7 +121,7 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
     other.acknowledge(8)
     cluster.kill(store)
     _until(lambda: _is_dead(cluster, store))
-    with pytest.raises(WeightStoreError, match="the weight store could not give shared memory"):
+    with pytest.raises(WeightStoreError, match="the weight store could not (give shared memory|take version 9)"):
         cluster.get(learner.publish.remote(9, 1), timeout=60)
 
 
