@@ -50,6 +50,27 @@ def _working(flow: Flow, name: str = "executor-0", rows: list[Row] | None = None
         recorder.close()
 
 
+@contextmanager
+def _failing(flow: Flow, recorder: Recorder, kind: type[Exception]) -> Iterator[tuple[threading.Thread, list[Exception]]]:
+    """A worker's thread, and the error of this kind that ended its loop, once there is one."""
+    worker, stop, failures = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder), threading.Event(), list[Exception]()
+
+    def work() -> None:
+        try:
+            worker.run(stop)
+        except kind as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield thread, failures
+    finally:
+        stop.set()
+        thread.join(60)
+        recorder.close()
+
+
 def _store(flow: Flow) -> None:
     flow.problems.put("sum", SUM.to_json(), SUM.content_hash)
 
@@ -135,33 +156,17 @@ def test_verdicts_that_are_ready_outlive_a_loop_that_fails(make_flow: Callable[.
     broken = assert_suite("assert f(1) ==")
     flow.problems.put("broken", broken.to_json(), broken.content_hash)
     flow.work.push(group_of("first", size=1, problem_id="sum", text=RIGHT))
-    failures: list[Exception] = []
 
     def full(rows: list[Row]) -> None:
         if any(row.get("name") == "infrastructure_failures" for row in rows):
             raise OSError("no space left")
 
-    recorder, stop = Recorder("executor-0", full, period_s=0), threading.Event()
-    worker = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder)
-
-    def work() -> None:
-        try:
-            worker.run(stop)
-        except OSError as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with _failing(flow, Recorder("executor-0", full, period_s=0), OSError) as (thread, failures):
         _until(lambda: flow.ledger.counts()["buffered"] == 1)
         known = group_of("known", size=1, problem_id="sum", text=RIGHT)  # its verdict is there at once
         flow.work.push_many([known, group_of("broken", size=1, problem_id="broken")])
         thread.join(60)
         assert len(failures) == 1 and flow.ledger.counts()["buffered"] == 2
-    finally:
-        stop.set()
-        thread.join(60)
-        recorder.close()
 
 
 def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
@@ -171,32 +176,19 @@ def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
     suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
     flow.problems.put("slow", suite.to_json(), suite.content_hash)
     flow.work.push(group_of("quick", size=1, problem_id="slow", text="print('done')\n"))
-    recorder, stop, failures = Recorder("executor-0", lambda rows: None), threading.Event(), list[Exception]()
-    worker = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder)
-
-    def work() -> None:
-        try:
-            worker.run(stop)
-        except ServerLost as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=work)
-    thread.start()
     try:
-        _until(lambda: flow.ledger.counts()["buffered"] == 1)  # the tests are with the worker, which reads them once
-        flow.work.push(group_of("slow", size=1, problem_id="slow", text=f"{SLOW * 4}print('done')\n"))
-        _until(lambda: flow.ledger.counts()["executing"] == 1)
-        time.sleep(0.3)
-        os.kill(server.pid, signal.SIGSTOP)
-        time.sleep(1.5)  # the program runs meanwhile, and nobody but the lease's thread asks for Redis
-        os.kill(server.pid, signal.SIGCONT)
-        _until(lambda: flow.ledger.counts()["buffered"] == 2)
-        thread.join(20)
-        assert len(failures) == 1
+        with _failing(flow, Recorder("executor-0", lambda rows: None), ServerLost) as (thread, failures):
+            _until(lambda: flow.ledger.counts()["buffered"] == 1)  # the tests are with the worker, which reads them once
+            flow.work.push(group_of("slow", size=1, problem_id="slow", text=f"{SLOW * 4}print('done')\n"))
+            _until(lambda: flow.ledger.counts()["executing"] == 1)
+            time.sleep(0.3)
+            os.kill(server.pid, signal.SIGSTOP)
+            time.sleep(1.5)  # the program runs meanwhile, and nobody but the lease's thread asks for Redis
+            os.kill(server.pid, signal.SIGCONT)
+            _until(lambda: flow.ledger.counts()["buffered"] == 2)
+            thread.join(20)
+            assert len(failures) == 1
     finally:
-        stop.set()
-        thread.join(60)
-        recorder.close()
         flow.close()
         server.stop()
 
