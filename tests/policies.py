@@ -38,7 +38,7 @@ def policy_of(family: str, max_program_tokens: int = 128, seed: int = 1) -> Poli
     policy = build_policy(spec_of(family, max_program_tokens), seed=seed)
     with torch.no_grad():
         for parameter in policy.model.parameters():
-            parameter.mul_(1.1 if family == "t5" else 2.0)
+            parameter.mul_(1.1)
     return policy
 
 

@@ -159,7 +159,7 @@ def test_a_whole_run_with_adapters(redis_server: EmbeddedRedis, tmp_path: Path) 
         tmp_path,
         policy=LORA | {"lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]},
         warm_start={"steps": 10},
-        learner={"steps": 2, "learning_rate": 1e-2, "warm_start_threads": 1},
+        learner={"steps": 2, "learning_rate": 1e-2, "warm_start_threads": 1, "mixed_precision": "never"},
         evaluation={"every": 0, "tasks": 1},
         grpo={"kl": 0.1},
     )

@@ -24,6 +24,16 @@ def test_a_fresh_policy_is_the_same_everywhere_and_starts_no_training_of_its_own
     assert first.is_encoder_decoder == (family == "t5")
 
 
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "t5"])
+def test_narrow_models_begin_with_larger_weights(family: str) -> None:
+    policy = build_policy(spec_of(family))
+    for name, weight in policy.model.named_parameters():
+        if "embed_tokens" in name or "wte" in name:
+            assert float(weight.detach()[3:].std()) == pytest.approx((2 / (5 * 32)) ** 0.5, rel=0.05)
+            return
+    pytest.fail("no token embedding was found")
+
+
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_a_saved_policy_comes_back_from_its_folder(family: str, tmp_path: Path) -> None:
     policy = policy_of(family)
