@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from actors.weight_loader import WeightLoader
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine
-from config import Config, UserError
+from config import Config, UserError, first_line
 from learner.engine import StepResult, TrainingEngine
 from learner.objectives.base import TrainItem, totals_of
 from learner.objectives.supervised import Supervised
@@ -198,8 +198,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         version = measure_versions(engine, policy, steps)
         engine.close()
     except torch.OutOfMemoryError as error:
-        reason = str(error).splitlines()[0]
-        raise RunFailed(f"{reason} Take fewer --micro-batch-tokens, or --gradient-checkpointing") from error
+        raise RunFailed(f"{first_line(error)} Take fewer --micro-batch-tokens, or --gradient-checkpointing") from error
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else machine()["cpu"], "parameters": policy.parameters, "batch": batch,
         "prompt_tokens": case.prompt_tokens, "program_tokens": case.program_tokens, "micro_batch_tokens": options.micro_batch_tokens,

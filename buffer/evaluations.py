@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,11 @@ ANY_VERSION = 2**53
 def label_of(step: int) -> str:
     """Label under which the learner asks for the held-out evaluation after `step` steps."""
     return f"step-{step:06d}"
+
+
+def labels_of(label: str) -> Iterator[str]:
+    """`label`, `label`-2, `label`-3 .. without end: what it is requested under, one after the other (see `Evaluations.unused`)."""
+    return itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,9 @@ class Evaluations:
         return self._newest(label)[0] or None
 
     def _newest(self, label: str) -> tuple[str, str]:
-        newest, number = "", 1
-        while self.known(name := label if number == 1 else f"{label}-{number}"):
-            newest, number = name, number + 1
-        return newest, name
+        requested = list(itertools.takewhile(self.known, labels_of(label)))
+        following = next(name for name in labels_of(label) if name not in requested)
+        return requested[-1] if requested else "", following
 
     def next_chunk(self, actor: str, version: int = ANY_VERSION) -> Chunk | None:
         """A chunk for `actor`, which can sample with policy `version`; None when there is none.

@@ -4,7 +4,7 @@ The sentence under a field is its documentation and its ``--help`` text. Nothing
 project, so every process, an executor node's too, can read it.
 """
 
-from config.base import Part, UserError
+from config.base import Part, UserError, first_line
 from config.buffer import BufferConfig, RedisConfig
 from config.learner import LearnerConfig, WarmStartConfig
 from config.objectives import (
@@ -51,5 +51,6 @@ __all__ = [
     "UserError",
     "WarmStartConfig",
     "fields",
+    "first_line",
     "load",
 ]

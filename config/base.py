@@ -12,6 +12,11 @@ class UserError(Exception):
     """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit code 2)."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its kind where it says nothing: for a message of one sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _from_anywhere(folder: str) -> str:
     return os.path.realpath(os.path.expanduser(folder)) if folder else ""
 

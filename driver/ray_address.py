@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from config import Config, UserError
+from config import Config, UserError, first_line
 
 ADVICE = "start it or correct ray.address, or give --ray.address local to start one here"
 _KNOCK_TIMEOUT_S = 10.0
@@ -29,8 +29,3 @@ def knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
     except OSError as error:
         raise UserError(f"no Ray cluster answers at {address} ({first_line(error)}): {ADVICE}") from None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says, for a message of one sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

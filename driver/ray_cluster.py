@@ -12,8 +12,8 @@ from typing import Any
 
 import ray
 
-from config import Config, UserError
-from driver.ray_address import ADVICE, first_line, knock, wanted_address
+from config import Config, UserError, first_line
+from driver.ray_address import ADVICE, knock, wanted_address
 from driver.supervisor import START_TIMEOUT_S
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 

@@ -17,12 +17,11 @@ from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.ledger import in_words
 from buffer.work_queue import DeadLetter
-from config import Config, UserError
+from config import Config, UserError, first_line
 from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
-from driver.ray_address import first_line
 from driver.ray_cluster import await_gpus, node_address, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from buffer.evaluations import label_of
+from buffer.evaluations import label_of, labels_of
 from buffer.flow import Flow
 from buffer.records import Sample
 from evaluation.held_out import HeldOut, summarise
@@ -69,13 +70,7 @@ class HeldOutCollector:
             programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
             ks = [k for k in self._ks if k <= programs] or [1]
             held_out = summarise(samples, self._problem_ids, ks, programs)
-            complete.append(Collected(step, label, held_out, samples, _before(label, label_of(step))))
+            complete.append(Collected(step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step))))))
             self._known.add(label)  # its step stays open: a learner that crashes before the next row may ask for it again
         self.pending = tuple(pending)
         return complete
-
-
-def _before(label: str, first: str) -> tuple[str, ...]:
-    """The labels `first`, `first`-2, .. that come before `label` (see Evaluations.unused)."""
-    numbers = range(1, int(label.removeprefix(first).lstrip("-") or 1))
-    return tuple(first if number == 1 else f"{first}-{number}" for number in numbers)

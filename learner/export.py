@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from config import Config, UserError
+from config import Config, UserError, first_line
 from learner.engine import TrainingEngine
 from learner.on_disk import put_in_place, write_whole
 from policy.lora import FOLDER as ADAPTERS
@@ -63,7 +63,7 @@ def check_weights(policy: Policy, folder: Path) -> None:
                 found |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 (no mapping)
         tokenizer = type(policy.tokenizer).from_pretrained(folder)
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"warm_start.reuse {folder}: {str(error).strip().splitlines()[0]}") from error
+        raise UserError(f"warm_start.reuse {folder}: {first_line(error)}") from error
     other = next((name for name in sorted(found) if own.get(name) != found[name]), None)
     # Tied weights are in the file once.
     if other is not None or sum(map(math.prod, found.values())) != plain.parameters:
@@ -86,8 +86,7 @@ def load_weights(policy: Policy, folder: Path) -> None:
             found = type(policy.model).from_pretrained(folder, dtype=policy.model.dtype)
             policy.model.load_state_dict(found.state_dict(), strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {reason}") from error
+        raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {first_line(error)}") from error
 
 
 def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from config import UserError
+from config import UserError, first_line
 from policy.weights import Bytes, Manifest, ManifestMismatch, unpack
 
 FOLDER = "adapter"
@@ -55,7 +55,7 @@ def attach(model: Any, settings: LoraSettings, seed: int) -> None:
             torch.manual_seed(seed)
             inject_adapter_in_model(_peft_config(settings), model)
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"policy.lora_targets {list(settings.targets)}: {reason}") from error
     embedding = model.get_input_embeddings().weight
     for name, layer in _adapted(model):

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch._C._distributed_c10d import ProcessGroupGloo, TCPStore
 
+from config import first_line
+
 _POLL_S = 2e-4
 """Seconds between two looks whether NCCL has finished."""
 _MARGIN = 4
@@ -91,7 +93,8 @@ class Pair:
             elif not work.wait(timedelta(seconds=self._timeout_s)):
                 raise TransferFailed(f"{self._peer} was to {what}; the transfer was broken off")
         except RuntimeError as error:  # torch's own for whatever happens in a backend
-            raise TransferFailed(f"{self._peer} did not {what} within {self._timeout_s:g} s or is gone: {_line(error)}") from error
+            reason = first_line(error)[:200]
+            raise TransferFailed(f"{self._peer} did not {what} within {self._timeout_s:g} s or is gone: {reason}") from error
 
     def _poll(self, work: Any, what: str) -> None:
         """NCCL's wait has no bound for the calling thread, and its kernel would wait for a dead peer for ever."""
@@ -157,12 +160,7 @@ def _within(timeout_s: float, what: str, action: Callable[[], _T]) -> _T:
     thread.start()
     thread.join(timeout_s)
     if failure:
-        raise TransferFailed(f"could not {what}: {_line(failure[0])}") from failure[0]
+        raise TransferFailed(f"could not {what}: {first_line(failure[0])[:200]}") from failure[0]
     if not found:
         raise TransferFailed(f"could not {what} within {timeout_s:g} s")
     return found[0]
-
-
-def _line(error: Exception) -> str:
-    """The first line of an exception, at most 200 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from config import PolicyConfig, UserError
+from config import PolicyConfig, UserError, first_line
 from policy import shapes, tokenizers
 from policy.byte_texts import TextPieces
 from policy.lora import LoraSettings, attach
@@ -119,7 +119,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
         try:
             model = loader.from_pretrained(spec.source, config=model_config, dtype=DTYPES[dtype])
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"No weights could be loaded from {spec.source}: {tokenizers.first_sentence(error)}") from error
+            raise UserError(f"No weights could be loaded from {spec.source}: {first_line(error)}") from error
     elif weights:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -161,7 +161,7 @@ def checkpoint_layers(policy: Policy) -> None:
     try:
         model.activation_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
-        reason = tokenizers.first_sentence(error)
+        reason = first_line(error)
         raise UserError(f"learner.gradient_checkpointing: {type(model).__name__} cannot do it, set it to false: {reason}") from error
     model.train()
 
@@ -175,7 +175,7 @@ def _read_model_config(source: str) -> Any:
     try:
         model_config = AutoConfig.from_pretrained(str(folder) if folder.is_dir() else source)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{source} is no model that transformers can load: {tokenizers.first_sentence(error)}") from error
+        raise UserError(f"{source} is no model that transformers can load: {first_line(error)}") from error
     if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise UserError(f"{source} is no model folder: it has a config.json but no weights (*.safetensors or *.bin).")
     kinds = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if model_config.is_encoder_decoder else MODEL_FOR_CAUSAL_LM_MAPPING

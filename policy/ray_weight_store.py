@@ -20,6 +20,7 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from config import first_line
 from policy.slots import Slot, SlotLost, SlotName, make_slot
 from policy.weight_sender import Offer
 from policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
@@ -348,4 +349,4 @@ def _bounded(what: str, action: Callable[[], _T], timeout_s: float) -> _T:
     except ray.exceptions.GetTimeoutError as error:
         raise WeightStoreError(f"the weight store did not {what} within {timeout_s:g} s") from error
     except ray.exceptions.RayError as error:
-        raise WeightStoreError(f"the weight store could not {what}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise WeightStoreError(f"the weight store could not {what}: {type(error).__name__}: {first_line(error)}") from error

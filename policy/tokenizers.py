@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processo
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from config import UserError
+from config import UserError, first_line
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
@@ -56,7 +56,7 @@ def read_tokenizer(source: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source, clean_up_tokenization_spaces=False)
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
-        raise UserError(f"{source} holds no tokenizer that transformers can load: {first_sentence(error)}") from error
+        raise UserError(f"{source} holds no tokenizer that transformers can load: {first_line(error)}") from error
 
 
 def frame(tokenizer: Any, encoder_decoder: bool) -> None:
@@ -87,12 +87,6 @@ def from_files(files: TokenizerFiles) -> Any:
         return AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False)
 
 
-def first_sentence(error: BaseException) -> str:
-    """The first line of an error's message, for a message of one sentence."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 def _looks_like_a_path(source: str) -> bool:
     # A hub name is `name` or `owner/name`; everything else was meant as a folder.
     return source.startswith((".", "/", "~")) or source.count("/") > 1 or source.endswith("/")
@@ -103,7 +97,7 @@ def _byte_level_bpe(vocabulary: Path, merges: Path) -> Any:
         model = BPE.from_file(str(vocabulary), str(merges))
         tokenizer = Tokenizer(model)
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{vocabulary} and {merges} are no BPE vocabulary and merges: {first_sentence(error)}") from error
+        raise UserError(f"{vocabulary} and {merges} are no BPE vocabulary and merges: {first_line(error)}") from error
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     known = set(tokenizer.get_vocab())

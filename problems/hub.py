@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from config import UserError
+from config import UserError, first_line
 from problems.spec import Spec
 
 
@@ -21,5 +21,5 @@ def hub_rows(spec: Spec, *arguments: str, **options: Any) -> Iterable[dict[str, 
     try:
         return load_dataset(*arguments, **options)  # type: ignore[no-any-return, unused-ignore]
     except Exception as error:  # the library raises many kinds of its own and of its HTTP client, all of which mean: no data
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"{spec.text}: the hub gave no data ({reason}); name a downloaded copy instead, {spec.source}:PATH") from error
