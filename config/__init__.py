@@ -18,7 +18,7 @@ from config.objectives import (
     RlooConfig,
     RltfConfig,
 )
-from config.reading import fields, load
+from config.reading import load, preset
 from config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
 from config.whole import DETERMINISTIC, Config
 from config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
@@ -50,7 +50,7 @@ __all__ = [
     "RunConfig",
     "UserError",
     "WarmStartConfig",
-    "fields",
     "first_line",
     "load",
+    "preset",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import errno
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -12,17 +14,28 @@ import yaml
 from pydantic import ValidationError
 
 from config.base import UserError
+from config.command_line import nearest_key
+from config.help import keys
 from config.objectives import ObjectiveConfig
 from config.whole import DETERMINISTIC, Config
 
+PRESETS = Path(__file__).parent.parent / "configs"
 
-def fields() -> dict[str, str]:
-    """Every dotted key with the sentence that documents it."""
-    return {
-        f"{part}.{name}": f"{field.description} (default: {field.default})"
-        for part, model in Config.model_fields.items()
-        for name, field in model.annotation.model_fields.items()  # type: ignore[union-attr]
-    }
+
+def preset(name: str) -> Path:
+    """The configuration file that is meant: a path, or a preset's name, with or without its ending, from any working directory.
+
+    Raises UserError when there is none.
+    """
+    path, own = Path(name).expanduser(), PRESETS / f"{name.removesuffix('.yaml')}.yaml"
+    if path.is_file() or ("/" in name and path.exists()):
+        return path
+    if name and "/" not in name and own.is_file():
+        return own
+    there = sorted(preset.stem for preset in PRESETS.glob("*.yaml"))
+    near = difflib.get_close_matches(path.stem, there, n=1)
+    hint = f"did you mean the preset {near[0]}?" if near else f"the presets are {', '.join(there)}"
+    raise UserError(f"configuration file {name or repr(name)}: {os.strerror(errno.ENOENT)}; {hint}")
 
 
 def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
@@ -38,15 +51,15 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         try:
             tree = _read_yaml(file.read_text(encoding="utf-8")) or {}
         except OSError as error:
-            raise UserError(f"configuration file {file}: {error.strerror}; presets are in configs/") from None
+            raise UserError(f"configuration file {file}: {error.strerror}; the presets are in {PRESETS}") from None
         except UnicodeDecodeError:
-            raise UserError(f"configuration file {file} is no text; presets are in configs/") from None
+            raise UserError(f"configuration file {file} is no text; the presets are in {PRESETS}") from None
         except yaml.YAMLError as error:
             raise UserError(f"configuration file {file} is not YAML: {' '.join(str(error).split())}") from None
     where = f" in {file}" if file else ""
     if not isinstance(tree, dict) or not all(isinstance(part, dict) for part in tree.values()):
         raise UserError(f"configuration file {file}: expected parts with fields below them, as in configs/starter.yaml")
-    known = fields()
+    known = keys()
     for key in [f"{part}.{name}" for part, values in tree.items() for name in values]:
         _refuse_unknown(key, known, where)
     for part in tree:  # one without fields has not been looked at yet
@@ -142,11 +155,6 @@ def _refuse_unknown_part(part: str, where: str) -> None:
     raise UserError(f"unknown part {part}{where}; {hint}")
 
 
-def _refuse_unknown(key: str, known: Mapping[str, str], where: str) -> None:
-    if key in known:
-        return
-    namesakes = [full for full in known if full.split(".")[1] == key.rpartition(".")[2]]
-    longer = [full for full in known if full.startswith(key)]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.8) or namesakes or longer or difflib.get_close_matches(key, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "; launch.py --help lists all keys"
-    raise UserError(f"unknown key {key}{where}{hint}")
+def _refuse_unknown(key: str, known: Sequence[str], where: str) -> None:
+    if key not in known:
+        raise UserError(f"unknown key {key}{where}{nearest_key(key, known)}")

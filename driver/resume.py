@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,20 @@ FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", 
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
 
 
+_MOST_NAMED = 8
+
+
 def find(run: str) -> Path:
     """The run's folder, named by its path or, below `runs/`, by its name alone. Raises UserError when there is none."""
-    for path in (Path(run).expanduser(), Path(configuration.RunConfig().folder) / run):
+    runs = Path(configuration.RunConfig().folder)
+    for path in (Path(run).expanduser(), runs / run) if run else ():
         if (path / "config.yaml").is_file():
             return path
-    raise UserError(f"{run}: there is no run folder of this name (a folder with a config.yaml)")
+    there = sorted(file.parent.name for file in runs.glob("*/config.yaml"))
+    near = sorted(difflib.get_close_matches(Path(run).name, there, n=_MOST_NAMED)) or there
+    others = f"{len(near) - _MOST_NAMED} more, " if len(near) > _MOST_NAMED else ""
+    hint = f"there are {others}{', '.join(near[-_MOST_NAMED:])} in {runs.absolute()}" if near else f"there is none in {runs.absolute()}"
+    raise UserError(f"{run or repr(run)}: there is no run folder of this name (a folder with a config.yaml); {hint}")
 
 
 def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
