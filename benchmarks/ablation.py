@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     file: Path = options.json or folder / "ablation.json"
     seconds = _QUICK_SECONDS if options.quick else options.seconds
     quick = [f"--{key}={value}" for key, value in _QUICK.items()] if options.quick else []
-    with in_a_sentence(console) as ending:
+    with in_a_sentence() as ending:
         found = _read(file)
         if not options.table:
             folder.mkdir(parents=True, exist_ok=True)

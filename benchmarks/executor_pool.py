@@ -32,6 +32,7 @@ from buffer.flow import Flow, FlowAddress
 from buffer.records import Program, VersionRun
 from buffer.server import EmbeddedRedis
 from config import BufferConfig, ExecutorConfig, UserError
+from monitor.console import complain
 from problems import load_problems
 from problems.problem import Problem, TestSuite
 
@@ -67,7 +68,7 @@ def main() -> int:
         try:
             problems = _problems(options.problems, Path(folder))
         except UserError as error:
-            print(error, file=sys.stderr)
+            complain(f"error: {error}")
             return 2
         figures = measure(problems, Path(folder), programs=60 if options.quick else 200, rounds=1 if options.quick else 2)
     show(figures)

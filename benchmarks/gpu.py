@@ -236,7 +236,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
-    with in_a_sentence(console) as ending:
+    with in_a_sentence() as ending:
         found = measure(options)
         console.print(table_of(found))
         if options.json:

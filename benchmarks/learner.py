@@ -48,6 +48,7 @@ from learner.engine import TrainingEngine
 from learner.objectives.base import TrainItem, totals_of
 from learner.objectives.supervised import Supervised
 from learner.world import World
+from monitor.console import complain
 from policy.encoding import encode_program, encode_prompt
 from policy.log_probs import token_log_probs
 from policy.policy import Policy, build_policy, make_spec
@@ -265,7 +266,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError("transformers.Trainer needs accelerate: install the extra `benchmark`")
         groups = sampled_groups(options.groups) if options.groups else starter_groups(2 * BATCH // GROUP)
     except UserError as error:
-        print(error, file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     functions = library_functions()
     texts = [prompt.question + program for pairs in (functions, *groups) for prompt, program in pairs]

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options.folder.mkdir(parents=True, exist_ok=True)
-    with in_a_sentence(console) as ending:
+    with in_a_sentence() as ending:
         for seed in options.seeds:
             for preset in sorted(options.presets, key=list(LABELS).index):
                 if not _wall(options.folder, f"{preset}-{seed}").exists():

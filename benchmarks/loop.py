@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     options, extra = parser.parse_known_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with in_a_sentence(console) as ending:
+    with in_a_sentence() as ending:
         settings = [f"--{key}={value}" for key, value in (_QUICK if options.quick else {}).items()] + extra
         config = parse(["--config", str(options.config), *settings]).config
         refuse_if_not_comparable(config)

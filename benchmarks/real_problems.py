@@ -26,6 +26,7 @@ from rich.console import Console
 
 from buffer.records import OUTCOMES
 from config import UserError
+from monitor.console import complain
 from monitor.run_folder import RunFolder
 from problems import Problem, ProblemSet, load_problems
 
@@ -206,11 +207,11 @@ def main(arguments: Sequence[str]) -> int:
                 run = _run(settings_of(case, spec, steps), options.folder or Path(temporary) / "runs", folder.name)
                 rows.append((case, len(loaded), chosen, Facts.of(run)))
     except UserError as error:
-        console.print(f"error: {error}", style="bold red", markup=False)
+        complain(f"error: {error}")
         return 2
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         text = (error.stdout or b"").decode(errors="replace")
-        console.print(f"benchmark failed: {error}; the run's last lines:\n{text[-2000:]}", style="bold red", markup=False)
+        complain(f"benchmark failed: {error}; the run's last lines:\n{text[-2000:]}")
         return 1
     if options.json:
         figures = [{"case": case.name, "problems": loaded, "chosen": chosen} | asdict(facts) for case, loaded, chosen, facts in rows]

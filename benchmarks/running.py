@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from config import UserError
+from monitor.console import complain
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_LIMIT_S = 3600.0
@@ -97,17 +98,17 @@ class Ending:
 
 
 @contextmanager
-def in_a_sentence(console: Console) -> Iterator[Ending]:
+def in_a_sentence() -> Iterator[Ending]:
     """What can end a benchmark early becomes one sentence and the exit code."""
     ending = Ending()
     try:
         yield ending
     except UserError as error:
-        console.print(f"error: {error}", style="bold red", markup=False)
+        complain(f"error: {error}")
         ending.code = 2
     except RunFailed as failure:
-        console.print(f"benchmark failed: {failure}", style="bold red", markup=False)
+        complain(f"benchmark failed: {failure}")
         ending.code = 1
     except KeyboardInterrupt:
-        console.print("stopped by the user")
+        complain("stopped by the user")
         ending.code = 1

@@ -29,6 +29,7 @@ from rich.table import Table
 from buffer.records import Feedback
 from config import UserError
 from executor.judge import Judge
+from monitor.console import complain
 from problems.problem import TestSuite
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +72,7 @@ def main() -> int:
             ["--inside", "--programs", str(programs), "--lanes", str(options.lanes), "--seed", str(options.seed)]
         )
     except UserError as error:
-        print(error, file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     show(figures)
     if options.json:

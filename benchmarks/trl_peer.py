@@ -33,6 +33,7 @@ from executor.judge import Judge
 from learner.export import load_weights
 from learner.rewards import binary_reward
 from learner.schedules import linear
+from monitor.console import complain
 from monitor.run_folder import RunFolder
 from policy.encoding import decode_with_offsets, encode_prompt, too_long
 from policy.policy import Policy, build_policy, make_spec
@@ -312,7 +313,7 @@ def main(arguments: Sequence[str]) -> int:
         if tasks.config.samples_per_step % micro_batch:
             raise UserError(f"--micro-batch {micro_batch} does not divide the {tasks.config.samples_per_step} programs of a step")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     limits = tasks.config.executor
     with tempfile.TemporaryDirectory() as scratch, Judge(options.lanes, limits.time_limit_s, limits.memory_limit_mb) as judge:

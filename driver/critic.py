@@ -10,6 +10,7 @@ from rich.console import Console
 
 from config import Config, PolicyConfig, UserError
 from learner.critic import Critic, items_of, train_critic, usual_device
+from monitor.console import progress
 from monitor.run_folder import RunFolder
 from policy.policy import build_policy, make_spec
 
@@ -35,7 +36,8 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
     try:
         out.mkdir(parents=True)  # a folder that cannot be made is told before the work
-        report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed)
+        with progress(console, "steps", steps) as advance:
+            report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed, advance)
         critic.save(out, {"run": str(run), **asdict(report)})
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None

@@ -23,6 +23,7 @@ from buffer.server import EmbeddedRedis
 from config import Config, UserError
 from driver.ray_address import knock, wanted_address
 from executor.doctor import Finding, findings
+from monitor.console import complain
 
 LEAST_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
 LEAST_MEMORY_GB, GOOD_MEMORY_GB = 1.0, 4.0
@@ -74,7 +75,7 @@ def doctor(config: Config, out: Path | None, console: Console) -> bool:
     bad = [finding for finding in found if finding.state == "bad"]
     if bad:
         reasons = "; ".join(f"{finding.part}, {finding.name}: {finding.text}" for finding in bad)
-        console.print(f"a run cannot start here: {reasons}", style="bold red", markup=False)
+        complain(f"a run cannot start here: {reasons}")
     else:
         console.print("a run can start here")
     return not bad

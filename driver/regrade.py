@@ -11,12 +11,13 @@ from itertools import islice
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from buffer.records import Feedback, Sample
 from config import Config, UserError
 from executor.judge import InfrastructureFailure, Judge
+from monitor.console import complain, progress
 from monitor.run_folder import RunFolder
+from monitor.samples import kept_rows
 from problems import Problem, TestSuite, load_problems
 
 PROGRAMS_PER_LANE = 64
@@ -63,12 +64,11 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
         with (
             (out / "differing.jsonl").open("w", encoding="utf-8") as file,
             Judge.of(config.executor, lanes) as judge,
-            Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+            progress(console, "judging", kept_rows(folder.path / "samples")) as advance,
         ):
-            task = bar.add_task("judging", total=None)
             work = _work(folder, problems, found)
             while batch := list(islice(work, PROGRAMS_PER_LANE * judge.lanes)):
-                results = judge.grade([(suite, sample.program.text) for sample, suite in batch])
+                results = judge.grade([(suite, sample.program.text) for sample, suite in batch], advance)
                 for (sample, _), now in zip(batch, results, strict=True):
                     if isinstance(now, InfrastructureFailure):
                         found.unjudged[f"they could not be judged: {now.reason}"] += 1
@@ -77,7 +77,6 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
                     else:
                         found.different += 1
                         file.write(json.dumps(_difference(sample, now)) + "\n")
-                bar.update(task, advance=len(batch))
         found.seconds = time.monotonic() - start
         (out / "regraded.json").write_text(json.dumps(vars(found), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
@@ -107,12 +106,12 @@ def show(found: Regraded, folder: RunFolder, console: Console) -> None:
         if number:
             console.print(f"  {number:,} {words}", markup=False)
     for reason, number in found.unjudged.most_common(MOST_SHOWN):
-        console.print(f"{number:,} programs could not be compared: {reason}", style="bold red", markup=False)
+        complain(f"{number:,} programs could not be compared: {reason}")
     file = folder.path / "replay" / "differing.jsonl"
     if found.different:
-        console.print(f"replay failed: {found.different:,} verdicts differ; they are in {file}", style="bold red", markup=False)
+        complain(f"replay failed: {found.different:,} verdicts differ; they are in {file}")
     elif found.unjudged:
-        console.print(f"replay failed: {found.unjudged.total():,} programs could not be judged again", style="bold red", markup=False)
+        complain(f"replay failed: {found.unjudged.total():,} programs could not be judged again")
     else:
         console.print(f"all {found.same:,} verdicts are the same", style="green", markup=False)
 

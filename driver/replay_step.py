@@ -15,6 +15,7 @@ from driver.inputs import Inputs
 from learner.checkpoint import Checkpoints
 from learner.record import CORPUS
 from learner.replay import Again, RecordedStep, Replay, first_weights, remembers
+from monitor.console import complain, progress, warn
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
 from monitor.samples import KeptSample
@@ -38,9 +39,7 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     wanted = range(begin + 1, step + 1) if weights or remembers(config) else range(step, step + 1)
     recorded = _recorded(folder, rows, wanted)
     if folder.config_at(recorded[0].row["time"]) != folder.config_at(rows[step]["time"]):
-        console.print(
-            f"the configuration was changed between steps {wanted[0]} and {step}: on the way something may differ", style="yellow"
-        )
+        warn(f"the configuration was changed between steps {wanted[0]} and {step}: on the way something may differ")
     inputs = Inputs.of(config)
     where = f"checkpoint step_{begin:06d}" if saved is not None else "the beginning of training"
     way = f", taking the steps from {wanted[0]} on again" if len(wanted) > 1 else ""
@@ -102,12 +101,12 @@ def _group(name: str, members: Sequence[KeptSample]) -> Group:
 def _take(replay: Replay, recorded: Sequence[RecordedStep], console: Console) -> tuple[Again, list[str]]:
     """Takes all of them; the last one, and a sentence for each difference."""
     sentences: list[str] = []
-    for number, step in enumerate(recorded, start=1):
-        again = replay.take(step)
-        last = number == len(recorded)
-        sentences += again.differences if last else [f"on the way, at step {step.row['step']}, {each}" for each in again.differences]
-        if not last and number % 10 == 0:
-            console.print(f"  step {step.row['step']}", markup=False)
+    with progress(console, "steps", len(recorded)) as advance:
+        for number, step in enumerate(recorded, start=1):
+            again = replay.take(step)
+            last = number == len(recorded)
+            sentences += again.differences if last else [f"on the way, at step {step.row['step']}, {each}" for each in again.differences]
+            advance(1)
     return again, sentences
 
 
@@ -169,8 +168,8 @@ def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: boo
     how = "to the last bit" if exact else "the loss up to rounding, for its sums are taken in another order here"
     if sentences:
         for sentence in sentences:
-            console.print(sentence, style="bold red", markup=False)
-        console.print(f"replay failed: step {row['step']} is not what it was", style="bold red", markup=False)
+            complain(sentence)
+        complain(f"replay failed: step {row['step']} is not what it was")
     elif again.result is not None:
         console.print(f"rewards, token weights and loss are those that were trained with, {how}", style="green", markup=False)
     else:

@@ -22,12 +22,14 @@ from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.parts import Parts
+from driver.ray_address import wanted_address
 from driver.ray_cluster import await_gpus, node_address, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
 from learner.checkpoint import Checkpoints
 from learner.export import write_card
 from learner.task import LearnerTask
+from monitor.console import warn
 from monitor.examples import as_rows
 from monitor.plan import make_plan
 from monitor.ray_metrics import RaySink
@@ -52,6 +54,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         RunFailed: a part failed for good, or nothing moved for run.stall_timeout_s.
         KeyboardInterrupt: the user stopped the run; everything it started has ended.
     """
+    console.print("Reading problems and model ...")
     inputs = Inputs.of(config)
     if config.redis.url:
         connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
@@ -63,6 +66,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             stack.enter_context(earlier.locked())
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
+        console.print("Starting Ray ..." if wanted_address(config) in (None, "local") else "Joining Ray ...")
         cluster = stack.enter_context(ray_cluster(config))
         folder: RunFolder | None = None
         if not dry_run:
@@ -73,7 +77,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
                 stack.enter_context(folder.locked())
         path = folder.path if folder is not None else resume or RunFolder.planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
-        print_warnings(console, inputs.warnings, shown=None if dry_run else 5)
+        print_warnings(inputs.warnings, shown=None if dry_run else 5)
         if folder is None:
             return
         try:
@@ -220,13 +224,13 @@ class _Run:
                 self._redis.check()
             parts.supervisor.poll()
             while parts.supervisor.notes:
-                line.note(parts.supervisor.notes.pop(0))
+                warn(parts.supervisor.notes.pop(0))
             rows = self._watcher.poll()
             if self._events:
                 while self._events:
-                    line.note(self._events.pop(0))
+                    warn(self._events.pop(0))
                 if imbalance := self._watcher.check_ledger():
-                    line.note(f"Warning: {imbalance}")
+                    warn(imbalance)
             # Whatever is still refused is so before the first step: what an attempt was given is the run's only from then on.
             if not self._config_kept and self._state.phase and (rows or self._state.phase in ("final_evaluation", "done")):
                 self._folder.keep_config()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -20,10 +20,11 @@ from buffer.records import Feedback
 from config import ExecutorConfig, UserError
 from executor.constants import Constant, constants, could_pass
 from executor.grading import EXECUTOR_VERSION
-from executor.judge import Judge
+from executor.judge import InfrastructureFailure, Judge
 from executor.protocol import LaneFailure
 from executor.suites import ReadySuite, make_ready
-from problems.problem import Problem, ProblemSet
+from monitor.console import progress
+from problems.problem import Problem, ProblemSet, TestSuite
 from problems.quarantine import Checked, Status
 
 FACTOR, LEAST_LIMIT_S = 10.0, 0.1
@@ -61,28 +62,26 @@ class _Findings:
         return self.first[0].time_limit_s
 
 
-def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, say: Callable[[str], None]) -> list[Checked]:
-    """Checks every problem, in the order of the set; `say` hears what is being done.
+def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console: Console) -> list[Checked]:
+    """Checks every problem, in the order of the set; what is being done, and how long it will take, goes to the console.
 
     Raises LaneFailure when the sandbox does not start, or a program could not be judged twice in a row: that says nothing of the data.
     """
     found = [_begun(problem) for problem in problems]
     usable = [one for one in found if one.ready is not None]
     references = [(one, program) for one in usable for program in one.problem.solutions]
-    say(f"{len(references)} reference solutions of {len(found)} problems, {lanes} at a time")
     with Judge.of(config, lanes) as judge:
-        for (one, _), feedback in zip(references, _graded(judge, references), strict=True):
+        doing = f"{len(references)} reference solutions of {len(found)} problems, {lanes} at a time"
+        for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
             one.first.append(feedback)
         tried = [(one, constant) for one in usable for constant in constants(_ready(one)) if could_pass(_ready(one), constant)]
-        say(f"{len(tried)} programs that solve nothing")
-        _run_constants(judge, tried)
+        _run_constants(judge, tried, console)
         late = [one for one in usable if one.first and all(feedback.error_type == "TimeLimit" for feedback in one.first)]
         if late:
-            say(f"{len(late)} problems whose references all run into the limit, with more time")
-            _run_longer(judge, late)
-    say(f"the references again, {LOAD * lanes} at a time and with another hash seed")
+            _run_longer(judge, late, console)
     with Judge.of(config, LOAD * lanes, OTHER_HASH_SEED) as judge:
-        for (one, _), feedback in zip(references, _graded(judge, references), strict=True):
+        doing = f"the references again, {LOAD * lanes} at a time and with another hash seed"
+        for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
             one.second.append(feedback)
     return [_concluded(one) for one in found]
 
@@ -99,25 +98,36 @@ def _ready(one: _Findings) -> ReadySuite:
     return one.ready
 
 
-def _graded(judge: Judge, work: Sequence[tuple[_Findings, str]]) -> list[Feedback]:
+def _judged(judge: Judge, work: Sequence[tuple[TestSuite, str]], doing: str, console: Console) -> list[Feedback | InfrastructureFailure]:
+    """Verdicts in the order of `work`; says what is done and shows how far it is."""
+    console.print(doing, markup=False)
+    with progress(console, "judging", len(work)) as advance:
+        return judge.grade(work, advance)
+
+
+def _graded(judge: Judge, work: Sequence[tuple[_Findings, str]], doing: str, console: Console) -> list[Feedback]:
     """Raises LaneFailure when a program could not be judged."""
-    results = judge.grade([(one.problem.suite, program) for one, program in work])
+    results = _judged(judge, [(one.problem.suite, program) for one, program in work], doing, console)
     for (one, _), result in zip(work, results, strict=True):
         if not isinstance(result, Feedback):
             raise LaneFailure(f"a program for {one.problem.id} could not be judged: {result.reason}")
     return [result for result in results if isinstance(result, Feedback)]
 
 
-def _run_constants(judge: Judge, tried: list[tuple[_Findings, Constant]]) -> None:
-    for (one, constant), feedback in zip(tried, _graded(judge, [(one, constant.program) for one, constant in tried]), strict=True):
+def _run_constants(judge: Judge, tried: list[tuple[_Findings, Constant]], console: Console) -> None:
+    work = [(one, constant.program) for one, constant in tried]
+    for (one, constant), feedback in zip(
+        tried, _graded(judge, work, f"{len(tried)} programs that solve nothing", console), strict=True
+    ):
         if feedback.outcome == "pass":
             one.passing.append(constant.shown)
 
 
-def _run_longer(judge: Judge, late: list[_Findings]) -> None:
+def _run_longer(judge: Judge, late: list[_Findings], console: Console) -> None:
     longer = {id(one): replace(one.problem.suite, time_limit_s=LONGER * one.limit_s) for one in late}
     work = [(one, program) for one in late for program in one.problem.solutions]
-    results = judge.grade([(longer[id(one)], program) for one, program in work])
+    doing = f"{len(late)} problems whose references all run into the limit, with more time"
+    results = _judged(judge, [(longer[id(one)], program) for one, program in work], doing, console)
     for (one, _), result in zip(work, results, strict=True):
         if isinstance(result, Feedback):
             one.longer.append(result)

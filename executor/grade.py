@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from buffer.records import Feedback
 from config import UserError
 from executor.judge import InfrastructureFailure, Judge
+from monitor.console import complain, progress, warn
 from problems.files import read_records, replacing
 from problems.problem import Problem, ProblemSet, Skipped
 
@@ -51,15 +51,12 @@ def grade_file(
     """
     graded = Graded()
     start = time.monotonic()
-    lines = _lines(problems, programs, graded)
+    records = list(read_records(programs))
+    lines = _lines(problems, records, graded)
     try:
-        with (
-            replacing(out, programs, *also_read) as file,
-            Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-        ):
-            task = bar.add_task("judging", total=None)
+        with replacing(out, programs, *also_read) as file, progress(console, "judging", len(records)) as advance:
             while batch := list(islice(lines, PROGRAMS_PER_LANE * judge.lanes)):
-                results = judge.grade([(problem.suite, code) for _, problem, _, code in batch])
+                results = judge.grade([(problem.suite, code) for _, problem, _, code in batch], advance)
                 for (place, _, name, _), result in zip(batch, results, strict=True):
                     if isinstance(result, InfrastructureFailure):
                         graded.unjudged.append(f"{place}: could not be judged: {result.reason}")
@@ -67,7 +64,6 @@ def grade_file(
                         graded.outcomes[result.outcome] += 1
                         file.write(json.dumps(as_row(name, result)) + "\n")
                 file.flush()
-                bar.update(task, advance=len(batch))
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
     show(graded, judge, time.monotonic() - start, out, console)
@@ -91,9 +87,9 @@ def as_row(problem_id: str, feedback: Feedback) -> dict[str, Any]:
     }
 
 
-def _lines(problems: ProblemSet, programs: Path, graded: Graded) -> Iterator[Line]:
+def _lines(problems: ProblemSet, records: Iterable[tuple[str, dict[str, Any] | Skipped]], graded: Graded) -> Iterator[Line]:
     quarantined = {skipped.id: skipped.reason for skipped in problems.skipped}
-    for place, record in read_records(programs):
+    for place, record in records:
         if isinstance(record, Skipped):
             graded.unjudged.append(f"{place}: {record.reason}")
             continue
@@ -120,10 +116,8 @@ def show(graded: Graded, judge: Judge, seconds: float, out: Path, console: Conso
     console.print(table)
     console.print(f"verdicts are in {out}", markup=False)
     if graded.left_out:
-        console.print(
-            f"{graded.left_out.total()} programs of {len(graded.left_out)} quarantined problems were left out", style="yellow", markup=False
-        )
+        warn(f"{graded.left_out.total()} programs of {len(graded.left_out)} quarantined problems were left out")
     for sentence in graded.unjudged[:MOST_SHOWN]:
-        console.print(sentence, style="bold red", markup=False)
+        complain(sentence)
     if len(graded.unjudged) > MOST_SHOWN:
-        console.print(f"and {len(graded.unjudged) - MOST_SHOWN} more", style="bold red")
+        complain(f"and {len(graded.unjudged) - MOST_SHOWN} more")

@@ -7,7 +7,7 @@ import logging
 import queue
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from types import TracebackType
@@ -131,11 +131,14 @@ class Judge:
         """Version of the interpreter that programs run on."""
         return self._all[0].plain.python_version
 
-    def grade(self, work: Sequence[tuple[TestSuite, str]]) -> list[Feedback | InfrastructureFailure]:
-        """Verdicts in the order of `work`."""
+    def grade(
+        self, work: Sequence[tuple[TestSuite, str]], advance: Callable[[int], None] = lambda number: None
+    ) -> list[Feedback | InfrastructureFailure]:
+        """Verdicts in the order of `work`; `advance` is called with the number of those that have come since its last call."""
         results: list[Feedback | InfrastructureFailure | None] = [None] * len(work)
         for index, result in self.grade_each(work):
             results[index] = result
+            advance(1)
         return [result for result in results if result is not None]
 
     def grade_each(self, work: Sequence[tuple[TestSuite, str]]) -> Iterator[tuple[int, Feedback | InfrastructureFailure]]:

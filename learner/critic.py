@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -162,8 +162,19 @@ class CriticReport:
     """Share of these programs that have the commonest outcome: what a critic that knows nothing gets."""
 
 
-def train_critic(critic: Critic, items: Sequence[TrainItem], steps: int, batch_size: int, learning_rate: float, seed: int) -> CriticReport:
-    """Trains on nine tenths of `items`, drawn at random, and tries the rest. Raises UserError when there are too few."""
+def train_critic(
+    critic: Critic,
+    items: Sequence[TrainItem],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    advance: Callable[[int], None] = lambda number: None,
+) -> CriticReport:
+    """Trains on nine tenths of `items`, drawn at random, and tries the rest. Raises UserError when there are too few.
+
+    `advance` is called with the number of steps that were taken since its last call.
+    """
     if len(items) < 20:
         raise UserError(f"a critic needs at least 20 programs with feedback to learn from, there are {len(items)}")
     rng = random.Random(f"{seed}:critic")
@@ -178,6 +189,7 @@ def train_critic(critic: Critic, items: Sequence[TrainItem], steps: int, batch_s
         torch.nn.utils.clip_grad_norm_(critic.policy.model.parameters(), 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
+        advance(1)
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(f"the critic's loss of step {len(losses)} is not finite")
     recent = losses[-max(1, steps // 10) :]

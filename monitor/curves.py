@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from config import UserError
 from monitor import style
+from monitor.console import complain
 from monitor.run_folder import RunFolder
 
 Points = np.ndarray
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             label, points = read_curve(run, given.x)
             curves.setdefault(label, []).append(points)
     except UserError as error:
-        print(error, file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     words = "seconds since the first training program" if given.x == "seconds" else "learner steps"
     draw_curves(given.out, curves, words, given.title)

@@ -15,6 +15,7 @@ import yaml
 
 from config import UserError
 from monitor import plots
+from monitor.console import complain
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
 from monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(write_report(RunFolder.open(parser.parse_args(arguments).run)))
     except UserError as error:
-        print(error, file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     return 0
 

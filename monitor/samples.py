@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -212,6 +213,15 @@ def read_samples(folder: Path) -> Iterator[KeptSample]:
 def dropped_samples(folder: Path) -> int:
     """Programs that were deleted because of the bound."""
     return _dropped(folder)[0]
+
+
+def kept_rows(folder: Path) -> int:
+    """About how many programs are kept, for a measure of progress; a part that cannot be read counts as none."""
+    rows = 0
+    for number in _numbers(folder):
+        with suppress(OSError, pa.ArrowException):
+            rows += pq.read_metadata(_path(folder, number)).num_rows
+    return rows
 
 
 def _dropped(folder: Path) -> tuple[int, int]:

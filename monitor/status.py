@@ -13,6 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from monitor.console import warn
 from monitor.plan import Section
 from monitor.state import RunState
 from monitor.vocabulary import outcome_shares
@@ -165,17 +166,17 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     if ledger := result.get("ledger"):
         counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in ledger.items() if count)
         console.print(f"Every program: {counts}", markup=False, highlight=False, soft_wrap=True)
-    print_warnings(console, result.get("warnings", ()))
+    print_warnings(result.get("warnings", ()))
     if folder:
         console.print(f"Report and plots: {folder}/report.md", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_warnings(console: Console, warnings: Sequence[str], shown: int | None = 5) -> None:
-    """Prints the first `shown` (none: all), and how many more report.md has."""
+def print_warnings(warnings: Sequence[str], shown: int | None = 5) -> None:
+    """Prints the first `shown` (none: all) on standard error, and how many more report.md has."""
     for warning in warnings[:shown]:
-        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+        warn(warning)
     if shown is not None and len(warnings) > shown:
-        console.print(Text(f"Warning: {len(warnings) - shown} more; report.md lists all of them", style="yellow"), soft_wrap=True)
+        warn(f"{len(warnings) - shown} more; report.md lists all of them")
 
 
 def _pair(pair: Mapping[str, Any]) -> RenderableType:

@@ -20,7 +20,7 @@ def _problem(name: str) -> str:
         (["--learner.stepz", "3"], "unknown key learner.stepz on the command line; did you mean learner.steps?"),
         (["--evaluation.k", "2026-02-30"], "evaluation.k: Input should be a valid tuple, got '2026-02-30'"),
         (["--learner.steps=many"], "learner.steps: Input should be a valid integer"),
-        (["train"], "unexpected argument 'train'"),
+        (["trian"], "there is no command 'trian': did you mean train?"),
         (["--config", "configs/none.yaml"], "configs/none.yaml: No such file or directory"),
         (["--problems.train", "apps:/no/such/folder"], "/no/such/folder"),
         (["--problems.train", "aps:/no/such/folder"], "did you mean"),
@@ -49,7 +49,7 @@ def test_one_sentence_and_exit_code_2(
     address = [] if "--ray.address" in arguments else ["--ray.address", "local"]
     code = launch.main([*arguments, *address, "--ray.dashboard", "false", "--run.folder", str(tmp_path / "runs")])
     captured = capsys.readouterr()
-    last = (captured.out + captured.err).strip().splitlines()[-1]
+    last = captured.err.strip().splitlines()[-1]
     assert code == 2
     assert last.startswith("error: ")
     assert words.lower() in last.lower()
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(text: str, words: str, tmp_p
     file = tmp_path / "run.yaml"
     file.write_text(text)
     assert launch.main(["--config", str(file), "--dry-run"]) == 2
-    (told,) = capsys.readouterr().out.splitlines()
+    (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("error: ") and words.format(file=file) in told
 
 
@@ -93,11 +93,11 @@ def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Pa
     code = launch.main(
         ["--dry-run", "--ray.address", "local", "--ray.dashboard", "false", *(w for k, v in settings.items() for w in (f"--{k}", v))]
     )
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
     assert code == 0
     assert "2 from jsonl" in printed
     assert "1 skipped" in printed
-    assert "line 2" in printed or "broken" in printed
+    assert "line 2" in told or "broken" in told
 
 
 def test_prompts_that_cannot_be_made_to_fit_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +111,7 @@ def test_prompts_that_cannot_be_made_to_fit_are_told(tmp_path: Path, capsys: pyt
     }
     settings["policy.max_prompt_tokens"] = "8"
     assert launch.main([word for key, value in settings.items() for word in (f"--{key}", value)]) == 2
-    assert "no prompt fits" in capsys.readouterr().out
+    assert "no prompt fits" in capsys.readouterr().err
 
 
 def _tokenizer(folder: Path) -> Path:

@@ -15,10 +15,10 @@ from learner.world import World
 
 def test_a_machine_without_a_gpu_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["--device", "cpu"]) == 2
-    assert capsys.readouterr().out.startswith("error: --device cpu goes with --quick alone")
+    assert capsys.readouterr().err.startswith("error: --device cpu goes with --quick alone")
     if not torch.cuda.is_available():
         assert gpu.main([]) == 2
-        assert capsys.readouterr().out.startswith("error: no GPU answers")
+        assert capsys.readouterr().err.startswith("error: no GPU answers")
     with pytest.raises(UserError, match="are at least 1"):
         gpu.measure(argparse.Namespace(quick=True, device="cpu", steps=0, batch=1, micro_batch_tokens=1))
 

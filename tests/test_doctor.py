@@ -72,7 +72,7 @@ def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(
 
 def test_a_wrong_command_line_is_refused() -> None:
     done = subprocess.run([sys.executable, "launch.py", "doctor", "--nothing", "1"], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert done.returncode == 2 and "nothing" in done.stdout
+    assert done.returncode == 2 and "nothing" in done.stderr and not done.stdout
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     printed = capsys.readouterr().out
     assert "finished" in printed and "has ended with the run" in printed and "trained" in printed
     assert launch.main(["status", str(tmp_path / "none")]) == 2
-    assert "there is no run folder of this name" in capsys.readouterr().out
+    assert "there is no run folder of this name" in capsys.readouterr().err
 
 
 def test_a_run_that_goes_on_after_its_end_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_status_writes_nothing_and_what_it_cannot_do_is_one_sentence(
     assert sorted(folder.path.rglob("*")) == before and not folder.in_use
     assert "stopped" in capsys.readouterr().out
     assert launch.main(["status", str(folder.path), "--out", str(tmp_path / "no" / "x")]) == 2
-    assert capsys.readouterr().out.startswith(f"error: --out {tmp_path}/no/x cannot be written: No such file")
+    assert capsys.readouterr().err.startswith(f"error: --out {tmp_path}/no/x cannot be written: No such file")
     with folder.locked():
         assert folder.in_use
 

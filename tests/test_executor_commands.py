@@ -136,7 +136,7 @@ def test_grade(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], z
         ["fine", "pass", None, None, 2, 2],
     ]
     assert [test["outcome"] for test in got[1]["tests"]] == ["pass", "failure"] and set(got[0]["tests"][0]) == {"outcome", "cpu_s"}
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     for sentence in (
         "line 2: broken JSON",
         "line 4: no usable problem 'nobody'",
@@ -167,7 +167,7 @@ def test_grade_honours_what_was_checked(data: Path, tmp_path: Path, capsys: pyte
     assert [row["error_type"] for row in rows(out)] == [None, "ZeroDivisionError"]
     assert run(*command, "--problems.checked", checked) == 0
     assert [row["error_type"] for row in rows(out)] == ["TimeLimit"]
-    assert "1 programs of 1 quarantined problems were left out" in capsys.readouterr().out
+    assert "1 programs of 1 quarantined problems were left out" in capsys.readouterr().err
 
 
 def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_command_that_does_not_end_well_leaves_the_file_of_the_one_before(
     check = ["check-data", f"jsonl:{data}"]
     for command in ([*grade, programs, "--out", programs], [*grade, programs, "--out", data], [*check, "--out", data]):
         assert run(*command) == 2
-        assert "is read by this command: write to another file" in capsys.readouterr().out
+        assert "is read by this command: write to another file" in capsys.readouterr().err
     assert {file: file.read_text() for file in before} == before
     assert run(*grade, tmp_path / "absent", "--out", out) == 2
 
@@ -257,7 +257,7 @@ def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
 )
 def test_wrong_command_lines(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert run(*[argument.format(data=data, tmp=tmp_path) for argument in arguments]) == 2
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert message in " ".join(printed.split()) and len(printed.splitlines()) == 1
 
 
@@ -266,7 +266,7 @@ def test_a_machine_without_a_sandbox_fails_with_a_sentence(data: Path, tmp_path:
     programs.write_text(PROGRAMS[0] + "\n")
     command = ["grade", "--problems", f"jsonl:{data}", "--programs", programs, "--out", tmp_path / "o", "--executor.python", "/bin/false"]
     assert run(*command) == 1
-    assert capsys.readouterr().out.startswith("grade failed: the zygote did not start")
+    assert capsys.readouterr().err.startswith("grade failed: the zygote did not start")
 
 
 def test_the_commands_need_neither_ray_nor_redis_nor_torch(data: Path, tmp_path: Path) -> None:

@@ -142,9 +142,9 @@ def test_a_critic_from_the_samples_of_a_run_weighs_another_run(
     arguments = ["train-critic", str(folder.path), "--out", str(tmp_path / "critic"), "--steps", "3"]
     (tmp_path / "file").write_text("")
     assert launch.main([*arguments[:3], str(tmp_path / "file" / "below"), "--steps", "9999"]) == launch.WRONG_INPUT
-    assert "cannot be written: Not a directory" in capsys.readouterr().out
+    assert "cannot be written: Not a directory" in capsys.readouterr().err
     assert launch.main([*arguments, "--learning-rate", "1e30"]) == launch.FAILED
-    assert "train-critic failed: the critic's loss of step" in capsys.readouterr().out and not (tmp_path / "critic").exists()
+    assert "train-critic failed: the critic's loss of step" in capsys.readouterr().err and not (tmp_path / "critic").exists()
     assert launch.main(arguments) == launch.DONE
     assert launch.main(arguments) == launch.WRONG_INPUT, "the folder is there now"
     with run.others():

@@ -100,7 +100,7 @@ def test_before_anything_happened_the_line_says_starting() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_plan_and_end_are_printed(terminal: bool) -> None:
+def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
     console = Console(file=out, width=160, force_terminal=terminal, color_system=None)
     print_plan(console, make_plan(Config(), FACTS))
@@ -125,12 +125,9 @@ def test_plan_and_end_are_printed(terminal: bool) -> None:
         "after: passes 5 of 5",
     ):
         assert words in text
-    assert (
-        "generated 19,200, trained 12,000, no signal 7,200" in text
-        and "Warning: 2 problems skipped" in text
-        and "runs/example/report.md" in text
-    )
-    assert "Warning: 5 more; report.md lists all of them" in text
+    assert "generated 19,200, trained 12,000, no signal 7,200" in text and "runs/example/report.md" in text
+    told = capsys.readouterr().err
+    assert "Warning: 2 problems skipped" in told and "Warning: 5 more; report.md lists all of them" in told and "Warning" not in text
     print_end(console, {"held_out": {"tasks": 256, "before": {"pass@1": 0.18}}})
     assert "not evaluated" in out.getvalue()[len(text) :]
 

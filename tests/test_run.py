@@ -100,9 +100,10 @@ def test_the_terminal_shows_plan_status_and_result(run: Launched) -> None:
 
 
 def _replayed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Exit code and output of the command `replay`."""
+    """Exit code of the command `replay`, and what it found on standard output or, where something is wrong, on standard error."""
     code = launch.main(["replay", *map(str, arguments)])
-    return code, capsys.readouterr().out
+    printed = capsys.readouterr()
+    return code, printed.err if code else printed.out
 
 
 def test_every_verdict_of_the_record_is_found_again(run: Launched, capsys: pytest.CaptureFixture[str]) -> None:
