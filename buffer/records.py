@@ -73,7 +73,7 @@ class Program(Source, frozen=True, kw_only=True, gc=False):
     temperature: float
     top_p: float
     offsets: Ints
-    """(T,): index in `text` of the first character of each token; a token without text has the next token's."""
+    """(T,): index in `text` of the first character of each token; len(text) for a token without text."""
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -30,8 +30,15 @@ def is_last_line(text: str, line: int) -> bool:
     return last is not None and resolve_line(text, line) == last
 
 
+def last_line_start(text: str) -> int | None:
+    """Index of the first character of the last line that is not blank; none where all are."""
+    spans = lines_of(text)
+    last = _last_line(text, spans)
+    return spans[last - 1][0] if last is not None else None
+
+
 def line_span(program: Program, line: int | None) -> tuple[int, int] | None:
-    """The tokens of a 1-based line as [S, E): those that share a character with it, its line end included.
+    """The tokens of a 1-based line as [S, E): from the first to the last that shares a character with it, its line end included.
 
     None when there is no line, or no token of it. Raises ValueError when there are not as many offsets as tokens.
     """
@@ -55,22 +62,22 @@ def first_text_span(program: Program, line: int | None, indented: bool = False) 
 
 
 def tokens_over(program: Program, begin: int, end: int) -> tuple[int, int] | None:
-    """[S, E) of the tokens that share one of the characters [begin, end) of the text; None where there is none.
+    """[S, E) from the first to the last token that shares one of the characters [begin, end) of the text; None where there is none.
 
-    Of neighbours with the same offset the last reaches to the next greater one. Those before it hold bytes of one and the same
-    character, or no text at all: only where the character at the offset is one of several bytes can it have been split.
+    A token without text, whose offset is the text's length, shares none, but lies in [S, E) where it stands between two that do. Of
+    neighbours with the same offset each holds bytes of the one character there, and the last reaches to the next greater one.
     """
-    offsets, text = program.offsets, program.text
+    offsets, length = program.offsets, len(program.text)
     touched: list[int] = []
-    following = len(text)
+    following = length
     previous = -1
     for index in reversed(range(len(offsets))):
         start = offsets[index]
-        stop = following
-        if start == previous:
-            stop = start + 1 if start < len(text) and ord(text[start]) > 127 else start
+        if start == length:
+            continue
+        stop = start + 1 if start == previous else following
         following, previous = start, start
-        if start < end and stop > begin and start < stop:
+        if start < end and stop > begin:
             touched.append(index)
     return (touched[-1], touched[0] + 1) if touched else None
 

@@ -28,22 +28,24 @@ class TextPieces:
     beginning: Beginning
     single_bytes: frozenset[int]
     """Ids of pieces that are one byte by fallback."""
+    without_text: frozenset[int]
+    """Ids of special tokens."""
     tokenizer: Any
 
     @classmethod
     def of(cls, tokenizer: Any) -> TextPieces:
         """Reads the tokenizer's vocabulary once."""
         kind, beginning = _kind(tokenizer)
-        if kind == "opaque":
-            return cls("opaque", (), beginning, frozenset(), tokenizer)
-        special = set(tokenizer.all_special_ids)
         added = tokenizer.added_tokens_decoder
+        special = frozenset(tokenizer.all_special_ids) | {index for index in added if added[index].special}
+        if kind == "opaque":
+            return cls("opaque", (), beginning, frozenset(), special, tokenizer)
         names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         alphabet = _byte_alphabet()
         pieces = []
         single_bytes = set()
         for index, name in enumerate(names):
-            if name is None or index in special or (index in added and added[index].special):
+            if name is None or index in special:
                 pieces.append(b"")
             elif kind == "byte_level":
                 # What is not spelt in the alphabet alone stands for itself, as the runs of blanks that CodeGen adds.
@@ -54,14 +56,13 @@ class TextPieces:
                 single_bytes.add(index)
             else:
                 pieces.append(name.replace(_BLANK, " ").encode())
-        return cls(kind, tuple(pieces), beginning, frozenset(single_bytes), tokenizer)
+        return cls(kind, tuple(pieces), beginning, frozenset(single_bytes), special, tokenizer)
 
     def decode(self, token_ids: list[int]) -> tuple[str, list[int]]:
         """The text of `token_ids` and, for each token, the index of the character that its first byte belongs to.
 
-        A character split over several tokens has the same index in each of them. A token without text has the index of the
-        next token's character (len(text) at the end). Bytes that are no UTF-8 become U+FFFD, one per maximal invalid run,
-        as decoders do.
+        A character split over several tokens has the same index in each of them. A token without text has len(text), which no
+        other token has, wherever it stands. Bytes that are no UTF-8 become U+FFFD, one per maximal invalid run, as decoders do.
         """
         if self.kind == "opaque":
             return self._decode_by_prefixes(token_ids)
@@ -76,10 +77,9 @@ class TextPieces:
         for part in parts:
             starts.append(position)
             position += len(part)
-        if data.isascii():
-            return data.decode("ascii"), starts
-        text, character_of = _decode_utf8(data)
-        return text, [character_of[start] for start in starts]
+        text, character_of = (data.decode("ascii"), None) if data.isascii() else _decode_utf8(data)
+        offsets = starts if character_of is None else [character_of[start] for start in starts]
+        return text, [offset if part else len(text) for offset, part in zip(offsets, parts, strict=True)]
 
     def _begin(self, parts: list[bytes]) -> None:
         """Drops what the decoder drops at the beginning of a text."""
@@ -108,14 +108,12 @@ class TextPieces:
     def _decode_by_prefixes(self, token_ids: list[int]) -> tuple[str, list[int]]:
         text = self._plain(token_ids)
         offsets: list[int] = []
-        for count in range(len(token_ids)):
+        reached = 0
+        for count, index in enumerate(token_ids):
             prefix = self._plain(token_ids[:count])
-            agreed = 0
-            for ours, theirs in zip(prefix, text, strict=False):
-                if ours != theirs:
-                    break
-                agreed += 1
-            offsets.append(max(agreed, offsets[-1] if offsets else 0))
+            agreed = next((at for at, (ours, theirs) in enumerate(zip(prefix, text, strict=False)) if ours != theirs), len(prefix))
+            reached = min(max(agreed, reached), len(text))
+            offsets.append(len(text) if index in self.without_text or index >= len(self.tokenizer) else reached)
         return text, offsets
 
     def _plain(self, token_ids: list[int]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from learner_parts import characters, policy, written
+from learner_parts import characters, feedback, policy, written
 
+from config import RltfConfig
+from learner.rewards import fine_feedback, fine_weights
 from learner.spans import is_last_line, line_span, resolve_line
 
 
@@ -54,10 +56,21 @@ def test_a_token_that_ends_inside_a_character_has_no_part_in_what_follows_it() -
     assert line_span(program, 2) == (2, 3)
 
 
-def test_a_token_without_text_belongs_to_no_line() -> None:
-    program = characters("ab\ncd\n", token_ids=[1, 5, 1, 6, 0], offsets=[0, 0, 3, 3, 6])
+def test_a_token_without_text_lies_in_a_span_only_between_two_tokens_of_the_line() -> None:
+    program = characters("ab\ncd\n", token_ids=[1, 5, 1, 6, 1, 7, 0], offsets=[6, 0, 6, 3, 6, 4, 6])
     assert line_span(program, 1) == (1, 2)
-    assert line_span(program, 2) == (3, 4)
+    assert line_span(program, 2) == (3, 6)
+    # "é" begins the second line, whole or in two pieces; before it, between the pieces and behind the line stand tokens without text.
+    for offsets, span in (([0, 5, 2, 3, 5], (2, 4)), ([0, 5, 2, 2, 5], (2, 4)), ([0, 2, 5, 2, 5], (1, 4)), ([0, 5, 2, 5, 2, 5], (2, 5))):
+        program = characters("x\né=1", token_ids=[5] * len(offsets), offsets=offsets)
+        assert line_span(program, 1) == (0, 1) and line_span(program, 2) == span
+
+
+def test_alpha_counts_what_lies_in_the_span() -> None:
+    program = characters("ab\ncd\n", token_ids=[5, 6, 1, 7, 0], offsets=[0, 3, 6, 4, 6])
+    fine = fine_feedback(program, feedback("runtime_error", "KeyError", 2), RltfConfig(), True)
+    assert fine is not None and fine.span == (1, 4)
+    assert fine_weights(fine, 5).tolist() == pytest.approx([0.0, *[-0.3 * 5 / 3] * 3, 0.0])
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
