@@ -6,13 +6,11 @@ at messages, as that code does; it was written for those of Python 3.9 and earli
 
 from __future__ import annotations
 
-import io
-import token
-import tokenize
 from typing import Literal
 
 from buffer.records import Feedback, Program
 from config import RltfConfig
+from learner.parsing import broken_at_the_end, unterminated_triple_quote
 from learner.spans import is_last_line
 
 ErrorClass = Literal["U_line", "U_global", "U_ignore"]
@@ -31,7 +29,8 @@ def error_class(program: Program, feedback: Feedback, config: RltfConfig) -> Err
 
     The most specific row decides: an indentation error or an unterminated triple-quoted string is ignored, also at the end of a
     program that was cut off; any other syntax error is U_global if the program ended at the token limit and the error is on its last
-    line that is not blank, as the code was unfinished. Classes that the table does not name are its "Else" row, U_line.
+    line that is not blank, or nothing but that line's end is wrong and Python names an earlier one, as where a bracket was opened:
+    the code was unfinished. Classes that the table does not name are its "Else" row, U_line.
     """
     if feedback.outcome not in ("runtime_error", "compile_error"):
         return None
@@ -54,46 +53,15 @@ def _syntax(program: Program, feedback: Feedback, config: RltfConfig) -> ErrorCl
         return "U_ignore"
     if config.other_errors == "ignore" and any(message in feedback.message for message in AFTER_PARSING):
         return "U_ignore"
-    if config.unfinished == "length":
-        suspect = program.finish_reason == "length"
-    else:
-        suspect = any(message in feedback.message for message in UNFINISHED_MESSAGES)
     at_the_end = feedback.line is not None and is_last_line(program.text, feedback.line)
-    return "U_global" if suspect and at_the_end else "U_line"
+    if config.unfinished == "length":
+        unfinished = program.finish_reason == "length" and (at_the_end or broken_at_the_end(program.text))
+    else:
+        unfinished = at_the_end and any(message in feedback.message for message in UNFINISHED_MESSAGES)
+    return "U_global" if unfinished else "U_line"
 
 
 def _indentation(feedback: Feedback, config: RltfConfig) -> ErrorClass:
     """Unmatched dedents and mixed tabs, which the released code ignores too, or another indentation error."""
     ambiguous = feedback.error_type == "TabError" or "unindent does not match" in feedback.message
     return "U_ignore" if config.indentation_errors == "ignore" or ambiguous else "U_line"
-
-
-def unterminated_triple_quote(text: str, line: int | None) -> bool:
-    """Whether a triple-quoted string begins in `text`, on the 1-based `line` where one is given, and does not end in it.
-
-    Closing quotes put behind the text end such a string and no other: the tokenizer then yields a string that reaches beyond the
-    text.
-    """
-    end = len(io.StringIO(text).readlines())
-    for quotes in ('"""', "'''"):
-        starts: list[int] = []
-        try:
-            for item in tokenize.generate_tokens(io.StringIO(f"{text}\n{quotes}\n").readline):
-                if item.type == token.STRING:
-                    starts.append(item.start[0])
-                elif _named(item.type, "_START"):
-                    starts.append(item.start[0])
-                    continue
-                elif not _named(item.type, "_END"):
-                    continue
-                start = starts.pop()
-                if start <= end < item.end[0]:
-                    return line is None or line == start
-        except (tokenize.TokenError, SyntaxError):
-            continue
-    return False
-
-
-def _named(kind: int, suffix: str) -> bool:
-    """Whether a token type is one of the formatted strings' (FSTRING_START, TSTRING_END, ..), which Python 3.12 brought."""
-    return token.tok_name[kind].endswith(f"STRING{suffix}")
