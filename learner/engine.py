@@ -21,6 +21,7 @@ import torch.distributed as dist
 from config import LearnerConfig
 from learner.batching import MicroBatch, Plan, plan, tensors
 from learner.objectives.base import Loss, Signal, Totals, TrainItem, not_finite
+from learner.objectives.surrogates import divergence_from
 from learner.optimizer_state import OptimizerState
 from learner.world import World, join
 from policy.log_probs import token_log_probs
@@ -160,13 +161,13 @@ class TrainingEngine:
             names = ["loss", "entropy", "tokens", "previous/kl", "previous/tokens", *part.sums]
             values = [part.loss.detach(), result.entropy.sum() * real, result.mask.sum() * real]
             values += [*_divergence(result.values, mask, signal, micro_batch, previous), *part.sums.values()]
-            collected.append(torch.stack([value.float() for value in values]))
+            collected.append(torch.stack([value.double() for value in values]))
             if not bool(torch.isfinite(part.loss)):
                 suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, signal, totals)]
             clock.end("backward")
         norm, skipped = self._finish(micro_batches, suspects)
         clock.end("step")
-        sums = torch.stack(collected).sum(0).double()
+        sums = torch.stack(collected).sum(0)
         if self.world.size > 1:
             dist.all_reduce(sums)
         total = dict(zip(names, sums.tolist(), strict=True))
@@ -279,13 +280,12 @@ class TrainingEngine:
 def _divergence(
     log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, micro_batch: MicroBatch, previous: Collection[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed over the tokens of the programs in `previous`: e^d - 1 - d with d = log p - log p_sampler; and how many these are."""
+    """From the sampling policy, summed over the tokens of the programs in `previous`; and how many tokens these are."""
     if signal.behaviour_log_probs is None or not previous:
         return log_probs.new_zeros(()), log_probs.new_zeros(())
     rows = torch.tensor([item.id in previous for item in micro_batch.items], device=mask.device)
     counted = mask & rows[:, None]
-    apart = torch.where(counted, log_probs - signal.behaviour_log_probs, 0.0)
-    return (apart.exp() - 1.0 - apart).sum(), counted.sum()
+    return divergence_from(log_probs, counted, signal).sum(), counted.sum()
 
 
 class _Clock:

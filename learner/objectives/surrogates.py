@@ -71,19 +71,24 @@ def clipped(
     open (arXiv 1912.09729, Eq. 5). Raises ValueError when the signal lacks the sampling policy's log-probabilities.
     """
     advantage = signal.weights.sum(0)
-    ratio = _log_ratio(_floored(log_probs, signal, config), mask, signal).exp()
+    log_ratio = _log_ratio(_floored(log_probs, signal, config), mask, signal)
     sums: dict[str, torch.Tensor] = {}
-    if config.importance_cap is not None:
-        sums["per_token/truncated_share"] = _count(ratio > config.importance_cap, mask)
-        ratio = ratio.clamp(max=config.importance_cap)
-    within = ratio.clamp(1.0 - low, 1.0 + high)
-    surrogate = torch.minimum(ratio * advantage, within * advantage)
-    loss = -_divided(surrogate, divisor)
     with torch.no_grad():
-        bound = surrogate < ratio * advantage
+        ratio = log_ratio.exp()
+        capped = ratio
+        if config.importance_cap is not None:
+            sums["per_token/truncated_share"] = _count(ratio > config.importance_cap, mask)
+            capped = ratio.clamp(max=config.importance_cap)
+        within = capped.clamp(1.0 - low, 1.0 + high)
+        bound = within * advantage < capped * advantage
         sums["per_token/clip_share"] = _count(bound, mask)
-        used = torch.where(bound, within, ratio)
-        shares = [-_divided(weight * used, divisor) for weight in signal.weights]
+        nothing = advantage == 0
+        fixed = torch.where(bound | nothing, within, capped)
+        is_fixed = bound | nothing | (ratio > capped)
+    # Where clip or cap decide, no gradient goes through the ratio, which may be infinite: zero times infinity would be no number.
+    used = torch.where(is_fixed, fixed, torch.where(is_fixed, 0.0, log_ratio).exp())
+    loss = -_divided(used * advantage, divisor)
+    shares = [-_divided(weight * used.detach(), divisor) for weight in signal.weights]
     return _result(loss, terms, shares, log_probs, mask, signal, divisor, config, sums)
 
 
@@ -95,10 +100,28 @@ def _floored(log_probs: torch.Tensor, signal: Signal, config: ObjectiveConfig) -
 
 
 def _log_ratio(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> torch.Tensor:
+    """(B, T) log p - log p_sampler, zero where there is no token."""
     if signal.behaviour_log_probs is None:
         raise ValueError("importance ratios need the log-probabilities that the programs were sampled with")
-    # Zero where there is no token: a padded position must add neither to the loss nor, as an infinity times zero, to the gradient.
-    return torch.where(mask, log_probs - signal.behaviour_log_probs, 0.0)
+    return _difference(log_probs, signal.behaviour_log_probs, mask)
+
+
+def _difference(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """In float64, as the exponential of a difference above 88.7 is no number of float32.
+
+    Zero where there is no token: a padded position must add neither to the loss nor, as an infinity times zero, to the gradient.
+    """
+    return torch.where(mask, one.double() - other.double(), 0.0)
+
+
+def k3(log_ratio: torch.Tensor) -> torch.Tensor:
+    """e^d - 1 - d of each number: zero at zero, positive elsewhere (http://joschu.net/blog/kl-approx.html)."""
+    return log_ratio.expm1() - log_ratio
+
+
+def divergence_from(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> torch.Tensor:
+    """(B, T) float64: `k3` of the ratio to the sampling policy, zero where there is no token. ValueError when the signal lacks it."""
+    return k3(_log_ratio(log_probs, mask, signal))
 
 
 def _result(
@@ -117,17 +140,14 @@ def _result(
     if config.kl:
         if signal.reference_log_probs is None:
             raise ValueError("a divergence from the reference needs the reference's log-probabilities")
-        # k3 of http://joschu.net/blog/kl-approx.html, as in arXiv 2402.03300, Eq. 4.
-        log_ratio = torch.where(mask, signal.reference_log_probs - log_probs, 0.0)
-        divergence = log_ratio.exp() - log_ratio - 1.0
+        divergence = k3(_difference(signal.reference_log_probs, log_probs, mask))  # arXiv 2402.03300, Eq. 4
         term = config.kl * _divided(divergence, divisor)
         loss = loss + term
         found["loss/kl"] = term.detach()
         sums["per_token/kl_to_reference"] = divergence.detach().sum()
     with torch.no_grad():
         if signal.behaviour_log_probs is not None:
-            log_ratio = _log_ratio(log_probs, mask, signal)
-            sums["per_token/kl_to_sampler"] = torch.where(mask, log_ratio.exp() - 1.0 - log_ratio, 0.0).sum()
+            sums["per_token/kl_to_sampler"] = divergence_from(log_probs, mask, signal).sum()
         if config.log_prob_floor is not None:
             sums["per_token/floor_share"] = _count((log_probs < config.log_prob_floor) & (signal.weights.sum(0) < 0), mask)
     return LossResult(loss, found | sums)
