@@ -37,6 +37,8 @@ class FlowAddress:
     """Groups drawn between two published policy versions."""
     group_size: int
     """Programs of one group, the greedy one included."""
+    greedy_per_group: int = 0
+    """Greedy programs among them, which are compared with and not trained on: no bound in samples counts them."""
     seed: int = 0
     """Seed of the order in which snapshots are drawn."""
     evaluation_programs: int = 0
@@ -57,6 +59,7 @@ class FlowAddress:
             # Offline no version follows before the last step.
             groups_per_version=config.learner.groups_per_step * (config.learner.publish_every or config.learner.steps),
             group_size=config.group_size,
+            greedy_per_group=int(config.actors.greedy),
             seed=config.run.seed,
             evaluation_programs=config.evaluation.programs,
             timeout_s=config.redis.timeout_s,
@@ -118,11 +121,14 @@ class Flow:
 def _settings(address: FlowAddress, purpose: Purpose) -> dict[str, Any]:
     """What the scripts need to know of the configuration; -1 stands for no bound."""
     buffer = address.buffer
+    # The scripts count programs, the configuration samples to train on.
+    size, sampled = address.group_size, address.group_size - address.greedy_per_group
+    capacity = buffer.capacity * size // sampled
     # More than this can never be buffered in whole groups, so waiting for more would not end.
-    fill = min(buffer.fill_before_start, buffer.capacity - address.group_size + 1)
+    fill = min(-(-buffer.fill_before_start * size // sampled), capacity - size + 1)
     return {
         "purpose": purpose,
-        "capacity": buffer.capacity,
+        "capacity": capacity,
         "when_full": buffer.when_full,
         "work_capacity": buffer.work_capacity,
         "archive_capacity": buffer.archive_capacity + address.evaluation_programs,

@@ -44,7 +44,7 @@ class Admission:
 class OnlineBuffer:
     """Complete groups of samples, from the last verdict until the learner has finished with them.
 
-    `capacity` bounds the samples that are buffered or drawn and not finished.
+    `capacity` bounds the samples to train on that are buffered or drawn and not finished; their groups' greedy programs come beside.
     """
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
@@ -148,5 +148,5 @@ class OnlineBuffer:
         return Resumed(back, torn, steps, lost, recovered)
 
     def length(self) -> int:
-        """Samples buffered, drawn ones included until they are finished."""
+        """Programs buffered, greedy ones too, drawn ones until they are finished."""
         return int(self._client.hget(self._keys.counts, "buffered") or 0)

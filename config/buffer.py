@@ -14,12 +14,12 @@ class BufferConfig(Part):
 
         BufferConfig(capacity=6400, when_full="evict", max_uses=1, max_staleness=2, when_stale="drop", refresh_steps=50)
 
-    holds 6,400 samples, evicts the oldest when full, gives each sample to one step at most, drops what is more than two policy versions
+    holds 6,400 samples to train on, evicts the oldest when full, gives each sample to one step at most, drops what is more than two policy versions
     old, and draws from a snapshot that is taken anew every 50 steps.
     """
 
     capacity: int = Field(6400, ge=1)
-    """Length of the online buffer in samples."""
+    """Length of the online buffer in samples to train on; the greedy programs of their groups come beside them."""
     when_full: Literal["evict", "wait"] = "wait"
     """evict: the oldest groups make room and are counted; wait: actors pause before there would be no room."""
     max_uses: int = Field(1, ge=1)
@@ -31,7 +31,7 @@ class BufferConfig(Part):
     refresh_steps: int = Field(1, ge=1)
     """Learner steps between two snapshots of the buffer; batches are drawn from the newest snapshot."""
     fill_before_start: int = Field(0, ge=0)
-    """Samples that must be buffered before the learner's first step."""
+    """Samples to train on that must be buffered before the learner's first step."""
     work_capacity: int = Field(2048, ge=1)
     """Length of the work queue in programs; when it is full the actors wait."""
     lease_s: float = Field(60.0, gt=0)

@@ -73,6 +73,11 @@ class Config(Part):
         return self.learner.groups_per_step * self.actors.samples_per_problem
 
     @property
+    def buffered_programs(self) -> int:
+        """Most programs in the online buffer: `buffer.capacity` samples and the greedy programs of their groups."""
+        return self.buffer.capacity * self.group_size // self.actors.samples_per_problem
+
+    @property
     def direct_weights(self) -> bool:
         """Whether the learner sends versions to the actors itself (`learner.weight_transfer`)."""
         own_gpus = self.learner.gpus_per_worker >= 1 and self.actors.gpus_per_actor >= 1
@@ -102,10 +107,11 @@ class Config(Part):
             raise ValueError(f"learner.objective {name} compares programs of one visit: set actors.samples_per_problem to 2 or more")
         if self.buffer.work_capacity < self.group_size:
             raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}")
-        if self.buffer.capacity < self.learner.groups_per_step * self.group_size:
+        if self.buffer.capacity < self.samples_per_step:
+            sampled = self.actors.samples_per_problem
             raise ValueError(
-                f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {self.group_size} "
-                "programs: the learner would wait for ever"
+                f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {sampled} samples: "
+                "the learner would wait for ever"
             )
         if self.buffer.fill_before_start > self.buffer.capacity:
             raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")

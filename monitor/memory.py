@@ -159,7 +159,7 @@ def redis_bytes(config: Config) -> float:
     """
     held_out = config.evaluation.tasks * 2 * config.evaluation.samples + config.evaluation.programs
     claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
-    samples = config.buffer.capacity + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
+    samples = config.buffered_programs + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
     return sample_bytes(config) * samples + _REDIS
 
 

@@ -189,7 +189,8 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
         if buffer.max_staleness is None
         else f"at most {_many(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
     )
-    rows.append(("online buffer", f"{buffer.capacity:,} samples, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}"))
+    beside = f" and the {_many(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups" if actors.greedy else ""
+    rows.append(("online buffer", f"{buffer.capacity:,} samples{beside}, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}"))
     return tuple(rows)
 
 
@@ -247,7 +248,8 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _waits(config: Config) -> tuple[tuple[str, str], ...]:
     learner, buffer = config.learner, config.buffer
-    first = max(buffer.fill_before_start, learner.groups_per_step * config.group_size)
+    groups = max(math.ceil(buffer.fill_before_start / config.actors.samples_per_problem), learner.groups_per_step)
+    first = min(groups * config.group_size, config.buffered_programs)
     rows = [("learner", f"before its first step for {first:,} programs to be written and graded")]
     if learner.objective == "supervised":
         return (("actors and executors", "between evaluations: the control trains on the corpus alone"),)

@@ -101,6 +101,48 @@ def test_a_fill_that_whole_groups_cannot_reach_does_not_wait_for_ever(make_flow)
     assert flow.online.draw(1, 1, 0) is not None
 
 
+def visits(flow: Flow, names: range, sampled: int) -> None:
+    for number in names:
+        flow.work.push(group_of(f"g{number}", sampled, greedy=True))
+    grade_all(flow)
+
+
+@pytest.mark.parametrize(("capacity", "fill", "sampled"), [(64, 64, 4), (66, 64, 4), (64, 61, 4), (20, 20, 20), (7, 7, 3)])
+def test_capacity_and_fill_count_what_is_trained_on(make_flow, capacity, fill, sampled):
+    groups = capacity // sampled
+    shape = {"group_size": sampled + 1, "greedy_per_group": 1, "groups_per_step": 1}
+    flow = make_flow(capacity=capacity, fill_before_start=fill, when_full="evict", when_stale="drop", max_staleness=None, **shape)
+    visits(flow, range(groups - 1), sampled)
+    assert flow.online.draw(1, 1, 0) is None, "greedy programs fill nothing"
+    visits(flow, range(groups - 1, groups), sampled)
+    full = {"generated": groups * (sampled + 1), "buffered": groups * (sampled + 1)}
+    assert places(flow) == full, "nor do they put a sample out"
+    assert flow.online.draw(1, 1, 0) is not None
+    visits(flow, range(groups, groups + 3), sampled)
+    assert flow.ledger.counts()["buffered"] == full["buffered"] and flow.ledger.events()["groups_evicted"] == 3 - (groups == 1)
+    assert flow.ledger.check() is None
+
+
+def test_actors_are_admitted_for_as_many_samples_to_train_on_as_the_buffer_holds(make_flow):
+    shape = {"group_size": 5, "greedy_per_group": 1}
+    assert make_flow(capacity=64, when_full="wait", max_staleness=None, **shape).online.admit("actor-0", 100).groups == 16
+
+
+def test_a_snapshot_of_a_full_buffer_lasts_until_the_next_is_due(make_flow):
+    shape = {"group_size": 5, "greedy_per_group": 1}
+    flow = make_flow(capacity=64, fill_before_start=64, when_full="evict", refresh_steps=8, max_staleness=None, **shape)
+    visits(flow, range(16), 4)
+    drawn = []
+    for step in range(1, 10):
+        groups = flow.online.draw(step, 2, 0)
+        drawn.append({group.id for group in groups})
+        flow.online.finish(step, fates(groups))
+        visits(flow, range(14 + 2 * step, 16 + 2 * step), 4)
+    assert set().union(*drawn[:8]) == {f"g{number}" for number in range(16)} and not drawn[8] & set().union(*drawn[:8])
+    counts = places(flow)
+    assert counts["trained"] == 9 * 8 and counts["baseline"] == 9 * 2 and "evicted" not in counts
+
+
 def draw_all(flow: Flow, steps: int) -> list[list[str]]:
     drawn = []
     for step in range(1, steps + 1):
