@@ -85,6 +85,7 @@ class SamplingEngine:
         lengths = torch.full((count,), limit, device=self._device)
         stopped = torch.zeros(count, dtype=torch.bool, device=self._device)
 
+        ends = torch.tensor(self._policy.end_ids, device=self._device)
         rows = torch.arange(count, device=self._device)  # row -> completion
         greedy_rows = is_greedy.flatten() if greedy else None
         decoding, logits = self._prefill(prompts, per_prompt)
@@ -92,7 +93,7 @@ class SamplingEngine:
             chosen, chosen_log_probs = choose(logits, uniforms[step, rows], temperature, top_p, greedy_rows)
             tokens[rows, step] = chosen
             log_probs[rows, step] = chosen_log_probs
-            ended = chosen == self._policy.eos_id
+            ended = torch.isin(chosen, ends)
             if ended.any():
                 finished = rows[ended]
                 lengths[finished] = step + 1

@@ -14,8 +14,8 @@ class BufferConfig(Part):
 
         BufferConfig(capacity=6400, when_full="evict", max_uses=1, max_staleness=2, when_stale="drop", refresh_steps=50)
 
-    holds 6,400 samples to train on, evicts the oldest when full, gives each sample to one step at most, drops what is more than two policy versions
-    old, and draws from a snapshot that is taken anew every 50 steps.
+    holds 6,400 samples to train on, evicts the oldest when full, gives each sample to one step at most, drops what is more than two
+    policy versions old, and draws from a snapshot that is taken anew every 50 steps.
     """
 
     capacity: int = Field(6400, ge=1)

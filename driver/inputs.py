@@ -68,6 +68,11 @@ class Inputs:
         return self.held_out.problems if self.held_out else ()
 
     @property
+    def prompt(self) -> str:
+        """A training problem's prompt, the shortest of the first few, as an example."""
+        return min((prompt_of(problem).text for problem in self.problems.problems[:20]), key=len)
+
+    @property
     def warnings(self) -> list[str]:
         """A sentence for each problem that is left out."""
         sets = [part for part in (self.problems, self.held_out) if part]

@@ -156,6 +156,7 @@ class _Run:
             held_out_ids=[problem.id for problem in inputs.held_out_problems],
             folder=self._folder.path.resolve(),
             code_version=self._code_version,
+            prompt=inputs.prompt,
             key=self._folder.key,
         )
         parts = Parts(
@@ -293,6 +294,7 @@ class _Run:
         folder.write_result(result)
         if result["finished"] and (export := folder.path / "export").is_dir():
             facts = {"samples": state.ledger.get("trained", 0), "code_version": self._code_version}
+            facts |= {"run": folder.name, "prompt": self._inputs.prompt}
             write_card(export, self._config, {key: result[key] for key in ("steps", "held_out")} | facts)
         write_report(folder)
         print_end(self._console, result, str(folder.path))

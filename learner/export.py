@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -10,22 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from config import Config, UserError, first_line
 from learner.engine import TrainingEngine
-from learner.on_disk import put_in_place, write_whole
+from learner.model_card import write_card
+from learner.on_disk import put_in_place
+from policy import generation_config
 from policy.lora import FOLDER as ADAPTERS
 from policy.lora import load_adapters, merged, save_adapters
 from policy.policy import Policy, build_policy
 from policy.weights import named_weights
 
+__all__ = ["check_weights", "export", "load_weights", "save_model", "write_card"]
+
 
 def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
     """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all.
 
-    Adapters are merged into the model, and lie beside it in peft's format.
+    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format.
     """
     state: dict[str, torch.Tensor] = {}
     for name, tensor in engine.gathered_weights(named_weights(policy.model)):
@@ -37,10 +39,12 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
         lora, model = policy.spec.lora, policy.model
         if lora is not None:
             named = {name.replace(".default.", "."): tensor for name, tensor in state.items() if ".lora_" in name}
-            save_adapters(unfinished / ADAPTERS, named, lora, policy.spec.source)
-            state = merged(model, state, lora)
-            model = build_policy(policy.spec, weights=False, adapters=False).model
+            save_adapters(unfinished / ADAPTERS, named, lora, policy.spec.source, policy.is_encoder_decoder)
+            state, dtype = merged(model, state, lora), model.dtype
+            model = build_policy(policy.spec, weights=False, adapters=False).model.to(dtype)  # config.json names it
         model.save_pretrained(unfinished, state_dict=state)
+        if policy.spec.generation:
+            (unfinished / generation_config.FILE).write_text(policy.spec.generation)
         policy.tokenizer.save_pretrained(unfinished)
         put_in_place(unfinished, folder)
 
@@ -90,50 +94,7 @@ def load_weights(policy: Policy, folder: Path) -> None:
 
 
 def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
-    """The trained model with a model card (`model_card`). Collective."""
+    """The trained model with a model card (`learner.model_card`). Collective."""
     save_model(engine, policy, folder)
     if engine.world.rank == 0:
         write_card(folder, config, facts)
-
-
-def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
-    """Writes the model card of an exported model, in place of one that is there."""
-    write_whole(folder / "README.md", model_card(config, facts))
-
-
-def model_card(config: Config, facts: Mapping[str, Any]) -> str:
-    """The model card as Markdown, with the front matter that the Hugging Face hub reads.
-
-    `facts`, as far as they are known: `steps`, `samples` (programs trained on), `code_version`, and `held_out` with `tasks` and, for
-    `before` and `after` training, `step`, `pass@K` and perhaps its standard error `pass@K_se`.
-    """
-    front = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["code", "reinforcement-learning", "unit-tests"]}
-    held_out = facts.get("held_out") or {}
-    rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
-    ks = sorted({int(key[5:]) for row in rows.values() for key in row if key.startswith("pass@") and key[5:].isdigit()})
-    scores = "".join(f"| {when} | {row['step']} | {' | '.join(_score(row, k) for k in ks)} |\n" for when, row in rows.items())
-    evaluated = (
-        f"Share of programs, sampled at temperature 1, that pass all tests of {held_out['tasks']} held-out problems "
-        f"(`{config.problems.held_out}`); pass@k by the unbiased estimator of arXiv 2107.03374, with its standard error over problems:\n\n"
-        f"| | step | {' | '.join(f'pass@{k}' for k in ks)} |\n|---|---{'|---' * len(ks)}|\n{scores}"
-        if scores
-        else "It was not evaluated on held-out problems.\n"
-    )
-    settings = config.model_dump(mode="json")
-    settings["redis"]["url"] = ""  # may hold a password
-    return (
-        f"---\n{yaml.safe_dump(front)}---\n\n# {config.run.name or 'policy'}\n\n"
-        "A language model that writes Python programs, trained by reinforcement learning from unit-test feedback "
-        f"(RLTF, arXiv 2307.04349): objective `{config.learner.objective}`, {facts.get('steps', 0)} steps.\n\n"
-        f"- base: {config.policy.model or 'a fresh ' + config.policy.family + ' model'}\n- training problems: `{config.problems.train}`\n"
-        f"- programs trained on: {facts.get('samples', 0)}\n- code version: {facts.get('code_version', 'unknown')}\n\n"
-        f"## Evaluation\n\n{evaluated}\n"
-        f"## Configuration\n\n```json\n{json.dumps(settings, indent=1)}\n```\n"
-    )
-
-
-def _score(row: Mapping[str, Any], k: int) -> str:
-    value, error = row.get(f"pass@{k}"), row.get(f"pass@{k}_se")
-    if value is None:
-        return "–"
-    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")

@@ -26,6 +26,8 @@ class LearnerTask:
     folder: Path
     """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
     code_version: str = ""
+    prompt: str = ""
+    """The prompt of a training problem, for the model card."""
     key: str = ""
     """What the file .key in the folder holds; empty: it is not looked at."""
 

@@ -323,6 +323,8 @@ class LearnerWorker:
             "samples": self._position.trained,
             "held_out": self._evaluations.before_and_after(self._position),
             "code_version": self._task.code_version,
+            "run": self._task.folder.name,
+            "prompt": self._task.prompt,
         }
         with self._recorder.phase("export"):
             export(self._engine, self._policy, self._task.folder / "export", config, facts)

@@ -248,9 +248,8 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _waits(config: Config) -> tuple[tuple[str, str], ...]:
     learner, buffer = config.learner, config.buffer
-    groups = max(math.ceil(buffer.fill_before_start / config.actors.samples_per_problem), learner.groups_per_step)
-    first = min(groups * config.group_size, config.buffered_programs)
-    rows = [("learner", f"before its first step for {first:,} programs to be written and graded")]
+    first = max(buffer.fill_before_start, config.samples_per_step)
+    rows = [("learner", f"before its first step for {first:,} programs to train on to be written and graded")]
     if learner.objective == "supervised":
         return (("actors and executors", "between evaluations: the control trains on the corpus alone"),)
     if learner.publish_every and buffer.max_staleness is not None and buffer.when_stale == "wait":

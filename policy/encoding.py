@@ -58,7 +58,7 @@ def too_long(policy: Policy, prompts: Mapping[str, PromptText]) -> dict[str, str
 
 
 def encode_program(policy: Policy, text: str) -> list[int]:
-    """The program's ids with the end-of-sequence token behind them, cut to `max_program_tokens` (then without that token)."""
+    """The program's ids with the tokenizer's end-of-sequence token behind them, cut to `max_program_tokens` (then without that token)."""
     return [*_ids(policy, text), policy.eos_id][: policy.spec.max_program_tokens]
 
 

@@ -95,10 +95,11 @@ def merged(model: Any, tensors: Mapping[str, Tensor], settings: LoraSettings) ->
     return found
 
 
-def save_adapters(folder: Path, tensors: Mapping[str, Tensor], settings: LoraSettings, source: str) -> None:
-    """Writes adapters (`named_adapters`, whole) as `peft.PeftModel.from_pretrained` reads them; `source` is the model they belong to."""
+def save_adapters(folder: Path, tensors: Mapping[str, Tensor], settings: LoraSettings, source: str, encoder_decoder: bool) -> None:
+    """Writes adapters (`named_adapters`, whole) as `peft` reads them, its AutoPeftModels too; `source` is the model they belong to."""
     config = _peft_config(settings)
-    config.base_model_name_or_path = source
+    config.task_type = "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM"
+    config.base_model_name_or_path = source or None
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)

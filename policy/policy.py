@@ -16,11 +16,12 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    GenerationConfig,
 )
 from transformers.initialization import no_init_weights
 
 from config import PolicyConfig, UserError, first_line
-from policy import shapes, tokenizers
+from policy import generation_config, shapes, tokenizers
 from policy.byte_texts import TextPieces
 from policy.lora import LoraSettings, attach
 
@@ -40,6 +41,8 @@ class PolicySpec:
     max_program_tokens: int
     lora: LoraSettings | None = None
     """None: all weights are trained."""
+    generation: str = ""
+    """The base model's generation_config.json as it is; empty: it has none, or the weights are fresh."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ class Policy:
     """Special tokens after each prompt (encoder-decoder only: nothing stands between prompt and program otherwise)."""
     pieces: TextPieces
     """Each token's share of the text."""
+    more_end_ids: tuple[int, ...] = ()
+    """Tokens that end a program beside `eos_id`, by the base model's generation_config or config."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every token that ends a program. Programs of the corpus end with the first, the tokenizer's own."""
+        return (self.eos_id, *self.more_end_ids)
 
     @property
     def parameters(self) -> int:
@@ -74,8 +84,10 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
 
     Raises UserError when the model folder is no model, the tokenizer folder holds none, or the shape cannot be.
     """
+    generation = ""
     if config.model:
         model_config = _read_model_config(config.model)
+        generation = generation_config.read(config.model)
         tokenizer = tokenizers.read_tokenizer(config.model if config.tokenizer == "train" else config.tokenizer)
         _require_end(tokenizer, config)
         if len(tokenizer) > model_config.vocab_size:
@@ -100,6 +112,7 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
         max_prompt_tokens=config.max_prompt_tokens,
         max_program_tokens=config.max_program_tokens,
         lora=LoraSettings(config.lora_rank, config.lora_alpha, config.lora_targets) if config.lora_rank else None,
+        generation=generation,
     )
 
 
@@ -128,6 +141,8 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
         with no_init_weights():
             model = loader.from_config(model_config).to(DTYPES[dtype])
         model.tie_weights()  # left out together with the initialisation
+    # The base's own, which `learner.export` writes as it is, may be one that transformers reads and refuses to write.
+    model.generation_config = GenerationConfig.from_model_config(model_config)
     if spec.lora is not None and adapters:
         attach(model, spec.lora, seed)
     model.eval()
@@ -145,6 +160,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
         prompt_prefix=prefix,
         prompt_suffix=suffix if model_config.is_encoder_decoder else (),
         pieces=TextPieces.of(tokenizer),
+        more_end_ids=generation_config.further_ends(spec.generation, model_config, tokenizer.eos_token_id),
     )
 
 

@@ -76,13 +76,15 @@ def to_files(tokenizer: Any) -> TokenizerFiles:
     """The tokenizer as (file name, content) pairs that `from_files` restores in another process, on another machine."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        return tuple((path.name, path.read_bytes()) for path in sorted(Path(folder).iterdir()) if path.is_file())
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())  # further chat templates have a folder of their own
+        return tuple((path.relative_to(folder).as_posix(), path.read_bytes()) for path in files)
 
 
 def from_files(files: TokenizerFiles) -> Any:
     """The inverse of `to_files`."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files:
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / name).write_bytes(content)
         return AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False)
 
