@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import GENERATION_CONFIG_NAME as FILE
-from transformers.utils import cached_file
+from transformers.utils import GENERATION_CONFIG_NAME, cached_file
 
 from config import UserError, first_line
+
+FILE = GENERATION_CONFIG_NAME
 
 
 def read(source: str) -> str:
