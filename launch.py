@@ -29,7 +29,7 @@ try:
     import config as configuration
     from config import Config, UserError
     from config.command_line import Arguments, choose
-    from monitor.console import complain, outlast, output
+    from monitor.console import complain, outlast, output, warn
 except ModuleNotFoundError as error:
     _not_here(f"the package {error.name} is not installed for {sys.executable}")
 
@@ -55,8 +55,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     Raises:
         UserError: an unknown key, a value that does not fit, a missing file.
     """
-    sentences = {name: command.sentence for name, command in COMMANDS.items()}
-    parser = Arguments("", COMMANDS["train"].sentence, Config.model_fields, sentences)
+    parser = Arguments("", COMMANDS["train"].sentence, Config.model_fields, _sentences())
     parser.add_argument("--config", metavar="FILE", help="YAML file, or the name of a preset in configs/ (default: starter)")
     parser.add_argument("--resume", metavar="RUN", help="go on with this run (its folder, or its name), from its newest checkpoint")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
@@ -244,6 +243,10 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+def _sentences() -> dict[str, str]:
+    return {name: command.sentence for name, command in COMMANDS.items()}
+
+
 def _run(name: str, arguments: Sequence[str], console: Console) -> int:
     """One command, whose judge or model may fail. Raises UserError for a package that is not installed."""
     from executor.protocol import LaneFailure
@@ -263,7 +266,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code: 0 done, 1 the run failed (reason in the last line), 2 wrong input."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops everything as Ctrl-C does
     try:
-        return _run(*choose(arguments, {name: command.sentence for name, command in COMMANDS.items()}, "train"), output())
+        return _run(*choose(arguments, _sentences(), "train"), output())
     except UserError as error:
         complain(f"error: {error}")
         return WRONG_INPUT
@@ -272,9 +275,21 @@ def main(arguments: Sequence[str]) -> int:
         return FAILED
 
 
+def _unless_lost(code: int, arguments: Sequence[str], lost: str) -> int:
+    """The exit code where standard output could not be written, for the reason `lost`: a command has failed then; a run has its folder."""
+    if not lost:
+        return code
+    if code == DONE and choose(arguments, _sentences(), "train")[0] != "train":
+        complain(f"error: standard output could not be written ({lost}), and what was printed is lost")
+        return FAILED
+    warn(f"standard output could not be written ({lost}), and some of what was printed is lost")
+    return code
+
+
 if __name__ == "__main__":
     streams = outlast()
-    code = main(sys.argv[1:])
-    if streams.lost:
-        complain(f"error: standard output could not be written ({streams.lost}), and what was printed is lost")
-    sys.exit(code or (FAILED if streams.lost else DONE))
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as ended:  # after its help
+        code = int(ended.code or DONE)
+    sys.exit(_unless_lost(code, sys.argv[1:], streams.lost))

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from config import UserError
 from monitor import style
-from monitor.console import complain
+from monitor.console import complain, outlast
 from monitor.run_folder import RunFolder
 
 Points = np.ndarray
@@ -96,4 +96,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlast()
     sys.exit(main())

@@ -15,7 +15,7 @@ import yaml
 
 from config import UserError
 from monitor import plots
-from monitor.console import complain
+from monitor.console import complain, outlast
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
 from monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
@@ -45,7 +45,7 @@ def write_report(folder: RunFolder) -> Path:
     lines += _programs(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
     path = folder.path / "report.md"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
@@ -251,4 +251,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlast()
     sys.exit(main())
