@@ -38,6 +38,11 @@ class HeldOutBook:
         """Whether an evaluation has been asked for and is not complete."""
         return bool(self._collector.pending)
 
+    def progress(self) -> tuple[int, int] | None:
+        """Programs of the evaluations under way: finished, asked for; None while there is none."""
+        under_way = [self._flow.evaluations.progress(label) for label in self._collector.pending]
+        return (sum(one.finished for one in under_way), sum(one.expected for one in under_way)) if under_way else None
+
     def read(self, step_rows: Sequence[Row]) -> list[str]:
         """Takes in what has become complete; a sentence for each."""
         if not self._questions:

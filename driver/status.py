@@ -117,14 +117,21 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str) -> 
         found.events = flow.ledger.events()
         letters = flow.evaluation_work.dead_letters(_DEAD_LETTERS) + flow.work.dead_letters(_DEAD_LETTERS)
         found.dead_letters = [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in letters]
-        state = RunState()
-        position = int(folder.progress().get("position", {}).get("rows", 0))
-        state.fold(flow.telemetry.rows(position, _ROWS).items)
-        found.waits = state.waits_in_words(time.time())
+        if found.going_on:
+            found.waits = _waits(flow, folder)
     except ServerLost as error:
         found.redis = str(error)
     finally:
         flow.close()
+
+
+def _waits(flow: Flow, folder: RunFolder) -> str:
+    """Who waits for whom, of the workers of this attempt."""
+    begun = max((float(row["time"]) for row in folder.events() if row["event"] in ("started", "resumed")), default=0.0)
+    position = int(folder.progress().get("position", {}).get("rows", 0))
+    state = RunState()
+    state.fold(row for row in flow.telemetry.rows(position, _ROWS).items if row.get("start", row.get("time", begun)) >= begun)
+    return state.waits_in_words(time.time())
 
 
 def status(run: str, url: str, out: Path | None, console: Console) -> bool:

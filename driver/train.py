@@ -36,7 +36,8 @@ from monitor.ray_metrics import RaySink
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
-from monitor.status import StatusLine, print_end, print_plan, print_warnings
+from monitor.status import print_end, print_plan, print_warnings
+from monitor.status_line import Goal, StatusLine
 from monitor.watcher import Watcher
 from policy.weights import WeightsUnavailable
 
@@ -115,7 +116,7 @@ class _Run:
         self._folder = folder
         self._console = console
         self._start_timeout_s = start_timeout_s
-        self._state = RunState()
+        self._state = RunState(clock=time.monotonic)
         self._sink = RaySink()
         self._reachable = True
         """Whether Redis answers."""
@@ -175,7 +176,8 @@ class _Run:
             ending.callback(self._read_the_rest)
             ending.callback(parts.stop)
             warm = config.warm_start
-            with StatusLine(self._console, config.learner.steps, 0 if warm.until_pass else warm.steps) as line:
+            goal = Goal(config.learner.steps, config.learner.max_seconds, 0 if warm.until_pass else warm.steps)
+            with StatusLine(self._console, goal) as line:
                 try:
                     self._watch(parts, line)
                 except ServerLost:
@@ -190,6 +192,7 @@ class _Run:
         if goes_on:
             saved = Checkpoints(self._folder.path / "checkpoints", 1, False).newest()
             self._begun_at = saved.step if saved else 0
+            self._watcher.read_earlier()
             row |= {"event": "resumed", "step": saved.step if saved else None, "given_back": self._flow.resume()}
             where = f"after step {saved.step}" if saved else "at its beginning: it has no checkpoint"
             self._console.print(f"Attempt {row['attempt']} goes on {where}.", markup=False)
@@ -240,6 +243,7 @@ class _Run:
                 self._sink.step(row)
             for sentence in self._held_out.read(rows):
                 line.note(sentence)
+            self._state.fold_evaluation(self._held_out.progress(), time.time())
             line.update(self._state)
             for name, value in self._state.numbers(time.time()).items():
                 self._sink.gauge(name, value, "run")

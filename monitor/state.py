@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.metrics import Row
+from monitor.pace import Pace
 from monitor.vocabulary import PRODUCTS, Product, kind_of, outcome_shares, plural, starts_training
 
 MOVES = (("executor", "programs"), ("learner", "samples"), ("learner", "supervised_programs"), ("learner", "warm_start_programs"))
@@ -27,13 +28,14 @@ class RoleState:
     """Part it waits for now; None: it works."""
     since: float = 0.0
     """When it began that (seconds since the epoch); waits for one part that follow each other at once are one."""
+    noticed_at: float = 0.0
+    """The same on the clock of the state, if it has one."""
     begun: float = 0.0
     """When its newest phase began."""
     open_since: float | None = None
     """When the phase began that it was last heard to be in and not yet heard to have left."""
     waited_until: float = 0.0
     """End of its newest ended wait."""
-    heard_at: float = 0.0
     gauges: dict[str, float] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     """Counters since the start."""
@@ -45,11 +47,12 @@ class RoleState:
         """`executor` for `executor-3`."""
         return kind_of(self.role)
 
-    def enter(self, row: Row) -> None:
-        """Takes over the phase of a `phase` or `now` row as the newest."""
+    def enter(self, row: Row, now: float) -> None:
+        """Takes over the phase of a `phase` or `now` row as the newest; `now`: on the clock of the state."""
         goes_on = row["waits_for"] is not None and row["waits_for"] == self.waits_for
         if not goes_on or (row["start"] != self.begun and row["start"] - self.waited_until > _GAP_S):
             self.since = row["start"]
+            self.noticed_at = now
         self.doing, self.waits_for, self.begun = row["name"], row["waits_for"], row["start"]
 
 
@@ -64,10 +67,16 @@ class Wait:
 
 
 class RunState:
-    """Folds rows in the order they come. Times are those in the rows, so a recorded run can be folded too."""
+    """Folds rows in the order they come. Times are those in the rows, so a recorded run can be folded too.
 
-    def __init__(self, window_s: float = _WINDOW_S) -> None:
+    Those are times of day, which somebody may set: no figure depends on it for longer than the window, and the length of a wait not at all.
+    """
+
+    def __init__(self, window_s: float = _WINDOW_S, clock: Callable[[], float] | None = None) -> None:
+        """`clock`: where a run is watched, a clock that nobody sets; no wait is told as longer than it was watched."""
         self._window_s = window_s
+        self._clock = clock or (lambda: 0.0)
+        self._watched = clock is not None
         # Only of what is shown as a rate, and so cut to the window time and again.
         self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = {(what.kind, what.counter): deque() for what in PRODUCTS}
         self._first_heard: float | None = None
@@ -87,20 +96,22 @@ class RunState:
         """When the first training program was begun, or the first training step where none is written: the zero of RL seconds."""
         self.earlier_seconds = 0.0
         """RL seconds of earlier attempts."""
+        self.evaluation: tuple[int, int] | None = None
+        """Programs of the evaluations under way: judged, asked for; None while there is none."""
+        self._paces = {"warm_start": Pace(), "steps": Pace(), "evaluation": Pace()}
 
     def fold(self, rows: Iterable[Row]) -> None:
         """Takes in telemetry rows (monitor.metrics.Recorder)."""
         for row in rows:
             role = self.roles.setdefault(row["role"], RoleState(row["role"]))
             time = row["end"] if row["kind"] == "phase" else row["time"]
-            role.heard_at = max(role.heard_at, time)
             begun: float = row["start"] if "start" in row else time
             self._first_heard = begun if self._first_heard is None else min(self._first_heard, begun)
             match row["kind"]:
                 case "phase":
                     self._fold_phase(role, row)
                 case "now":
-                    role.enter(row)
+                    role.enter(row, self._clock())
                     role.open_since = row["start"]
                 case "count":
                     role.totals[row["name"]] = role.totals.get(row["name"], 0) + row["value"]
@@ -108,18 +119,20 @@ class RunState:
                         self._counted[role.kind, row["name"]].append((time, row["value"]))
                 case "gauge":
                     role.gauges[row["name"]] = row["value"]
+                    if row["name"] == "warm_start_step":
+                        self._paces["warm_start"].see(time, row["value"])
                 case kind:
                     raise ValueError(f"a telemetry row of kind {kind!r}")
 
     def _fold_phase(self, role: RoleState, row: Row) -> None:
         if row["start"] == role.open_since:
             role.open_since = None
-        if row["start"] >= role.begun:
-            role.enter(row)
+        if row["start"] >= role.begun or row["end"] < role.begun:  # an outer phase is no newer one; a clock may have been set back
+            role.enter(row, self._clock())
         if row["waits_for"] is not None:
             role.waited_until = row["end"]
             role.waits.append((row["start"], row["end"], row["waits_for"]))
-            while role.waits and role.waits[0][1] < role.heard_at - self._window_s:
+            while abs(role.waits[0][1] - row["end"]) > self._window_s:
                 role.waits.popleft()
         elif starts_training(role.kind, row["name"]):
             self.training_since = min(row["start"], self.training_since or row["start"])
@@ -129,10 +142,27 @@ class RunState:
         self.step = self.step | {"step": row["step"]} if "pass_rate" in self.step and "pass_rate" not in row else row
         if "time" in row:
             self._step_times[int(row["step"])] = float(row["time"])
+            self._paces["steps"].see(float(row["time"]), int(row["step"]))
 
     def fold_held_out(self, row: Row) -> None:
         """Takes in one row of held_out.jsonl."""
         self.held_out = row
+
+    def fold_evaluation(self, progress: tuple[int, int] | None, now: float) -> None:
+        """Takes in how far the evaluations under way are."""
+        if progress is None or (self.evaluation is not None and progress[1] != self.evaluation[1]):
+            self._paces["evaluation"] = Pace()
+        if progress is not None:
+            self._paces["evaluation"].see(now, progress[0])
+        self.evaluation = progress
+
+    def forget_workers(self) -> None:
+        """What the workers of an earlier attempt did last says nothing of those that run now; what they made still counts."""
+        for role in self.roles.values():
+            role.doing, role.waits_for, role.open_since, role.begun, role.waited_until = "", None, None, 0.0, 0.0
+            role.waits.clear()
+        self.training_since = None
+        self._first_heard = None
 
     def fold_ledger(self, counts: Mapping[str, int]) -> None:
         """Takes in the ledger's counts."""
@@ -169,11 +199,14 @@ class RunState:
     def rate(self, product: Product, now: float) -> float:
         """What is made per second over the last seconds (10 unless set), all workers of the kind together."""
         counted = self._counted[product.kind, product.counter]
-        while counted and counted[0][0] < now - self._window_s:
+        while counted and abs(counted[0][0] - now) > self._window_s:
             counted.popleft()
-        if not counted or self._first_heard is None:
-            return 0.0
-        return sum(value for _, value in counted) / max(min(self._window_s, now - self._first_heard), 1.0)
+        return sum(value for _, value in counted) / self._span_s(now) if counted else 0.0
+
+    def _span_s(self, now: float) -> float:
+        """Of the last seconds those that anything was heard of; all of them where the clock was set back since."""
+        heard = self._window_s if self._first_heard is None else now - self._first_heard
+        return self._window_s if heard < 0 else max(min(self._window_s, heard), 1.0)
 
     def rates(self, now: float) -> dict[str, float]:
         """Programs generated, graded and trained per second: {"generated": .., "graded": .., "trained": ..}."""
@@ -213,24 +246,30 @@ class RunState:
                 spans.append((max(role.open_since, begin), now, role.waits_for))
             for start, end, part in spans:
                 seconds[role.kind, part] += max(0.0, end - start)
-        span = self._window_s if self._first_heard is None else max(min(self._window_s, now - self._first_heard), 1.0)
+        span = self._span_s(now)
         waits = [Wait(kind, part, min(1.0, value / (members[kind] * span))) for (kind, part), value in seconds.items()]
         return sorted(waits, key=lambda wait: (-wait.share, wait.kind, wait.waits_for))
 
     def waits_in_words(self, now: float, least: float = 0.05) -> str:
         """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below `least` are left out."""
-        phrases = []
-        for wait in self.waits(now):
-            if wait.share >= least:
-                number = sum(role.kind == wait.kind for role in self.roles.values())
-                part = plural(wait.waits_for, sum(role.kind == wait.waits_for for role in self.roles.values()) or 1)
-                phrases.append(f"{plural(wait.kind, number)} {'waits' if number == 1 else 'wait'} for {part} {wait.share:.0%}")
-        return ", ".join(phrases) or "nobody waits"
+        return ", ".join(self.wait_in_words(wait) for wait in self.waits(now) if wait.share >= least) or "nobody waits"
+
+    def wait_in_words(self, wait: Wait) -> str:
+        """ "learner waits for actors 31%"."""
+        number = sum(role.kind == wait.kind for role in self.roles.values())
+        part = plural(wait.waits_for, sum(role.kind == wait.waits_for for role in self.roles.values()) or 1)
+        return f"{plural(wait.kind, number)} {'waits' if number == 1 else 'wait'} for {part} {wait.share:.0%}"
 
     def longest_wait(self, now: float) -> tuple[RoleState, float] | None:
         """The worker that has waited longest without a break, and for how many seconds; None when nobody waits."""
         waiting = [role for role in self.roles.values() if role.waits_for is not None]
         if not waiting:
             return None
-        longest = min(waiting, key=lambda role: role.since)
-        return longest, now - longest.since
+        watched = self._clock()
+        seconds = {role.role: min(now - role.since, watched - role.noticed_at) if self._watched else now - role.since for role in waiting}
+        longest = max(waiting, key=lambda role: seconds[role.role])
+        return longest, max(0.0, seconds[longest.role])
+
+    def seconds_left(self, what: str, total: float, now: float) -> float | None:
+        """Until the work is done at its present pace: `warm_start` and `steps` of `total`, `evaluation`; None where that is not known."""
+        return self._paces[what].seconds_left(total, now)

@@ -42,20 +42,32 @@ class Watcher:
         self.ledger_checks = int(earlier.get("ledger_checks", 0))
         """How often the ledger was compared with what the queue and the buffer hold, by all attempts together."""
 
-    def poll(self) -> list[Row]:
-        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces, or when there are many."""
-        telemetry = self._flow.telemetry
-        rows = telemetry.rows(self._position["rows"])
+    def read_earlier(self) -> None:
+        """Takes in what the workers of an earlier attempt told and nobody read; what they were doing then is over."""
+        while self._read_rows():
+            pass
+        self._state.forget_workers()
+
+    def _read_rows(self) -> bool:
+        """Takes in new telemetry; whether there was any."""
+        rows = self._flow.telemetry.rows(self._position["rows"])
         self._state.fold(rows.items)
         self._folder.add_telemetry(rows.items)
         if self._sink is not None:
             self._sink(rows.items)
+        self._position["rows"] = rows.position
+        self.lost["rows"] += rows.lost
+        return bool(rows.items)
+
+    def poll(self) -> list[Row]:
+        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces, or when there are many."""
+        telemetry = self._flow.telemetry
+        self._read_rows()
         steps = telemetry.steps(self._position["steps"])
         for row in steps.items:
             self._state.fold_step(row)
             self._folder.add_step(row)
-        self._position |= {"rows": rows.position, "steps": steps.position}
-        self.lost["rows"] += rows.lost
+        self._position["steps"] = steps.position
         self.lost["steps"] += steps.lost
         if steps.items or self._folder.telemetry_on_disk:
             self._keep()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,36 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     assert "finished" in printed and "has ended with the run" in printed and "trained" in printed
     assert launch.main(["status", str(tmp_path / "none")]) == 2
     assert "there is no run folder of this name" in capsys.readouterr().err
+
+
+def test_status_tells_no_waits_of_an_earlier_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = config(tmp_path)
+    folder = RunFolder.create(settings)
+    folder.new_log_folder()
+    server = EmbeddedRedis.start(folder.path / "redis")
+    now = time.time()
+
+    def wait(role: str, waits_for: str, since: float) -> dict[str, object]:
+        return {"kind": "now", "role": role, "name": "wait", "waits_for": waits_for, "start": now - since, "time": now - since}
+
+    def told() -> str:
+        assert launch.main(["status", str(folder.path)]) == 0
+        return capsys.readouterr().out
+
+    try:
+        flow = Flow.connect(FlowAddress.of(settings, server.url, folder.key))
+        flow.telemetry.append([wait("learner-0", "executor", 2431)])
+        folder.add_event({"time": now - 3000, "event": "started", "attempt": 1})
+        assert "wait" not in told(), "it has stopped"
+        with folder.locked():
+            assert "who waits: learner waits for executor 100%" in told()
+            folder.add_event({"time": now - 20, "event": "resumed", "attempt": 2})
+            assert "who waits: nobody waits" in told()
+            flow.telemetry.append([wait("actor-0", "learner", 15)])
+            assert "who waits: actor waits for learner 100%" in told()
+        flow.close()
+    finally:
+        server.stop()
 
 
 def test_a_run_that_goes_on_after_its_end_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

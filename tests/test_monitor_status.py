@@ -2,7 +2,7 @@ import io
 from pathlib import Path
 
 import pytest
-from monitor_rows import BEGIN, held_out_row, sample, step_row, telemetry
+from monitor_rows import sample
 from rich.console import Console
 from transformers import GPT2Config, Qwen2Config, T5Config
 
@@ -12,8 +12,7 @@ from evaluation import before_and_after
 from monitor.examples import as_rows
 from monitor.memory import Estimate, Shape, actor_bytes, learner_bytes, weight_bytes
 from monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
-from monitor.state import RunState
-from monitor.status import StatusLine, fitted, print_end, print_plan, status_parts
+from monitor.status import print_end, print_plan
 
 FACTS = Facts(
     folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", shape=Shape(4, 0, 128, 128, 384),
@@ -21,82 +20,6 @@ FACTS = Facts(
     held_out_problems=256, held_out_skipped=0,
     cluster=ClusterFacts("started here", 1, 4, 0, 8e9, 2, "127.0.0.1:8265"), redis="a valkey-server of the run's own",
 )  # fmt: skip
-
-
-def state_of_a_run() -> RunState:
-    state = RunState()
-    state.fold(telemetry(steps=20))
-    state.fold_step(step_row(20))
-    state.fold_held_out(held_out_row(20, 0.61))
-    state.fold_ledger({"queued": 24, "executing": 8, "buffered": 192})
-    state.phase = "training"
-    return state
-
-
-def plain() -> tuple[Console, io.StringIO]:
-    out = io.StringIO()
-    return Console(file=out, width=80), out
-
-
-def test_the_status_line_has_the_numbers() -> None:
-    line = " · ".join(text for _, text in status_parts(state_of_a_run(), 40, BEGIN + 55))
-    for words in (
-        "step 20/40", "loss +0.00", "pass 50%", "wrong 25% runtime 19% syntax 6%", "held-out 0.61 at step 20",
-        "96 generated, 96 graded, 96 trained",
-        "queue 32, buffer 192, ledger balances", "lag 0.5", "executors wait for actors 60%",
-    ):  # fmt: skip
-        assert words in line
-
-
-def test_an_imbalance_is_on_every_terminal() -> None:
-    state = state_of_a_run()
-    state.imbalance = "3 are counted as queued, but there are 2"
-    assert "THE LEDGER DOES NOT BALANCE" in fitted(status_parts(state, 40, BEGIN + 55), 60)
-
-
-def test_a_narrow_terminal_keeps_what_matters_most() -> None:
-    parts = status_parts(state_of_a_run(), 40, BEGIN + 55)
-    for width in (20, 60, 100):
-        line = fitted(parts, width)
-        assert len(line) <= width and line.startswith("step 20/40")
-
-
-def test_without_a_terminal_a_plain_line_now_and_then() -> None:
-    console, out = plain()
-    state = state_of_a_run()
-    with StatusLine(console, 40, log_every_s=3600) as line:
-        for _ in range(5):
-            line.update(state, BEGIN + 55)
-        state.phase = "final_evaluation"
-        line.update(state, BEGIN + 56)
-        line.note("2 problems skipped")
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 3 and "\x1b" not in out.getvalue()
-    assert "| pass 50% |" in lines[0] and "final evaluation" in lines[1] and lines[2] == "2 problems skipped"
-
-
-def test_on_a_terminal_one_line_is_redrawn() -> None:
-    out = io.StringIO()
-    with StatusLine(Console(file=out, width=100, force_terminal=True), 40) as line:
-        line.update(state_of_a_run(), BEGIN + 55)
-        assert "step 20/40" in out.getvalue()
-    assert out.getvalue().endswith("\x1b[2K")  # the line is gone, the results come in its place
-
-
-def test_the_warm_start_shows_how_far_it_is() -> None:
-    state = RunState()
-    state.phase = "warm_start"
-    state.fold(
-        [
-            {"kind": "gauge", "role": "learner-0", "name": f"warm_start_{name}", "value": value, "time": BEGIN}
-            for name, value in (("step", 41), ("loss", 1.25))
-        ]
-    )
-    assert fitted(status_parts(state, 40, BEGIN + 1, 550), 200).startswith("warm start · step 41/550, loss 1.250")
-
-
-def test_before_anything_happened_the_line_says_starting() -> None:
-    assert fitted(status_parts(RunState(), 40, BEGIN), 80) == "starting"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -145,3 +145,27 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
     with again.locked(), pytest.raises(UserError, match="is still going on"), RunFolder.open(again.path).locked():
         pass
     flow.close()
+
+
+def test_waits_of_an_earlier_attempt_are_over_and_its_programs_count(server: EmbeddedRedis, tmp_path: Path) -> None:
+    settings: Config = config(tmp_path)
+    flow = Flow(FlowAddress.of(settings, server.url, "waited"))
+    folder, state = RunFolder.create(settings), RunState(clock=time.monotonic)
+    ago = time.time() - 2431
+    flow.telemetry.append(
+        [
+            {"kind": "phase", "role": "actor-0", "name": "generate", "waits_for": None, "start": ago - 9, "end": ago},
+            {"kind": "count", "role": "executor-0", "name": "programs", "value": 64, "time": ago},
+            {"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "executor", "start": ago, "time": ago + 1},
+        ]
+    )
+    watcher = Watcher(flow, folder, state)
+    watcher.read_earlier()
+    now = time.time()
+    assert state.longest_wait(now) is None and state.waits_in_words(now) == "nobody waits"
+    assert state.rl_seconds(now) == 0, "nobody trained while the run stood still"
+    assert watcher.graded == 64
+    flow.telemetry.append([{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": now, "time": now}])
+    watcher.poll()
+    longest = state.longest_wait(now + 30)
+    assert longest is not None and longest[0].waits_for == "actor" and longest[1] <= 30

@@ -1,0 +1,202 @@
+"""The status line: what the run does now, in place on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from monitor.console import LINE_EVERY_S, redirects_stderr, time_left
+from monitor.state import RunState
+from monitor.vocabulary import outcome_shares
+
+MOST_LINES = 4
+"""On a terminal: with these 80 columns have room for all that a reader is promised."""
+_LONG_WAIT_S = 15.0
+_LEAST_SHARE = 0.05
+_BETWEEN = " · "
+_NEVER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a run is to come to."""
+
+    steps: int
+    """Learner steps of the whole run."""
+    max_seconds: float | None = None
+    """Seconds of training that end it earlier; None: no bound."""
+    warm_start_steps: int = 0
+    """Steps of its warm start; 0 if that is not known before."""
+
+
+class Part(NamedTuple):
+    """A piece of the status line."""
+
+    rank: int
+    """Where there is no room for all the highest go first; `_NEVER` stays."""
+    text: str
+    short: str = ""
+    """What stands for it where there is little room; empty: the same."""
+
+    @property
+    def brief(self) -> str:
+        """In few words."""
+        return self.short or self.text
+
+
+class StatusLine:
+    """Updates in place, in up to `MOST_LINES` lines of the terminal's width of the moment; a plain log line now and then elsewhere.
+
+    A context manager. `update` may be called as often as wanted: the terminal is redrawn at most four times a second, a log line is
+    printed every `log_every_s` seconds and when the run's phase changes.
+    """
+
+    def __init__(self, console: Console, goal: Goal, log_every_s: float = LINE_EVERY_S) -> None:
+        self._console = console
+        self._goal = goal
+        self._log_every_s = log_every_s
+        self._live: Live | None = None
+        if console.is_terminal:
+            self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=redirects_stderr())
+        self._drawn_at = float("-inf")
+        self._phase = ""
+
+    def __enter__(self) -> StatusLine:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, state: RunState, now: float | None = None) -> None:
+        """Shows the state. `now`: seconds since the epoch on the clock of the rows; left out, the present."""
+        period = 0.25 if self._live is not None else self._log_every_s
+        if time.monotonic() - self._drawn_at < period and state.phase == self._phase:
+            return
+        self._drawn_at, self._phase = time.monotonic(), state.phase
+        parts = status_parts(state, self._goal, time.time() if now is None else now)
+        if self._live is not None:
+            lines = fitted(parts, self._console.width)
+            self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self.note(time.strftime("%H:%M:%S ") + " | ".join(part.text for part in parts))
+
+    def note(self, sentence: str) -> None:
+        """Prints a sentence above the line, for good: held-out results."""
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
+    """The pieces of the status line in the order they are shown. `now`: as in `StatusLine.update`."""
+    return [*_progress(state, goal, now), *_figures(state, now), *_flow(state, now), *_waits(state, now)] or [Part(_NEVER, "starting")]
+
+
+def fitted(parts: Sequence[Part], width: int, most_lines: int = MOST_LINES) -> list[str]:
+    """The pieces in lines of at most `width` characters: in full where `most_lines` hold that, else in brief, the highest ranks dropped."""
+    lines = _lines([part.text for part in parts], width)
+    kept = list(parts)
+    while len(lines) > most_lines or max(map(len, lines)) > width:
+        lines = _lines([part.brief for part in kept], width)
+        if len(kept) == 1:
+            break
+        kept.remove(max(kept, key=lambda part: part.rank))
+    return lines
+
+
+def _lines(texts: Sequence[str], width: int) -> list[str]:
+    """As many texts on each line as it holds."""
+    lines = [texts[0]]
+    for text in texts[1:]:
+        if len(lines[-1]) + len(_BETWEEN) + len(text) <= width:
+            lines[-1] += _BETWEEN + text
+        else:
+            lines.append(text)
+    return lines
+
+
+def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Part]:
+    """How far the run is, and for how long it will go on."""
+    if state.imbalance is not None:
+        yield Part(_NEVER, "THE LEDGER DOES NOT BALANCE")
+    if state.phase and state.phase != "training":
+        yield Part(_NEVER, state.phase.replace("_", " "))
+    if state.phase == "warm_start":
+        if (warm_start := state.warm_start()) is not None:
+            total = f"/{goal.warm_start_steps}" if goal.warm_start_steps else ""
+            yield Part(_NEVER, f"step {warm_start[0]}{total}, loss {warm_start[1]:.3f}")
+            if goal.warm_start_steps:
+                yield from _left(state.seconds_left("warm_start", goal.warm_start_steps, now))
+        return
+    if state.step:
+        yield Part(_NEVER, f"step {state.step['step']}/{goal.steps}")
+    if state.phase in ("training", "imitation"):
+        bounds = [state.seconds_left("steps", goal.steps, now)]
+        if goal.max_seconds is not None and state.training_since is not None:
+            bounds.append(max(0.0, goal.max_seconds - state.rl_seconds(now)))
+        yield from _left(min((bound for bound in bounds if bound is not None), default=None))
+
+
+def _left(seconds: float | None) -> Iterator[Part]:
+    if seconds is not None:
+        yield Part(2, time_left(seconds))
+
+
+def _figures(state: RunState, now: float) -> Iterator[Part]:
+    """What the learner makes of it."""
+    row = state.step
+    if "loss" in row:
+        yield Part(2, f"loss {row['loss']:+.4f}")
+    if "pass_rate" in row:
+        yield Part(1, f"pass {row['pass_rate']:.0%}")
+    if (lag := state.policy_lag()) is not None:
+        yield Part(3, f"lag {lag:.1f}")
+    if state.held_out:
+        score = f"held-out {state.held_out['pass@1']:.2f}"
+        yield Part(5, f"{score} at step {state.held_out['step']}", score)
+    if mix := outcome_mix(row.get("outcomes", {})):
+        yield Part(3, mix)
+    if state.evaluation is not None:
+        seconds = state.seconds_left("evaluation", state.evaluation[1], now)
+        left = f", {time_left(seconds)}" if seconds is not None else ""
+        rank = _NEVER if state.phase == "final_evaluation" else 6
+        yield Part(rank, f"evaluated {state.evaluation[0]}/{state.evaluation[1]}{left}")
+
+
+def _flow(state: RunState, now: float) -> Iterator[Part]:
+    """Where the programs are."""
+    rates = state.rates(now)
+    if any(rates.values()):
+        yield Part(5, "/s: " + ", ".join(f"{value:.0f} {verb}" for verb, value in rates.items()))
+    if state.ledger:
+        queued = state.ledger.get("queued", 0) + state.ledger.get("executing", 0)
+        balance = ", ledger balances" if state.imbalance is None else ""
+        places = f"queue {queued}, buffer {state.ledger.get('buffered', 0)}"
+        yield Part(8, places + balance, places)
+
+
+def _waits(state: RunState, now: float) -> Iterator[Part]:
+    """Who waits for whom, the largest share first."""
+    if not state.roles:
+        return
+    longest = state.longest_wait(now)
+    if longest is not None and longest[1] > _LONG_WAIT_S:
+        yield Part(4, f"{longest[0].role} has waited {longest[1]:.0f} s for {longest[0].waits_for}")
+    waits = [wait for wait in state.waits(now) if wait.share >= _LEAST_SHARE]
+    for place, wait in enumerate(waits):
+        yield Part(4 if place == 0 else 6 + place, state.wait_in_words(wait))
+    if not waits:
+        yield Part(7, "nobody waits")
+
+
+def outcome_mix(outcomes: Mapping[str, int]) -> str:
+    """ "wrong 20% runtime 9% syntax 2%" of all programs; empty for none. What is not listed passed."""
+    names = {"failure": "wrong", "runtime_error": "runtime", "compile_error": "syntax"}
+    return " ".join(f"{names[outcome]} {share:.0%}" for outcome, share in outcome_shares(outcomes).items() if outcome in names)
