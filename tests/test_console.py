@@ -50,6 +50,13 @@ complain("error: \\udcff is no name")
 """
 
 
+def _script(folder: Path) -> Path:
+    """`SHOW` as a file, for it is more than some surroundings can have on a command line."""
+    file = folder / "show.py"
+    file.write_text(SHOW, encoding="utf-8")
+    return file
+
+
 def _on_a_terminal(command: list[str], environment: dict[str, str], read: bool = True) -> tuple[int, bytes]:
     """Exit status, and what a terminal of its own shows; with `read` false the terminal is closed at once."""
     ours, theirs = pty.openpty()
@@ -72,8 +79,9 @@ def _on_a_terminal(command: list[str], environment: dict[str, str], read: bool =
 
 @pytest.mark.parametrize("environment", ASCII, ids=lambda values: next(iter(values.values())))
 @pytest.mark.parametrize("terminal", [False, True])
-def test_what_cannot_be_shown_is_replaced(environment: dict[str, str], terminal: bool) -> None:
-    command = [sys.executable, "-c", SHOW]
+def test_what_cannot_be_shown_is_replaced(environment: dict[str, str], terminal: bool, tmp_path: Path) -> None:
+    command = [sys.executable, str(_script(tmp_path))]
+    environment = environment | {"PYTHONPATH": str(ROOT)}
     if terminal:
         code, shown = _on_a_terminal(command, environment | {"TERM": "xterm"})
     else:
@@ -87,8 +95,9 @@ def test_what_cannot_be_shown_is_replaced(environment: dict[str, str], terminal:
     assert "größe -> ±1" in text if latin else ".../gro?e -> +-1" in text
 
 
-def test_a_terminal_that_shows_everything_gets_everything() -> None:
-    done = subprocess.run([sys.executable, "-c", SHOW], cwd=ROOT, env=os.environ | {"PYTHONUTF8": "1"}, capture_output=True, timeout=60)
+def test_a_terminal_that_shows_everything_gets_everything(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(_script(tmp_path))], env=environment, capture_output=True, timeout=60)
     text = (done.stdout + done.stderr).decode("utf-8")
     assert done.returncode == 0 and "0.5 ± 0.1 · of “日本”" in text and "┌" in text and "error: ? is no name" in text
 
@@ -150,10 +159,8 @@ def run(tmp_path: Path) -> RunFolder:
         ("{launch} status {run} >/dev/full", 1, "error: standard output could not be written (No space left on device), and what was"),
         ("{launch} help >/dev/full", 1, "error: standard output could not be written (No space left on device), and what was printed"),
         ("{launch} status {run}x >/dev/full", 2, "error: "),
-        ("{launch} status {run} 2>/dev/full", 0, ""),
         ("{launch} status {run} >&-", 0, ""),
         ("{launch} status {run}x >&- 2>&-", 2, ""),
-        ("{launch} status {run}x 2>/dev/full", 2, ""),
         ("{launch} --help-all | head -1; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("{launch} status {run} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {launch} status {run}", 0, ""),

@@ -70,7 +70,7 @@ def test_status_tells_no_waits_of_an_earlier_attempt(tmp_path: Path, capsys: pyt
         flow = Flow.connect(FlowAddress.of(settings, server.url, folder.key))
         flow.telemetry.append([wait("learner-0", "executor", 2431)])
         folder.add_event({"time": now - 3000, "event": "started", "attempt": 1})
-        assert "wait" not in told(), "it has stopped"
+        assert "who waits" not in told(), "it has stopped"
         with folder.locked():
             assert "who waits: learner waits for executor 100%" in told()
             folder.add_event({"time": now - 20, "event": "resumed", "attempt": 2})
