@@ -107,6 +107,7 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     from problems import load_problems
     from problems.spec import parse_spec
 
+    console.print(f"Reading {known.problems} ...", markup=False)
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
     read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
     with Judge.of(config.executor, _lanes(config, overrides)) as judge:
@@ -127,6 +128,7 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
     from problems.files import replacing
     from problems.spec import parse_spec
 
+    console.print(f"Reading {known.spec} ...", markup=False)
     problems = load_problems(known.spec, seed=config.run.seed)
     with replacing(known.out, parse_spec(known.spec).path) as file:  # a file that cannot be written is told before the work
         checked = checking.check_data(problems, config.executor, _lanes(config, overrides), console)

@@ -55,6 +55,7 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     outcome, error type and line, and outcome and error type of each test; messages and seconds are not compared. Raises UserError when
     the problems cannot be read or the folder not be written, executor.protocol.LaneFailure when nothing can be judged here.
     """
+    console.print("Reading problems ...")
     problems = _problems(config)
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()

@@ -56,6 +56,11 @@ def _tell(sentence: str, style: str) -> None:
     print(captured.get(), end="", file=sys.stderr, flush=True)
 
 
+def updates_in_place(console: Console) -> bool:
+    """Whether lines of it can be written over: it is a terminal, and no dumb one."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def redirects_stderr() -> bool:
     """Whether what is updated in place shares its terminal with standard error, whose lines then have to go above it."""
     return sys.stderr is not None and sys.stderr.isatty()
@@ -68,7 +73,7 @@ def progress(console: Console, doing: str, total: int, every_s: float = LINE_EVE
     Gives back what is to be called with the number of parts done since the last call.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
-    plain = not console.is_terminal
+    plain = not updates_in_place(console)
     with Progress(*columns, console=console, transient=True, redirect_stderr=redirects_stderr(), disable=plain) as bar:
         task = bar.add_task(doing, total=total, left="")
         begun = told = time.monotonic()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from monitor.console import LINE_EVERY_S, redirects_stderr, time_left
+from monitor.console import LINE_EVERY_S, redirects_stderr, time_left, updates_in_place
 from monitor.state import RunState
 from monitor.vocabulary import outcome_shares
 
@@ -62,7 +62,7 @@ class StatusLine:
         self._goal = goal
         self._log_every_s = log_every_s
         self._live: Live | None = None
-        if console.is_terminal:
+        if updates_in_place(console):
             self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=redirects_stderr())
         self._drawn_at = float("-inf")
         self._phase = ""

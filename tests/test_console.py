@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from monitor_rows import config, fill
+from rich.console import Console
 
+from monitor.console import progress, time_left
 from monitor.run_folder import RunFolder
+from monitor.state import RunState
+from monitor.status_line import Goal, StatusLine
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, str(ROOT / "launch.py")]
@@ -100,6 +106,41 @@ def test_a_terminal_that_shows_everything_gets_everything(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, str(_script(tmp_path))], env=environment, capture_output=True, timeout=60)
     text = (done.stdout + done.stderr).decode("utf-8")
     assert done.returncode == 0 and "0.5 ± 0.1 · of “日本”" in text and "┌" in text and "error: ? is no name" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_work_that_takes_a_while_tells_the_time_left(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = io.StringIO()
+    with progress(Console(file=out, width=80, force_terminal=terminal), "judging", 1000, every_s=0) as advance:
+        time.sleep(0.01)
+        advance(250)
+        deadline = time.monotonic() + 30
+        while "s left" not in out.getvalue():  # a terminal is redrawn now and then
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for _ in range(3):
+            advance(250)
+    told = out.getvalue()
+    if terminal:
+        assert "judging" in told and "1000/1000" in told
+        return
+    assert [line.partition(",")[0] for line in told.splitlines()] == [f"judging: {done} of 1" for done in (250, 500, 750)]
+    assert all(line.endswith(" s left") for line in told.splitlines())
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = io.StringIO()
+    with StatusLine(Console(file=out, force_terminal=True, color_system=None), Goal(9)) as line:
+        line.update(RunState())
+    assert out.getvalue().endswith("starting\n")
+
+
+def test_time_left_in_words() -> None:
+    assert [time_left(seconds) for seconds in (0.4, 89, 90, 3600, 5400, 90_061)] == [
+        "0 s left", "89 s left", "2 min left", "60 min left", "1 h 30 min left", "25 h 1 min left",
+    ]  # fmt: skip
 
 
 GOES_ON = """

@@ -95,7 +95,8 @@ def test_the_export_loads_with_transformers(run: Launched) -> None:
 
 def test_the_terminal_shows_plan_status_and_result(run: Launched) -> None:
     text = run.terminal
-    for words in ("who runs where:", "4 groups x 3 samples", "held-out pass@1 before training", "step 8/8", "Report and plots:"):
+    begin = ("Loading torch and Ray ...", "Starting Ray ...", "who runs where:", "4 groups x 3 samples")
+    for words in (*begin, "held-out pass@1 before training", "step 8/8", "Report and plots:"):
         assert words in text, words
 
 
