@@ -64,7 +64,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with in_a_sentence() as ending:
-        settings = [f"--{key}={value}" for key, value in (_QUICK if options.quick else {}).items()] + extra
+        given = {word.partition("=")[0] for word in extra}
+        quick = {f"--{key}": value for key, value in (_QUICK if options.quick else {}).items()}
+        settings = [f"{name}={value}" for name, value in quick.items() if name not in given] + extra
         config = parse(["--config", str(options.config), *settings]).config
         refuse_if_not_comparable(config)
         folder = Path(config.run.folder).resolve() / time.strftime("benchmark-loop-%Y%m%d-%H%M%S")
