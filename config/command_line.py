@@ -53,6 +53,7 @@ class Arguments(argparse.ArgumentParser):
         if commands is None:
             self.add_argument("-h", "--help", action="store_true", help="show this text")  # read before all else
         else:
+            self.usage = f"{PROGRAM} [COMMAND] [options] [--part.field VALUE ...]"
             what = "show this text, or the fields of a part of the configuration"
             self.add_argument("-h", "--help", nargs="?", metavar="PART", help=what)
             self.add_argument("--help-all", action="store_true", help="show this text and all fields")
@@ -153,8 +154,9 @@ class Arguments(argparse.ArgumentParser):
         return self.fields_help(found)
 
     def help_all(self) -> str:
-        """The help, and every field."""
-        return super().format_help() + self.fields_help(self._reads)
+        """The help, and every field that is read."""
+        title = "\nfields of the configuration that it reads, each given as --part.field VALUE:\n" if self._reads else ""
+        return super().format_help() + title + self.fields_help(self._reads)
 
     def format_help(self) -> str:
         """The help: of the program itself the commands and the parts of the configuration, of a command the fields that it reads."""

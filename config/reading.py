@@ -34,7 +34,7 @@ def preset(name: str) -> Path:
         return own
     there = sorted(preset.stem for preset in PRESETS.glob("*.yaml"))
     near = difflib.get_close_matches(path.stem, there, n=1)
-    hint = f"did you mean the preset {near[0]}?" if near else f"the presets are {', '.join(there)}"
+    hint = f"did you mean the preset {near[0]}?" if near else f"the presets are {', '.join(there) or 'not installed here'}"
     raise UserError(f"configuration file {name or repr(name)}: {os.strerror(errno.ENOENT)}; {hint}")
 
 

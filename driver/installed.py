@@ -24,11 +24,13 @@ def require(extra: str, what: str) -> None:
 def lacks(error: ModuleNotFoundError, what: str) -> UserError:
     """What to answer when `what` could not import a package."""
     name = (error.name or "").partition(".")[0]
-    extra = next((extra for extra in ("executor", "train") if name in _packages(extra)), "train")
+    extra = next((extra for extra in ("executor", "train") if name in _packages(extra)), "")
     return UserError(f"{what} needs {name or error}, not installed in {sys.executable}: {_advice(extra)}")
 
 
 def _advice(extra: str) -> str:
+    if not extra:
+        return "`make setup` installs all that is needed"
     return f"it comes with the extra `{extra}`, by `EXTRAS={extra} bash scripts/setup.sh` (`make setup` installs all)"
 
 
