@@ -130,7 +130,8 @@ def _waits(flow: Flow, folder: RunFolder) -> str:
     begun = max((float(row["time"]) for row in folder.events() if row["event"] in ("started", "resumed")), default=0.0)
     position = int(folder.progress().get("position", {}).get("rows", 0))
     state = RunState()
-    state.fold(row for row in flow.telemetry.rows(position, _ROWS).items if row.get("start", row.get("time", begun)) >= begun)
+    rows = flow.telemetry.rows(position, _ROWS).items
+    state.fold(row for row in rows if float(row["start"] if "start" in row else row["time"]) >= begun)
     return state.waits_in_words(time.time())
 
 
