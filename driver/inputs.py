@@ -8,9 +8,10 @@ from pathlib import Path
 
 from config import Config, UserError
 from learner.critic import check_critic
-from learner.export import check_weights
+from learner.export import check_weights, unsealed
 from monitor.memory import Shape
 from monitor.plan import ClusterFacts, Facts
+from policy.checksums import is_sealed
 from policy.encoding import too_long
 from policy.policy import Policy, PolicySpec, build_policy, make_spec
 from problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, load_problems, prompt_of
@@ -29,6 +30,8 @@ class Inputs:
     spec: PolicySpec
     parameters: int
     shape: Shape
+    notes: tuple[str, ...] = ()
+    """What the user is warned of beside problems that are left out."""
 
     @classmethod
     def of(cls, config: Config) -> Inputs:
@@ -55,12 +58,14 @@ class Inputs:
         problems = _without_too_long(unweighted, problems)
         # The one above served the tokenizer, and may have programs whose prompts do not fit.
         corpus = corpus_of(problems) if supervised else None
+        notes: tuple[str, ...] = ()
         if config.warm_start.reuse:
-            check_weights(unweighted, Path(config.warm_start.reuse))
+            check_weights(unweighted, reused := Path(config.warm_start.reuse))
+            notes += () if is_sealed(reused) else (unsealed(reused),)
         if learner.objective == "rltf" and config.rltf.critic_weighting:
             check_critic(Path(config.rltf.critic), unweighted)
         held_out = _without_too_long(unweighted, held_out) if held_out else None
-        return cls(problems, held_out, corpus, spec, unweighted.parameters, Shape.of(unweighted.model.config))
+        return cls(problems, held_out, corpus, spec, unweighted.parameters, Shape.of(unweighted.model.config), notes)
 
     @property
     def held_out_problems(self) -> tuple[Problem, ...]:
@@ -74,9 +79,9 @@ class Inputs:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each problem that is left out."""
+        """`notes`, and a sentence for each problem that is left out."""
         sets = [part for part in (self.problems, self.held_out) if part]
-        return [f"problem {skipped.id} is left out: {skipped.reason}" for part in sets for skipped in part.skipped]
+        return [*self.notes] + [f"problem {skipped.id} is left out: {skipped.reason}" for part in sets for skipped in part.skipped]
 
     def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
         """What the plan shows of them."""

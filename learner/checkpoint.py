@@ -2,11 +2,12 @@
 
     checkpoints/step_000040/state-00000.safetensors    weights and AdamW's averages as full float32 tensors, KIND/NAME; random states
                             checkpoint.json            everything else (`learner.worker`), and which file has which tensor
-                            COMPLETE                   written last: file sizes; a folder without it, or with other sizes, is no checkpoint
+                            COMPLETE                   written last: sizes and checksums of the files (policy.checksums)
     checkpoints/scores.json                            held-out pass@1 by evaluation: label -> step, pass@1
 
 A checkpoint is written under another name, synchronised with the disk and renamed, so that a kill at any moment leaves the one before. One
-of the same step is step_000040.replaced until the new one stands in its place, and counts for it as long as that is empty.
+of the same step is step_000040.replaced until the new one stands in its place, and counts for it as long as that is empty. One that is not
+as it was written is passed over for the one before.
 """
 
 from __future__ import annotations
@@ -20,37 +21,53 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from config import UserError
-from learner.on_disk import REPLACED, put_in_place, synchronise, write_whole
+from learner.on_disk import REPLACED, put_in_place, write_whole
 from learner.optimizer_state import WEIGHT, OptimizerState
+from learner.world import World, agree
+from policy.checksums import Damaged, require_whole, seal
 from policy.policy import Policy
 
-FORMAT = 1
+FORMAT = 2
 SHARD_BYTES = 1 << 30
 """Most bytes of one file, unless a tensor is larger: rank 0 holds so much at a time."""
 _UNFINISHED = ".unfinished"
+_SEAL = "COMPLETE"
+_NONE, _REFUSED = -1, -2
+"""What rank 0 tells the others in place of a step."""
 
 log = logging.getLogger(__name__)
+
+
+class _Score(msgspec.Struct):
+    step: int
+    pass_at_1: float = msgspec.field(name="pass@1")
 
 
 class Saved:
     """A complete checkpoint on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises UserError when it is written in another format than this version's."""
+    def __init__(self, folder: Path, contents: bool = True) -> None:
+        """Looks whether all of it is as it was written; `contents` false looks at the files' sizes alone.
+
+        Raises policy.checksums.Damaged when it is not, UserError when it is written in another format than this version's.
+        """
+        _refuse_format_1(folder)
+        require_whole(folder, _SEAL, contents)
         self.folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
+        try:
+            self.facts: dict[str, Any] = json.loads((folder / "checkpoint.json").read_bytes())
+        except (OSError, ValueError) as error:  # it has been looked at above, if only at its size
+            raise Damaged(f"checkpoint.json cannot be read: {error}") from error
         """What `Checkpoints.save` was given, `step` included."""
         if self.facts.get("format") != FORMAT:
-            raise UserError(
-                f"checkpoint {folder} has format {self.facts.get('format')}, and this version of the project reads format {FORMAT}: go on "
-                "with the version that wrote it"
-            )
+            raise _other_format(folder, self.facts.get("format"))
         self.step: int = self.facts["step"]
 
     @torch.no_grad()
@@ -105,24 +122,67 @@ class Checkpoints:
         self._keep = keep
         self._best = best
         self._writes = writes
+        self.passed_over: list[str] = []
+        """A sentence for each checkpoint that `newest` found damaged."""
         file = folder / "scores.json"
         try:
-            self._scores: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
-        except (OSError, ValueError) as error:
+            self._scores = msgspec.json.decode(file.read_bytes(), type=dict[str, _Score]) if file.is_file() else {}
+        except (OSError, msgspec.DecodeError) as error:
             raise UserError(f"{file} cannot be read ({error}): delete it to go on without the scores of earlier evaluations") from error
 
     def newest(self, most: int | None = None) -> Saved | None:
-        """The newest complete one, of at most `most` steps if that is given; None when there is none."""
+        """The newest whole one, of at most `most` steps if that is given; None when there is none.
+
+        Every file of it is read. What is damaged is passed over, with a warning in the log and in `passed_over`.
+        """
+        self.passed_over = []
         for step, folder in sorted(self._folders().items(), reverse=True):
             if most is not None and step > most:
                 continue
-            if _is_complete(folder):
+            try:
                 return Saved(folder)
-            log.warning("checkpoint %s is incomplete and left alone", folder)
+            except Damaged as damage:
+                self.passed_over.append(f"checkpoint {folder} is damaged and passed over: {damage}")
+                log.warning(self.passed_over[-1])
         return None
 
+    def required(self) -> Saved | None:
+        """As `newest`; raises UserError when there are checkpoints and none of them is whole."""
+        saved = self.newest()
+        if saved is None and self.passed_over:
+            raise UserError(
+                f"none of the {len(self.passed_over)} checkpoints in {self.folder} is whole; {self.passed_over[0]}: bring one back from a "
+                f"copy, or begin a new run, with --warm_start.reuse {self.folder.parent / 'warm_start'} if it had a warm start"
+            )
+        return saved
+
+    def agreed(self, world: World) -> Saved | None:
+        """The one that rank 0 finds by `required`, on every rank. Collective.
+
+        Raises UserError on all ranks when there are checkpoints and none of them is whole, and on one that cannot see rank 0's.
+        """
+        saved: Saved | None = None
+        refusal: UserError | None = None
+        if world.rank == 0:
+            try:
+                saved = self.required()
+            except UserError as error:
+                refusal = error
+        step = agree(world, _REFUSED if refusal else _NONE if saved is None else saved.step)
+        if step == _REFUSED:
+            raise refusal or UserError(f"none of the checkpoints in {self.folder} can be used; rank 0 says why")
+        return saved if world.rank == 0 or step == _NONE else self._at(step)
+
+    def _at(self, step: int) -> Saved:
+        """That of `step`, whose contents another rank has looked at."""
+        folder = self._folders().get(step, self.folder / f"step_{step:06d}")
+        try:
+            return Saved(folder, contents=False)
+        except Damaged as damage:
+            raise UserError(f"checkpoint {folder}, from which rank 0 goes on, is not whole on this machine: {damage}") from damage
+
     def steps(self) -> list[int]:
-        """Steps of the complete ones, ascending."""
+        """Steps of those whose files have the right sizes, ascending; their contents are not looked at."""
         return sorted(step for step, folder in self._folders().items() if _is_complete(folder))
 
     def save(self, step: int, state: OptimizerState, facts: Mapping[str, Any], needed: Collection[int] = ()) -> None:
@@ -146,33 +206,36 @@ class Checkpoints:
         own = {"format": FORMAT, "step": step, "optimizer_steps": state.steps(), "loss_scale": state.loss_scale()}
         own |= {"random": _random(), "tensors": places}
         (unfinished / "checkpoint.json").write_text(json.dumps(dict(facts) | own))
-        sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
-        for name in sizes:
-            synchronise(unfinished / name)
-        (unfinished / "COMPLETE").write_text(json.dumps(sizes))
-        synchronise(unfinished / "COMPLETE")
-        synchronise(unfinished)
+        seal(unfinished, _SEAL)
         put_in_place(unfinished, final)
-        self._remove_old({step, *needed})
+        self._remove_old(step, {step, *needed})
 
     def set_score(self, label: str, step: int, pass_at_1: float) -> None:
         """Keeps the held-out pass@1 that evaluation `label` found for the weights of `step`. Rank 0 only."""
-        self._scores[label] = {"step": step, "pass@1": pass_at_1}
+        self._scores[label] = _Score(step, pass_at_1)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / "scores.json", json.dumps(self._scores, indent=1) + "\n")
+        write_whole(self.folder / "scores.json", msgspec.json.format(msgspec.json.encode(self._scores), indent=1).decode() + "\n")
 
     def score(self, label: str) -> float | None:
         """pass@1 that evaluation `label` found; None when it is not known."""
         found = self._scores.get(label)
-        return None if found is None else float(found["pass@1"])
+        return None if found is None else found.pass_at_1
 
     def best(self) -> Saved | None:
-        """The checkpoint with the highest pass@1, the earlier one of equals; None when none has a score."""
+        """The whole checkpoint with the highest pass@1, the earlier one of equals; None when none has a score."""
+        folders = self._folders()
+        for step in self._by_score():
+            try:
+                return Saved(folders[step])
+            except Damaged as damage:
+                log.warning("checkpoint %s is damaged and passed over: %s", folders[step], damage)
+        return None
+
+    def _by_score(self) -> list[int]:
+        """Steps with a score, of those whose files have the right sizes, the best first."""
         # A step that was done again after a crash was evaluated again: the later score is that of the weights that are kept.
-        by_step = {int(score["step"]): float(score["pass@1"]) for score in self._scores.values()}
-        complete = {step: path for step, path in self._folders().items() if _is_complete(path)}
-        scored = [(-value, step) for step, value in by_step.items() if step in complete]
-        return Saved(complete[min(scored)[1]]) if scored else None
+        by_step = {score.step: score.pass_at_1 for score in self._scores.values()}
+        return [step for _, step in sorted((-by_step[step], step) for step in self.steps() if step in by_step)]
 
     def _folders(self) -> dict[int, Path]:
         """By step. One that was about to be replaced counts where a kill has left its place empty."""
@@ -180,16 +243,17 @@ class Checkpoints:
         by_length = sorted(places, key=lambda path: len(path.name), reverse=True)  # what stands in its place comes last and wins
         return {int(places[path]): path for path in by_length if places[path].isdigit()}
 
-    def _remove_old(self, needed: set[int]) -> None:
-        best = self.best() if self._best else None
+    def _remove_old(self, step: int, needed: set[int]) -> None:
+        """After the checkpoint of `step`. A later one is damaged, else the run had gone on from it: it stands for none that is kept."""
         for aside in self.folder.glob(f"step_*{REPLACED}"):
             if aside.with_name(aside.name.removesuffix(REPLACED)).exists():  # a kill came when the new one was in its place already
                 shutil.rmtree(aside)
         folders = self._folders()
-        kept = {*sorted(folders)[-self._keep :], *needed} | ({best.step} if best else set())
-        for step in folders.keys() - kept:
+        kept = {*sorted(each for each in folders if each <= step)[-self._keep :], *needed, *(each for each in folders if each > step)}
+        kept |= set(self._by_score()[:1] if self._best else ())
+        for each in folders.keys() - kept:
             # Renamed first: what is half removed must not look like a checkpoint.
-            folder = folders[step]
+            folder = folders[each]
             doomed = folder.with_name(folder.name + _UNFINISHED)
             os.replace(folder, doomed)
             shutil.rmtree(doomed)
@@ -217,9 +281,26 @@ def _random() -> dict[str, Any]:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether everything that was to be written is there."""
-    file = folder / "COMPLETE"
-    if not file.is_file():
+    """Whether every file that was to be written is there, with its size."""
+    try:
+        require_whole(folder, _SEAL, contents=False)
+    except Damaged:
         return False
-    sizes = json.loads(file.read_text())
-    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+    return True
+
+
+def _refuse_format_1(folder: Path) -> None:
+    """Raises UserError for a checkpoint whose COMPLETE has sizes without checksums: whether it is as it was written cannot be known."""
+    try:
+        sizes = msgspec.json.decode((folder / _SEAL).read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.DecodeError):
+        return
+    if sizes and all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items()):
+        raise _other_format(folder, 1)
+
+
+def _other_format(folder: Path, found: Any) -> UserError:
+    return UserError(
+        f"checkpoint {folder} has format {found}, and this version of the project reads format {FORMAT}: go on with the version that "
+        "wrote it"
+    )

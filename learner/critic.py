@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from buffer.records import Outcome, Sample
-from config import PolicyConfig, UserError
+from config import PolicyConfig, UserError, first_line
 from learner.batching import Plan, plan, tensors
 from learner.objectives.base import TrainItem
+from policy.checksums import is_sealed, refuse_damaged, seal
 from policy.log_probs import predicted_logits
 from policy.policy import Policy, build_policy, make_spec
 
@@ -91,21 +93,26 @@ class Critic:
         return replace(mine, micro_batches=[replace(batch, items=list(map(weighed, batch.items))) for batch in mine.micro_batches])
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Writes shape, tokenizer, weights and `facts`."""
+        """Writes shape, tokenizer, weights and `facts`, with their checksums (policy.checksums)."""
         folder.mkdir(parents=True, exist_ok=True)
         self.policy.model.config.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)
         save_file({name: value.contiguous() for name, value in self.policy.model.named_parameters()}, folder / FILE)
         (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+        seal(folder)
 
     def _classes(self, items: Sequence[TrainItem]) -> Tensor:
         return torch.tensor([OUTCOMES.index(item.outcome) for item in items if item.outcome is not None], device=self._device)
 
 
 def check_critic(folder: Path, policy: Policy) -> Policy:
-    """The critic's shape, without its weights. Raises UserError when there is none, or it reads other tokens than `policy` writes."""
-    if not (folder / FILE).is_file():
+    """The critic's shape, without its weights.
+
+    Raises UserError when there is none or a damaged one, or it reads other tokens than `policy` writes.
+    """
+    if not is_sealed(folder) and not (folder / FILE).is_file():
         raise UserError(f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); launch.py train-critic makes one")
+    refuse_damaged(folder, "rltf.critic")
     spec = policy.spec
     lengths = {"max_prompt_tokens": spec.max_prompt_tokens, "max_program_tokens": spec.max_program_tokens}
     own = build_policy(make_spec(PolicyConfig.model_validate({"model": str(folder)} | lengths), []), weights=False)
@@ -119,7 +126,10 @@ def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.de
     """A critic that `Critic.save` wrote, frozen. Raises UserError as `check_critic`, and when its weights are another shape's."""
     own = check_critic(folder, policy)
     critic = Critic(own, most_tokens, device)
-    found, targets = load_file(folder / FILE), dict(own.model.named_parameters())
+    try:
+        found, targets = load_file(folder / FILE), dict(own.model.named_parameters())
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"rltf.critic {folder / FILE} cannot be read: {first_line(error)}") from error
     odd = sorted(set(found) ^ set(targets))
     if odd:
         raise UserError(f"rltf.critic {folder}: {len(odd)} weights are not those of the critic's shape, the first is {odd[0]}")

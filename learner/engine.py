@@ -23,7 +23,7 @@ from learner.batching import MicroBatch, Plan, plan, tensors
 from learner.objectives.base import Loss, Signal, Totals, TrainItem, not_finite
 from learner.objectives.surrogates import divergence_from
 from learner.optimizer_state import OptimizerState
-from learner.world import World, join
+from learner.world import World, agree, join
 from policy.log_probs import token_log_probs
 from policy.policy import DTYPES, Policy, checkpoint_layers
 from policy.tree_attention import plug_into, takes_trees
@@ -240,9 +240,7 @@ class TrainingEngine:
         """
         return self._gathered_by_bucket(weights, bucket_bytes) if self._zero == 3 else list(weights)
 
-    def _gathered_by_bucket(
-        self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int
-    ) -> Iterator[tuple[str, torch.Tensor]]:
+    def _gathered_by_bucket(self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int) -> Iterator[tuple[str, torch.Tensor]]:
         bucket: list[tuple[str, torch.Tensor]] = []
         size = 0
         for name, tensor in weights:
@@ -265,11 +263,7 @@ class TrainingEngine:
 
     def agree(self, value: int) -> int:
         """Rank 0's value, on every rank. Collective."""
-        if self.world.size == 1:
-            return value
-        shared = torch.tensor([value], dtype=torch.int64, device=self.device)
-        dist.broadcast(shared, src=0)
-        return int(shared.item())
+        return agree(self.world, value)
 
     def close(self) -> None:
         """Takes DeepSpeed's hooks off the model."""

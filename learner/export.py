@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,18 +19,22 @@ from learner.engine import TrainingEngine
 from learner.model_card import write_card
 from learner.on_disk import put_in_place
 from policy import generation_config
+from policy.checksums import LIST, is_sealed, refuse_damaged, seal
 from policy.lora import FOLDER as ADAPTERS
 from policy.lora import load_adapters, merged, save_adapters
 from policy.policy import Policy, build_policy
 from policy.weights import named_weights
 
-__all__ = ["check_weights", "export", "load_weights", "save_model", "write_card"]
+__all__ = ["check_weights", "export", "load_weights", "save_model", "unsealed", "write_card"]
+
+log = logging.getLogger(__name__)
 
 
-def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
+def save_model(engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
     """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all.
 
-    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format.
+    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format. `facts`: further
+    files of JSON, by name. All of them get checksums (policy.checksums).
     """
     state: dict[str, torch.Tensor] = {}
     for name, tensor in engine.gathered_weights(named_weights(policy.model)):
@@ -46,16 +53,20 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path) -> None:
         if policy.spec.generation:
             (unfinished / generation_config.FILE).write_text(policy.spec.generation)
         policy.tokenizer.save_pretrained(unfinished)
+        for name, values in facts.items():
+            (unfinished / name).write_text(json.dumps(values, indent=1) + "\n")
+        seal(unfinished)
         put_in_place(unfinished, folder)
 
 
 def check_weights(policy: Policy, folder: Path) -> None:
-    """Looks at the shape of a folder that `save_model` wrote, not at its weights, which `policy` need not have either.
+    """Looks at the checksums and the shape of a folder that `save_model` wrote; `policy` need not have weights.
 
-    Raises UserError when it holds no model, or one of another shape or with another tokenizer than the policy's.
+    Raises UserError when it holds no model, a damaged one, or one of another shape or with another tokenizer than the policy's.
     """
-    if not (folder / "config.json").is_file():
+    if not is_sealed(folder) and not (folder / "config.json").is_file():
         raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
+    refuse_damaged(folder, "warm_start.reuse")
     plain = policy if policy.spec.lora is None else build_policy(policy.spec, weights=False, adapters=False)
     if policy.spec.lora is not None and not (folder / ADAPTERS).is_dir():
         raise UserError(f"warm_start.reuse {folder}: it has no adapters, which policy.lora_rank asks for")
@@ -66,7 +77,7 @@ def check_weights(policy: Policy, folder: Path) -> None:
             with safe_open(file, framework="pt") as tensors:
                 found |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 (no mapping)
         tokenizer = type(policy.tokenizer).from_pretrained(folder)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"warm_start.reuse {folder}: {first_line(error)}") from error
     other = next((name for name in sorted(found) if own.get(name) != found[name]), None)
     # Tied weights are in the file once.
@@ -80,17 +91,24 @@ def check_weights(policy: Policy, folder: Path) -> None:
 def load_weights(policy: Policy, folder: Path) -> None:
     """Reads the weights of a folder that `save_model` wrote, before there is an engine.
 
-    Raises UserError when it holds no model, or one of another shape or with another tokenizer than the policy's.
+    Raises UserError as `check_weights`.
     """
     check_weights(policy, folder)
+    if not is_sealed(folder):
+        log.warning(unsealed(folder))
     try:
         if policy.spec.lora is not None:
             load_adapters(policy.model, folder / ADAPTERS)
         else:
             found = type(policy.model).from_pretrained(folder, dtype=policy.model.dtype)
             policy.model.load_state_dict(found.state_dict(), strict=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {first_line(error)}") from error
+
+
+def unsealed(folder: Path) -> str:
+    """A sentence about a model without checksums."""
+    return f"the model in {folder} has no {LIST}: whether its files are as they were written is not known"
 
 
 def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:

@@ -6,17 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+from policy.checksums import synchronise
+
 REPLACED = ".replaced"
 """What the name of a folder ends in while another one takes its place."""
-
-
-def synchronise(path: Path) -> None:
-    """Returns when a file's content, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_whole(file: Path, text: str) -> None:

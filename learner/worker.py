@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -80,7 +79,7 @@ class LearnerWorker:
             self._policy = build_policy(task.spec, config.run.seed)
             if config.warm_start.reuse:
                 load_weights(self._policy, Path(config.warm_start.reuse))
-            saved = self._checkpoints.newest()
+            saved = self._checkpoints.agreed(self._world)
             if saved is not None:
                 saved.load_model(self._policy)
             self._engine = TrainingEngine(self._policy, config.learner, self._world)
@@ -146,10 +145,7 @@ class LearnerWorker:
                 )
             if report.stopped:
                 raise Stopped("during the warm start")
-            folder = self._task.folder / "warm_start"
-            save_model(self._engine, self._policy, folder)
-            if self._world.rank == 0:
-                (folder / "warm_start.json").write_text(json.dumps(report.as_row(), indent=1) + "\n")
+            save_model(self._engine, self._policy, self._task.folder / "warm_start", {"warm_start.json": report.as_row()})
 
     def _a_program_passes(self) -> bool:
         """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see it."""

@@ -65,3 +65,13 @@ def join(world: World) -> None:
     dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=timeout)
     if world.device != "cpu":
         torch.cuda.set_device(0)
+
+
+def agree(world: World, value: int) -> int:
+    """Rank 0's value, on every rank; joins the group where that is still to be done. Collective."""
+    if world.size == 1:
+        return value
+    join(world)
+    shared = torch.tensor([value], dtype=torch.int64, device=world.device)
+    dist.broadcast(shared, src=0)
+    return int(shared.item())

@@ -23,6 +23,7 @@ from transformers.initialization import no_init_weights
 from config import PolicyConfig, UserError, first_line
 from policy import generation_config, shapes, tokenizers
 from policy.byte_texts import TextPieces
+from policy.checksums import refuse_damaged
 from policy.lora import LoraSettings, attach
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -184,6 +185,7 @@ def checkpoint_layers(policy: Policy) -> None:
 
 def _read_model_config(source: str) -> Any:
     folder = Path(source).expanduser()
+    refuse_damaged(folder, "model folder")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UserError(f"{source} is no model folder: it has no config.json.")
     if not folder.is_dir() and (source.startswith((".", "/", "~")) or source.count("/") > 1 or folder.exists()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -20,6 +21,7 @@ from learner.engine import TrainingEngine
 from learner.objectives.base import totals_of
 from learner.objectives.supervised import Supervised
 from learner.world import free_address
+from policy.checksums import seal
 from policy.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,9 +219,15 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("")
     with pytest.raises(UserError, match=r"scores\.json cannot be read .*: delete it to go on"):
         Checkpoints(tmp_path, 1, True)
-    file = tmp_path / "step_000003" / "checkpoint.json"
-    file.write_text(file.read_text().replace('"format": 1', '"format": 0'))  # as long as before
-    with pytest.raises(UserError, match=r"step_000003 has format 0, and this version of the project reads format 1"):
+    folder = tmp_path / "step_000003"
+    file = folder / "checkpoint.json"
+    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    seal(folder, "COMPLETE")
+    with pytest.raises(UserError, match=r"step_000003 has format 3, and this version of the project reads format 2"):
+        checkpoints.newest()
+    # One of before there were checksums: whether it is as it was written cannot be known.
+    (folder / "COMPLETE").write_text(json.dumps({path.name: path.stat().st_size for path in folder.iterdir() if path.name != "COMPLETE"}))
+    with pytest.raises(UserError, match=r"step_000003 has format 1, and this version of the project reads format 2"):
         checkpoints.newest()
 
 
