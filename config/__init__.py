@@ -6,6 +6,7 @@ project, so every process, an executor node's too, can read it.
 
 from config.base import Part, UserError, first_line
 from config.buffer import BufferConfig, RedisConfig
+from config.disk import DiskFailure, as_os_error, disk_sentence, writing
 from config.learner import LearnerConfig, WarmStartConfig
 from config.objectives import (
     AdvantageConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "DETERMINISTIC",
+    "DiskFailure",
     "EvaluationConfig",
     "ExecutorConfig",
     "GrpoConfig",
@@ -50,7 +52,10 @@ __all__ = [
     "RunConfig",
     "UserError",
     "WarmStartConfig",
+    "as_os_error",
+    "disk_sentence",
     "first_line",
     "load",
     "preset",
+    "writing",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from config import Config, PolicyConfig, UserError
+from config import PolicyConfig, UserError
 from learner.critic import Critic, items_of, train_critic, usual_device
 from monitor.console import progress
 from monitor.run_folder import RunFolder
@@ -24,7 +24,7 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     folder = RunFolder.open(run)
     if out.exists():
         raise UserError(f"--out {out} exists: name a folder that does not")
-    config = Config.model_validate(folder.config())
+    config = folder.settings()
     begun = Path(config.warm_start.reuse).expanduser() if config.warm_start.reuse else run / "warm_start"
     source = str(begun) if begun.is_dir() else config.policy.model
     if not source:
@@ -33,6 +33,8 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     policy = build_policy(make_spec(PolicyConfig.model_validate({"model": source} | lengths), []))
     kept = (kept.sample for kept in folder.samples())
     samples = [sample for sample in kept if sample is not None and sample.program.purpose == "train"]
+    for sentence in folder.damage():
+        console.print(f"Warning: {sentence}", style="yellow", markup=False)
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
     try:
         out.mkdir(parents=True)  # a folder that cannot be made is told before the work

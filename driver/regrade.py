@@ -36,6 +36,8 @@ class Regraded:
     """In the record without one: dead letters and malformed ones."""
     dropped: int = 0
     """No longer in the record: `run.samples_gb` was reached."""
+    damage: list[str] = field(default_factory=list)
+    """A sentence for what of the record could not be read."""
     unjudged: Counter[str] = field(default_factory=Counter)
     """By the reason why they could not be judged again."""
     executors: Counter[str] = field(default_factory=Counter)
@@ -45,7 +47,7 @@ class Regraded:
     @property
     def agrees(self) -> bool:
         """Whether every verdict of the record was found again."""
-        return not self.different and not self.unjudged
+        return not self.different and not self.unjudged and not self.damage
 
 
 def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> Regraded:
@@ -79,6 +81,7 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
                         found.different += 1
                         file.write(json.dumps(_difference(sample, now)) + "\n")
         found.seconds = time.monotonic() - start
+        found.damage = folder.damage()
         (out / "regraded.json").write_text(json.dumps(vars(found), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
@@ -108,11 +111,15 @@ def show(found: Regraded, folder: RunFolder, console: Console) -> None:
             console.print(f"  {number:,} {words}", markup=False)
     for reason, number in found.unjudged.most_common(MOST_SHOWN):
         complain(f"{number:,} programs could not be compared: {reason}")
+    for sentence in found.damage:
+        complain(sentence)
     file = folder.path / "replay" / "differing.jsonl"
     if found.different:
         complain(f"replay failed: {found.different:,} verdicts differ; they are in {file}")
     elif found.unjudged:
         complain(f"replay failed: {found.unjudged.total():,} programs could not be judged again")
+    elif found.damage:
+        complain(f"replay failed: {found.same:,} verdicts are the same, others are lost")
     else:
         console.print(f"all {found.same:,} verdicts are the same", style="green", markup=False)
 

@@ -32,8 +32,11 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     if step not in rows:
         there = f"steps {min(rows)} to {max(rows)}" if rows else "no step"
         raise UserError(f"replay --step {step}: the run in {folder.path} has {there}")
-    config = Config.model_validate(folder.config_at(rows[step]["time"]))
-    saved = Checkpoints(folder.path / "checkpoints", 1, False, writes=False).newest(step - 1)
+    config = folder.settings_at(rows[step]["time"])
+    checkpoints = Checkpoints(folder.path / "checkpoints", 1, False, writes=False)
+    saved = checkpoints.newest(step - 1)
+    for sentence in checkpoints.passed_over:
+        console.print(sentence, style="yellow", markup=False)
     weights = saved is not None or first_weights(config, folder.path)
     begin = saved.step if saved is not None else 0
     wanted = range(begin + 1, step + 1) if weights or remembers(config) else range(step, step + 1)

@@ -14,7 +14,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-import config as configuration
 from buffer.connection import ServerLost
 from buffer.flow import Flow, FlowAddress
 from buffer.server import url_in
@@ -53,6 +52,8 @@ class Standing:
     """Who waits for whom, in words."""
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
     """Programs by place and fate, for training and for evaluation."""
+    damage: list[str] = field(default_factory=list)
+    """A sentence for each file of the run's folder that could not be read whole."""
     balance: str = "not known"
     """`balances`, or what does not."""
     events: dict[str, int] = field(default_factory=dict)
@@ -66,7 +67,7 @@ def standing(run: str, url: str = "") -> Standing:
     Raises UserError when there is no such run.
     """
     folder = RunFolder.open(resume.find(run))
-    config = configuration.load(folder.path / "config.yaml", {})
+    config = folder.settings()
     result, events = folder.result(), folder.events()
     found = Standing(
         run=str(folder.path),
@@ -81,6 +82,11 @@ def standing(run: str, url: str = "") -> Standing:
     for row in events:
         if row["event"] == "restarted":
             found.restarts[row["part"]] = found.restarts.get(row["part"], 0) + 1
+    try:
+        position = int(folder.progress().get("position", {}).get("rows", 0))
+    except UserError as error:
+        position, found.damage = 0, [str(error)]
+    found.damage += folder.damage()
     for name in ("sample_ids", "rewards", "fingerprints"):  # of every sample
         found.step.pop(name, None)
     if result:
@@ -92,11 +98,12 @@ def standing(run: str, url: str = "") -> Standing:
     except OSError as error:  # another user's, who alone may know its password
         found.redis = f"not asked: {error.filename} cannot be read: {error.strerror}"
         return found
-    _ask_redis(found, folder, config, url or own or config.redis.url)
+    _ask_redis(found, folder, config, url or own or config.redis.url, position)
     return found
 
 
-def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str) -> None:
+def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, position: int) -> None:
+    """`position`: how far the driver had read what the workers tell."""
     if "***" in url:
         found.redis = f"{url}: its password is not kept, give --redis.url"
         return
@@ -118,17 +125,16 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str) -> 
         letters = flow.evaluation_work.dead_letters(_DEAD_LETTERS) + flow.work.dead_letters(_DEAD_LETTERS)
         found.dead_letters = [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in letters]
         if found.going_on:
-            found.waits = _waits(flow, folder)
+            found.waits = _waits(flow, folder, position)
     except ServerLost as error:
         found.redis = str(error)
     finally:
         flow.close()
 
 
-def _waits(flow: Flow, folder: RunFolder) -> str:
-    """Who waits for whom, of the workers of this attempt."""
+def _waits(flow: Flow, folder: RunFolder, position: int) -> str:
+    """Who waits for whom, of the workers of this attempt; `position` as in `_ask_redis`."""
     begun = max((float(row["time"]) for row in folder.events() if row["event"] in ("started", "resumed")), default=0.0)
-    position = int(folder.progress().get("position", {}).get("rows", 0))
     state = RunState()
     rows = flow.telemetry.rows(position, _ROWS).items
     state.fold(row for row in rows if float(row["start"] if "start" in row else row["time"]) >= begun)
@@ -167,6 +173,7 @@ def _lines(found: Standing) -> list[tuple[str, str]]:
     if found.held_out:
         lines.append(("held-out pass@1", f"{found.held_out['pass@1']:.3f} at step {found.held_out['step']}"))
     lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]
+    lines += [("damage", sentence) for sentence in found.damage]
     lines += [("given up", f"{letter['id']}: {letter['reason']}") for letter in found.dead_letters]
     return [(name, value) for name, value in lines if value]
 

@@ -26,7 +26,7 @@ from driver.ray_address import wanted_address
 from driver.ray_cluster import await_gpus, node_address, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Told
-from learner.checkpoint import Checkpoints
+from learner.checkpoint import Checkpoints, Saved
 from learner.export import write_card
 from learner.task import LearnerTask
 from monitor.console import warn
@@ -61,10 +61,14 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
     if resume is None:
         RunFolder.planned(config, preset)  # so is a name that cannot be used
+    saved: Saved | None = None
     with ExitStack() as stack:
         if resume is not None:
             earlier = RunFolder.open(resume)
             stack.enter_context(earlier.locked())
+            checkpoints = Checkpoints(earlier.path / "checkpoints", 1, False)
+            saved = checkpoints.required()
+            print_warnings(console, checkpoints.passed_over)
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
         console.print("Starting Ray ..." if wanted_address(config) in (None, "local") else "Joining Ray ...")
@@ -73,6 +77,8 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if not dry_run:
             await_gpus(config, cluster, lambda sentence: console.print(sentence, markup=False))
             folder = RunFolder.resume(resume, config) if resume is not None else RunFolder.create(config, preset)
+            if resume is not None:
+                print_warnings(console, folder.look_through())
             stack.enter_context(closing(folder))
             if resume is None:
                 stack.enter_context(folder.locked())
@@ -83,9 +89,9 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             return
         try:
             with _in_a_sentence():
-                _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(goes_on=resume is not None)
+                _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(resume is not None, saved)
         finally:
-            if Checkpoints(folder.path / "checkpoints", 1, False).newest() is not None and not folder.finished:
+            if Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
 
 
@@ -141,11 +147,11 @@ class _Run:
         questions = {problem.id: problem.question for problem in inputs.held_out_problems}
         self._held_out = HeldOutBook(self._flow, folder, self._state, questions, config.evaluation.ks)
 
-    def go(self, goes_on: bool) -> None:
+    def go(self, goes_on: bool, saved: Saved | None = None) -> None:
         """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
         inputs, config = self._inputs, self._config
         logs = self._folder.new_log_folder().resolve()
-        self._begin(goes_on)
+        self._begin(goes_on, saved)
         for part in (inputs.problems, inputs.held_out):
             if part is not None:
                 self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
@@ -186,11 +192,10 @@ class _Run:
         if config.redis.url:
             self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped can go on
 
-    def _begin(self, goes_on: bool) -> None:
-        """Writes down that an attempt begins; what the one before left half done is put right."""
+    def _begin(self, goes_on: bool, saved: Saved | None) -> None:
+        """Writes down that an attempt begins, after `saved`; what the one before left half done is put right."""
         row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self._folder.attempts()}
         if goes_on:
-            saved = Checkpoints(self._folder.path / "checkpoints", 1, False).newest()
             self._begun_at = saved.step if saved else 0
             self._watcher.read_earlier()
             row |= {"event": "resumed", "step": saved.step if saved else None, "given_back": self._flow.resume()}

@@ -6,7 +6,8 @@ import gzip
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 _PART = re.compile(r"part-(\d{5,})\.jsonl\.gz")
@@ -68,16 +69,20 @@ class PartWriter:
             del self._sizes[oldest]
 
 
-def read_parts(folder: Path) -> Iterator[bytes]:
-    """Lines of all parts of a folder in the order they were written; nothing where the folder is absent."""
+def read_parts(folder: Path, broken: Callable[[str], None]) -> Iterator[bytes]:
+    """Lines of all parts of a folder in the order they were written; nothing where the folder is absent.
+
+    A part that is damaged is read up to there; `broken` gets a sentence about it.
+    """
     for path in sorted(_parts(folder), key=_number):
         try:
-            file = gzip.open(path)
+            with gzip.open(path) as file:
+                for line in file:
+                    yield line.rstrip(b"\n")
         except FileNotFoundError:  # deleted meanwhile because of the bound
             continue
-        with file:
-            for line in file:
-                yield line.rstrip(b"\n")
+        except (OSError, EOFError, zlib.error) as error:
+            broken(f"{path.name}: {error}")
 
 
 def deleted_parts(folder: Path) -> int:

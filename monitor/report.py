@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from config import UserError
+from config import UserError, disk_sentence, writing
 from monitor import plots
 from monitor.console import complain, outlast
 from monitor.metrics import Row
@@ -25,15 +25,17 @@ from monitor.vocabulary import PRODUCTS, plural
 def write_report(folder: RunFolder) -> Path:
     """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows what there is.
 
-    All of it comes from the folder's files, so a later call writes the same again.
+    All of it comes from the folder's files, so a later call writes the same again. What cannot be read of them is left out and told.
+    Raises UserError when config.yaml cannot be read, OSError when the report cannot be written.
     """
     steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
     counts = Counts()
     spans = timeline(counts.reading(folder.telemetry()))
     window = training_window(spans)
+    events = folder.events()
     lines = [f"# Run {folder.name}", ""]
     lines += _results(held_out, steps, result)
-    lines += [f"- Warning: {warning}" for warning in result.get("warnings", ())] + [""]
+    lines += [f"- Warning: {warning}" for warning in (*result.get("warnings", ()), *folder.damage())] + [""]
     lines += _curve(folder.path, held_out)
     lines += _errors(folder.path, steps)
     lines += _rates(folder.path, counts, window)
@@ -41,11 +43,12 @@ def write_report(folder: RunFolder) -> Path:
     lines += _ages(steps, result)
     lines += _ledger(result)
     lines += _dead_letters(result.get("dead_letters", ()))
-    lines += _events(folder.events())
+    lines += _events(events)
     lines += _programs(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
     path = folder.path / "report.md"
-    path.write_text("\n".join(lines), encoding="utf-8")
+    with writing(path):
+        path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
@@ -219,12 +222,12 @@ def _events(events: Sequence[Row]) -> list[str]:
     lines = ["## Attempts and restarts", "", "| when | what |", "|:---|:---|"]
     for row in events:
         goes_on = f", goes on after step {row['step']}" if row.get("step") is not None else ""
-        if row["event"] == "imbalance":
-            what = row["reason"]
-        elif "part" in row:
+        if row["event"] == "restarted":
             what = f"{row['part']} died{goes_on}: {row['reason']}"
-        else:
+        elif "attempt" in row:
             what = f"attempt {row['attempt']} {row['event']}{goes_on}"
+        else:
+            what = str(row.get("reason", row["event"]))
         lines.append(f"| {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(row['time']))} | {what} |")
     return [*lines, ""]
 
@@ -239,13 +242,16 @@ def _programs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit code 2 when RUN is no run folder."""
+    """The command; exit code 2 when RUN is no run folder, or the report cannot be written."""
     parser = argparse.ArgumentParser(prog="python -m monitor.report", description="Writes report.md and its pictures of a run anew.")
     parser.add_argument("run", help="the run's folder")
     try:
         print(write_report(RunFolder.open(parser.parse_args(arguments).run)))
     except UserError as error:
         complain(f"error: {error}")
+        return 2
+    except OSError as error:
+        print(disk_sentence(error, "the report"), file=sys.stderr)
         return 2
     return 0
 

@@ -22,15 +22,16 @@ from buffer.connection import masked
 from buffer.records import Archived
 from config import Config, RunConfig, UserError
 from monitor.event_files import TensorBoard
-from monitor.line_parts import PartWriter, deleted_parts, read_parts
+from monitor.line_parts import PartWriter
 from monitor.metrics import Row
-from monitor.samples import KeptSample, SampleWriter, dropped_samples, read_samples
+from monitor.run_record import RunRecord
+from monitor.samples import SampleWriter
 
 LOG_BYTES = 2**24
 """Size beyond which a log begins anew; what it held is kept until the next time. So a process has twice as much at most."""
 
 
-class RunFolder:
+class RunFolder(RunRecord):
     """Files of a run, written by the driver::
 
         .key                   a name that no other run has
@@ -52,7 +53,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         """Opens a folder for reading and appending; use `create` or `open`."""
-        self.path = path
+        super().__init__(path)
         self._config: Config | None = None
         """That of the attempt which writes here; none for a reader."""
         self._samples: SampleWriter | None = None
@@ -124,11 +125,6 @@ class RunFolder:
         return cls(path)
 
     @property
-    def name(self) -> str:
-        """Name of the run."""
-        return self.path.name
-
-    @property
     def key(self) -> str:
         """A name that no other run has, wherever it is kept: for the run's data in Redis, and to recognise the folder by."""
         file = self.path / ".key"
@@ -143,7 +139,7 @@ class RunFolder:
             values = self._config.model_dump(mode="json")
             values["run"]["name"] = self.name
             values["redis"]["url"] = masked(self._config.redis.url)
-            self._replace(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+            self._replace(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, explicit_end=True))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -193,8 +189,14 @@ class RunFolder:
     def add_samples(self, archived: Iterable[Archived]) -> None:
         """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""
         if self._samples is None:
-            self._samples = SampleWriter(self.path / "samples", int(self._settings.samples_gb * 1e9))
+            kept = int(self.progress().get("kept", 0))
+            self._samples = SampleWriter(self.path / "samples", int(self._settings.samples_gb * 1e9), kept)
         self._samples.add(archived)
+
+    @property
+    def kept_samples(self) -> int:
+        """Programs that were written to samples/, by all attempts together, those that are no longer there too."""
+        return int(self.progress().get("kept", 0)) if self._samples is None else self._samples.kept
 
     def add_telemetry(self, rows: Iterable[Row]) -> None:
         """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
@@ -204,7 +206,7 @@ class RunFolder:
 
     @property
     def _settings(self) -> RunConfig:
-        return (self._config or Config.model_validate(self.config())).run
+        return (self._config or self.settings()).run
 
     def bound_logs(self) -> None:
         """Lets each log that has more than LOG_BYTES begin anew; its processes, which append, go on. Lines of that instant may be lost."""
@@ -253,10 +255,6 @@ class RunFolder:
         folder.mkdir(parents=True)
         return folder
 
-    def attempts(self) -> int:
-        """Attempts so far: the first one and each resumption."""
-        return max(_numbers(self.path / "logs", "attempt_*") + _numbers(self.path, "config_*.yaml"), default=0)
-
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, atomically."""
         self._replace("result.json", json.dumps(result, indent=2) + "\n")
@@ -298,92 +296,6 @@ class RunFolder:
             self._repaired.add(file)
         with (self.path / file).open("a") as lines:
             lines.write(json.dumps(row, default=_number) + "\n")
-
-    # ---- reading
-
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration as nested dictionaries."""
-        values: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text())
-        return values
-
-    def config_at(self, moment: float) -> dict[str, Any]:
-        """The configuration of the attempt that went on at `moment`, in seconds since the epoch."""
-        attempts = [int(row["attempt"]) for row in self.events() if "attempt" in row and row["time"] <= moment]
-        later = [number for number in _numbers(self.path, "config_*.yaml") if number >= max(attempts, default=1)]
-        file = self.path / f"config_{min(later)}.yaml" if later else self.path / "config.yaml"
-        values: dict[str, Any] = yaml.safe_load(file.read_text())
-        return values
-
-    def steps(self) -> list[Row]:
-        """Rows of metrics.jsonl; of a step that a resumed run did again the later row."""
-        return _newest(self._read("metrics.jsonl"), "step")
-
-    def newest_step(self) -> Row:
-        """The row of metrics.jsonl that was written last, of a lower step than others where the learner went back; empty before any."""
-        return (self._read("metrics.jsonl") or [{}])[-1]
-
-    def held_out(self) -> list[Row]:
-        """Rows of held_out.jsonl by step; of a step that was evaluated again the later row."""
-        return sorted(_newest(self._read("held_out.jsonl"), "step"), key=lambda row: int(row["step"]))
-
-    def events(self) -> list[Row]:
-        """Rows of events.jsonl."""
-        return self._read("events.jsonl")
-
-    def progress(self) -> dict[str, Any]:
-        """progress.json; empty before the first attempt has written it. Raises UserError when it cannot be read."""
-        path = self.path / "progress.json"
-        try:
-            found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time") from error
-        return found
-
-    def samples(self) -> Iterator[KeptSample]:
-        """Every program with its fate, in the order in which the fates were known."""
-        return read_samples(self.path / "samples")
-
-    @property
-    def dropped_samples(self) -> int:
-        """Programs that are no longer in samples/ because of `run.samples_gb`."""
-        return dropped_samples(self.path / "samples")
-
-    @property
-    def deleted_telemetry(self) -> bool:
-        """Whether the oldest telemetry is no longer there because of `run.telemetry_gb`."""
-        return deleted_parts(self.path / "telemetry") > 0
-
-    def telemetry(self) -> Iterator[Row]:
-        """The telemetry rows in the order they were written."""
-        return (msgspec.json.decode(line) for line in read_parts(self.path / "telemetry"))
-
-    def result(self) -> dict[str, Any]:
-        """result.json, of the last attempt that wrote one; empty when none has."""
-        path = self.path / "result.json"
-        return json.loads(path.read_text()) if path.exists() else {}
-
-    @property
-    def finished(self) -> bool:
-        """Whether the newest attempt took the run to its end; one that has begun since result.json was written did not yet."""
-        result, attempts = self.result(), self.attempts()
-        return bool(result.get("finished")) and int(result.get("attempts", attempts)) >= attempts
-
-    def _read(self, file: str) -> list[Row]:
-        path = self.path / file
-        if not path.exists():
-            return []
-        lines = path.read_text().split("\n")
-        return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline is a line cut off by a kill
-
-
-def _numbers(folder: Path, pattern: str) -> list[int]:
-    """The numbers N of entries NAME_N."""
-    numbers = (path.stem.rpartition("_")[2] for path in folder.glob(pattern))
-    return [int(number) for number in numbers if number.isdigit()]
-
-
-def _newest(rows: list[Row], key: str) -> list[Row]:
-    return list({row[key]: row for row in rows}.values())
 
 
 def _cut_broken_tail(path: Path) -> None:

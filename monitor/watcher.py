@@ -119,6 +119,7 @@ class Watcher:
             {
                 "position": kept,
                 "lost": self.lost,
+                "kept": self._folder.kept_samples,
                 "graded": self._graded_kept,
                 "ledger_checks": self.ledger_checks,
                 "rl_seconds": self._state.rl_seconds(now),

@@ -181,7 +181,7 @@ def test_parts_continue_where_they_ended_and_ignore_halves(tmp_path: Path) -> No
     again.add([b"7"])
     again.add([b"8"])
     again.flush()
-    assert [int(line) for line in read_parts(tmp_path / "parts")] == list(range(9))
+    assert [int(line) for line in read_parts(tmp_path / "parts", pytest.fail)] == list(range(9))
 
 
 def test_telemetry_beyond_its_bound_loses_its_oldest_rows(tmp_path: Path) -> None:
