@@ -183,6 +183,7 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
             return DONE if replay_step(folder, known.step, console) else FAILED
     from driver import regrade
 
+    folder.settings()  # a file that is cut off would read as another configuration
     config = configuration.load(folder.path / "config.yaml", overrides)
     found = regrade.regrade(folder, config, _lanes(config, overrides), console)
     regrade.show(found, folder, console)

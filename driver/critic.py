@@ -10,7 +10,7 @@ from rich.console import Console
 
 from config import PolicyConfig, UserError
 from learner.critic import Critic, items_of, train_critic, usual_device
-from monitor.console import progress
+from monitor.console import progress, warn
 from monitor.run_folder import RunFolder
 from policy.policy import build_policy, make_spec
 
@@ -34,7 +34,7 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     kept = (kept.sample for kept in folder.samples())
     samples = [sample for sample in kept if sample is not None and sample.program.purpose == "train"]
     for sentence in folder.damage():
-        console.print(f"Warning: {sentence}", style="yellow", markup=False)
+        warn(sentence)
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
     try:
         out.mkdir(parents=True)  # a folder that cannot be made is told before the work

@@ -36,7 +36,7 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     checkpoints = Checkpoints(folder.path / "checkpoints", 1, False, writes=False)
     saved = checkpoints.newest(step - 1)
     for sentence in checkpoints.passed_over:
-        console.print(sentence, style="yellow", markup=False)
+        warn(sentence)
     weights = saved is not None or first_weights(config, folder.path)
     begin = saved.step if saved is not None else 0
     wanted = range(begin + 1, step + 1) if weights or remembers(config) else range(step, step + 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import config as configuration
 from buffer.connection import masked, server_of
 from config import Config, UserError
+from monitor.run_record import RunRecord
 
 FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed")
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
@@ -33,16 +34,19 @@ def find(run: str) -> Path:
 def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     """Configuration and folder of the run that is to go on.
 
-    Raises UserError when there is no such run, a key cannot be changed any more, it is given another Redis, or the
-    password of its own is needed.
+    Raises UserError when there is no such run, its config.yaml is not whole, a key cannot be changed any more, by `overrides` or in the
+    file, it is given another Redis, or the password of its own is needed.
     """
     path = find(run)
     for key in overrides:
         if key.startswith(FIXED):
             raise UserError(f"--{key} cannot be changed when a run goes on: begin a new run for it")
     place = {"run.folder": str(path.parent), "run.name": path.name}
+    record = RunRecord(path)
+    settings = record.settings()
+    _refuse_edited(record, settings)
+    earlier = settings.redis.url
     config = configuration.load(path / "config.yaml", dict(overrides) | place)
-    earlier = configuration.load(path / "config.yaml").redis.url
     if server_of(config.redis.url) != server_of(earlier):
         raise UserError(
             f"--redis.url names another server than the run's, {masked(earlier) or 'one of its own'}, where all is numbered: leave the "
@@ -51,3 +55,20 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     if "***" in config.redis.url:
         raise UserError(f"the run used Redis at {config.redis.url}, and passwords are not kept: give --redis.url with the password")
     return config, path
+
+
+def _refuse_edited(record: RunRecord, now: Config) -> None:
+    """Raises UserError when config.yaml has another value of a fixed field, or another server, than the run began with."""
+    first, values_now = record.first_config(), now.model_dump(mode="json")
+    for part, values in first.items():
+        for name, value in values.items():
+            key = f"{part}.{name}"
+            if name not in values_now.get(part, {}) or not key.startswith((*FIXED, "redis.url")) or key in ("run.folder", "run.name"):
+                continue
+            found = values_now[part][name]
+            same = server_of(masked(found)) == server_of(value) if key == "redis.url" else found == value
+            if not same:
+                raise UserError(
+                    f"{record.path / 'config.yaml'}: {key} is {found!r}, and the run began with {value!r} (config_1.yaml): put that back, "
+                    "or begin a new run"
+                )

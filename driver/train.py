@@ -68,7 +68,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             stack.enter_context(earlier.locked())
             checkpoints = Checkpoints(earlier.path / "checkpoints", 1, False)
             saved = checkpoints.required()
-            print_warnings(console, checkpoints.passed_over)
+            print_warnings(checkpoints.passed_over)
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
         console.print("Starting Ray ..." if wanted_address(config) in (None, "local") else "Joining Ray ...")
@@ -78,7 +78,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             await_gpus(config, cluster, lambda sentence: console.print(sentence, markup=False))
             folder = RunFolder.resume(resume, config) if resume is not None else RunFolder.create(config, preset)
             if resume is not None:
-                print_warnings(console, folder.look_through())
+                print_warnings(folder.look_through())
             stack.enter_context(closing(folder))
             if resume is None:
                 stack.enter_context(folder.locked())

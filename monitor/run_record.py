@@ -59,8 +59,8 @@ class RunRecord:
         if file != _FIRST and first:
             expected = _keys(first)
         else:
-            expected = set() if (self.path / file).read_text(encoding="utf-8").endswith(CONFIG_END) else set(configuration.fields())
-        missing = [key for key in configuration.fields() if key in expected - _keys(found)]
+            expected = set() if (self.path / file).read_text(encoding="utf-8").endswith(CONFIG_END) else set(_known())
+        missing = [key for key in _known() if key in expected - _keys(found)]
         if missing:
             more = f" and {len(missing) - 1} more fields" if missing[1:] else ""
             copy = f"{self.path / _FIRST} has what the run began with" if first and file != _FIRST else "bring the file back from a copy"
@@ -185,6 +185,11 @@ class RunRecord:
         if not found or not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
             raise UserError(f"{path} holds no configuration; bring it back from a copy")
         return found
+
+
+def _known() -> list[str]:
+    """Every dotted key of this version, in the order in which a file has them."""
+    return [f"{part}.{name}" for part, field in Config.model_fields.items() for name in field.annotation.model_fields]  # type: ignore[union-attr]
 
 
 def _keys(tree: Mapping[str, Any]) -> set[str]:

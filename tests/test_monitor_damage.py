@@ -94,7 +94,7 @@ def test_any_damage_to_any_file_is_a_sentence_at_most(whole: Path, tmp_path: Pat
             resume.load(str(path), {})
         except UserError as error:
             assert "\n" not in str(error), what
-    assert told > 40 and "Traceback" not in capsys.readouterr().out
+    assert told > 40 and "Traceback" not in "".join(capsys.readouterr())
 
 
 def test_the_report_of_a_damaged_folder_is_written(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +192,7 @@ def test_replay_says_that_a_part_of_the_record_is_lost(
     _written(folder.path / "samples", 3, monkeypatch)
     (folder.path / "samples" / "part-000001.parquet").write_bytes(b"")
     assert launch.main(["replay", str(folder.path), "--executor.lanes", "1"]) == 1
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert f"2 programs of {folder.path}/samples are lost: part-000001.parquet is damaged: " in printed and "replay failed" in printed
 
 
@@ -220,7 +220,7 @@ def test_a_configuration_that_is_cut_off_is_not_another_one(tmp_path: Path, caps
         assert "\n" not in str(refused.value)
         if number in (0, 40):
             assert launch.main(["status", str(folder.path)]) == 2 and launch.main(["replay", str(folder.path)]) == 2
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert f"error: {file} holds no configuration" in told and re.search(f"error: {file} has no .* and \\d+ more fields, which", told)
     for number, line in list(enumerate(lines[:-1]))[::6]:  # a line that an editor lost
         if not line.startswith(" "):
