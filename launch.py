@@ -81,7 +81,9 @@ def _train(arguments: Sequence[str], console: Console) -> int:
     wanted = parse(arguments)
     from driver import RunFailed
     from driver.installed import require
+    from driver.machine import refuse_narrow_addresses
 
+    refuse_narrow_addresses()
     require("train", "training")
     console.print("Loading torch and Ray ...")
     from driver.train import train

@@ -6,7 +6,7 @@ project, so every process, an executor node's too, can read it.
 
 from config.base import Part, UserError, first_line
 from config.buffer import BufferConfig, RedisConfig
-from config.disk import DiskFailure, as_os_error, disk_sentence, writing
+from config.disk import DiskFailure, disk_sentence, gone_on_failure, saving, writing
 from config.learner import LearnerConfig, WarmStartConfig
 from config.objectives import (
     AdvantageConfig,
@@ -52,10 +52,11 @@ __all__ = [
     "RunConfig",
     "UserError",
     "WarmStartConfig",
-    "as_os_error",
     "disk_sentence",
     "first_line",
+    "gone_on_failure",
     "load",
     "preset",
+    "saving",
     "writing",
 ]

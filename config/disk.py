@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _ADVICE = {
@@ -52,10 +53,30 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
-def as_os_error(error: Exception, path: Path) -> OSError:
-    """The OSError that a library told in words of its own ("I/O error: No space left on device (os error 28)"); any other with its text."""
-    if isinstance(error, OSError) and error.errno:
-        return OSError(error.errno, os.strerror(error.errno), str(error.filename or path))
-    found = re.search(r"os error (\d+)|\[Errno (\d+)\]", str(error))
-    number = int(next(group for group in found.groups() if group)) if found else errno.EIO
-    return OSError(number, os.strerror(number) if found else str(error), str(path))
+@contextmanager
+def gone_on_failure(path: Path) -> Iterator[None]:
+    """Removes the half-written file or folder `path` when what is inside fails: on a full disk it would take the room of others."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """What goes wrong in writing `path`, by Python or by safetensors, as a DiskFailure; nothing half-written is left of it."""
+    try:
+        with gone_on_failure(path):
+            yield
+    except OSError as error:
+        raise DiskFailure(disk_sentence(error, path)) from error
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # safetensors has an error of its own, with these words
+        if number is None:
+            raise
+        raise DiskFailure(disk_sentence(OSError(int(number[1]), str(error)), path)) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from config import PolicyConfig, UserError
+from config import DiskFailure, PolicyConfig, UserError
 from learner.critic import Critic, items_of, train_critic, usual_device
 from monitor.console import progress, warn
 from monitor.run_folder import RunFolder
@@ -41,6 +41,8 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
         with progress(console, "steps", steps) as advance:
             report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed, advance)
         critic.save(out, {"run": str(run), **asdict(report)})
+    except DiskFailure as failure:
+        raise UserError(f"--out {failure}") from None
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
     finally:

@@ -21,6 +21,7 @@ from rich.text import Text
 from buffer.connection import connect, masked
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
+from driver.machine import memory_bytes
 from driver.ray_address import knock, wanted_address
 from executor.doctor import Finding, findings
 from monitor.console import complain
@@ -168,8 +169,8 @@ def _gpu(config: Config) -> Iterator[Finding]:
 def _room(config: Config) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     yield Finding("room", "cores", "on", f"{cores}, load {os.getloadavg()[0]:.1f}")
-    memory = {line.split(":")[0]: int(line.split()[1]) * 1024 / _GB for line in Path("/proc/meminfo").read_text().splitlines()}
-    yield _enough("memory", memory["MemAvailable"], LEAST_MEMORY_GB, GOOD_MEMORY_GB, f"of {memory['MemTotal']:.1f} GB available")
+    total, free = memory_bytes()
+    yield _enough("memory", free / _GB, LEAST_MEMORY_GB, GOOD_MEMORY_GB, f"of {total / _GB:.1f} GB available")
     folder = Path(config.run.folder).absolute()
     while not folder.exists():
         folder = folder.parent

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from config import Config, UserError, first_line
+from driver.machine import memory_bytes, object_store_bytes
 from driver.ray_address import ADVICE, knock, wanted_address
 from driver.supervisor import START_TIMEOUT_S
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
@@ -50,7 +51,7 @@ def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
             nodes=sum(node["Alive"] for node in ray.nodes()),
             cpus=resources.get("CPU", 0.0),
             gpus=resources.get("GPU", 0.0),
-            memory_bytes=resources.get("memory", 0.0),
+            memory_bytes=min(resources.get("memory", 0.0), memory_bytes()[0]) if started_here else resources.get("memory", 0.0),
             cores=float(os.cpu_count() or 1) if started_here else resources.get("CPU", 0.0),
             dashboard=dashboard,
         )
@@ -104,6 +105,7 @@ def _connect(config: Config) -> tuple[bool, str]:
             # Logical CPUs: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for.
             num_cpus=max(os.cpu_count() or 1, int(wanted_cpus(config) + 1)),
             include_dashboard=config.ray.dashboard,
+            object_store_memory=object_store_bytes(),
             # Whoever reaches Ray's ports can run what they like, and there is no password here.
             _node_ip_address=LOOPBACK,
             **common,

@@ -17,7 +17,7 @@ from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.ledger import in_words
 from buffer.work_queue import DeadLetter
-from config import Config, UserError, first_line
+from config import Config, DiskFailure, UserError, disk_sentence, first_line
 from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
@@ -63,6 +63,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         RunFolder.planned(config, preset)  # so is a name that cannot be used
     saved: Saved | None = None
     with ExitStack() as stack:
+        stack.enter_context(_in_a_sentence(resume or Path(config.run.folder)))
         if resume is not None:
             earlier = RunFolder.open(resume)
             stack.enter_context(earlier.locked())
@@ -88,26 +89,35 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if folder is None:
             return
         try:
-            with _in_a_sentence():
-                _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(resume is not None, saved)
+            _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(resume is not None, saved)
         finally:
             if Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
 
 
 @contextmanager
-def _in_a_sentence() -> Iterator[None]:
-    """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk let it down."""
+def _in_a_sentence(folder: Path) -> Iterator[None]:
+    """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk, on which `folder` is, let it down."""
     try:
         yield
-    except (ServerLost, WeightsUnavailable) as error:
+    except (ServerLost, WeightsUnavailable, DiskFailure) as error:
         raise RunFailed(str(error)) from error
     except ServerError as error:
-        raise RunFailed(f"Redis refuses to go on: {first_line(error)}") from error
+        advice = ": make room on its disk, which a run's own server shares with the run's folder" if "MISCONF" in str(error) else ""
+        raise RunFailed(f"Redis refuses to go on: {first_line(error)}{advice}") from error
     except (RayError, ConnectionError) as error:
         raise RunFailed(f"Ray does not go on: {first_line(error)}") from error
     except OSError as error:
-        raise RunFailed(f"the run's folder cannot be written: {error}") from error
+        raise RunFailed(disk_sentence(error, folder)) from error
+
+
+@contextmanager
+def _noted(failures: list[Exception]) -> Iterator[None]:
+    """Lets what comes next be tried all the same when the disk does not take something."""
+    try:
+        yield
+    except (OSError, DiskFailure) as error:
+        failures.append(error)
 
 
 class _Run:
@@ -217,6 +227,9 @@ class _Run:
                 self._dead_letters += work.dead_letters(_DEAD_LETTERS)
         except (ServerLost, ServerError) as error:
             self._imbalance = f"it is not known whether the ledger balances: {first_line(error)}"
+        except OSError as error:
+            self._imbalance = f"it is not known whether the ledger balances: {disk_sentence(error, self._folder.path)}"
+            raise
 
     def _restarted(self, name: str, reason: str, facts: dict[str, Any]) -> None:
         """Keeps and shows that a part died and runs again."""
@@ -269,7 +282,10 @@ class _Run:
             time.sleep(_POLL_S)
 
     def _report(self) -> None:
-        """result.json, report.md with its pictures, and the end table."""
+        """result.json, report.md with its pictures, and the end table. On a full disk whatever of it can be written is.
+
+        Raises the first OSError or DiskFailure of them.
+        """
         state, folder, dead_letters = self._state, self._folder, self._dead_letters
         warnings = [self._imbalance] if self._imbalance else []
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
@@ -280,7 +296,9 @@ class _Run:
         if dead_letters:
             warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
         warnings += self._inputs.warnings
-        folder.close()
+        failures: list[Exception] = []
+        with _noted(failures):
+            folder.close()
         result = {
             "held_out": self._held_out.result(),
             "curve": self._held_out.curve(),
@@ -300,13 +318,18 @@ class _Run:
             "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
             "finished": state.phase == "done",
         }
-        folder.write_result(result)
+        with _noted(failures):
+            folder.write_result(result)
         if result["finished"] and (export := folder.path / "export").is_dir():
             facts = {"samples": state.ledger.get("trained", 0), "code_version": self._code_version}
             facts |= {"run": folder.name, "prompt": self._inputs.prompt}
-            write_card(export, self._config, {key: result[key] for key in ("steps", "held_out")} | facts)
-        write_report(folder)
+            with _noted(failures):
+                write_card(export, self._config, {key: result[key] for key in ("steps", "held_out")} | facts)
+        with _noted(failures):
+            write_report(folder)
         print_end(self._console, result, str(folder.path))
+        if failures:
+            raise failures[0]
 
 
 def _own_redis(config: Config, folder: RunFolder, told: Told) -> RedisKeeper:

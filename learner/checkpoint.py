@@ -27,7 +27,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from config import UserError
+from config import UserError, saving
 from learner.on_disk import REPLACED, put_in_place, write_whole
 from learner.optimizer_state import WEIGHT, OptimizerState
 from learner.world import World, agree
@@ -188,7 +188,7 @@ class Checkpoints:
     def save(self, step: int, state: OptimizerState, facts: Mapping[str, Any], needed: Collection[int] = ()) -> None:
         """Writes the checkpoint of `step`, in place of an earlier one of that step, and removes old ones but for steps in `needed`.
 
-        `facts` are JSON-able. Collective. Raises OSError when the disk is full or gone; the checkpoint before is untouched.
+        `facts` are JSON-able. Collective. Raises config.DiskFailure; the checkpoint before is untouched then.
         """
         final = self.folder / f"step_{step:06d}"
         unfinished = final.with_name(final.name + _UNFINISHED)
@@ -197,6 +197,12 @@ class Checkpoints:
                 pass
             return
         shutil.rmtree(unfinished, ignore_errors=True)
+        with saving(unfinished):
+            self._write(unfinished, step, state, facts)
+            put_in_place(unfinished, final)
+            self._remove_old(step, {step, *needed})
+
+    def _write(self, unfinished: Path, step: int, state: OptimizerState, facts: Mapping[str, Any]) -> None:
         unfinished.mkdir(parents=True)
         places: dict[str, str] = {}
         for number, shard in enumerate(_shards(state)):
@@ -207,8 +213,6 @@ class Checkpoints:
         own |= {"random": _random(), "tensors": places}
         (unfinished / "checkpoint.json").write_text(json.dumps(dict(facts) | own))
         seal(unfinished, _SEAL)
-        put_in_place(unfinished, final)
-        self._remove_old(step, {step, *needed})
 
     def set_score(self, label: str, step: int, pass_at_1: float) -> None:
         """Keeps the held-out pass@1 that evaluation `label` found for the weights of `step`. Rank 0 only."""

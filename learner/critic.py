@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from buffer.records import Outcome, Sample
-from config import PolicyConfig, UserError, first_line
+from config import PolicyConfig, UserError, first_line, saving
 from learner.batching import Plan, plan, tensors
 from learner.objectives.base import TrainItem
 from policy.checksums import is_sealed, refuse_damaged, seal
@@ -93,7 +93,11 @@ class Critic:
         return replace(mine, micro_batches=[replace(batch, items=list(map(weighed, batch.items))) for batch in mine.micro_batches])
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Writes shape, tokenizer, weights and `facts`, with their checksums (policy.checksums)."""
+        """Writes shape, tokenizer, weights and `facts`, with their checksums (policy.checksums). Raises config.DiskFailure."""
+        with saving(folder):
+            self._write(folder, facts)
+
+    def _write(self, folder: Path, facts: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.policy.model.config.save_pretrained(folder)
         self.policy.tokenizer.save_pretrained(folder)

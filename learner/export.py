@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from config import Config, UserError, first_line
+from config import Config, UserError, first_line, saving
 from learner.engine import TrainingEngine
 from learner.model_card import write_card
 from learner.on_disk import put_in_place
@@ -34,7 +34,7 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapp
     """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all.
 
     The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format. `facts`: further
-    files of JSON, by name. All of them get checksums (policy.checksums).
+    files of JSON, by name. All of them get checksums (policy.checksums). Raises config.DiskFailure.
     """
     state: dict[str, torch.Tensor] = {}
     for name, tensor in engine.gathered_weights(named_weights(policy.model)):
@@ -43,20 +43,25 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapp
     if engine.world.rank == 0:
         unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        lora, model = policy.spec.lora, policy.model
-        if lora is not None:
-            named = {name.replace(".default.", "."): tensor for name, tensor in state.items() if ".lora_" in name}
-            save_adapters(unfinished / ADAPTERS, named, lora, policy.spec.source, policy.is_encoder_decoder)
-            state, dtype = merged(model, state, lora), model.dtype
-            model = build_policy(policy.spec, weights=False, adapters=False).model.to(dtype)  # config.json names it
-        model.save_pretrained(unfinished, state_dict=state)
-        if policy.spec.generation:
-            (unfinished / generation_config.FILE).write_text(policy.spec.generation)
-        policy.tokenizer.save_pretrained(unfinished)
-        for name, values in facts.items():
-            (unfinished / name).write_text(json.dumps(values, indent=1) + "\n")
-        seal(unfinished)
-        put_in_place(unfinished, folder)
+        with saving(unfinished):
+            _write(policy, state, unfinished, facts)
+            put_in_place(unfinished, folder)
+
+
+def _write(policy: Policy, state: dict[str, torch.Tensor], folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    lora, model = policy.spec.lora, policy.model
+    if lora is not None:
+        named = {name.replace(".default.", "."): tensor for name, tensor in state.items() if ".lora_" in name}
+        save_adapters(folder / ADAPTERS, named, lora, policy.spec.source, policy.is_encoder_decoder)
+        state, dtype = merged(model, state, lora), model.dtype
+        model = build_policy(policy.spec, weights=False, adapters=False).model.to(dtype)  # config.json names it
+    model.save_pretrained(folder, state_dict=state)
+    if policy.spec.generation:
+        (folder / generation_config.FILE).write_text(policy.spec.generation)
+    policy.tokenizer.save_pretrained(folder)
+    for name, values in facts.items():
+        (folder / name).write_text(json.dumps(values, indent=1) + "\n")
+    seal(folder)
 
 
 def check_weights(policy: Policy, folder: Path) -> None:

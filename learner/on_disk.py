@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from config import saving
 from policy.checksums import synchronise
 
 REPLACED = ".replaced"
@@ -13,12 +14,13 @@ REPLACED = ".replaced"
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Writes a small file in place of one that is there."""
+    """Writes a small file in place of one that is there. Raises config.DiskFailure; the one that is there is untouched then."""
     temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    synchronise(temporary)
-    os.replace(temporary, file)
-    synchronise(file.parent)
+    with saving(temporary):
+        temporary.write_text(text, encoding="utf-8")
+        synchronise(temporary)
+        os.replace(temporary, file)
+        synchronise(file.parent)
 
 
 def put_in_place(finished: Path, place: Path) -> None:

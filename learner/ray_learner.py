@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from buffer.flow import FlowAddress
 from buffer.worker_loop import WorkerLoop, ray_options
-from config import LearnerConfig, UserError
+from config import DiskFailure, LearnerConfig, UserError
 from learner.direct_publisher import DirectPublisher
 from learner.publish import Publisher
 from learner.task import LearnerTask
@@ -33,7 +33,7 @@ PUBLISH_TIMEOUT_S = 300.0
 class LearnerActor(WorkerLoop):
     """One rank."""
 
-    final = (UserError, Stalled, NeverPassed, FloatingPointError)
+    final = (UserError, DiskFailure, Stalled, NeverPassed, FloatingPointError)
 
     def __init__(self, rank: int, task: LearnerTask, address: FlowAddress, store: Any, logs: Path) -> None:
         """`logs`: folder of log files."""

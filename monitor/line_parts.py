@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from config import gone_on_failure, writing
+
 _PART = re.compile(r"part-(\d{5,})\.jsonl\.gz")
 
 
@@ -59,8 +61,9 @@ class PartWriter:
     def _write(self, lines: list[bytes]) -> None:
         path = _path(self._folder, self._next)
         temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=1))
-        os.replace(temporary, path)
+        with writing(path), gone_on_failure(temporary):
+            temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=1))
+            os.replace(temporary, path)
         self._sizes[self._next] = path.stat().st_size
         self._next += 1
         while len(self._sizes) > 1 and sum(self._sizes.values()) > self._most_bytes:

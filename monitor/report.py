@@ -6,14 +6,15 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from config import UserError, disk_sentence, writing
+from config import UserError, disk_sentence
 from monitor import plots
 from monitor.console import complain, outlast
 from monitor.metrics import Row
@@ -36,20 +37,30 @@ def write_report(folder: RunFolder) -> Path:
     lines = [f"# Run {folder.name}", ""]
     lines += _results(held_out, steps, result)
     lines += [f"- Warning: {warning}" for warning in (*result.get("warnings", ()), *folder.damage())] + [""]
-    lines += _curve(folder.path, held_out)
-    lines += _errors(folder.path, steps)
-    lines += _rates(folder.path, counts, window)
-    lines += _seconds(folder.path, spans, window, result)
+    failures: list[OSError] = []
+    draw = partial(_draw, folder.path, failures)
+    lines += _curve(draw, held_out)
+    lines += _errors(draw, steps)
+    lines += _rates(draw, counts, window)
+    lines += _seconds(draw, spans, window, result)
     lines += _ages(steps, result)
     lines += _ledger(result)
     lines += _dead_letters(result.get("dead_letters", ()))
     lines += _events(events)
     lines += _programs(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
-    path = folder.path / "report.md"
-    with writing(path):
-        path.write_text("\n".join(lines), encoding="utf-8")
-    return path
+    folder.replace("report.md", "\n".join(lines))
+    if failures:
+        raise failures[0]
+    return folder.path / "report.md"
+
+
+def _draw(folder: Path, failures: list[OSError], file: str, plot: Callable[..., None], *what: Any) -> None:
+    """A picture that finds no room on the disk costs the report nothing else."""
+    try:
+        plot(folder / file, *what)
+    except OSError as error:
+        failures.append(error)
 
 
 def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
@@ -77,10 +88,10 @@ def _estimate(row: Row) -> str:
     return f"{row['pass@1']:.3f}" + (f" ± {row['pass@1_se']:.3f}" if "pass@1_se" in row else "")
 
 
-def _curve(path: Path, held_out: Sequence[Row]) -> list[str]:
+def _curve(draw: Callable[..., None], held_out: Sequence[Row]) -> list[str]:
     if len(held_out) < 2:
         return []
-    plots.held_out_curve(path / "held_out.png", held_out)
+    draw("held_out.png", plots.held_out_curve, held_out)
     lines = ["## Held-out pass@1", "", "![Held-out pass@1 over steps and seconds](held_out.png)", ""]
     lines += ["| step | seconds | pass@1 | programs |", "|---:|---:|---:|:---|"]
     lines += [
@@ -89,11 +100,11 @@ def _curve(path: Path, held_out: Sequence[Row]) -> list[str]:
     return [*lines, ""]
 
 
-def _errors(path: Path, steps: Sequence[Row]) -> list[str]:
+def _errors(draw: Callable[..., None], steps: Sequence[Row]) -> list[str]:
     steps = [row for row in steps if row.get("outcomes")]
     if not steps:
         return []
-    plots.error_types(path / "error_types.png", steps)
+    draw("error_types.png", plots.error_types, steps)
     tenth = max(1, len(steps) // 10)
     early, late = steps[:tenth], steps[-tenth:]
     lines = ["## What went wrong in the programs", "", "![Error types over learner steps](error_types.png)", ""]
@@ -118,11 +129,11 @@ def _mix(steps: Sequence[Row]) -> dict[str, float]:
     return {"passed": outcomes["pass"] / total} | {name: count / total for name, count in errors.items()}
 
 
-def _rates(path: Path, counts: Counts, window: tuple[float, float] | None) -> list[str]:
+def _rates(draw: Callable[..., None], counts: Counts, window: tuple[float, float] | None) -> list[str]:
     if window is None:
         return []
     begin, end = window
-    plots.throughput(path / "throughput.png", counts, begin, end)
+    draw("throughput.png", plots.throughput, counts, begin, end)
     lines = ["## Throughput", "", "![Programs per second](throughput.png)", ""]
     window_edges = np.array([begin, end])
     means = [f"{counts.per_second(product, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
@@ -133,13 +144,13 @@ def _rates(path: Path, counts: Counts, window: tuple[float, float] | None) -> li
     ]
 
 
-def _seconds(path: Path, spans: Timeline, window: tuple[float, float] | None, result: Mapping[str, Any]) -> list[str]:
+def _seconds(draw: Callable[..., None], spans: Timeline, window: tuple[float, float] | None, result: Mapping[str, Any]) -> list[str]:
     workers = [role_spans for role, role_spans in spans.items() if role != "run" and role_spans]
     if not workers or window is None:
         return []
     begin = min(role_spans[0].start for role_spans in workers)
     end = max(role_spans[-1].end for role_spans in workers)
-    plots.run_timeline(path / "timeline.png", spans, begin, end, window)
+    draw("timeline.png", plots.run_timeline, spans, begin, end, window)
     lines = ["## Where the seconds go", "", "![Who worked and who waited for whom](timeline.png)", ""]
     common = overlap(spans, *window)
     if common is not None:

@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import yaml
 
 from buffer.connection import masked
 from buffer.records import Archived
-from config import Config, RunConfig, UserError
+from config import Config, RunConfig, UserError, gone_on_failure, writing
 from monitor.event_files import TensorBoard
 from monitor.line_parts import PartWriter
 from monitor.metrics import Row
@@ -139,7 +139,7 @@ class RunFolder(RunRecord):
             values = self._config.model_dump(mode="json")
             values["run"]["name"] = self.name
             values["redis"]["url"] = masked(self._config.redis.url)
-            self._replace(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, explicit_end=True))
+            self.replace(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, explicit_end=True))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -221,7 +221,7 @@ class RunFolder(RunRecord):
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         """Replaces progress.json, atomically."""
-        self._replace("progress.json", json.dumps(progress) + "\n")
+        self.replace("progress.json", json.dumps(progress) + "\n")
 
     @property
     def telemetry_on_disk(self) -> bool:
@@ -249,7 +249,7 @@ class RunFolder(RunRecord):
         """Begins the next attempt, N from 1: writes config_N.yaml, makes logs/attempt_N."""
         earlier = self.attempts()
         if earlier and not (self.path / f"config_{earlier}.yaml").exists():  # config.yaml alone has what that one ran with
-            self._replace(f"config_{earlier}.yaml", (self.path / "config.yaml").read_text())
+            self.replace(f"config_{earlier}.yaml", (self.path / "config.yaml").read_text())
         self._write_config(f"config_{earlier + 1}.yaml")
         folder = self.path / "logs" / f"attempt_{earlier + 1}"
         folder.mkdir(parents=True)
@@ -257,15 +257,17 @@ class RunFolder(RunRecord):
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, atomically."""
-        self._replace("result.json", json.dumps(result, indent=2) + "\n")
+        self.replace("result.json", json.dumps(result, indent=2) + "\n")
 
-    def _replace(self, file: str, text: str) -> None:
+    def replace(self, file: str, text: str) -> None:
+        """Writes a file, atomically: one that is there stays until the new one is on the disk. Raises OSError."""
         temporary = self.path / f"{file}.tmp"
-        with temporary.open("w") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())  # else a machine that goes down may leave an empty file under the name
-        os.replace(temporary, self.path / file)
+        with writing(self.path / file), gone_on_failure(temporary):
+            with temporary.open("w", encoding="utf-8") as opened:
+                opened.write(text)
+                opened.flush()
+                os.fsync(opened.fileno())  # else a machine that goes down may leave an empty file under the name
+            os.replace(temporary, self.path / file)
 
     def flush(self) -> None:
         """Writes telemetry held in memory as a part of its own; meant for every few minutes and the end."""
@@ -274,14 +276,20 @@ class RunFolder(RunRecord):
                 writer.flush()
 
     def close(self) -> None:
-        """Ends the current phase, flushes, closes TensorBoard's file."""
-        if self._phase is not None:
-            self.enter_phase("closed", time.time())
-            self._phase = None
-        self.flush()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-            self._tensorboard = None
+        """Ends the current phase, flushes, closes TensorBoard's file. What fails does not keep the rest from it; it is told once.
+
+        Raises OSError when the disk is full or gone; what is still in memory is lost then, and another call does nothing.
+        """
+        with ExitStack() as ending:  # each of it is done, whatever becomes of the others
+            if self._tensorboard is not None:
+                ending.callback(self._tensorboard.close)
+                self._tensorboard = None
+            if self._phase is not None:
+                self.enter_phase("closed", time.time())
+                self._phase = None
+            if self._telemetry is not None:
+                ending.callback(self._telemetry.flush)
+                self._telemetry = None
 
     @property
     def tensorboard(self) -> TensorBoard:
@@ -293,9 +301,10 @@ class RunFolder(RunRecord):
     def _append(self, file: str, row: Row) -> None:
         if file not in self._repaired:
             _cut_broken_tail(self.path / file)
-            self._repaired.add(file)
-        with (self.path / file).open("a") as lines:
+        self._repaired.discard(file)  # of a line that is half written when the disk is full the next one is to cut off the half
+        with writing(self.path / file), (self.path / file).open("a") as lines:
             lines.write(json.dumps(row, default=_number) + "\n")
+        self._repaired.add(file)
 
 
 def _cut_broken_tail(path: Path) -> None:

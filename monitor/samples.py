@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from buffer.columns import Floats, Ints
 from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, TestResult, VersionRun, decode_feedback, decode_program
-from config import first_line
+from config import first_line, gone_on_failure, writing
 
 ROWS_PER_PART = 4096
 """Parts are merged up to so many programs."""
@@ -165,16 +165,13 @@ class SampleWriter:
         final = _path(self._folder, number)
         temporary = self._folder / "_part.tmp"  # readers of a whole folder leave names with an underscore out
         table = table.replace_schema_metadata({_BEFORE: str(before)})
-        try:
+        with writing(final), gone_on_failure(temporary):
             pq.write_table(
                 table, temporary, compression="zstd", use_dictionary=_REPEATED, column_encoding=_ENCODINGS, write_page_checksum=True
             )
             _synchronise(temporary)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # the disk may be full
-            raise
-        os.replace(temporary, final)
-        _synchronise(self._folder)
+            os.replace(temporary, final)
+            _synchronise(self._folder)
         self._ranges[number] = before, table.num_rows
 
     def _merge(self, numbers: Sequence[int]) -> None:
@@ -199,8 +196,9 @@ class SampleWriter:
             del sizes[number]
             self._dropped, self._oldest = self._dropped + self._ranges.pop(number)[1], min(sizes)
             temporary = self._folder / "_dropped.tmp"
-            temporary.write_text(json.dumps({"programs": self._dropped, "oldest_part": self._oldest}) + "\n")
-            os.replace(temporary, self._folder / "_dropped.json")
+            with writing(temporary), gone_on_failure(temporary):
+                temporary.write_text(json.dumps({"programs": self._dropped, "oldest_part": self._oldest}) + "\n")
+                os.replace(temporary, self._folder / "_dropped.json")
             _path(self._folder, number).unlink()
 
 

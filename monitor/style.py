@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+
+from config import gone_on_failure, writing
 
 matplotlib.use("Agg")
 
@@ -60,7 +63,10 @@ def figure(
         drawn, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
         try:
             yield drawn, list(axes.flat)
-            drawn.savefig(path)
+            temporary = path.with_name(f"{path.name}.tmp")
+            with writing(path), gone_on_failure(temporary):
+                drawn.savefig(temporary, format="png")
+                os.replace(temporary, path)
         finally:
             plt.close(drawn)
 

@@ -176,3 +176,16 @@ def test_a_damaged_critic_is_refused(tmp_path: Path) -> None:
         return load_critic(folder, policy(), TOKENS).policy
 
     assert _damaged_models(load, critic.policy, tmp_path / "critic", tmp_path / "damaged") > 30
+
+
+def test_files_are_as_open_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with engine_of(toy := policy(lora_rank=2)) as engine:
+            Checkpoints(tmp_path / "checkpoints", 5, True).save(1, engine.state(), {})
+            save_model(engine, toy, tmp_path / "export")
+        Critic(policy(), TOKENS).save(tmp_path / "critic", {})
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 10 and {path.stat().st_mode & 0o777 for path in files} == {0o640}
