@@ -44,12 +44,11 @@ def _advice(error: OSError, path: Path, place: Path) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Gives an OSError that comes from inside the path that was written, which Python's own lack."""
+    """Gives an OSError that comes from inside the path that was written: Python's own have none, or that of a temporary file."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
+        error.filename = str(path)
         raise
 
 

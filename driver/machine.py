@@ -43,12 +43,12 @@ def refuse_narrow_addresses() -> None:
     if most != resource.RLIM_INFINITY and most < needed:
         raise UserError(
             f"the address space of a process is limited to {most / 1e9:.1f} GB (ulimit -v), and torch and Ray reserve about "
-            f"{needed / 1e9:.0f} GB, most of which they never use: raise the limit (ulimit -v unlimited), and bound memory by a control group"
+            f"{needed / 1e9:.0f} GB, most of which they never use: raise it (ulimit -v unlimited), and bound memory by a control group"
         )
 
 
 def _groups(groups: Path, proc: Path) -> list[tuple[Path, str, str]]:
-    """Folders of the process's memory control groups up to the root, with the names of the files for limit and use: version 2, version 1."""
+    """Folders of the process's memory control groups up to the root, with the names of the files for limit and use; both versions."""
     found: list[tuple[Path, str, str]] = []
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()

@@ -31,7 +31,8 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     rows = {int(row["step"]): row for row in folder.steps()}
     if step not in rows:
         there = f"steps {min(rows)} to {max(rows)}" if rows else "no step"
-        raise UserError(f"replay --step {step}: the run in {folder.path} has {there}")
+        raise UserError("; ".join([f"replay --step {step}: the run in {folder.path} has {there}", *folder.damage()]))
+    _require_whole(folder, rows, step)
     config = folder.settings_at(rows[step]["time"])
     checkpoints = Checkpoints(folder.path / "checkpoints", 1, False, writes=False)
     saved = checkpoints.newest(step - 1)
@@ -63,8 +64,7 @@ def _recorded(folder: RunFolder, rows: Mapping[int, Row], wanted: Iterable[int])
     """The steps with their groups. Raises UserError when a step's row or one of its programs is not in the record."""
     found: list[Row] = []
     for step in wanted:
-        if step not in rows or (rows[step]["objective"] != "supervised" and "fingerprints" not in rows[step]):
-            raise UserError(f"the record of step {step}, which the replay needs, is not in {folder.path}/metrics.jsonl")
+        _require_whole(folder, rows, step)
         found.append(rows[step])
     names = {name for row in found for name in row.get("fingerprints", ()) if name != CORPUS}
     members: dict[str, list[KeptSample]] = {}
@@ -81,9 +81,20 @@ def _recorded(folder: RunFolder, rows: Mapping[int, Row], wanted: Iterable[int])
             lost = int(folder.progress().get("lost", {}).get("samples", 0))
             reasons = [(folder.dropped_samples, "run.samples_gb has cost"), (lost, "buffer.archive_capacity has cost")]
             why = "".join(f": {words} {number:,} programs" for number, words in reasons if number)
+            why += "".join(f"; {sentence}" for sentence in folder.damage())
             raise UserError(f"{len(missing)} of {len(row['sample_ids'])} programs of step {row['step']} are not in the record{why}")
         steps.append(RecordedStep(row, groups))
     return steps
+
+
+def _require_whole(folder: RunFolder, rows: Mapping[int, Row], step: int) -> None:
+    row = rows.get(step, {})
+    reinforced = () if row.get("objective") == "supervised" else ("fingerprints", "sample_ids", "rewards")
+    needed = ("time", "objective", "version", "learning_rate", "loss", "gradient_norm", *reinforced)
+    if any(key not in row for key in needed):
+        raise UserError(
+            "; ".join([f"the record of step {step}, which the replay needs, is not in {folder.path}/metrics.jsonl", *folder.damage()])
+        )
 
 
 def _group(name: str, members: Sequence[KeptSample]) -> Group:

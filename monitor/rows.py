@@ -6,7 +6,6 @@ What a reader does not look at is not looked at here either: rows have more keys
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,8 @@ from monitor.metrics import Row
 
 _Time = Annotated[float, Meta(ge=0.0, le=1e11)]
 """Seconds since the epoch, of which a date can be made."""
+_Seconds = Annotated[float, Meta(ge=-1e11, le=1e11)]
+"""Below zero where the clock was set back meanwhile."""
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _Counts = dict[str, _Count]
 _Outcomes = dict[Literal["pass", "failure", "runtime_error", "compile_error"], _Count]
@@ -49,7 +50,7 @@ class HeldOutRow(Struct):
 
     label: str
     step: _Count
-    seconds: Annotated[float, Meta(ge=0.0, le=1e11)]
+    seconds: _Seconds
     tasks: _Count
     samples: _Count
     share: Annotated[float, Meta(ge=0.0, le=1.0)] = msgspec.field(name="pass@1")
@@ -146,7 +147,7 @@ class Progress(Struct):
     graded: _Count = 0
     kept: _Count = 0
     ledger_checks: _Count = 0
-    rl_seconds: Annotated[float, Meta(ge=0.0, le=1e11)] = 0.0
+    rl_seconds: _Seconds = 0.0
     phase_seconds: dict[str, float] = {}
 
 
@@ -163,7 +164,7 @@ def read_object(data: bytes, kind: type[Struct]) -> dict[str, Any]:
     except (ValueError, msgspec.ValidationError) as error:
         raise ValueError(first_line(error)) from None
     for key, value in found.items():
-        if key.startswith("pass@") and not (isinstance(value, int | float) and math.isfinite(value)):
+        if key.startswith("pass@") and not isinstance(value, int | float):
             raise ValueError(f"its {key} is no number")
     return dict(found)
 

@@ -122,7 +122,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
 
     With `weights` they are read from `spec.source`, or drawn with `seed` (the same on every machine); without, only the
     shape is built and the values are undefined until `policy.weights.load_into`. `adapters` false leaves those of `spec.lora` out.
-    Raises UserError when the weights cannot be read, or the adapters do not fit the model.
+    Raises UserError when the weights cannot be read or are damaged, or the adapters do not fit the model.
     """
     settings = json.loads(spec.model_config)
     model_config = AutoConfig.for_model(**settings)
@@ -130,6 +130,7 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
     loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
     model: Any
     if weights and spec.source:
+        refuse_damaged(Path(spec.source), "model folder")
         try:
             model = loader.from_pretrained(spec.source, config=model_config, dtype=DTYPES[dtype])
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:

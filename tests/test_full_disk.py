@@ -1,4 +1,4 @@
-"""Disks that are full, without inodes, read-only, or bounded by ulimit: one sentence with the path, nothing good replaced, all of it again later."""
+"""Disks that are full, without inodes, read-only, or bounded by ulimit: one sentence with the path, and nothing good is replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitor.run_folder import RunFolder
 
 writers = {
     "metrics.jsonl": lambda folder: folder.add_step(step_row(7) | {"sample_ids": [str(n) for n in range(9000)]}),
-    "held_out.jsonl": lambda folder: folder.add_held_out(held_out_row(9, 0.5)),
+    "held_out.jsonl": lambda folder: folder.add_held_out(held_out_row(9, 0.5) | {"versions": list(range(9000))}),
     "events.jsonl": lambda folder: folder.add_event({"time": 1.0, "event": "imbalance", "reason": "x" * 9000}),
     "progress.json": lambda folder: folder.write_progress({"position": {"rows": 9}}),
     "result.json": lambda folder: folder.write_result({"warnings": ["y" * 9000]}),
@@ -131,7 +131,7 @@ mount("size=4m")
 folder = begun()
 folder.close()
 remount("ro")
-refused(RunFolder.open(folder.path), 30)
+refused(RunFolder.resume(folder.path, config(disk)), 30)
 remount("rw")
 goes_on(RunFolder.open(folder.path))
 """,
@@ -195,10 +195,8 @@ limited, again = fill, lambda: (disk / "ballast").unlink()
 all_of_it()
 """,
     ).splitlines()
-    disk = tmp_path / "disk"
-    for line, place in zip(
-        told, ("checkpoints/step_000002", "warm_start", "export", "critic", "checkpoints/scores.json", "README.md"), strict=True
-    ):
+    disk, places = tmp_path / "disk", ("checkpoints/step_000002", "warm_start", "export", "critic", "checkpoints/scores.json", "README.md")
+    for line, place in zip(told, places, strict=True):
         assert line.startswith(f"{disk}/{place}") and "No space left on device: the disk is full (" in line
 
 
