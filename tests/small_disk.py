@@ -32,7 +32,7 @@ def fill(leave=0):
 """
 
 
-def on_small_disk(disk: Path, script: str, timeout_s: float = 120.0) -> str:
+def on_small_disk(disk: Path, script: str, timeout_s: float = 240.0) -> str:
     """Runs `script`, for which `disk` is an empty folder to `mount` on; what it prints. Skips where nothing may be mounted."""
     can = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
     if can.returncode:

@@ -115,7 +115,7 @@ def test_all_ranks_go_on_from_the_same_checkpoint(checkpoints: Path, tmp_path: P
         for rank in range(2)
     ]  # fmt: skip
     try:
-        answers = [rank.communicate(timeout=120) for rank in ranks]
+        answers = [rank.communicate(timeout=280) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
