@@ -27,7 +27,7 @@ def write_report(folder: RunFolder) -> Path:
     """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows what there is.
 
     All of it comes from the folder's files, so a later call writes the same again. What cannot be read of them is left out and told.
-    Raises UserError when config.yaml cannot be read, OSError when the report cannot be written.
+    Raises OSError when the report or one of its pictures cannot be written.
     """
     steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
     counts = Counts()
@@ -36,7 +36,8 @@ def write_report(folder: RunFolder) -> Path:
     events = folder.events()
     lines = [f"# Run {folder.name}", ""]
     lines += _results(held_out, steps, result)
-    lines += [f"- Warning: {warning}" for warning in (*result.get("warnings", ()), *folder.damage())] + [""]
+    configuration, doubts = _configuration(folder)
+    lines += [f"- Warning: {warning}" for warning in (*result.get("warnings", ()), *folder.damage(), *doubts)] + [""]
     failures: list[OSError] = []
     draw = partial(_draw, folder.path, failures)
     lines += _curve(draw, held_out)
@@ -48,11 +49,24 @@ def write_report(folder: RunFolder) -> Path:
     lines += _dead_letters(result.get("dead_letters", ()))
     lines += _events(events)
     lines += _programs(result.get("examples", ()))
-    lines += ["## Configuration", "", "```yaml", yaml.safe_dump(folder.config(), sort_keys=False).rstrip(), "```", ""]
+    lines += ["## Configuration", "", "```yaml", configuration, "```", ""]
     folder.replace("report.md", "\n".join(lines))
     if failures:
         raise failures[0]
     return folder.path / "report.md"
+
+
+def _configuration(folder: RunFolder) -> tuple[str, list[str]]:
+    """config.yaml, and what is wrong with it."""
+    try:
+        text = yaml.safe_dump(folder.config(), sort_keys=False).rstrip()
+    except UserError as error:
+        return "", [str(error)]
+    try:
+        folder.settings()
+    except UserError as error:
+        return text, [str(error)]
+    return text, []
 
 
 def _draw(folder: Path, failures: list[OSError], file: str, plot: Callable[..., None], *what: Any) -> None:

@@ -111,6 +111,12 @@ def test_the_report_of_a_damaged_folder_is_written(whole: Path, tmp_path: Path, 
     report = (path / "report.md").read_text()
     for words in ("lines? of .*metrics.jsonl cannot be read", "result.json cannot be read", "1 parts of .*telemetry cannot be read to"):
         assert re.search(f"- Warning: .*{words}", report), words
+    lines = (path / "config.yaml").read_text().splitlines(keepends=True)
+    for text in (None, "", "".join(lines[:60])):
+        (path / "config.yaml").write_text(text) if text is not None else None
+        assert monitor.report.main([str(path)]) == 0
+        assert (f"- Warning: {path}/config.yaml has no " in (path / "report.md").read_text()) == bool(text)
+        assert (f"- Warning: {path}/config.yaml holds no configuration" in (path / "report.md").read_text()) == (text == "")
     (path / "report.md").unlink()
     (path / "report.md").mkdir()
     assert monitor.report.main([str(path)]) == 2 and "report.md cannot be written" in capsys.readouterr().err
