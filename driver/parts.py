@@ -92,7 +92,9 @@ class Parts:
         return {"given_back": sum(work.abandon(name) for work in (self._flow.evaluation_work, self._flow.work))}
 
     def _mourn_learner(self, reason: str) -> dict[str, Any]:
-        saved = Checkpoints(self._checkpoints, 1, False).newest()
+        checkpoints = Checkpoints(self._checkpoints, 1, False)
+        saved = checkpoints.newest()
+        self.supervisor.notes += checkpoints.passed_over
         return {"step": saved.step} if saved is not None else {}  # without one it begins anew
 
 

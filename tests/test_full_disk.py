@@ -229,6 +229,62 @@ def test_what_else_a_disk_says(number: int, words: str, tmp_path: Path) -> None:
     assert disk_sentence(OSError("it says nothing"), half) == f"{half} cannot be written: it says nothing"
 
 
+REDIS = """
+import time
+from buffer.connection import ServerError
+from buffer.flow import Flow, FlowAddress
+from buffer.server import EmbeddedRedis
+from buffer_programs import group_of
+from config import BufferConfig
+from driver import RunFailed
+from driver.train import _in_a_sentence
+
+mount("size=16m")
+server = EmbeddedRedis.start(disk / "redis")
+numbers = {"groups_per_step": 2, "groups_per_version": 2, "group_size": 2, "seed": 0}
+flow = Flow.connect(FlowAddress(url=server.url, run="x", buffer=BufferConfig(), **numbers))
+flow.work.push(group_of("first"))
+fill()
+
+def push(first):
+    "Until the server refuses; how many it took."
+    number = first
+    try:
+        with _in_a_sentence(disk):
+            while number < first + 2000:
+                flow.work.push(group_of(f"g{number}"))
+                number += 1
+    except RunFailed as failure:
+        print(failure)
+        return number - first
+    raise AssertionError("the server took all of them")
+
+push(0)
+assert flow.ledger.check() is None
+(disk / "ballast").unlink()
+deadline = time.monotonic() + 20
+while True:
+    try:
+        flow.work.push(group_of("last"))
+        break
+    except ServerError:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+assert flow.ledger.check() is None
+before = flow.ledger.counts()
+server.stop()
+server = EmbeddedRedis.start(disk / "redis")
+again = Flow.connect(FlowAddress(url=server.url, run="x", buffer=BufferConfig(), **numbers))
+assert again.ledger.check() is None and again.ledger.counts() == before
+server.stop()
+"""
+
+
+def test_redis_on_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
+    told = on_small_disk(tmp_path / "disk", REDIS).splitlines()[-1]
+    assert told.startswith("Redis refuses to go on: ") and "No space left on device" in told and "make room on its disk" in told
+
+
 WHOLE = """
 import json
 from run_parts import Launched
