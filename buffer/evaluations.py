@@ -132,6 +132,10 @@ class Evaluations:
         """Whether it was requested."""
         return bool(self._client.hexists(self._keys.label(label), "version"))
 
+    def closed(self, label: str) -> bool:
+        """Whether its results have been read and are gone to the archive."""
+        return bool(self._client.hexists(self._keys.label(label), "closed"))
+
     def expected(self, label: str) -> int:
         """Programs that the request asked for."""
         return self.progress(label).expected

@@ -66,6 +66,9 @@ class HeldOutCollector:
             if not self._flow.evaluations.complete(label):
                 pending.append(label)
                 continue
+            if self._flow.evaluations.closed(label):  # it was read, and its row in the run's folder is lost: what is left here is nothing
+                self._known.add(label)
+                continue
             samples = self._flow.evaluations.results(label)
             programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
             ks = [k for k in self._ks if k <= programs] or [1]

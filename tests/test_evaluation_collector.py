@@ -143,3 +143,26 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
     assert flow.ledger.check() is None
     assert {sample.program.label for sample in book._first} == {"step-000000-2"} and len(book.examples()) == 2
     flow.close()
+
+
+def test_an_evaluation_whose_row_is_lost_is_none_of_zero(server: EmbeddedRedis, tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    flow = Flow(FlowAddress.of(settings, server.url, "lost-row"))
+    folder = RunFolder.create(settings)
+    for step in (0, 2):
+        flow.evaluations.request(label_of(step), step, [["a", "b"]])
+        write_and_grade(flow, {"a"})
+        folder.add_step({"step": step + 1})
+    state = RunState()
+    state.fold_step({"step": 2, "time": 0.0})
+    book = HeldOutBook(flow, folder, state, {"a": "A", "b": "B"})
+    assert len(book.read([{"step": 1}, {"step": 2}])) == 2
+    for step in (0, 2):
+        flow.evaluations.close(label_of(step), "learner")
+    book.close()
+    lines = (folder.path / "held_out.jsonl").read_bytes().splitlines(keepends=True)
+    (folder.path / "held_out.jsonl").write_bytes(lines[0][:40] + b"\xff\n" + lines[1])
+    again = HeldOutBook(flow, RunFolder.open(folder.path), RunState(), {"a": "A", "b": "B"})
+    assert again.read([]) == [] and not again.pending
+    assert [point[::2] for point in again.curve()] == [[2, 0.5]], "what cannot be read is missing, and not 0"
+    flow.close()
