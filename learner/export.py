@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 def save_model(engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
     """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all.
 
-    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format. `facts`: further
-    files of JSON, by name. All of them get checksums (policy.checksums). Raises config.DiskFailure.
+    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format. `facts`:
+    further files of JSON, by name. All of them get checksums (policy.checksums). Raises config.DiskFailure.
     """
     state: dict[str, torch.Tensor] = {}
     for name, tensor in engine.gathered_weights(named_weights(policy.model)):
