@@ -276,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"error: {error}")
         return 2
     except OSError as error:
-        print(disk_sentence(error, "the report"), file=sys.stderr)
+        complain(f"error: {disk_sentence(error, 'the report')}")
         return 2
     return 0
 
