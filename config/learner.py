@@ -60,9 +60,9 @@ class LearnerConfig(Part):
     micro_batch_tokens: int = Field(2048, ge=1)
     """Most token positions in one forward pass of one worker, padding included; what programs of one prompt have in common counts once."""
     supervised_ratio: float = Field(0.0, ge=0)
-    """Supervised steps per reinforcement step: 1 alternates them one to one as the paper does (half of `steps` each), 0 does none."""
+    """Supervised steps per reinforcement step, or weight of the supervised term beside the other (supervised_mixing); the paper has 1."""
     supervised_mixing: Literal["step", "micro_batch"] = "step"
-    """step: a step is one or the other; micro_batch: every step is both, its loss the mean weighted by supervised_ratio."""
+    """step: a step is one or the other, clipped by itself; micro_batch: every step is both, a mean weighted by supervised_ratio."""
     supervised_batch_size: int = Field(32, ge=1)
     """Programs of one supervised step over all workers."""
     learning_rate: float = Field(4e-4, gt=0)

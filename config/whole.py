@@ -139,6 +139,7 @@ class Config(Part):
                 "learner.weight_transfer direct needs a GPU of its own for each actor and learner worker, or none for any: set "
                 f"learner.gpus_per_worker, which is {gpus[0]:g}, and actors.gpus_per_actor, which is {gpus[1]:g}, to 1, or use auto"
             )
-        if self.learner.groups_per_step < self.learner.workers:
+        mixed = self.learner.supervised_ratio > 0 and self.learner.supervised_mixing == "micro_batch"
+        if self.learner.groups_per_step + mixed * self.learner.supervised_batch_size < self.learner.workers:
             raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
         return self

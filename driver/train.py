@@ -29,6 +29,7 @@ from driver.supervisor import Told
 from learner.checkpoint import Checkpoints, Saved
 from learner.export import write_card
 from learner.task import LearnerTask
+from monitor.clipping import clip_watch
 from monitor.console import warn
 from monitor.examples import as_rows
 from monitor.plan import make_plan
@@ -129,6 +130,7 @@ class _Run:
         """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process."""
         self._config = config
         self._inputs = inputs
+        self._clip = clip_watch(config)
         self._folder = folder
         self._console = console
         self._start_timeout_s = start_timeout_s
@@ -262,6 +264,8 @@ class _Run:
             for sentence in self._held_out.read(rows):
                 line.note(sentence)
             self._state.fold_evaluation(self._held_out.progress(), time.time())
+            if clipped := self._clip.fold(rows).news():
+                warn(clipped)
             line.update(self._state)
             for name, value in self._state.numbers(time.time()).items():
                 self._sink.gauge(name, value, "run")
@@ -299,6 +303,8 @@ class _Run:
         failures: list[Exception] = []
         with _noted(failures):
             folder.close()
+        if clipped := clip_watch(self._config).fold(folder.steps()).warning:
+            warnings.append(clipped)
         result = {
             "held_out": self._held_out.result(),
             "curve": self._held_out.curve(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from config import Config, LearnerConfig
 from monitor.memory import Shape, actor_bytes, aof_bytes, executor_bytes, learner_bytes, redis_bytes, step_bytes, weight_bytes
+from monitor.paper import not_in_force
 from monitor.run_folder import LOG_BYTES
 from monitor.vocabulary import plural
 
@@ -175,6 +176,9 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
         rows.append(("baseline", f"1 greedy program per group, {learner.groups_per_step} per step, compared with and not trained on"))
     if learner.supervised_ratio and learner.objective != "supervised":
         rows.append(("supervised", _supervised(learner)))
+    if learner.objective == "rltf":
+        missing = not_in_force(config)
+        rows.append(("the paper's set-up", f"not in force: {'; '.join(missing)}" if missing else "in force"))
     rows.append(
         ("generation", f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an actor")
     )
