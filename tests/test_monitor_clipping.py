@@ -57,7 +57,7 @@ def test_the_objective_alone_is_not_the_papers_set_up_and_the_plan_says_so() -> 
     for part in found:
         assert part in plan
     assert "supervised_mixing" not in plan, "without L_sl there is nothing to mix"
-    alternating = configuration.load(ROOT / "configs" / "apps-codet5.yaml", {"learner.supervised_mixing": "step"})
+    alternating = configuration.load(ROOT / "configs" / "mbpp-gpt2.yaml", {"learner.supervised_mixing": "step"})
     assert plan_of(alternating).startswith("not in force: learner.supervised_mixing step (paper: micro_batch")
     released = configuration.load(ROOT / "configs" / "starter-rltf.yaml", {"rltf.preset": "released_code", "rltf.critic": "c"})
     for part in ("rltf.baseline latest_greedy (paper: best)", "rltf.critic_weighting true (paper: false)"):
