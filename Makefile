@@ -12,12 +12,15 @@ help:
 	@echo "make run     train the quick start (ARGS=... is passed to launch.py)"
 	@echo "make test    run the tests (ARGS=... is passed to pytest)"
 	@echo "make lint    ruff, mypy and the import contracts"
-	@echo "make setup   only make the virtual environment .venv"
+	@echo "make setup   only make the virtual environment .venv (FORCE=1: again, although it is up to date)"
 	@echo "make clean   remove .venv"
 
 setup: $(READY)
 	@echo ".venv is ready"
 
+ifneq ($(FORCE),)
+.PHONY: $(READY)
+endif
 # The file is written last, so an interrupted set-up is taken up again.
 $(READY): pyproject.toml constraints.txt scripts/setup.sh
 	@bash scripts/setup.sh

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Makes the virtual environment .venv in the project's root, with the versions of constraints.txt. Safe to run again at any time.
+# Makes the virtual environment .venv in the project's root, with the versions of constraints.txt. Safe to run again at any time: where
+# .venv/.ready says that it was made from the same files, in the same way, nothing is done.
+#   FORCE           install again all the same
 #   EXTRAS          what to install of pyproject.toml's extras; default: dev (everything a developer needs). An executor node takes: executor
 #   TORCH_INDEX     extra package index for CPU torch where there is no NVIDIA GPU; empty: none
 #   PYTHON          the interpreter to make .venv with; default: the first suitable of python3.11, python3.12, python3.13, python3
@@ -41,12 +43,31 @@ pip_install() {
     fi
 }
 
-if ! suitable "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+base() { "$1" -c 'import os, platform, sys; print(platform.python_version(), os.path.realpath(sys._base_executable))' 2>/dev/null; }
+gpu() { if [[ "$(nvidia-smi -L 2>/dev/null)" == GPU* ]]; then echo "NVIDIA GPU"; else echo "no NVIDIA GPU, index $TORCH_INDEX"; fi; }
+
+# What an environment depends on. The folder is part of it: paths in the environment lead to it.
+made_from() {
+    printf 'extras %s\npython %s\ntorch %s\nfolder %s\n' "$EXTRAS" "$(base "$venv/bin/python")" "$(gpu)" "$PWD"
+    cksum pyproject.toml constraints.txt scripts/setup.sh
+}
+
+usable() {
+    suitable "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 || return 1
+    [ -z "${PYTHON:-}" ] || [ "$(base "$PYTHON")" = "$(base "$venv/bin/python")" ]
+}
+
+if ! usable; then
     python=$(find_python)
     free_mib=$(df -Pm . | awk 'NR == 2 {print $4}')
     [ "$free_mib" -ge 4096 ] || die "only $free_mib MiB are free here and the environment needs about 4 GiB: make room first."
     say "virtual environment $venv with $("$python" --version) ($python)"
     "$python" -m venv --clear "$venv"
+fi
+if [ -z "${FORCE:-}" ] && [ "$(made_from)" = "$(cat "$venv/.ready" 2>/dev/null)" ]; then
+    touch "$venv/.ready"  # make compares times
+    say "$venv is up to date (FORCE=1 installs again)"
+    exit 0
 fi
 rm -f "$venv/.ready"
 : >"$log"
@@ -55,7 +76,7 @@ rm -f "$venv/.ready"
 install_torch() {
     local torch
     torch=$(grep -E '^torch==' constraints.txt)
-    if [[ "$(nvidia-smi -L 2>/dev/null)" == GPU* ]]; then
+    if [ "$(gpu)" = "NVIDIA GPU" ]; then
         say "$torch (an NVIDIA GPU answers: the registry's CUDA build)"
         pip_install -c constraints.txt "$torch"
     elif [ -z "$TORCH_INDEX" ]; then
@@ -75,5 +96,5 @@ case ",$EXTRAS," in
 esac
 say "the packages of [$EXTRAS] (versions of constraints.txt), a minute or two the first time"
 pip_install -c constraints.txt -e ".[$EXTRAS]"
-touch "$venv/.ready"
+made_from >"$venv/.ready"
 say "ready after $SECONDS s, $(du -sm "$venv" | cut -f1) MiB"
