@@ -48,7 +48,7 @@ class Parts:
         self._flow = flow
         self._checkpoints = task.folder / "checkpoints"
         self.supervisor = Supervisor(config.restart, told, start_timeout_s)
-        self._store = start_store(START_TIMEOUT_S)
+        self._store = start_store(START_TIMEOUT_S, logs)
         address = flow.address
         prompts = ray.put({problem.id: prompt_of(problem) for problem in train})
         held_out_prompts = ray.put({problem.id: prompt_of(problem) for problem in held_out})

@@ -19,11 +19,14 @@ Sink = Callable[[list[Row]], None]
 def log_to(folder: Path, role: str) -> None:
     """From now on all that this process prints and logs goes to `folder`/ROLE.log, what its libraries write to their stderr included.
 
-    On a node that does not see the run's folder nothing changes: the output stays where Ray keeps its workers' logs.
+    On a node that does not see the run's folder nothing changes: the output stays where Ray keeps its workers' logs. Either way one line
+    there, which is what Ray's dashboard shows, says where it is.
     """
-    if folder.is_dir():
+    seen = folder.is_dir()
+    kept = f"is in {folder / role}.log" if seen else f"is here: this node does not see {folder}, where the run's other logs are"
+    print(f"What {role} prints and logs {kept}.", flush=True)
+    if seen:
         file = os.open(folder / f"{role}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(file, 1)
         os.dup2(file, 2)

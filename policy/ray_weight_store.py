@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from config import first_line
+from monitor.metrics import log_to
 from policy.slots import Slot, SlotLost, SlotName, make_slot
 from policy.weight_sender import Offer
 from policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
@@ -56,7 +58,10 @@ class WeightStore:
     those of another are refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Path | None = None) -> None:
+        """`logs`: folder of log files; none: what is logged stays with Ray."""
+        if logs is not None:
+            log_to(logs, STORE_NAME)
         self._versions: dict[int, _Kept] = {}
         self._spare: list[SlotName] = []
         self._offer: Offer | None = None
@@ -130,13 +135,13 @@ class WeightStore:
                 self._spare += self._versions.pop(version).slots
 
 
-def start_store(timeout_s: float) -> Any:
+def start_store(timeout_s: float, logs: Path | None = None) -> Any:
     """Starts the store of this Ray namespace, on the caller's node: it must not go with a node that may be taken away.
 
-    The caller keeps the handle for as long as the store shall live.
+    The caller keeps the handle for as long as the store shall live. `logs`: folder of log files.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    store = WeightStore.options(name=STORE_NAME, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    store = WeightStore.options(name=STORE_NAME, scheduling_strategy=here).remote(logs)  # type: ignore[attr-defined]
     _bounded("start", lambda: ray.get(store.node.remote(), timeout=timeout_s), timeout_s)
     return store
 
