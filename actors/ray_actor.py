@@ -14,7 +14,7 @@ from actors.weight_loader import WeightSource
 from actors.worker import ActorWorker, Stalled
 from buffer.flow import FlowAddress
 from buffer.worker_loop import WorkerLoop, ray_options
-from config import Config, UserError
+from config import ActorsConfig, Config, UserError
 from policy.encoding import PromptText
 from policy.policy import PolicySpec, build_policy
 from policy.ray_weight_store import StoreSource
@@ -67,11 +67,14 @@ class GeneratorActor(WorkerLoop):
         return self._worker.version
 
 
-def generator_actor(config: Config, name: str) -> Any:
+def generator_options(config: ActorsConfig, offered: Mapping[str, float]) -> dict[str, Any]:
+    """What an actor is given to Ray with; `offered`: see ray_options."""
+    return ray_options(config.cpus_per_actor, config.gpus_per_actor, "trainer", offered)
+
+
+def generator_actor(config: Config, name: str, offered: Mapping[str, float]) -> Any:
     """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes GeneratorActor's arguments.
 
-    What a dead actor was to write is handed out again.
+    What a dead actor was to write is handed out again. `offered`: see ray_options.
     """
-    settings = config.actors
-    options = ray_options(settings.cpus_per_actor, settings.gpus_per_actor, "trainer", ray.cluster_resources())
-    return ray.remote(GeneratorActor).options(name=name, **options)
+    return ray.remote(GeneratorActor).options(name=name, **generator_options(config.actors, offered))

@@ -127,7 +127,7 @@ def _pool_rate(url: str, work: Work, count: int, run: str, folder: Path) -> floa
     flow.problems.put_many((name, suite.to_json(), suite.content_hash) for name, suite in suites.items())
     config = ExecutorConfig(count=count, cpus_per_executor=0.25, time_limit_s=30.0)
     names = [f"executor-{index}" for index in range(count)]
-    actors = [executor_actor(config, name).remote(name, flow.address, config, folder) for name in names]
+    actors = [executor_actor(config, name, {}).remote(name, flow.address, config, folder) for name in names]
     try:
         ray.get([actor.start.remote() for actor in actors], timeout=LIMIT_S)
         while not all(ray.get([actor.layers.remote() for actor in actors], timeout=LIMIT_S)):

@@ -16,18 +16,34 @@ from monitor.metrics import Recorder, log_to
 STOP_S = 10.0
 """Longest wait for a loop to end after being asked to."""
 
+KINDS = {"trainer": "a trainer", "executor": "an executor"}
+"""Resources that nodes offer for one kind of worker, and how such a host is called."""
+_LEAST = 0.001
+
 log = logging.getLogger(__name__)
 
 
+class NotYet(Exception):
+    """A worker cannot be started yet; the message says what is waited for."""
+
+
 def ray_options(cpus: float, gpus: float, nodes: str, offered: Mapping[str, float]) -> dict[str, Any]:
-    """What every worker is given to Ray with; `offered`: the cluster's resources.
+    """What every worker is given to Ray with; `offered`: the resources of KINDS that are in use.
 
     `nodes` is the resource that nodes with the packages of its kind offer (cluster.yaml): "executor", or "trainer" for what needs torch.
-    Where the cluster has it, as much of it as of CPUs is asked for, so that the worker runs on such nodes alone. A dead worker is started
-    again by the driver, not by Ray, which would not call `start`.
+    Where it is in use, as much of it as of CPUs is asked for, so that the worker runs on such nodes alone; a worker that asks for no CPU
+    asks for some of both then. A dead worker is started again by the driver, not by Ray, which would not call `start`.
     """
+    if nodes in offered:
+        cpus = max(cpus, _LEAST)
     apart = {nodes: cpus} if nodes in offered else {}
     return {"num_cpus": cpus, "num_gpus": gpus, "resources": apart, "max_restarts": 0, "max_concurrency": 4}
+
+
+def asked(options: Mapping[str, Any]) -> dict[str, float]:
+    """The resources that a worker with such options asks for, by the names that Ray gives them."""
+    amounts = {"CPU": float(options["num_cpus"]), "GPU": float(options["num_gpus"]), **options["resources"]}
+    return {name: amount for name, amount in amounts.items() if amount}
 
 
 class Health(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -89,6 +89,9 @@ class RayConfig(Part):
 
     address: str = ""
     """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started; local: start one."""
+    kinds: Literal["auto", "on", "off"] = "auto"
+    """Kinds of hosts in a cluster that is joined: on: actors and learner run on hosts that offer the resource trainer alone, executors on
+    those that offer executor, and wait for them; off: all run anywhere; auto: on as soon as a host that offers either was seen."""
     wait_s: float = Field(900.0, ge=0)
     """Longest wait for nodes of a cluster that is joined: for the GPUs asked for, and (5 minutes at least) for room for each worker."""
     dashboard: bool = True

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from actors.ray_actor import generator_actor
+from actors.ray_actor import generator_actor, generator_options
 from buffer.flow import Flow
-from buffer.worker_loop import STOP_S
+from buffer.worker_loop import STOP_S, asked
 from config import Config
+from driver.kinds import Kinds
 from driver.supervisor import START_TIMEOUT_S, Started, Supervisor, Told
-from executor.ray_executor import executor_actor
+from executor.ray_executor import executor_actor, executor_options
 from learner.checkpoint import Checkpoints
 from learner.ray_learner import LearnerGroup
 from learner.task import LearnerTask
@@ -40,10 +41,11 @@ class Parts:
         logs: Path,
         told: Told,
         start_timeout_s: float,
+        kinds: Kinds,
     ) -> None:
         """Starts everything and returns at once. `logs`: folder with one log file per process; `told`, `start_timeout_s`: see Supervisor.
 
-        Raises UserError when the cluster has no room for the learner, WeightStoreError when the weight store does not start.
+        Raises WeightStoreError when the weight store does not start.
         """
         self._flow = flow
         self._checkpoints = task.folder / "checkpoints"
@@ -54,22 +56,24 @@ class Parts:
         held_out_prompts = ray.put({problem.id: prompt_of(problem) for problem in held_out})
 
         def actor(name: str) -> Started:
-            handle = generator_actor(config, name).remote(name, spec, prompts, held_out_prompts, address, self._store, config, logs)
+            handle = generator_actor(config, name, kinds.offered()).remote(
+                name, spec, prompts, held_out_prompts, address, self._store, config, logs
+            )
             return {name: (handle, handle.start.remote())}
 
         def executor(name: str) -> Started:
-            handle = executor_actor(config.executor, name).remote(name, address, config.executor, logs)
+            handle = executor_actor(config.executor, name, kinds.offered()).remote(name, address, config.executor, logs)
             return {name: (handle, handle.start.remote())}
 
-        learner = LearnerGroup(task, address, self._store, logs, start_timeout_s)
-        asks = _asks(config.learner.cpus_per_worker, config.learner.gpus_per_worker)
-        self.supervisor.add("learner", learner.start, self._mourn_learner, asks)
-        asks = _asks(config.actors.cpus_per_actor, config.actors.gpus_per_actor)
+        learner = LearnerGroup(task, address, self._store, logs)
+        add = self.supervisor.add
+        add("learner", lambda: learner.start(kinds.offered()), self._mourn_learner, lambda: asked(learner.options(kinds.offered())))
+        asks = partial(_asked, lambda: generator_options(config.actors, kinds.offered()))
         for name in (f"actor-{index}" for index in range(config.actors.count)):
-            self.supervisor.add(name, partial(actor, name), partial(self._mourn_actor, name), asks, spare=True)
-        asks = _asks(config.executor.cpus_per_executor, 0)
+            add(name, partial(actor, name), partial(self._mourn_actor, name), asks, spare=True)
+        asks = partial(_asked, lambda: executor_options(config.executor, kinds.offered()))
         for name in (f"executor-{index}" for index in range(config.executor.count)):
-            self.supervisor.add(name, partial(executor, name), partial(self._mourn_executor, name), asks, spare=True)
+            add(name, partial(executor, name), partial(self._mourn_executor, name), asks, spare=True)
 
     def stop(self) -> None:
         """Asks every loop to end, the learner to leave a checkpoint first, then ends every process. Safe to call twice."""
@@ -98,5 +102,5 @@ class Parts:
         return {"step": saved.step} if saved is not None else {}  # without one it begins anew
 
 
-def _asks(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+def _asked(options: Callable[[], dict[str, Any]]) -> dict[str, float]:
+    return asked(options())

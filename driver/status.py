@@ -19,6 +19,7 @@ from buffer.flow import Flow, FlowAddress
 from buffer.server import url_in
 from config import Config, UserError
 from driver import resume
+from monitor.absent import read_absent
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
 
@@ -48,6 +49,8 @@ class Standing:
     step: dict[str, Any] = field(default_factory=dict)
     """The last row of metrics.jsonl."""
     held_out: dict[str, Any] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    """Workers of a run that goes on that do not run: what each waits for."""
     waits: str = ""
     """Who waits for whom, in words."""
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -79,6 +82,8 @@ def standing(run: str, url: str = "") -> Standing:
         step=folder.newest_step(),
         held_out=(folder.held_out() or [{}])[-1],
     )
+    if found.going_on:
+        found.absent = read_absent(folder.path)
     for row in events:
         if row["event"] == "restarted":
             found.restarts[row["part"]] = found.restarts.get(row["part"], 0) + 1
@@ -125,17 +130,18 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, pos
         letters = flow.evaluation_work.dead_letters(_DEAD_LETTERS) + flow.work.dead_letters(_DEAD_LETTERS)
         found.dead_letters = [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in letters]
         if found.going_on:
-            found.waits = _waits(flow, folder, position)
+            found.waits = _waits(flow, folder, position, found.absent)
     except ServerLost as error:
         found.redis = str(error)
     finally:
         flow.close()
 
 
-def _waits(flow: Flow, folder: RunFolder, position: int) -> str:
-    """Who waits for whom, of the workers of this attempt; `position` as in `_ask_redis`."""
+def _waits(flow: Flow, folder: RunFolder, position: int, absent: dict[str, str]) -> str:
+    """Who waits for whom, of the workers of this attempt that run; `position` as in `_ask_redis`."""
     begun = max((float(row["time"]) for row in folder.events() if row["event"] in ("started", "resumed")), default=0.0)
     state = RunState()
+    state.absent = absent
     rows = flow.telemetry.rows(position, _ROWS).items
     state.fold(row for row in rows if float(row["start"] if "start" in row else row["time"]) >= begun)
     return state.waits_in_words(time.time())
@@ -172,6 +178,7 @@ def _lines(found: Standing) -> list[tuple[str, str]]:
         lines += [(name, f"{found.step[key]:.3g}") for key, name in shown.items() if key in found.step]
     if found.held_out:
         lines.append(("held-out pass@1", f"{found.held_out['pass@1']:.3f} at step {found.held_out['step']}"))
+    lines += [("not running", f"{name}: {words}") for name, words in found.absent.items()]
     lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]
     lines += [("damage", sentence) for sentence in found.damage]
     lines += [("given up", f"{letter['id']}: {letter['reason']}") for letter in found.dead_letters]

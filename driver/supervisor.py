@@ -10,10 +10,11 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
-from buffer.worker_loop import Health
+from buffer.worker_loop import Health, NotYet
 from config import RestartConfig
 from driver import RunFailed
 from driver.back_off import BackOff
+from driver.nodes import Death, Resources, cause_of_death, in_words, missing, place, shortage
 from monitor.vocabulary import kind_of
 
 ASK_EVERY_S = 1.0
@@ -52,14 +53,18 @@ class Unit:
     mourn: Mourn
     """Called with the reason when it has died, before it is started again; raises RunFailed where it must not be."""
     back_off: BackOff
-    asks: str
-    """What each member asks the cluster for, in words."""
+    asks: Callable[[], Resources]
+    """What each member asks the cluster for; raises NotYet where that is not known yet."""
     spare: bool
     """Whether the run goes on without it while others of its kind run."""
     members: dict[str, Member] = field(default_factory=dict)
     state: Literal["waiting", "starting", "running"] = "waiting"
     since: float = 0.0
     """When it came into its state, on the monotonic clock; while it waits, when it is due."""
+    down_since: float = 0.0
+    """When it was to start first, or died first since it ran."""
+    awaits: str = ""
+    """What its start waits for, where it could not be started yet."""
     restarts: int = 0
     late: bool = False
     """Whether it has been told that it does not start."""
@@ -81,12 +86,16 @@ class Supervisor:
         self.start_timeout_s = start_timeout_s
         self.notes: list[str] = []
         """Sentences for whoever watches the run, who takes them out."""
-        self._deaths: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.deaths: list[tuple[str, str]] = []
+        """Units that died, with the reason, for whoever watches the run, who takes them out."""
+        self._mourned: dict[str, tuple[str, dict[str, Any]]] = {}
+        """Of each unit that died and does not run again yet: why it died first, and what is to be told of the restart beside it."""
         self.units: dict[str, Unit] = {}
 
-    def add(self, name: str, start: Callable[[], Started], mourn: Mourn, asks: str, spare: bool = False) -> None:
+    def add(self, name: str, start: Callable[[], Started], mourn: Mourn, asks: Callable[[], Resources], spare: bool = False) -> None:
         """Takes charge of a unit, which starts with the next `poll`. `asks` and `spare`: see Unit."""
-        self.units[name] = Unit(name, start, mourn, BackOff(name, self._settings), asks, spare, since=time.monotonic())
+        now = time.monotonic()
+        self.units[name] = Unit(name, start, mourn, BackOff(name, self._settings), asks, spare, since=now, down_since=now)
 
     def poll(self) -> None:
         """Looks at every unit. Raises RunFailed with the unit that cannot go on and the reason."""
@@ -94,10 +103,11 @@ class Supervisor:
         for unit in self.units.values():
             if unit.state == "waiting" and now >= unit.since:
                 self._begin(unit, now)
-            if unit.state != "waiting":
-                reason = self._look(unit, now)
-                if reason:
-                    self._bury(unit, reason, now)
+            if unit.state == "waiting":
+                if unit.awaits and now - unit.down_since > self.start_timeout_s:
+                    self._late(unit)
+            elif (death := self._look(unit, now)) is not None:
+                self._bury(unit, death, now)
 
     @property
     def running(self) -> bool:
@@ -106,8 +116,16 @@ class Supervisor:
 
     @property
     def starting(self) -> bool:
-        """Whether a unit waits for its processes, and not yet for longer than they may take."""
-        return any(unit.state == "starting" and not unit.late for unit in self.units.values())
+        """Whether a unit waits for its processes, or for a host for them, and not yet for longer than that may take."""
+        return any((unit.state == "starting" or unit.awaits) and not unit.late for unit in self.units.values())
+
+    def absent(self) -> dict[str, str]:
+        """Units that do not run: by name what each waits for, in words, and whether it has died."""
+        found: dict[str, str] = {}
+        for unit in self.units.values():
+            if unit.state != "running":
+                found[unit.name] = ("dead, " if unit.name in self._mourned else "") + _awaited(unit)
+        return found
 
     def handles(self) -> dict[str, Any]:
         """Handles of all workers that were started, by name."""
@@ -125,34 +143,35 @@ class Supervisor:
     def _begin(self, unit: Unit, now: float) -> None:
         try:
             started = unit.start()
-        except ValueError as error:  # Ray has not yet forgotten the name of the dead one
+        except NotYet as error:
+            unit.since, unit.awaits = now + self._settings.pause_s, str(error)
+            return
+        except ValueError as error:
             if "already taken" not in str(error):
                 raise
-            unit.since = now + self._settings.pause_s
+            unit.since, unit.awaits = now + self._settings.pause_s, "waiting for Ray to forget the dead one's name"
             return
+        unit.awaits = ""
         unit.members = {name: Member(handle, starting) for name, (handle, starting) in started.items()}
         unit.state, unit.since = "starting", now
 
-    def _look(self, unit: Unit, now: float) -> str:
+    def _look(self, unit: Unit, now: float) -> Death | None:
         """Takes in what its members have answered and asks them again; why it counts as dead, or nothing."""
         for name, member in unit.members.items():
             try:
-                reason = self._look_at(name, member, now)
+                if reason := self._look_at(name, member, now):
+                    return Death(reason, never_ran=False)
             except RayError as error:
-                reason = (
-                    f"{name} has died: {_last_line(error)}" if member.starting is None else f"{name} did not start: {_last_line(error)}"
-                )
-            if reason:
-                return reason
+                return cause_of_death(name, member.handle, member.starting is None, error)
         if unit.state == "starting":
             if all(member.starting is None for member in unit.members.values()):
                 unit.state, unit.since, unit.late = "running", now, False
-                if unit.name in self._deaths:
+                if unit.name in self._mourned:
                     unit.restarts += 1
-                    self._told(unit.name, *self._deaths.pop(unit.name))
+                    self._told(unit.name, *self._mourned.pop(unit.name))
             elif now - unit.since > self.start_timeout_s:
                 self._late(unit)
-        return ""
+        return None
 
     def _late(self, unit: Unit) -> None:
         """It does not start: told once if others of its kind run. Raises RunFailed if none does."""
@@ -160,8 +179,8 @@ class Supervisor:
         others = any(kind_of(other.name) == kind and other.state == "running" for other in self.units.values())
         if unit.late and others:
             return
-        name = next(name for name, member in unit.members.items() if member.starting is not None)
-        sentence = f"{name} did not start within {self.start_timeout_s:g} s: it asks for {unit.asks}, and the cluster has {_free()} free"
+        name = next((name for name, member in unit.members.items() if member.starting is not None), unit.name)
+        sentence = f"{name} did not start within {self.start_timeout_s:g} s: {_why_not(unit)}"
         if not (unit.spare and others):
             raise RunFailed(f"{sentence}; add nodes, ask for less, or look whether its node hangs")
         self.notes.append(f"{sentence}; the run goes on with the other {kind}s meanwhile")
@@ -185,24 +204,41 @@ class Supervisor:
             return f"{name} has not answered for {self._settings.answer_s:g} s"
         return ""
 
-    def _bury(self, unit: Unit, reason: str, now: float) -> None:
+    def _bury(self, unit: Unit, death: Death, now: float) -> None:
         unit.kill()
-        pause_s = unit.back_off.died(reason, now)
-        self._deaths[unit.name] = reason, unit.mourn(reason)
+        if unit.state == "running":
+            unit.down_since = now
+        # Until Ray knows that a node is dead it goes on placing workers there: such a try says nothing about the worker.
+        lost = death.never_ran and now - unit.down_since <= self.start_timeout_s
+        if unit.name not in self._mourned:
+            self.deaths.append((unit.name, death.reason))
+        pause_s = self._settings.pause_s if lost else unit.back_off.died(death.reason, now)
+        facts = unit.mourn(death.reason)
+        self._mourned.setdefault(unit.name, (death.reason, facts))
         unit.state, unit.since = "waiting", now + pause_s
 
 
-def _free() -> str:
-    """What no worker has taken of the cluster's nodes that are up, in words."""
-    free = ray.available_resources()
-    return ", ".join(f"{free[name]:g} {name}" for name in ("CPU", "GPU", "executor", "trainer") if free.get(name)) or "nothing"
+def _awaited(unit: Unit) -> str:
+    """What a unit that does not run waits for, in words."""
+    if unit.state == "waiting":
+        return unit.awaits or "waiting for its next start"
+    member = next((member for member in unit.members.values() if member.starting is not None), None)
+    if member is not None and (host := place(member.handle)):
+        return f"starting on {host}"
+    return missing(unit.asks()) or "waiting for room"
+
+
+def _why_not(unit: Unit) -> str:
+    """Why a unit has not started, in full."""
+    member = next((member for member in unit.members.values() if member.starting is not None), None)
+    if member is None:
+        return f"it is {unit.awaits}"
+    if host := place(member.handle):
+        return f"it has its place on {host}, and its process there does not come up"
+    asked = unit.asks()
+    return f"it asks for {in_words(asked)}, and {shortage(asked)}"
 
 
 def _is_ready(reference: Any) -> bool:
     ready, _ = ray.wait([reference], timeout=0)
     return bool(ready)
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()

@@ -21,14 +21,16 @@ from config import Config, DiskFailure, UserError, disk_sentence, first_line
 from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
+from driver.kinds import Kinds
 from driver.parts import Parts
 from driver.ray_address import wanted_address
-from driver.ray_cluster import await_gpus, node_address, ray_cluster, start_timeout_s
+from driver.ray_cluster import STARTED_HERE, await_gpus, node_address, ray_cluster, start_timeout_s
 from driver.redis_keeper import RedisKeeper
-from driver.supervisor import Told
+from driver.supervisor import Supervisor, Told
 from learner.checkpoint import Checkpoints, Saved
 from learner.export import write_card
 from learner.task import LearnerTask
+from monitor.absent import write_absent
 from monitor.clipping import clip_watch
 from monitor.console import warn
 from monitor.examples import as_rows
@@ -43,11 +45,13 @@ from monitor.watcher import Watcher
 from policy.weights import WeightsUnavailable
 
 _POLL_S = 0.25
+_LOOK_S = 1.0
+"""Between two looks at workers that do not run, for which Ray's head is asked."""
 _DEAD_LETTERS = 20
 
 
 def train(config: Config, preset: str, dry_run: bool, console: Console, resume: Path | None = None) -> None:
-    """Runs `python launch.py`. With `dry_run` the plan is printed and nothing but Ray is started, to see what it offers.
+    """Runs `python launch.py`. With `dry_run` the plan is printed and nothing is started; a cluster that runs is joined to see it.
 
     `resume`: folder of the run that goes on.
 
@@ -90,7 +94,8 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if folder is None:
             return
         try:
-            _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster)).go(resume is not None, saved)
+            kinds = Kinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)
+            _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster), kinds).go(resume is not None, saved)
         finally:
             if Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
@@ -125,7 +130,7 @@ class _Run:
     """One run from its first actor to its report."""
 
     def __init__(
-        self, config: Config, inputs: Inputs, folder: RunFolder, console: Console, stack: ExitStack, start_timeout_s: float
+        self, config: Config, inputs: Inputs, folder: RunFolder, console: Console, stack: ExitStack, start_timeout_s: float, kinds: Kinds
     ) -> None:
         """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process."""
         self._config = config
@@ -134,6 +139,9 @@ class _Run:
         self._folder = folder
         self._console = console
         self._start_timeout_s = start_timeout_s
+        self._kinds = kinds
+        self._looked_at = float("-inf")
+        """When it was last looked at who does not run."""
         self._state = RunState(clock=time.monotonic)
         self._sink = RaySink()
         self._reachable = True
@@ -188,6 +196,7 @@ class _Run:
             logs,
             self._restarted,
             self._start_timeout_s,
+            self._kinds,
         )
         with ExitStack() as ending:  # each step of it is done, whatever becomes of the others; the last that is named here first
             ending.callback(self._report)
@@ -246,9 +255,11 @@ class _Run:
         while True:
             if self._redis is not None:
                 self._redis.check()
-            parts.supervisor.poll()
-            while parts.supervisor.notes:
-                warn(parts.supervisor.notes.pop(0))
+            try:
+                parts.supervisor.poll()
+            finally:
+                self._tell_deaths(parts.supervisor)
+            self._tell_absent(parts.supervisor)
             rows = self._watcher.poll()
             if self._events:
                 while self._events:
@@ -284,6 +295,24 @@ class _Run:
                     f"step {self._state.step.get('step', 0)}, {in_words(self._state.ledger)}; the logs are in {self._folder.path}/logs"
                 )
             time.sleep(_POLL_S)
+
+    def _tell_deaths(self, supervisor: Supervisor) -> None:
+        """Keeps and shows who has died."""
+        while supervisor.deaths:
+            name, reason = supervisor.deaths.pop(0)
+            self._folder.add_event({"time": time.time(), "event": "died", "part": name, "reason": reason})
+            warn(f"{name} is dead: {reason}")
+
+    def _tell_absent(self, supervisor: Supervisor) -> None:
+        """Keeps and shows who does not run."""
+        while supervisor.notes:
+            warn(supervisor.notes.pop(0))
+        if supervisor.running or time.monotonic() - self._looked_at >= _LOOK_S:
+            self._looked_at = time.monotonic()
+            absent = {} if supervisor.running else supervisor.absent()
+            if absent != self._state.absent:
+                self._state.absent = absent
+                write_absent(self._folder.path, absent)
 
     def _report(self) -> None:
         """result.json, report.md with its pictures, and the end table. On a full disk whatever of it can be written is.

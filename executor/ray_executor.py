@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,14 @@ class ExecutorActor(WorkerLoop):
         return self._worker.layers
 
 
-def executor_actor(config: ExecutorConfig, name: str) -> Any:
+def executor_options(config: ExecutorConfig, offered: Mapping[str, float]) -> dict[str, Any]:
+    """What an executor is given to Ray with; `offered`: see ray_options."""
+    return ray_options(config.cpus_per_executor, 0.0, "executor", offered)
+
+
+def executor_actor(config: ExecutorConfig, name: str, offered: Mapping[str, float]) -> Any:
     """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes ExecutorActor's arguments.
 
-    What a dead executor held goes back to the queue.
+    What a dead executor held goes back to the queue. `offered`: see ray_options.
     """
-    options = ray_options(config.cpus_per_executor, 0.0, "executor", ray.cluster_resources())
-    return ray.remote(ExecutorActor).options(name=name, **options)
+    return ray.remote(ExecutorActor).options(name=name, **executor_options(config, offered))

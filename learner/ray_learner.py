@@ -9,12 +9,12 @@ from typing import Any
 
 import ray
 import torch
-from ray.util.placement_group import placement_group
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop, ray_options
-from config import DiskFailure, LearnerConfig, UserError
+from buffer.worker_loop import NotYet, WorkerLoop, asked, ray_options
+from config import DiskFailure, UserError
 from learner.direct_publisher import DirectPublisher
 from learner.publish import Publisher
 from learner.task import LearnerTask
@@ -72,28 +72,39 @@ class LearnerActor(WorkerLoop):
 class LearnerGroup:
     """Starts all ranks, as often as need be: they live and die together, for a collective waits for every rank."""
 
-    def __init__(self, task: LearnerTask, address: FlowAddress, store: Any, logs: Path, timeout_s: float = 300.0) -> None:
-        """Raises UserError when the cluster cannot give what `learner.workers` ask for within `timeout_s`."""
-        config = task.config.learner
+    def __init__(self, task: LearnerTask, address: FlowAddress, store: Any, logs: Path) -> None:
+        """`logs`: folder of log files. The rest: see LearnerActor."""
         self._arguments = (task, address, store, logs)
-        self._options = ray_options(config.cpus_per_worker, config.gpus_per_worker, "trainer", ray.cluster_resources())
-        self._workers = config.workers
-        if config.workers > 1:
-            self._options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(_place(config, self._options["resources"], timeout_s))
+        self._config = task.config.learner
+        self._bundle: dict[str, float] = {}
+        self._group: Any = None
+        """The ranks' places, of `_bundle` each, once they were asked for."""
 
-    def start(self) -> dict[str, tuple[Any, Any]]:
-        """Starts every rank and returns at once: by name its handle, and a reference that is ready when its loop runs."""
+    def options(self, offered: Mapping[str, float]) -> dict[str, Any]:
+        """What a rank is given to Ray with; `offered`: see ray_options."""
+        return ray_options(self._config.cpus_per_worker, self._config.gpus_per_worker, "trainer", offered)
+
+    def start(self, offered: Mapping[str, float]) -> dict[str, tuple[Any, Any]]:
+        """Starts every rank and returns at once: by name its handle, and a reference that is ready when its loop runs.
+
+        `offered`: see ray_options. Raises NotYet while the cluster has no room for all ranks, which are to find their places together.
+        """
+        options = self.options(offered)
+        if self._config.workers > 1:
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._places(asked(options)))
         remote = ray.remote(LearnerActor)
-        actors = [remote.options(name=f"{ROLE}-{rank}", **self._options).remote(rank, *self._arguments) for rank in range(self._workers)]
+        ranks = range(self._config.workers)
+        actors = [remote.options(name=f"{ROLE}-{rank}", **options).remote(rank, *self._arguments) for rank in ranks]
         place = actors[0].meeting_place.remote()
         return {f"{ROLE}-{rank}": (actor, actor.join.remote(place)) for rank, actor in enumerate(actors)}
 
-
-def _place(config: LearnerConfig, apart: Mapping[str, float], timeout_s: float) -> Any:
-    bundle = {"CPU": config.cpus_per_worker, **apart} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
-    group = placement_group([bundle] * config.workers, strategy="PACK")
-    if not group.wait(timeout_s):
-        ray.util.remove_placement_group(group)
-        needs = f"of {config.cpus_per_worker:g} CPUs and {config.gpus_per_worker:g} GPUs each"
-        raise UserError(f"the cluster has no room for {config.workers} learner workers {needs} (waited {timeout_s:g} s)")
-    return group
+    def _places(self, bundle: dict[str, float]) -> Any:
+        """A place for each rank, which Ray finds again where a node dies. Raises NotYet."""
+        if bundle != self._bundle:
+            if self._group is not None:
+                remove_placement_group(self._group)
+            self._bundle, self._group = bundle, placement_group([bundle] * self._config.workers, strategy="PACK")
+        if placement_group_table(self._group)["state"] != "CREATED":
+            each = ", ".join(f"{amount:g} {name}" for name, amount in bundle.items())
+            raise NotYet(f"waiting for room for {self._config.workers} learner workers of {each} each")
+        return self._group

@@ -143,7 +143,9 @@ def _placement(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     threads = actors.count * actors.threads + executor.count * executor.lanes + learner.workers * learner.threads
     short = ": MORE THAN THERE ARE" if gpus > cluster.gpus else ""
     asked = f"{cpus:g} CPUs of {cluster.cores:g}, {gpus:g} GPUs of {cluster.gpus:g}{short}"
-    crowd = f"; {threads} busy threads share {cluster.cores:g} cores" if threads > cluster.cores and not gpus else ""
+    if not cluster.cpus:
+        asked = f"{cpus:g} CPUs, {gpus:g} GPUs; no host that offers a CPU is up yet"
+    crowd = f"; {threads} busy threads share {cluster.cores:g} cores" if threads > cluster.cores > 0 and not gpus else ""
     return (
         ("cluster", f"{cluster.found}: {_many(cluster.nodes, 'node')}, {_size(cluster.memory_bytes)} of memory"),
         (

@@ -247,8 +247,10 @@ def _events(events: Sequence[Row]) -> list[str]:
     lines = ["## Attempts and restarts", "", "| when | what |", "|:---|:---|"]
     for row in events:
         goes_on = f", goes on after step {row['step']}" if row.get("step") is not None else ""
-        if row["event"] == "restarted":
-            what = f"{row['part']} died{goes_on}: {row['reason']}"
+        if row["event"] == "died":
+            what = f"{row['part']} died: {row['reason']}"
+        elif row["event"] == "restarted":
+            what = f"{row['part']} was started again{goes_on}: {row['reason']}"
         elif "attempt" in row:
             what = f"attempt {row['attempt']} {row['event']}{goes_on}"
         else:

@@ -37,8 +37,8 @@ class RunFolder(RunRecord):
         .key                   a name that no other run has
         config.yaml            the resolved configuration with which the run goes on; the password in redis.url is masked
         config_N.yaml          that of attempt N, whatever became of it
-        events.jsonl           one line per attempt (and the step at which it goes on) and per restart of a worker
-        progress.json          how far the driver has read, for the next attempt
+        events.jsonl           one line per attempt (and the step at which it goes on), per death and per restart of a worker
+        progress.json          how far the driver has read, for the next attempt; absent.json: who does not run (monitor.absent)
         metrics.jsonl          one line per learner step
         held_out.jsonl         one line per held-out evaluation
         tensorboard/           both of them as TensorBoard event files
@@ -216,7 +216,7 @@ class RunFolder(RunRecord):
                 os.truncate(log, 0)
 
     def add_event(self, row: Row) -> None:
-        """Something that happened to the run, with its `time` and `event` (started, resumed, restarted), goes to events.jsonl."""
+        """Something that happened to the run, with its `time` and `event` (started, resumed, died, restarted), goes to events.jsonl."""
         self._append("events.jsonl", row)
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:

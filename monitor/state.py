@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from monitor.metrics import Row
 from monitor.pace import Pace
-from monitor.vocabulary import PRODUCTS, Product, kind_of, outcome_shares, plural, starts_training
+from monitor.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
 
 MOVES = (("executor", "programs"), ("learner", "samples"), ("learner", "supervised_programs"), ("learner", "warm_start_programs"))
 """Kind of worker and counter of what brings a run on: verdicts and programs trained on."""
@@ -92,6 +92,8 @@ class RunState:
         """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
         self.imbalance: str | None = None
         """What did not balance when the ledger was checked, once it has been so; the fault stays one if it balances later."""
+        self.absent: dict[str, str] = {}
+        """Workers that do not run, the learner as one: by name what each waits for, in words."""
         self.training_since: float | None = None
         """When the first training program was begun, or the first training step where none is written: the zero of RL seconds."""
         self.earlier_seconds = 0.0
@@ -239,7 +241,7 @@ class RunState:
         seconds: dict[tuple[str, str], float] = defaultdict(float)
         members: dict[str, int] = defaultdict(int)
         begin = now - self._window_s
-        for role in self.roles.values():
+        for role in self._present():
             members[role.kind] += 1
             spans = [(max(start, begin), min(end, now), part) for start, end, part in role.waits]
             if role.waits_for is not None and role.open_since is not None:
@@ -249,6 +251,17 @@ class RunState:
         span = self._span_s(now)
         waits = [Wait(kind, part, min(1.0, value / (members[kind] * span))) for (kind, part), value in seconds.items()]
         return sorted(waits, key=lambda wait: (-wait.share, wait.kind, wait.waits_for))
+
+    def _present(self) -> list[RoleState]:
+        """The roles whose workers run: what was last heard of another is no wait."""
+        return [role for role in self.roles.values() if role.role not in self.absent and role.kind not in self.absent]
+
+    def absent_in_words(self) -> str:
+        """ "learner, actor-0: dead, waiting for a trainer host: none is up"; empty where everything runs."""
+        names: dict[str, list[str]] = defaultdict(list)
+        for name, words in self.absent.items():
+            names[words].append(name)
+        return "; ".join(f"{few(found)}: {words}" for words, found in names.items())
 
     def waits_in_words(self, now: float, least: float = 0.05) -> str:
         """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below `least` are left out."""
@@ -262,7 +275,7 @@ class RunState:
 
     def longest_wait(self, now: float) -> tuple[RoleState, float] | None:
         """The worker that has waited longest without a break, and for how many seconds; None when nobody waits."""
-        waiting = [role for role in self.roles.values() if role.waits_for is not None]
+        waiting = [role for role in self._present() if role.waits_for is not None]
         if not waiting:
             return None
         watched = self._clock()

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from monitor.console import LINE_EVERY_S, redirects_stderr, time_left, updates_in_place
 from monitor.state import RunState
-from monitor.vocabulary import outcome_shares
+from monitor.vocabulary import few, outcome_shares
 
 MOST_LINES = 4
 """On a terminal: with these 80 columns have room for all that a reader is promised."""
@@ -96,7 +96,7 @@ class StatusLine:
 
 def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
     """The pieces of the status line in the order they are shown. `now`: as in `StatusLine.update`."""
-    return [*_progress(state, goal, now), *_figures(state, now), *_flow(state, now), *_waits(state, now)] or [Part(_NEVER, "starting")]
+    return [*_progress(state, goal, now), *_absent(state), *_figures(state, now), *_flow(state, now), *_waits(state, now)] or [Part(_NEVER, "starting")]
 
 
 def fitted(parts: Sequence[Part], width: int, most_lines: int = MOST_LINES) -> list[str]:
@@ -142,6 +142,12 @@ def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Part]:
         if goal.max_seconds is not None and state.training_since is not None:
             bounds.append(max(0.0, goal.max_seconds - state.rl_seconds(now)))
         yield from _left(min((bound for bound in bounds if bound is not None), default=None))
+
+
+def _absent(state: RunState) -> Iterator[Part]:
+    """Who does not run, and what each waits for."""
+    if state.absent:
+        yield Part(1, state.absent_in_words(), f"not running: {few(list(state.absent))}")
 
 
 def _left(seconds: float | None) -> Iterator[Part]:

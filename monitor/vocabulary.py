@@ -10,7 +10,7 @@ A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from buffer.records import OUTCOMES
@@ -49,6 +49,11 @@ def kind_of(role: str) -> str:
     """`executor-3` is an `executor`; a role without a number is a kind of its own."""
     kind, dash, number = role.rpartition("-")
     return kind if dash and number.isdigit() else role
+
+
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """ "executor-0, executor-1, executor-2 and 5 more"."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def starts_training(kind: str, phase: str) -> bool:

@@ -200,7 +200,9 @@ def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tm
     flow = Flow.connect(address)
     prompts = {f"p{index}": Prompt("", f"task {index}", "\n") for index in range(3)}
     try:
-        actor = generator_actor(config, "actor-0").remote("actor-0", spec_of("llama", 12), prompts, {}, address, store, config, tmp_path)
+        actor = generator_actor(config, "actor-0", {}).remote(
+            "actor-0", spec_of("llama", 12), prompts, {}, address, store, config, tmp_path
+        )
         cluster.get(actor.start.remote(), timeout=60)
         assert cluster.get(actor.health.remote(), timeout=30)["state"] == "running"
         publish(store, *pack(policy_of("llama", 12).model, 0), timeout_s=30)

@@ -14,6 +14,7 @@ import launch
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
 from driver import status as standing
+from monitor.absent import write_absent
 from monitor.run_folder import RunFolder
 
 
@@ -24,6 +25,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     folder.add_step(step_row(3))
     folder.add_held_out(held_out_row(0, 0.25))
     folder.add_event({"time": 1.0, "event": "restarted", "part": "actor-0", "reason": "killed"})
+    write_absent(folder.path, {"learner": "dead, waiting for a trainer host: none is up"})
     server = EmbeddedRedis.start(folder.path / "redis")
     out = tmp_path / "status.json"
     try:
@@ -36,6 +38,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
         printed = capsys.readouterr().out
         for words in ("is going on", "phase: training", "Redis: answers", "step: 3 of", "0.250 at step 0", "actor-0 1", "ledger: balances"):
             assert words in printed
+        assert "not running: learner: dead, waiting for a trainer host: none is up" in printed
         found = json.loads(out.read_text())
         assert (found["ledger"]["train"]["queued"], found["ledger"]["train"]["buffered"]) == (2, 4)
         flow.client.hincrby(flow.work._keys.counts, "queued", 1)
@@ -47,7 +50,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     folder.write_result({"ledger": {"generated": 6, "trained": 6}, "ledger_checks": 4, "imbalance": None, "finished": True})
     assert launch.main(["status", str(folder.path)]) == 0
     printed = capsys.readouterr().out
-    assert "finished" in printed and "has ended with the run" in printed and "trained" in printed
+    assert "finished" in printed and "not running" not in printed and "has ended with the run" in printed and "trained" in printed
     assert launch.main(["status", str(tmp_path / "none")]) == 2
     assert "there is no run folder of this name" in capsys.readouterr().err
 

@@ -18,6 +18,7 @@ from ordered_worker import OrderedWorker
 from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.server import EmbeddedRedis
+from buffer.worker_loop import NotYet
 from config import Config, RestartConfig, UserError
 from driver import RunFailed
 from driver.back_off import BackOff
@@ -119,16 +120,17 @@ def test_what_lets_a_run_down_is_one_sentence(error: Exception, sentence: str) -
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Ray; the folder of its session."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="supervision-test")
-    yield
+    started = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="supervision-test")
+    yield started.address_info["session_dir"]
     ray.shutdown()
 
 
-def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_a_worker_that_dies_fails_or_hangs_is_started_again(session: str, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
     address = FlowAddress.of(Config(), redis_server.url, "supervised")
     order = tmp_path / "worker-0"
     told: list[tuple[str, str, dict[str, Any]]] = []
@@ -139,7 +141,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
         handle = ray.remote(OrderedWorker).options(name="worker-0", num_cpus=0, max_concurrency=4).remote("worker-0", address, tmp_path)
         return {"worker-0": (handle, handle.start.remote())}
 
-    supervisor.add("worker-0", start, lambda reason: {"said": len(reason)}, "0 CPU")
+    supervisor.add("worker-0", start, lambda reason: {"said": len(reason)}, dict)
 
     def goes_on(restarts: int) -> bool:
         supervisor.poll()
@@ -159,6 +161,9 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
     order.unlink()
     until(lambda: goes_on(3))
     reasons = [reason for _, reason, _ in told]
+    assert supervisor.deaths == [("worker-0", reason) for reason in reasons], "each death is told when it happens"
+    shown = "".join(file.read_text() for file in (Path(session) / "logs").glob("worker-*.out"))
+    assert f"What worker-0 prints and logs is in {order}.log.\n" in shown, "the dashboard's log page says where the log is"
     assert "worker-0 has died" in reasons[0] and reasons[1] == "worker-0: OSError: the disk is full"
     assert reasons[2] == "worker-0 has not answered for 3 s" and told[0][2] == {"said": len(reasons[0])}
     order.write_text("fail")
@@ -169,7 +174,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
     # What another start would not mend ends the run at once.
     fresh = Supervisor(RestartConfig(), lambda *what: told.append(what))
     order.write_text("refuse")
-    fresh.add("worker-0", start, lambda reason: {}, "0 CPU")
+    fresh.add("worker-0", start, lambda reason: {}, dict)
     with pytest.raises(RunFailed, match="^worker-0: the model does not fit$"):
         until(lambda: (fresh.poll() or True) and False)
     fresh.kill()
@@ -181,16 +186,26 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(cluster: None, redis
         return {name: (handle, handle.start.remote())}
 
     crowded = Supervisor(RestartConfig(), lambda *what: None)
-    crowded.add("worker-0", start, lambda reason: {}, "0 CPU", spare=True)
+    crowded.add("worker-0", start, lambda reason: {}, dict, spare=True)
     until(lambda: (crowded.poll() or True) and crowded.running)
     assert not crowded.starting
     crowded.start_timeout_s = 1.0
-    crowded.add("worker-1", partial(start_large, "worker-1"), lambda reason: {}, "64 CPU", spare=True)
+    crowded.add("worker-1", partial(start_large, "worker-1"), lambda reason: {}, lambda: {"CPU": 64.0}, spare=True)
     until(lambda: (crowded.poll() or True) and crowded.notes)
     crowded.poll()
     assert len(crowded.notes) == 1 and not crowded.starting
-    assert "worker-1 did not start within 1 s: it asks for 64 CPU, and the cluster has 2 CPU free; the run goes on" in crowded.notes[0]
-    crowded.add("learner", partial(start_large, "learner-0"), lambda reason: {}, "64 CPU")
+    why = "it asks for 64 CPU, and no node that is up offers that (at most 2 CPU)"
+    assert f"worker-1 did not start within 1 s: {why}; the run goes on" in crowded.notes[0]
+    crowded.add("learner", partial(start_large, "learner-0"), lambda reason: {}, lambda: {"CPU": 64.0})
     with pytest.raises(RunFailed, match="^learner-0 did not start within 1 s: it asks for 64 CPU, .*; add nodes"):
         until(lambda: (crowded.poll() or True) and False)
     crowded.kill()
+
+    # So does one that cannot be started for want of a host.
+    def start_nowhere() -> Started:
+        raise NotYet("waiting for a trainer host: none is up")
+
+    waiting = Supervisor(RestartConfig(pause_s=0.1), lambda *what: None, start_timeout_s=0.5)
+    waiting.add("learner", start_nowhere, lambda reason: {}, dict)
+    with pytest.raises(RunFailed, match="^learner did not start within 0.5 s: it is waiting for a trainer host: none is up; add nodes"):
+        until(lambda: (waiting.poll() or True) and False)

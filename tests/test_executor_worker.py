@@ -216,7 +216,7 @@ def test_the_ray_shell(make_flow: Callable[..., Flow], tmp_path: Path) -> None:
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="executors", runtime_env=environment)
     try:
         config = ExecutorConfig(cpus_per_executor=0.5)
-        actors = [executor_actor(config, name).remote(name, flow.address, config, tmp_path) for name in ("executor-0", "executor-1")]
+        actors = [executor_actor(config, name, {}).remote(name, flow.address, config, tmp_path) for name in ("executor-0", "executor-1")]
         ray.get([actor.start.remote() for actor in actors], timeout=60)
         _until(lambda: flow.ledger.counts()["buffered"] == 16)
         health = ray.get([actor.health.remote() for actor in actors], timeout=60)

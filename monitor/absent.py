@@ -1,0 +1,28 @@
+"""absent.json of a run's folder: workers of a run that goes on which do not run, and what each waits for, in words."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from config import first_line
+
+_FILE = "absent.json"
+
+
+def write_absent(folder: Path, absent: Mapping[str, str]) -> None:
+    """Replaces the file, atomically. Raises OSError."""
+    temporary = folder / f"{_FILE}.tmp"
+    temporary.write_text(json.dumps(absent) + "\n")
+    os.replace(temporary, folder / _FILE)
+
+
+def read_absent(folder: Path) -> dict[str, str]:
+    """What each waits for, by name; empty before the first attempt has written it."""
+    path = folder / _FILE
+    try:
+        return {str(name): str(words) for name, words in json.loads(path.read_text()).items()} if path.exists() else {}
+    except (OSError, ValueError, AttributeError) as error:
+        return {_FILE: f"cannot be read ({first_line(error)})"}
