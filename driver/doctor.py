@@ -23,6 +23,7 @@ from buffer.server import EmbeddedRedis
 from config import Config, UserError
 from driver.machine import memory_bytes
 from driver.ray_address import knock, wanted_address
+from driver.ray_start import ready
 from executor.doctor import Finding, findings
 from monitor.console import complain
 
@@ -128,16 +129,19 @@ def _ray(config: Config) -> Iterator[Finding]:
     except ImportError as error:
         yield Finding("Ray", "package", "bad", str(error), "make setup, or pip install '.[executor]'")
         return
-    address = wanted_address(config)
-    if address in (None, "local"):
-        yield Finding("Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, or joins what `ray start` left running")
-        return
+    wanted = wanted_address(config)
     try:
-        knock(address)
+        if wanted.starts_here:
+            sessions = ready()
+            yield Finding("Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, its sessions are in {sessions}")
+            return
+        knock(wanted)
     except UserError as error:
         yield Finding("Ray", "address", "bad", str(error))
         return
-    found = "auto: a run joins what `ray start` left running here, and needs it" if address == "auto" else f"{address} answers"
+    found = (
+        "auto: a run joins what `ray start` left running here, and needs it" if wanted.address == "auto" else f"{wanted.address} answers"
+    )
     yield Finding("Ray", "address", "on", found)
 
 

@@ -4,28 +4,75 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
+from typing import NamedTuple
 
 from config import Config, UserError, first_line
 
-ADVICE = "start it or correct ray.address, or give --ray.address local to start one here"
+HERE = "give --ray.address local to start one here"
 _KNOCK_TIMEOUT_S = 10.0
 
 
-def wanted_address(config: Config) -> str | None:
-    """Where a run finds Ray: HOST:PORT, `auto` (what `ray start` left here), `local` (it starts one); None: the second, else the third."""
-    return config.ray.address or os.environ.get("RAY_ADDRESS") or None
+class Wanted(NamedTuple):
+    """Which cluster a run is to join."""
+
+    address: str | None
+    """HOST:PORT, `auto` (what `ray start` left here), `local` (a run starts one); None: nobody names one, so a run starts one."""
+    source: str
+    """Who names it."""
+
+    @property
+    def starts_here(self) -> bool:
+        """Whether the run starts Ray itself."""
+        return self.address in (None, "local")
+
+    @property
+    def remedy(self) -> str:
+        """What to do when it is of no use."""
+        if self.source == "ray.address":
+            return f"start it or correct ray.address, or {HERE}"
+        if self.source == "RAY_ADDRESS":
+            return f"start it, or correct or unset RAY_ADDRESS, which is set in the environment, or {HERE}"
+        return f"start it, or delete {self.source}, which an earlier `ray start` left behind, or {HERE}"
+
+    def __str__(self) -> str:
+        return f"{self.address}, which {self.source} names," if self.source != "ray.address" else str(self.address)
 
 
-def knock(address: str) -> None:
-    """Raises UserError when nothing listens at `address`, or what no driver can join; Ray itself tries for minutes."""
+def temporary_folder() -> Path:
+    """Where Ray keeps what it needs while it runs, unless it is told otherwise."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
+
+
+def wanted_address(config: Config) -> Wanted:
+    """The cluster that `ray.address` names, else the one of RAY_ADDRESS, else the one that `ray start` or `ray up` left running here."""
+    if config.ray.address:
+        return Wanted(config.ray.address, "ray.address")
+    if address := os.environ.get("RAY_ADDRESS"):
+        return Wanted(address, "RAY_ADDRESS")
+    left = temporary_folder() / "ray_current_cluster"
+    try:
+        return Wanted(left.read_text().strip() or None, str(left))
+    except OSError:  # none, or another user's
+        return Wanted(None, str(left))
+
+
+def knock(wanted: Wanted) -> None:
+    """Raises UserError when nothing listens at the address, or what no driver can join; Ray itself tries for minutes."""
+    address, source = str(wanted.address), wanted.source
     if address.startswith("ray://"):
-        raise UserError(f"ray.address {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the head")
+        raise UserError(f"{source} {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the head")
+    if "://" in address:
+        raise UserError(
+            f"{source} {address} is a dashboard's, which takes jobs (`ray job submit --address {address} -- python launch.py ..`): "
+            f"to join the cluster from one of its nodes give HOST:PORT of the head, whose port is 6379 by default, or {HERE}"
+        )
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit() and 0 < int(port) < 65536):
-        raise UserError(f"ray.address {address} is no HOST:PORT: {ADVICE}")
+        raise UserError(f"{source} {address} is no HOST:PORT: {wanted.remedy}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
     except OSError as error:
-        raise UserError(f"no Ray cluster answers at {address} ({first_line(error)}): {ADVICE}") from None
+        raise UserError(f"no Ray cluster answers at {wanted} ({first_line(error)}): {wanted.remedy}") from None

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
+from ray._private.accelerators import get_accelerator_manager_for_resource
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.services import get_ray_address_from_environment
+from ray._private.utils import estimate_available_memory
 
 from config import Config, UserError, first_line
 from driver.machine import memory_bytes, object_store_bytes
-from driver.ray_address import ADVICE, knock, wanted_address
+from driver.ray_address import HERE, Wanted, knock, wanted_address
+from driver.ray_ask import answer_of
+from driver.ray_start import LOOPBACK, Session, raise_open_files, ready, remove_old_sessions
 from driver.supervisor import START_TIMEOUT_S
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
-LOOPBACK = "127.0.0.1"
 _LOOK_S = 2.0
 _ENVIRONMENT = {
     # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard can be used.
@@ -36,28 +44,52 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def ray_cluster(config: Config) -> Iterator[ClusterFacts]:
+def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterFacts]:
     """Connects to `ray.address`, RAY_ADDRESS or the cluster that `ray start` or `ray up` left running here; else starts Ray here.
 
-    Raises UserError when the address does not answer or the cluster there cannot be joined.
+    `say`: gets sentences for whoever started the run. Raises UserError when the address does not answer, the cluster there cannot be
+    joined, or Ray cannot be started.
     """
+    wanted = wanted_address(config)
+    free_to_choose = "RAY_AUTH_MODE" not in os.environ
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it says of a failed start is in the sentence
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    started_here, dashboard = _connect(config)
-    try:
+    common = {"namespace": f"rltf-{uuid.uuid4().hex[:12]}", "logging_level": logging.CRITICAL, "log_to_driver": False}
+    with ExitStack() as ending:
+        if wanted.starts_here:
+            dashboard = _start(config, common, say, ending)
+        else:
+            raise_open_files()
+            wanted = _resolved(wanted)
+            knock(wanted)
+            dashboard = _join(wanted, common, free_to_choose)
+        ending.callback(ray.shutdown)
+        logging.getLogger("ray").setLevel(logging.ERROR)
         resources = ray.cluster_resources()
-        facts = ClusterFacts(
-            found=STARTED_HERE if started_here else f"the running one at {ray.get_runtime_context().gcs_address}",
+        yield ClusterFacts(
+            found=STARTED_HERE if wanted.starts_here else f"the running one at {ray.get_runtime_context().gcs_address}",
             nodes=sum(node["Alive"] for node in ray.nodes()),
             cpus=resources.get("CPU", 0.0),
             gpus=resources.get("GPU", 0.0),
-            memory_bytes=min(resources.get("memory", 0.0), memory_bytes()[0]) if started_here else resources.get("memory", 0.0),
-            cores=float(os.cpu_count() or 1) if started_here else resources.get("CPU", 0.0),
+            memory_bytes=min(resources.get("memory", 0.0), memory_bytes()[0]) if wanted.starts_here else resources.get("memory", 0.0),
+            cores=float(os.cpu_count() or 1) if wanted.starts_here else resources.get("CPU", 0.0),
             dashboard=dashboard,
         )
-        yield facts
-    finally:
-        ray.shutdown()
+
+
+def this_machine(config: Config) -> ClusterFacts:
+    """What Ray would offer if it were started here, without starting it: for a plan."""
+    devices = get_accelerator_manager_for_resource("GPU")
+    visible = devices.get_current_process_visible_accelerator_ids()
+    return ClusterFacts(
+        found=STARTED_HERE,
+        nodes=1,
+        cpus=float(_logical_cpus(config)),
+        gpus=float(devices.get_current_node_num_accelerators() if visible is None else len(visible)),
+        memory_bytes=estimate_available_memory() * (1.0 - ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION),
+        cores=float(os.cpu_count() or 1),
+    )
 
 
 def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]) -> None:
@@ -91,43 +123,125 @@ def node_address() -> str:
     return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
 
 
-def _connect(config: Config) -> tuple[bool, str]:
-    """Whether Ray was started here, and the address of its dashboard."""
-    common = {"namespace": f"rltf-{uuid.uuid4().hex[:12]}", "logging_level": logging.ERROR, "log_to_driver": False}
-    address = wanted_address(config)
-    where = address or "the address that an earlier `ray start` left behind"
-    if address not in (None, "local"):
-        knock(address)
-        return False, _join(address, where, common)
-    try:
-        context = ray.init(
-            address=address,
-            # Logical CPUs: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for.
-            num_cpus=max(os.cpu_count() or 1, int(wanted_cpus(config) + 1)),
-            include_dashboard=config.ray.dashboard,
-            object_store_memory=object_store_bytes(),
-            # Whoever reaches Ray's ports can run what they like, and there is no password here.
-            _node_ip_address=LOOPBACK,
-            **common,
-        )
-    except ValueError:  # how Ray says that it found a running cluster, whose CPUs and address are not ours to set
-        if address == "local":
-            raise
-        return False, _join(None, where, common)
-    except OSError as error:
-        raise UserError(f"Ray could not be started here: {first_line(error)}") from None
-    return True, context.dashboard_url or ""
+def _logical_cpus(config: Config) -> int:
+    """CPUs that Ray is told of: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for."""
+    return max(os.cpu_count() or 1, int(wanted_cpus(config) + 1))
 
 
-def _join(address: str | None, where: str, common: dict[str, Any]) -> str:
-    """Joins the cluster; the address of its dashboard."""
+def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], ending: ExitStack) -> str:
+    """Starts Ray here, without its dashboard where that does not start; the dashboard's address, empty without."""
+    sessions = ready()
+    remove_old_sessions(sessions)
+    ending.enter_context(_loopback_only())
+    for dashboard in [True, False] if config.ray.dashboard else [False]:
+        before = _children()
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=_logical_cpus(config),
+                include_dashboard=dashboard,
+                object_store_memory=object_store_bytes(),
+                _node_ip_address=LOOPBACK,
+                _temp_dir=str(sessions),
+                **common,
+            )
+            break
+        except Exception as error:  # Ray raises anything, `Exception` itself too
+            ray.shutdown()
+            for child in _children() - before:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            wrote = _give_up_session(sessions)
+            if not (dashboard and "dashboard" in str(error)):
+                raise UserError(f"Ray could not be started here: {_reason(error)}{wrote}") from None
+            say(f"Ray's dashboard does not start: the run goes on without it{wrote}")
+    session = Session(Path(context.address_info["session_dir"]))
+    ending.callback(session.close)
+    return context.dashboard_url or ""
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Lets Ray, and what it starts, take 127.0.0.1 for this machine's address, which it does only where it has no clusters of machines.
+
+    Whoever reaches Ray's ports can run what they like, and there is no password where a run starts it.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    given, clusters = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
-        return ray.init(address=address, **common).dashboard_url or ""
-    except ray.exceptions.AuthenticationError as error:
+        yield
+    finally:
+        os.environ.pop(name)
+        if given is not None:
+            os.environ[name] = given
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
+
+
+def _give_up_session(sessions: Path) -> str:
+    """Leaves the session of a start that failed to `remove_old_sessions`; where Ray's processes wrote why, in words."""
+    session = (sessions / "session_latest").resolve()
+    if not (session / "logs").is_dir():
+        return ""
+    Session(session).close()
+    return f"; what Ray's processes wrote is in {session}/logs"
+
+
+def _resolved(wanted: Wanted) -> Wanted:
+    """The address that `auto` stands for in its place. Raises UserError when no cluster runs here."""
+    if wanted.address != "auto":
+        return wanted
+    try:
+        return wanted._replace(address=get_ray_address_from_environment("auto", None))
+    except ConnectionError:
+        raise UserError(f"{wanted.source} is auto, and no Ray cluster runs on this machine: {wanted.remedy}") from None
+
+
+def _join(wanted: Wanted, common: dict[str, Any], free_to_choose: bool) -> str:
+    """Joins the cluster; the address of its dashboard. `free_to_choose`: whether the environment is silent about tokens."""
+    _ask(wanted, free_to_choose)
+    try:
+        return ray.init(address=wanted.address, **common).dashboard_url or ""
+    except ray.exceptions.AuthenticationError:
+        raise _wants_token(wanted) from None
+    except Exception as error:  # Ray raises anything, `Exception` itself too
+        reason = _reason(error.__cause__ or error)
+        raise UserError(f"the Ray cluster at {wanted} cannot be joined ({reason}): {wanted.remedy}") from None
+
+
+def _ask(wanted: Wanted, free_to_choose: bool) -> None:
+    """Raises UserError where no cluster answers, it wants a token, or this machine is none of its nodes."""
+    answer = answer_of(str(wanted.address))
+    if _wants(answer) and free_to_choose and wanted.source not in ("ray.address", "RAY_ADDRESS"):
+        # This user's token, if there is one, for the cluster that was started here, as Ray's own tools do.
+        del os.environ["RAY_AUTH_MODE"]
+        if maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+            answer = answer_of(str(wanted.address))
+    if _wants(answer):
+        raise _wants_token(wanted)
+    if "error" in answer:
+        raise UserError(f"no Ray cluster answers at {wanted} ({first_line(answer['error'])}): {wanted.remedy}")
+    if not answer["here"]:
         raise UserError(
-            f"the Ray cluster at {where} wants a token ({first_line(error)}): set RAY_AUTH_MODE=token, with the token in ~/.ray/auth_token"
-        ) from None
-    except (ConnectionError, OSError) as error:
-        raise UserError(f"no Ray cluster answers at {where} ({first_line(error)}): {ADVICE}") from None
-    except (ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(f"the Ray cluster at {where} cannot be joined ({first_line(error)}): {ADVICE}") from None
+            f"the Ray cluster at {wanted} answers ({answer['nodes']} nodes), but this machine is none of its nodes, and a run has to be "
+            f"started on one: do it on the head, by `ray job submit` or `ray exec`, or {HERE}"
+        )
+
+
+def _wants(answer: dict[str, Any]) -> bool:
+    return "auth" in str(answer.get("error", "")).lower()
+
+
+def _wants_token(wanted: Wanted) -> UserError:
+    return UserError(f"the Ray cluster at {wanted} wants a token: set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token")
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of Ray's message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _children() -> set[int]:
+    """This process's children."""
+    return {int(pid) for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()}

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from driver.inputs import Inputs
 from driver.kinds import Kinds
 from driver.parts import Parts
 from driver.ray_address import wanted_address
-from driver.ray_cluster import STARTED_HERE, await_gpus, node_address, ray_cluster, start_timeout_s
+from driver.ray_cluster import STARTED_HERE, await_gpus, node_address, ray_cluster, start_timeout_s, this_machine
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Supervisor, Told
 from learner.checkpoint import Checkpoints, Saved
@@ -77,11 +78,15 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             print_warnings(checkpoints.passed_over)
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
-        console.print("Starting Ray ..." if wanted_address(config) in (None, "local") else "Joining Ray ...")
-        cluster = stack.enter_context(ray_cluster(config))
+        say = partial(console.print, markup=False)
+        if dry_run and wanted_address(config).starts_here:
+            cluster = this_machine(config)
+        else:
+            say("Starting Ray ..." if wanted_address(config).starts_here else "Joining Ray ...")
+            cluster = stack.enter_context(ray_cluster(config, warn))
         folder: RunFolder | None = None
         if not dry_run:
-            await_gpus(config, cluster, lambda sentence: console.print(sentence, markup=False))
+            await_gpus(config, cluster, say)
             folder = RunFolder.resume(resume, config) if resume is not None else RunFolder.create(config, preset)
             if resume is not None:
                 print_warnings(folder.look_through())

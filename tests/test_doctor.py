@@ -51,12 +51,11 @@ def test_what_is_missing_is_in_the_last_line_and_the_exit_code(tmp_path: Path) -
         ("[::1]:NUMBER", "on", "[::1]:NUMBER answers"),
         ("ray://[::1]:NUMBER", "bad", "is one of Ray's client servers"),
         ("127.0.0.1:1", "bad", "no Ray cluster answers at 127.0.0.1:1"),
-        ("head", "bad", "ray.address head is no HOST:PORT"),
+        ("head", "bad", "SOURCE head is no HOST:PORT"),
+        ("http://127.0.0.1:8265", "bad", "SOURCE http://127.0.0.1:8265 is a dashboard's, which takes jobs"),
     ],
 )
-def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(
-    address: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(address: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "::1" in address and not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with socket.socket(socket.AF_INET6 if "::1" in address else socket.AF_INET) as server:
@@ -65,9 +64,10 @@ def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(
         there = f":{server.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address.replace(":NUMBER", there))
         (found,) = _ray(Config())
-        assert found.state == state and words.replace(":NUMBER", there) in found.text
+        assert found.state == state and words.replace(":NUMBER", there).replace("SOURCE", "RAY_ADDRESS") in found.text
         monkeypatch.delenv("RAY_ADDRESS")
-        assert list(_ray(Config.model_validate({"ray": {"address": address.replace(":NUMBER", there)}}))) == [found]
+        (found,) = _ray(Config.model_validate({"ray": {"address": address.replace(":NUMBER", there)}}))
+        assert found.state == state and words.replace(":NUMBER", there).replace("SOURCE", "ray.address") in found.text
 
 
 def test_a_wrong_command_line_is_refused() -> None:
