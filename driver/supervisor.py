@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -221,18 +222,25 @@ class Supervisor:
 def _awaited(unit: Unit) -> str:
     """What a unit that does not run waits for, in words."""
     if unit.state == "waiting":
-        return unit.awaits or "waiting for its next start"
+        return _held_up(unit) if unit.awaits else "waiting for its next start"
     member = next((member for member in unit.members.values() if member.starting is not None), None)
     if member is not None and (host := place(member.handle)):
         return f"starting on {host}"
     return missing(unit.asks()) or "waiting for room"
 
 
+def _held_up(unit: Unit) -> str:
+    """What the start of a unit that could not be started waits for: a host before anything else."""
+    with suppress(NotYet):
+        return missing(unit.asks()) or unit.awaits
+    return unit.awaits
+
+
 def _why_not(unit: Unit) -> str:
     """Why a unit has not started, in full."""
     member = next((member for member in unit.members.values() if member.starting is not None), None)
     if member is None:
-        return f"it is {unit.awaits}"
+        return f"it is {_held_up(unit)}"
     if host := place(member.handle):
         return f"it has its place on {host}, and its process there does not come up"
     asked = unit.asks()
