@@ -63,6 +63,11 @@ class Config(Part):
         return ObjectiveConfig() if name == "supervised" else getattr(self, name)
 
     @property
+    def workers(self) -> int:
+        """Actors, executors and learner workers of a run."""
+        return self.actors.count + self.executor.count + self.learner.workers
+
+    @property
     def group_size(self) -> int:
         """Programs of one visit of a problem, the greedy one included."""
         return self.actors.samples_per_problem + int(self.actors.greedy)

@@ -132,7 +132,7 @@ def _ray(config: Config) -> Iterator[Finding]:
     wanted = wanted_address(config)
     try:
         if wanted.starts_here:
-            sessions = ready()
+            sessions = ready(config.workers)
             yield Finding("Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, its sessions are in {sessions}")
             return
         knock(wanted)

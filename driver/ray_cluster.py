@@ -28,6 +28,8 @@ from driver.supervisor import START_TIMEOUT_S
 from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
+MOST_STARTS = 3
+"""Tries to start Ray where its processes are slow: each of its own bounds, 30 s for a node, is soon reached on a machine that is busy."""
 _LOOK_S = 2.0
 _ENVIRONMENT = {
     # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard can be used.
@@ -60,7 +62,7 @@ def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterF
         if wanted.starts_here:
             dashboard = _start(config, common, say, ending)
         else:
-            raise_open_files()
+            raise_open_files(config.workers)
             wanted = _resolved(wanted)
             knock(wanted)
             dashboard = _join(wanted, common, free_to_choose)
@@ -130,10 +132,11 @@ def _logical_cpus(config: Config) -> int:
 
 def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], ending: ExitStack) -> str:
     """Starts Ray here, without its dashboard where that does not start; the dashboard's address, empty without."""
-    sessions = ready()
+    sessions = ready(config.workers)
     remove_old_sessions(sessions)
     ending.enter_context(_loopback_only())
-    for dashboard in [True, False] if config.ray.dashboard else [False]:
+    dashboard, tries = config.ray.dashboard, 0
+    while True:
         before = _children()
         try:
             context = ray.init(
@@ -147,17 +150,27 @@ def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], e
             )
             break
         except Exception as error:  # Ray raises anything, `Exception` itself too
-            ray.shutdown()
-            for child in _children() - before:
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
+            _end_since(before)
             wrote = _give_up_session(sessions)
-            if not (dashboard and "dashboard" in str(error)):
+            if dashboard and "dashboard" in str(error):
+                dashboard = False
+                say(f"Ray's dashboard does not start: the run goes on without it{wrote}")
+                continue
+            tries += 1
+            if tries == MOST_STARTS or "timed out" not in str(error):
                 raise UserError(f"Ray could not be started here: {_reason(error)}{wrote}") from None
-            say(f"Ray's dashboard does not start: the run goes on without it{wrote}")
+            say(f"Ray has not started in time: it is started again{wrote}")
     session = Session(Path(context.address_info["session_dir"]))
     ending.callback(session.close)
     return context.dashboard_url or ""
+
+
+def _end_since(before: set[int]) -> None:
+    """Ends the processes of a start that failed: this process's children but for those `before`."""
+    ray.shutdown()
+    for child in _children() - before:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 @contextmanager

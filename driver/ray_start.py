@@ -15,8 +15,9 @@ from config import UserError, first_line
 from driver.ray_address import temporary_folder
 
 LOOPBACK = "127.0.0.1"
-OPEN_FILES = 1024
-"""Files that one process may have open, at least: Linux' usual limit. A head of Ray has about a hundred and more with every worker."""
+OPEN_FILES, OPEN_FILES_PER_WORKER = 128, 16
+"""Files that one process has to be allowed to have open: each of Ray's has about 65 open beside three workers (measured), and the most that
+a worker can add to them is not known."""
 KEPT_SESSIONS = 3
 """Sessions of ended runs that are kept, the newest: their folders have what Ray's processes wrote."""
 _MOST_OPEN_FILES = 65536
@@ -26,26 +27,27 @@ _LONGEST_SOCKET = 107
 _MARK = "rltf.lock"
 
 
-def ready() -> Path:
-    """Sees to it that Ray can be started on this machine; the folder for its sessions.
+def ready(workers: int) -> Path:
+    """Sees to it that Ray can be started on this machine for so many workers; the folder for its sessions.
 
     Raises UserError with what is missing.
     """
-    raise_open_files()
+    raise_open_files(workers)
     _look_at_loopback()
     return _sessions_folder()
 
 
-def raise_open_files() -> None:
+def raise_open_files(workers: int) -> None:
     """Raises this process's limit of open files, which its children inherit, as far as it may. Raises UserError where it is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+    needed = OPEN_FILES + OPEN_FILES_PER_WORKER * workers
+    if hard != resource.RLIM_INFINITY and hard < needed:
         raise UserError(
-            f"a process may have {hard} files open here, and Ray needs {OPEN_FILES}: raise the hard limit "
-            f"(`ulimit -Hn {OPEN_FILES}` by root, LimitNOFILE= of a systemd unit, `docker run --ulimit nofile={OPEN_FILES}`)"
+            f"a process may have {hard} files open here, and with {workers} workers Ray needs {needed}: raise the hard limit "
+            f"(`ulimit -Hn {needed}` by root, LimitNOFILE= of a systemd unit, `docker run --ulimit nofile={needed}`)"
         )
 
 
