@@ -24,7 +24,7 @@ def _run(tmp_path: Path, *arguments: str) -> tuple[int, dict[tuple[str, str], di
     command = [sys.executable, "launch.py", "doctor", "--out", str(out), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
     findings = json.loads(out.read_text()) if out.exists() else []
-    return done.returncode, {(finding["part"], finding["name"]): finding for finding in findings}, done.stdout
+    return done.returncode, {(finding["part"], finding["name"]): finding for finding in findings}, done.stdout + done.stderr
 
 
 def test_a_machine_that_can_run_is_told_so(tmp_path: Path) -> None:
