@@ -96,7 +96,8 @@ class StatusLine:
 
 def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
     """The pieces of the status line in the order they are shown. `now`: as in `StatusLine.update`."""
-    return [*_progress(state, goal, now), *_absent(state), *_figures(state, now), *_flow(state, now), *_waits(state, now)] or [Part(_NEVER, "starting")]
+    parts = [*_progress(state, goal, now), *_absent(state), *_figures(state, now), *_flow(state, now), *_waits(state, now)]
+    return parts or [Part(_NEVER, "starting")]
 
 
 def fitted(parts: Sequence[Part], width: int, most_lines: int = MOST_LINES) -> list[str]:
