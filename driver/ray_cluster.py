@@ -17,7 +17,6 @@ from ray._private import ray_constants
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.services import get_ray_address_from_environment
-from ray._private.utils import estimate_available_memory
 
 from config import Config, UserError, first_line
 from driver.machine import memory_bytes, object_store_bytes
@@ -89,7 +88,7 @@ def this_machine(config: Config) -> ClusterFacts:
         nodes=1,
         cpus=float(_logical_cpus(config)),
         gpus=float(devices.get_current_node_num_accelerators() if visible is None else len(visible)),
-        memory_bytes=estimate_available_memory() * (1.0 - ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION),
+        memory_bytes=memory_bytes()[1] * (1.0 - ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION),
         cores=float(os.cpu_count() or 1),
     )
 
