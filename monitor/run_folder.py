@@ -20,7 +20,7 @@ import yaml
 
 from buffer.connection import masked
 from buffer.records import Archived
-from config import Config, RunConfig, UserError, gone_on_failure, writing
+from config import Config, RunConfig, UserError, disk_sentence, gone_on_failure, writing
 from monitor.event_files import TensorBoard
 from monitor.line_parts import PartWriter
 from monitor.metrics import Row
@@ -143,8 +143,15 @@ class RunFolder(RunRecord):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other drivers out, until this process ends at the latest. Raises UserError when one has the folder."""
-        with (self.path / ".lock").open("a") as lock:
+        """Keeps other drivers out, until this process ends at the latest.
+
+        Raises UserError when one has the folder, or nothing can be written there.
+        """
+        try:
+            file = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise UserError(disk_sentence(error, self.path)) from None
+        with file as lock:
             for pause_s in (0.05, 0.1, 0.2, None):
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ from config import DiskFailure, disk_sentence, saving
 
 WRITERS = '''
 from monitor_rows import archived, config, count, held_out_row, sample, step_row
+from config import UserError
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
 
@@ -132,6 +133,11 @@ folder = begun()
 folder.close()
 remount("ro")
 refused(RunFolder.resume(folder.path, config(disk)), 30)
+try:
+    with RunFolder.open(folder.path).locked():
+        raise AssertionError("there is a lock")
+except UserError as error:
+    assert "mounted read-only" in str(error) and "/.lock cannot be written" in str(error)
 remount("rw")
 goes_on(RunFolder.open(folder.path))
 """,
