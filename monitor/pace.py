@@ -21,8 +21,11 @@ class Pace:
             self._seen.append((time, done))
 
     def seconds_left(self, total: float, now: float) -> float | None:
-        """Seconds until `total` is done, the time since the last look taken off; None before two different looks."""
-        if len(self._seen) < 2:
+        """Seconds until `total` is done, the time since the last look taken off; None before it has moved twice.
+
+        Once says little: steps of two kinds alternate.
+        """
+        if len(self._seen) < 3:
             return None
         (first, begun), (last, done) = self._seen[0], self._seen[-1]
         return max(0.0, (total - done) * (last - first) / (done - begun) - max(0.0, now - last))

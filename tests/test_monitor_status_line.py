@@ -131,10 +131,10 @@ def test_on_a_terminal_the_line_is_redrawn() -> None:
 
 def test_the_warm_start_shows_how_far_it_is_and_when_it_ends() -> None:
     goal = Goal(40, warm_start_steps=550)
-    assert shown(warm_start((41, 0)), 200, goal) == "warm start · step 41/550, loss 1.250 · nobody waits", "one look has no pace"
-    line = shown(warm_start((50, 5), (150, 55)), 200, goal)
+    assert shown(warm_start((31, 0), (41, 9)), 200, goal) == "warm start · step 41/550, loss 1.250 · nobody waits", "no pace yet"
+    line = shown(warm_start((50, 5), (100, 30), (150, 55)), 200, goal)
     assert line == "warm start · step 150/550, loss 1.250 · 3 min left · nobody waits", "400 steps of half a second"
-    assert "left" not in shown(warm_start((50, 5), (150, 55)), 200, Goal(40)), "until_pass: nobody knows"
+    assert "left" not in shown(warm_start((50, 5), (100, 30), (150, 55)), 200, Goal(40)), "until_pass: nobody knows"
 
 
 def test_training_ends_with_its_steps_or_its_seconds() -> None:
@@ -167,8 +167,9 @@ def test_a_pace_begins_anew_where_work_is_done_again_or_a_clock_is_set_back() ->
     assert pace.seconds_left(100, 2) == 8 and pace.seconds_left(100, 5) == 5 and pace.seconds_left(100, 99) == 0
     pace.see(3, 10)
     assert pace.seconds_left(100, 3) is None
-    pace.see(5, 20)
-    assert pace.seconds_left(100, 5) == 16
+    for at, done in ((5, 20), (7, 30)):
+        pace.see(at, done)
+    assert pace.seconds_left(100, 7) == 14
     pace.see(-3600, 30)
     assert pace.seconds_left(100, -3600) is None
 
