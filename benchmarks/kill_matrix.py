@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.killed_run import PAUSE_S, Failed, Found, Run, kill, verify
+from monitor.console import complain
 
 PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "store", "driver", "node", "pause")
 APART = ("rank", "node")
@@ -130,7 +131,7 @@ def show(results: Sequence[Found], console: Console) -> None:
         table.add_row(NAMES[found.part], *[str(cell) for cell in cells])
     console.print(table)
     for failure in (failure for found in results for failure in found.failures):
-        console.print(failure, style="bold red", markup=False)
+        complain(failure)
 
 
 def main() -> int:
