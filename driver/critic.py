@@ -13,6 +13,7 @@ from learner.critic import Critic, items_of, train_critic, usual_device
 from monitor.console import progress, warn
 from monitor.run_folder import RunFolder
 from policy.policy import build_policy, make_spec
+from problems.files import writing
 
 
 def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:
@@ -36,15 +37,15 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     for sentence in folder.damage():
         warn(sentence)
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
+    with writing(out):
+        out.mkdir(parents=True)  # a folder that cannot be made, or that another command has just made, is told before the work
     try:
-        out.mkdir(parents=True)  # a folder that cannot be made is told before the work
         with progress(console, "steps", steps) as advance:
             report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed, advance)
-        critic.save(out, {"run": str(run), **asdict(report)})
+        with writing(out):
+            critic.save(out, {"run": str(run), **asdict(report)})
     except DiskFailure as failure:
         raise UserError(f"--out {failure}") from None
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
     finally:
         with suppress(OSError):  # nothing is left of a critic that was not trained
             out.rmdir()

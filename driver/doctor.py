@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from driver.ray_address import knock, wanted_address
 from driver.ray_start import ready
 from executor.doctor import Finding, findings
 from monitor.console import complain
+from problems.files import replacing
 
 LEAST_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
 LEAST_MEMORY_GB, GOOD_MEMORY_GB = 1.0, 4.0
@@ -46,17 +48,33 @@ print(json.dumps([torch.__version__, [[device.name, device.total_memory] for dev
 _STYLES = {"on": "green", "off": "yellow", "bad": "bold red"}
 
 
-def doctor(config: Config, out: Path | None, console: Console) -> bool:
+def doctor(config: Config, out: Path | None, console: Console, read: Path | None = None) -> bool:
     """Prints the report; whether a run can start here.
 
     Args:
         config: what a run would use; parts that it does not use are not asked for.
         out: where to write the same as JSON, a list of objects with part, name, state, text and advice.
         console: where to print.
+        read: the file that the configuration is from.
 
     Raises:
         UserError: `out` cannot be written.
     """
+    with replacing(out, read) if out is not None else nullcontext() as file:
+        found = _examined(config, console)
+        if file is not None:
+            file.write(json.dumps([asdict(finding) for finding in found], indent=1) + "\n")
+    bad = [finding for finding in found if finding.state == "bad"]
+    if bad:
+        reasons = "; ".join(f"{finding.part}, {finding.name}: {finding.text}" for finding in bad)
+        complain(f"a run cannot start here: {reasons}")
+    else:
+        console.print("a run can start here")
+    return not bad
+
+
+def _examined(config: Config, console: Console) -> list[Finding]:
+    """What was found, which is also printed as a table."""
     found: list[Finding] = []
     table = Table("", "", "", "what was found, or why not", title=None, box=None, pad_edge=False)
     parts = (_system(), findings(config.executor), _redis(config), _ray(config), _gpu(config), _room(config))
@@ -69,18 +87,7 @@ def doctor(config: Config, out: Path | None, console: Console) -> bool:
                 text.append(f"{'; ' if finding.text else ''}{finding.advice}", style="cyan")
             table.add_row(shown, finding.name, Text(finding.state, style=_STYLES[finding.state]), text)
     console.print(table)
-    if out is not None:
-        try:
-            out.write_text(json.dumps([asdict(finding) for finding in found], indent=1) + "\n")
-        except OSError as error:
-            raise UserError(f"{out} cannot be written: {error.strerror}") from None
-    bad = [finding for finding in found if finding.state == "bad"]
-    if bad:
-        reasons = "; ".join(f"{finding.part}, {finding.name}: {finding.text}" for finding in bad)
-        complain(f"a run cannot start here: {reasons}")
-    else:
-        console.print("a run can start here")
-    return not bad
+    return found
 
 
 def _system() -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ from driver import resume
 from monitor.absent import read_absent
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
+from problems.files import replacing
 
 _PATIENCE_S = 2.0
 """Longest wait for Redis."""
 _ROWS = 2000
 """Newest messages of the workers that are looked at."""
 _DEAD_LETTERS = 5
+_READ = ("config.yaml", "progress.json", "metrics.jsonl", "held_out.jsonl", "events.jsonl", "result.json", ".key", ".lock")
+"""Files of a run's folder that no output may take the place of."""
 
 
 @dataclass
@@ -149,12 +153,11 @@ def _waits(flow: Flow, folder: RunFolder, position: int, absent: dict[str, str])
 
 def status(run: str, url: str, out: Path | None, console: Console) -> bool:
     """The command: prints where the run stands, as JSON to `out` too; whether its ledger balances, as far as is known."""
-    found = standing(run, url)
-    if out is not None:
-        try:
-            out.write_text(json.dumps(asdict(found), indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
+    folder = resume.find(run)
+    with replacing(out, *(folder / name for name in _READ)) if out is not None else nullcontext() as file:
+        found = standing(run, url)
+        if file is not None:
+            file.write(json.dumps(asdict(found), indent=2) + "\n")
     going = "is going on" if found.going_on else "finished" if found.finished else "stopped: it can go on with --resume"
     console.print(f"{found.run}: {going}", markup=False)
     for name, value in _lines(found):

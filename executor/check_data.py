@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from buffer.records import Feedback
-from config import ExecutorConfig, UserError
+from config import ExecutorConfig
 from executor.constants import Constant, constants, could_pass
 from executor.grading import EXECUTOR_VERSION
 from executor.judge import InfrastructureFailure, Judge
 from executor.protocol import LaneFailure
 from executor.suites import ReadySuite, make_ready
 from monitor.console import progress
+from problems.files import OutputFile
 from problems.problem import Problem, ProblemSet, TestSuite
 from problems.quarantine import Checked, Status
 
@@ -187,13 +187,10 @@ def _described(feedback: Feedback) -> str:
     return f"{feedback.error_type or feedback.outcome} in test {place}{where}{message}"
 
 
-def write(checked: Sequence[Checked], file: TextIO) -> None:
+def write(checked: Sequence[Checked], file: OutputFile) -> None:
     """One line per problem. Raises UserError when the file cannot be written."""
-    try:
-        file.writelines(one.to_json() + "\n" for one in checked)
-        file.flush()
-    except OSError as error:
-        raise UserError(f"{file.name} cannot be written: {error.strerror or error}") from None
+    for one in checked:
+        file.write(one.to_json() + "\n")
 
 
 def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: Console) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import json
 import os
+import re
+import stat
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,28 +81,113 @@ def unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-@contextmanager
-def replacing(out: Path, *inputs: Path | None) -> Iterator[TextIO]:
-    """A file that takes the place of `out` when the block has ended well; otherwise `out` stays as it is.
+class OutputFile:
+    """The text file that a command writes its results into. What goes wrong is a UserError that names the file."""
 
-    What a block that was broken off had written is left beside it, as NAME.partial. Something that is no plain file, say a terminal, is
-    written into directly. Raises UserError when `out` is one of the `inputs`, which would be lost, or cannot be written.
-    """
-    for one in inputs:
-        if one is not None and one.exists() and out.exists() and out.samefile(one):
-            raise UserError(f"{out} is read by this command: write to another file")
-    out = out.resolve()
-    plain = out.is_file() or not out.exists()
-    unfinished = out.with_name(f"{out.name}.partial") if plain else out
+    def __init__(self, file: TextIO, name: Path) -> None:
+        """`name`: as the command line has it."""
+        self._file = file
+        self._name = name
+
+    def write(self, text: str) -> None:
+        """Writes; it may be held in memory until `flush`."""
+        with writing(self._name):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        """Hands everything to the system."""
+        with writing(self._name):
+            self._file.flush()
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """What the system says against writing `out`, as a UserError."""
     try:
-        file = unfinished.open("w", encoding="utf-8")
+        yield
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def replacing(out: Path, *inputs: Path | None) -> Iterator[OutputFile]:
+    """A file that takes the place of `out` when the block has ended well; otherwise `out` stays as it is.
+
+    What a block that was broken off had written is left beside it, as NAME.partial, which one command at a time has. Something that is
+    no plain file, say a terminal, and a standard stream (/dev/stdout, wherever it leads) is written into directly. Raises UserError when
+    `out` is one of the `inputs` or lies in a folder among them, when another command writes it, and when it cannot be written.
+    """
+    with writing(out):
+        if (written := _status(out)) is not None:
+            _refuse_inputs(out, inputs)
+        file, unfinished = _opened(out, written)
+    output = OutputFile(file, out)
     try:
-        with file:
-            yield file
-        if plain:
-            os.replace(unfinished, out)
+        yield output
+        output.flush()
+        if unfinished is not None:
+            with writing(out):
+                os.replace(unfinished, os.path.realpath(out))
+    except BaseException:
+        with suppress(OSError):  # a disk that is full has been told
+            file.flush()
+        if unfinished is not None and not os.fstat(file.fileno()).st_size:
+            unfinished.unlink(missing_ok=True)
+        raise
     finally:
-        if plain and unfinished.exists() and not unfinished.stat().st_size:
-            unfinished.unlink()
+        with suppress(OSError):
+            file.close()
+
+
+def _opened(out: Path, written: os.stat_result | None) -> tuple[TextIO, Path | None]:
+    """What is written into, and its path where it is to take the place of `out`. `written`: of what is there now."""
+    if (stream := _stream(out)) is not None:
+        return os.fdopen(os.dup(stream), "w", encoding="utf-8"), None
+    if written is not None and not stat.S_ISREG(written.st_mode):
+        return out.open("w", encoding="utf-8"), None
+    place = Path(os.path.realpath(out))  # a link stays, and what it leads to is replaced
+    if written is not None and not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    unfinished = place.with_name(f"{place.name}.partial")
+    file = _locked(unfinished, out)
+    if written is not None:
+        os.fchmod(file.fileno(), stat.S_IMODE(written.st_mode))
+    return file, unfinished
+
+
+def _locked(unfinished: Path, out: Path) -> TextIO:
+    """The emptied file, which is this command's until it is closed. Raises UserError while it is another's."""
+    while True:
+        file = unfinished.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UserError(f"{out} is being written by another command: wait for its end, or write to another file") from None
+        found = _status(unfinished)
+        if found is not None and os.path.samestat(found, os.fstat(file.fileno())):
+            file.truncate(0)
+            return file
+        file.close()  # the other command has just put it in its place
+
+
+def _refuse_inputs(out: Path, inputs: Iterable[Path | None]) -> None:
+    for one in inputs:
+        if one is None or not one.exists():
+            continue
+        if out.samefile(one) or (one.is_dir() and one.resolve() in out.resolve().parents):
+            raise UserError(f"{out} is read by this command: write to another file")
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None when nothing is there. Raises OSError when it cannot be looked at."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _stream(out: Path) -> int | None:
+    """Number of this process's stream that a path names: opened anew it would be written over from its beginning."""
+    named = re.fullmatch(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)", str(out))
+    return int(named[1] or named[2]) if named else {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(out))

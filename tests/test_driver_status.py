@@ -114,7 +114,7 @@ def test_status_writes_nothing_and_what_it_cannot_do_is_one_sentence(
     assert sorted(folder.path.rglob("*")) == before and not folder.in_use
     assert "stopped" in capsys.readouterr().out
     assert launch.main(["status", str(folder.path), "--out", str(tmp_path / "no" / "x")]) == 2
-    assert capsys.readouterr().err.startswith(f"error: --out {tmp_path}/no/x cannot be written: No such file")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/no/x cannot be written: No such file")
     with folder.locked():
         assert folder.in_use
 
