@@ -97,11 +97,12 @@ def _train(arguments: Sequence[str], console: Console) -> int:
 
 
 def _grade(arguments: Sequence[str], console: Console) -> int:
-    """`grade`: programs of a file judged by the tests of a problem set. FAILED when a line has no verdict."""
+    """`grade`: programs of a file judged by the tests of a problem set. FAILED when a line, or with --strict a program, has no verdict."""
     parser = Arguments("grade", COMMANDS["grade"].sentence, (*_JUDGE, "problems.checked", "run.seed"))
     parser.add_argument("--problems", required=True, metavar="SPEC", help=_SPEC)
     parser.add_argument("--programs", required=True, type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..}')
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write a JSON line per verdict")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 also when programs of quarantined problems were left out")
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
     from executor.grade import grade_file
@@ -114,7 +115,7 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
     with Judge.of(config.executor, _lanes(config, overrides)) as judge:
         graded = grade_file(problems, known.programs, known.out, judge, console, read)
-    return FAILED if graded.unjudged else DONE
+    return FAILED if graded.unjudged or (known.strict and graded.left_out) else DONE
 
 
 def _check_data(arguments: Sequence[str], console: Console) -> int:
@@ -201,10 +202,11 @@ def _doctor(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("--config", default=None, metavar="FILE", help="YAML file, or the name of a preset, of the run that is planned")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the findings as JSON as well")
     known, overrides = parser.read(arguments)
-    config = configuration.load(None if known.config is None else configuration.preset(known.config), overrides)
+    file = None if known.config is None else configuration.preset(known.config)
+    config = configuration.load(file, overrides)
     from driver import doctor as examining
 
-    return DONE if examining.doctor(config, known.out, console) else FAILED
+    return DONE if examining.doctor(config, known.out, console, file) else FAILED
 
 
 def _status(arguments: Sequence[str], console: Console) -> int:

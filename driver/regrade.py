@@ -19,6 +19,7 @@ from monitor.console import complain, progress
 from monitor.run_folder import RunFolder
 from monitor.samples import kept_rows
 from problems import Problem, TestSuite, load_problems
+from problems.files import replacing, writing
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""
@@ -46,8 +47,8 @@ class Regraded:
 
     @property
     def agrees(self) -> bool:
-        """Whether every verdict of the record was found again."""
-        return not self.different and not self.unjudged and not self.damage
+        """Whether there are verdicts in the record, and every one was found again."""
+        return bool(self.same) and not self.different and not self.unjudged and not self.damage
 
 
 def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> Regraded:
@@ -57,35 +58,43 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     outcome, error type and line, and outcome and error type of each test; messages and seconds are not compared. Raises UserError when
     the problems cannot be read or the folder not be written, executor.protocol.LaneFailure when nothing can be judged here.
     """
+    if next(folder.samples(), None) is None and not folder.damage():
+        raise UserError(f"{folder.path / 'samples'} keeps no program of this run{_why_none(folder)}: there is nothing to judge again")
     console.print("Reading problems ...")
     problems = _problems(config)
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()
     out = folder.path / "replay"
-    try:
+    with writing(out):
         out.mkdir(exist_ok=True)
-        with (
-            (out / "differing.jsonl").open("w", encoding="utf-8") as file,
-            Judge.of(config.executor, lanes) as judge,
-            progress(console, "judging", kept_rows(folder.path / "samples")) as advance,
-        ):
-            work = _work(folder, problems, found)
-            while batch := list(islice(work, PROGRAMS_PER_LANE * judge.lanes)):
-                results = judge.grade([(suite, sample.program.text) for sample, suite in batch], advance)
-                for (sample, _), now in zip(batch, results, strict=True):
-                    if isinstance(now, InfrastructureFailure):
-                        found.unjudged[f"they could not be judged: {now.reason}"] += 1
-                    elif verdict(now) == verdict(sample.feedback):
-                        found.same += 1
-                    else:
-                        found.different += 1
-                        file.write(json.dumps(_difference(sample, now)) + "\n")
+    with (
+        replacing(out / "regraded.json") as numbers,
+        replacing(out / "differing.jsonl") as differing,
+        Judge.of(config.executor, lanes) as judge,
+        progress(console, "judging", kept_rows(folder.path / "samples")) as advance,
+    ):
+        work = _work(folder, problems, found)
+        while batch := list(islice(work, PROGRAMS_PER_LANE * judge.lanes)):
+            results = judge.grade([(suite, sample.program.text) for sample, suite in batch], advance)
+            for (sample, _), now in zip(batch, results, strict=True):
+                if isinstance(now, InfrastructureFailure):
+                    found.unjudged[f"they could not be judged: {now.reason}"] += 1
+                elif verdict(now) == verdict(sample.feedback):
+                    found.same += 1
+                else:
+                    found.different += 1
+                    differing.write(json.dumps(_difference(sample, now)) + "\n")
         found.seconds = time.monotonic() - start
         found.damage = folder.damage()
-        (out / "regraded.json").write_text(json.dumps(vars(found), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+        numbers.write(json.dumps(vars(found), indent=1) + "\n")
     return found
+
+
+def _why_none(folder: RunFolder) -> str:
+    """In words that follow on "keeps no program of this run"."""
+    if dropped := folder.dropped_samples:
+        return f" any more ({dropped:,} were deleted, which run.samples_gb bounds)"
+    return " (none had its verdict when it ended, or the folder was deleted)"
 
 
 def verdict(feedback: Feedback) -> dict[str, Any]:
@@ -120,6 +129,8 @@ def show(found: Regraded, folder: RunFolder, console: Console) -> None:
         complain(f"replay failed: {found.unjudged.total():,} programs could not be judged again")
     elif found.damage:
         complain(f"replay failed: {found.same:,} verdicts are the same, others are lost")
+    elif not found.same:
+        complain("replay failed: no recorded program has a verdict to compare with")
     else:
         console.print(f"all {found.same:,} verdicts are the same", style="green", markup=False)
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from buffer.records import Feedback
-from config import UserError
 from executor.judge import InfrastructureFailure, Judge
 from monitor.console import complain, progress, warn
 from problems.files import read_records, replacing
@@ -35,7 +34,7 @@ class Graded:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     unjudged: list[str] = field(default_factory=list)
-    """A sentence for each line without a verdict."""
+    """A sentence for each line without a verdict, or one where there is no verdict at all."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Programs of quarantined problems, by problem id."""
 
@@ -53,19 +52,18 @@ def grade_file(
     start = time.monotonic()
     records = list(read_records(programs))
     lines = _lines(problems, records, graded)
-    try:
-        with replacing(out, programs, *also_read) as file, progress(console, "judging", len(records)) as advance:
-            while batch := list(islice(lines, PROGRAMS_PER_LANE * judge.lanes)):
-                results = judge.grade([(problem.suite, code) for _, problem, _, code in batch], advance)
-                for (place, _, name, _), result in zip(batch, results, strict=True):
-                    if isinstance(result, InfrastructureFailure):
-                        graded.unjudged.append(f"{place}: could not be judged: {result.reason}")
-                    else:
-                        graded.outcomes[result.outcome] += 1
-                        file.write(json.dumps(as_row(name, result)) + "\n")
-                file.flush()
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    with replacing(out, programs, *also_read) as file, progress(console, "judging", len(records)) as advance:
+        while batch := list(islice(lines, PROGRAMS_PER_LANE * judge.lanes)):
+            results = judge.grade([(problem.suite, code) for _, problem, _, code in batch], advance)
+            for (place, _, name, _), result in zip(batch, results, strict=True):
+                if isinstance(result, InfrastructureFailure):
+                    graded.unjudged.append(f"{place}: could not be judged: {result.reason}")
+                else:
+                    graded.outcomes[result.outcome] += 1
+                    file.write(json.dumps(as_row(name, result)) + "\n")
+            file.flush()
+    if not graded.outcomes and not graded.unjudged:
+        graded.unjudged.append(f"{programs}: no program was judged" + ("" if graded.left_out else ", the file holds none"))
     show(graded, judge, time.monotonic() - start, out, console)
     return graded
 

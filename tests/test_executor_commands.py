@@ -168,6 +168,15 @@ def test_grade_honours_what_was_checked(data: Path, tmp_path: Path, capsys: pyte
     assert run(*command, "--problems.checked", checked) == 0
     assert [row["error_type"] for row in rows(out)] == ["TimeLimit"]
     assert "1 programs of 1 quarantined problems were left out" in capsys.readouterr().err
+    assert run(*command, "--problems.checked", checked, "--strict") == 1
+
+
+def test_no_program_is_no_success(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "verdicts.jsonl"
+    for nothing in ("", "\n\n", "[]"):
+        programs.write_text(nothing)
+        assert run("grade", "--problems", f"jsonl:{data}", "--programs", programs, "--out", out) == 1
+        assert capsys.readouterr().err.endswith(f"{programs}: no program was judged, the file holds none\n")
 
 
 def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
