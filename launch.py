@@ -119,25 +119,27 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
 
 
 def _check_data(arguments: Sequence[str], console: Console) -> int:
-    """`check-data`: what is wrong with a problem set, and how much time its tests need."""
+    """`check-data`: what is wrong with a problem set, and how much time its tests need. FAILED when it is not fit for training."""
     parser = Arguments("check-data", COMMANDS["check-data"].sentence, (*_JUDGE, "run.seed"))
     parser.add_argument("spec", metavar="SPEC", help=_SPEC)
     default = Path("check-data.jsonl")
     parser.add_argument("--out", type=Path, default=default, metavar="FILE", help=f"where to write a line per problem (default: {default})")
+    strict = "exit with 1 also when a problem is quarantined or a field likely to be misnamed; without it only when a record cannot be "
+    parser.add_argument("--strict", action="store_true", help=strict + "loaded, or every problem is quarantined")
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
     from executor import check_data as checking
-    from problems import load_problems
+    from problems import read_problems
     from problems.files import replacing
     from problems.spec import parse_spec
 
     console.print(f"Reading {known.spec} ...", markup=False)
-    problems = load_problems(known.spec, seed=config.run.seed)
+    problems = read_problems(known.spec, config.run.seed)
     with replacing(known.out, parse_spec(known.spec).path) as file:  # a file that cannot be written is told before the work
         checked = checking.check_data(problems, config.executor, _lanes(config, overrides), console)
         checking.write(checked, file)
     checking.show(problems, checked, known.out, console)
-    return DONE
+    return DONE if checking.fit(problems, checked, known.strict) else FAILED
 
 
 def _train_critic(arguments: Sequence[str], console: Console) -> int:

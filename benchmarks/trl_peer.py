@@ -37,7 +37,7 @@ from monitor.console import complain
 from monitor.run_folder import RunFolder
 from policy.encoding import decode_with_offsets, encode_prompt, too_long
 from policy.policy import Policy, build_policy, make_spec
-from problems import Problem, load_problems, prompt_of
+from problems import Problem, problem_sets, prompt_of
 
 _EVALUATION_BATCH = 64
 """Held-out programs sampled together."""
@@ -56,7 +56,7 @@ def refuse_if_not_comparable(config: Config) -> None:
         "policy.family must be decoder-only, TRL cannot train t5": not config.policy.model and config.policy.family == "t5",
         "warm_start.steps must be above 0 and warm_start.reuse empty": not config.warm_start.steps or bool(config.warm_start.reuse),
         "learner.gpus_per_worker and actors.gpus_per_actor must be 0": bool(config.learner.gpus_per_worker or config.actors.gpus_per_actor),
-        "problems.held_out must name problems": not config.problems.held_out,
+        "problems.held_out must name problems": config.problems.held_out in ("", "none"),
     }
     for sentence, applies in wrong.items():
         if applies:
@@ -106,8 +106,10 @@ class Tasks:
         self.policy: Policy = build_policy(replace(spec, source=config.policy.model), weights=False)
         load_weights(self.policy, warm_start)
         self.warm_start = warm_start
-        problems = load_problems(config.problems.train, seed=config.run.seed).sample(config.problems.limit).problems
-        held_out = load_problems(config.problems.held_out, seed=config.run.seed).sample(config.evaluation.tasks).problems
+        sets = problem_sets(config.problems, config.run.seed)
+        problems = sets.train.sample(config.problems.limit).problems
+        assert sets.held_out is not None, "refused above"
+        held_out = sets.held_out.sample(config.evaluation.tasks).problems
         self.problems = self._that_fit(problems)
         self.held_out = list(self._that_fit(held_out).values())
         self.prompts = {key: encode_prompt(self.policy, prompt_of(problem)) for key, problem in self.problems.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -41,7 +42,8 @@ def preset(name: str) -> Path:
 def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
     """The configuration of a YAML file with dotted overrides on top, e.g. ``{"learner.steps": "50"}``.
 
-    A preset among the overrides (`rltf.preset`, `grpo.variant`) wins over the file's values of the fields that it sets.
+    A preset among the overrides (`rltf.preset`, `grpo.variant`) wins over the file's values of the fields that it sets, and with
+    `problems.train` among them the file's `problems.held_out` counts only where it is of the same data set.
 
     Raises:
         UserError: the file is missing or no YAML, a key is unknown (the nearest right one is named), a value does not fit.
@@ -69,6 +71,7 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         part, name = key.split(".")
         tree.setdefault(part, {})[name] = _value(key, text)
     _clear_for_presets(tree, overrides or {})
+    _clear_held_out(tree, overrides or {})
     try:
         config = Config.model_validate(tree)
         _refuse_what_deterministic_sets(config, tree, overrides or {})
@@ -88,6 +91,21 @@ def _clear_for_presets(tree: dict[str, Any], overrides: Mapping[str, str]) -> No
             for name in section.preset_sets():
                 if f"{part}.{name}" not in overrides:
                     values.pop(name, None)
+
+
+def _clear_held_out(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
+    """Takes out the held-out problems that a file names beside training problems of its own, where others are trained on now."""
+    held_out = tree.get("problems", {}).get("held_out")
+    if "problems.train" not in overrides or "problems.held_out" in overrides or not isinstance(held_out, str):
+        return
+    if ":" in held_out or held_out.partition(",")[0] in ("starter", "apps", "mbpp"):  # no share, auto or none
+        if _data_set(held_out) != _data_set(overrides["problems.train"]):
+            del tree["problems"]["held_out"]
+
+
+def _data_set(spec: str) -> str:
+    """Source and path of a SPEC, without its options."""
+    return re.split(r",\s*[A-Za-z_]+=", spec.strip())[0]
 
 
 def _refuse_what_deterministic_sets(config: Config, tree: dict[str, Any], overrides: Mapping[str, str]) -> None:

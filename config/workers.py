@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from config.base import Part
+
+
+def _as_text(given: Any) -> Any:
+    """A share as YAML has it."""
+    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+
+
+HeldOut = Annotated[str, BeforeValidator(_as_text)]
 
 
 class ProblemsConfig(Part):
@@ -14,8 +22,11 @@ class ProblemsConfig(Part):
 
     train: str = "starter"
     """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas (apps:PATH,difficulty=introductory)."""
-    held_out: str = "starter,split=heldout"
-    """Problems that are only ever evaluated on, written like `train`; empty: no evaluation."""
+    held_out: HeldOut = "auto"
+    """Problems that are only ever evaluated on, written like `train`; a number, say 0.2: that share of the training problems, which are
+    then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1; none or empty: no evaluation."""
+    shown_tests: int = Field(3, ge=0)
+    """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones; 0: none."""
     checked: str = ""
     """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated time limits."""
     limit: int | None = Field(None, ge=1)

@@ -18,7 +18,7 @@ from executor.judge import InfrastructureFailure, Judge
 from monitor.console import complain, progress
 from monitor.run_folder import RunFolder
 from monitor.samples import kept_rows
-from problems import Problem, TestSuite, load_problems
+from problems import Problem, TestSuite, problem_sets
 from problems.files import replacing, writing
 
 PROGRAMS_PER_LANE = 64
@@ -136,9 +136,8 @@ def show(found: Regraded, folder: RunFolder, console: Console) -> None:
 
 
 def _problems(config: Config) -> dict[str, Problem]:
-    specs = [spec for spec in (config.problems.train, config.problems.held_out) if spec]
-    sets = [load_problems(spec, seed=config.run.seed, checked=config.problems.checked, must_match=False) for spec in specs]
-    return {problem.id: problem for problems in sets for problem in problems}
+    found = problem_sets(config.problems, config.run.seed, must_match=False)
+    return {problem.id: problem for part in (found.train, found.held_out) if part is not None for problem in part}
 
 
 def _work(folder: RunFolder, problems: dict[str, Problem], found: Regraded) -> Iterator[tuple[Sample, TestSuite]]:

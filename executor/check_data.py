@@ -1,7 +1,8 @@
-"""The command `check-data`: what is wrong with a data set's problems, and how much time their tests need.
+"""The command `check-data`: what is wrong with a data set's problems, and how much time its tests need.
 
-Every reference solution runs twice: once with a lane per core, then with four per core and another hash seed. A program that solves
-nothing must not pass. CPU limits are calibrated from the references that pass.
+A record that could not be loaded is told with the reason, and so is a field that nobody reads. Every reference solution runs twice: once
+with a lane per core, then with four per core and another hash seed. A program that solves nothing must not pass. CPU limits are
+calibrated from the references that pass.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from executor.grading import EXECUTOR_VERSION
 from executor.judge import InfrastructureFailure, Judge
 from executor.protocol import LaneFailure
 from executor.suites import ReadySuite, make_ready
-from monitor.console import progress
+from monitor.console import progress, warn
+from problems.fields import foreign, hinted, mistakes
 from problems.files import OutputFile
-from problems.problem import Problem, ProblemSet, TestSuite
+from problems.problem import Problem, ProblemSet, Skipped, TestSuite
 from problems.quarantine import Checked, Status
 
 FACTOR, LEAST_LIMIT_S = 10.0, 0.1
@@ -63,12 +65,23 @@ class _Findings:
 
 
 def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console: Console) -> list[Checked]:
-    """Checks every problem, in the order of the set; what is being done, and how long it will take, goes to the console.
+    """Checks every problem, in the order of the set, then come the records that could not be loaded.
+
+    What is being done, and how long it will take, goes to the console.
 
     Raises LaneFailure when the sandbox does not start, or a program could not be judged twice in a row: that says nothing of the data.
     """
-    found = [_begun(problem) for problem in problems]
+    unread = {one.id: one.fields for one in problems.unread}
+    found = [_begun(problem, hinted(unread.get(problem.id, {}))) for problem in problems]
+    _run(found, config, lanes, console)
+    return [_concluded(one) for one in found] + [_not_loaded(skipped) for skipped in problems.skipped]
+
+
+def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console: Console) -> None:
+    """Runs the references, and the programs that solve nothing, of the problems whose tests can be used."""
     usable = [one for one in found if one.ready is not None]
+    if not usable:
+        return
     references = [(one, program) for one in usable for program in one.problem.solutions]
     with Judge.of(config, lanes) as judge:
         doing = f"{len(references)} reference solutions of {len(found)} problems, {lanes} at a time"
@@ -83,14 +96,26 @@ def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console
         doing = f"the references again, {LOAD * lanes} at a time and with another hash seed"
         for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
             one.second.append(feedback)
-    return [_concluded(one) for one in found]
 
 
-def _begun(problem: Problem) -> _Findings:
+def _begun(problem: Problem, remarks: list[str]) -> _Findings:
     try:
-        return _Findings(problem, ready=make_ready(problem.suite))
+        return _Findings(problem, ready=make_ready(problem.suite), remarks=remarks)
     except ValueError as error:
-        return _Findings(problem, unusable=str(error))
+        return _Findings(problem, unusable=str(error), remarks=remarks)
+
+
+def _not_loaded(skipped: Skipped) -> Checked:
+    reason = f"{skipped.place}: {skipped.reason}" if skipped.place else skipped.reason
+    return Checked(skipped.id, "", "skipped", (reason,), None, EXECUTOR_VERSION)
+
+
+def fit(problems: ProblemSet, checked: Sequence[Checked], strict: bool) -> bool:
+    """Whether every record could be loaded and a problem is fit for training; `strict`: all are, and no field is likely to be misnamed."""
+    statuses = Counter(one.status for one in checked)
+    if statuses["skipped"] or statuses["quarantined"] == len(checked):
+        return False
+    return not (strict and (statuses["quarantined"] or mistakes(problems.unread)))
 
 
 def _ready(one: _Findings) -> ReadySuite:
@@ -194,7 +219,7 @@ def write(checked: Sequence[Checked], file: OutputFile) -> None:
 
 
 def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: Console) -> None:
-    """Prints how many of what, and the problems that are quarantined."""
+    """Prints how many of what, the problems that are quarantined and the records that could not be loaded, and the fields not read."""
     bad = [one for one in checked if one.status == "quarantined"]
     kinds = Counter(one.reasons[0].partition(":")[0].partition(" (")[0] for one in bad)
     counts = Counter(one.status for one in checked)
@@ -209,6 +234,17 @@ def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: C
     console.print(table)
     if limits:
         console.print(f"calibrated CPU limits per test: median {limits[len(limits) // 2]:g} s, largest {limits[-1]:g} s")
-    for one in bad[:MOST_SHOWN]:
-        console.print(f"{one.problem_id}: {'; '.join(one.reasons)[:300]}", markup=False)
+    _show_first([f"{one.problem_id}: {'; '.join(one.reasons)}" for one in bad], "quarantined", console)
+    _show_first([str(skipped) for skipped in problems.skipped], "not loaded", console)
+    for sentence in mistakes(problems.unread):
+        warn(sentence)
+    if others := foreign(problems.unread):
+        console.print(f"fields that are not read: {others}", markup=False)
     console.print(f"written to {out}; --problems.checked {out} makes training, evaluation and grading honour it", markup=False)
+
+
+def _show_first(sentences: Sequence[str], status: str, console: Console) -> None:
+    for sentence in sentences[:MOST_SHOWN]:
+        console.print(sentence[:300], markup=False)
+    if len(sentences) > MOST_SHOWN:
+        console.print(f"and {len(sentences) - MOST_SHOWN} more {status}", markup=False)

@@ -17,6 +17,7 @@ from rich.table import Table
 from buffer.records import Feedback
 from executor.judge import InfrastructureFailure, Judge
 from monitor.console import complain, progress, warn
+from problems.fields import mistakes
 from problems.files import read_records, replacing
 from problems.problem import Problem, ProblemSet, Skipped
 
@@ -64,7 +65,7 @@ def grade_file(
             file.flush()
     if not graded.outcomes and not graded.unjudged:
         graded.unjudged.append(f"{programs}: no program was judged" + ("" if graded.left_out else ", the file holds none"))
-    show(graded, judge, time.monotonic() - start, out, console)
+    show(graded, problems, judge, time.monotonic() - start, out, console)
     return graded
 
 
@@ -105,7 +106,7 @@ def _lines(problems: ProblemSet, records: Iterable[tuple[str, dict[str, Any] | S
             graded.unjudged.append(f"{place}: no usable problem {name!r} in {problems.name}{reason}")
 
 
-def show(graded: Graded, judge: Judge, seconds: float, out: Path, console: Console) -> None:
+def show(graded: Graded, problems: ProblemSet, judge: Judge, seconds: float, out: Path, console: Console) -> None:
     """Prints the outcomes, and the lines without a verdict last."""
     total = sum(graded.outcomes.values())
     table = Table("outcome", "programs", "share", title=f"{total} programs judged in {seconds:.1f} s, {judge.hits} of them duplicates")
@@ -115,6 +116,8 @@ def show(graded: Graded, judge: Judge, seconds: float, out: Path, console: Conso
     console.print(f"verdicts are in {out}", markup=False)
     if graded.left_out:
         warn(f"{graded.left_out.total()} programs of {len(graded.left_out)} quarantined problems were left out")
+    for sentence in mistakes(problems.unread):
+        warn(sentence)
     for sentence in graded.unjudged[:MOST_SHOWN]:
         complain(sentence)
     if len(graded.unjudged) > MOST_SHOWN:

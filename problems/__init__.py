@@ -1,8 +1,23 @@
 """Problems, the unit tests that judge them, the prompts that state them, and the programs of supervised training."""
 
 from problems.corpus import Corpus, corpus_of
-from problems.loading import load_problems
-from problems.problem import Problem, ProblemSet, Skipped, TestSuite
+from problems.held_out import ProblemSets, problem_sets
+from problems.loading import load_problems, read_problems
+from problems.problem import Problem, ProblemSet, Skipped, TestSuite, Unread
 from problems.prompts import Prompt, prompt_of
 
-__all__ = ["Corpus", "Problem", "ProblemSet", "Prompt", "Skipped", "TestSuite", "corpus_of", "load_problems", "prompt_of"]
+__all__ = [
+    "Corpus",
+    "Problem",
+    "ProblemSet",
+    "ProblemSets",
+    "Prompt",
+    "Skipped",
+    "TestSuite",
+    "Unread",
+    "corpus_of",
+    "load_problems",
+    "problem_sets",
+    "prompt_of",
+    "read_problems",
+]

@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from config import UserError
+from problems.fields import unread
 from problems.files import parse_json, read_text, unix_lines
 from problems.hub import hub_rows
-from problems.problem import Problem, Skipped, TestSuite
+from problems.problem import Problem, Skipped, TestSuite, Unread
 from problems.spec import Spec, parse_ids
 from problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
 
 
-def load(spec: Spec) -> Iterator[Problem | Skipped]:
+_FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.py", "metadata.json")
+
+
+def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
     """Problems of an `apps` SPEC. Raises UserError when the folder is missing or holds no problems."""
     difficulty = spec.one_of("difficulty", DIFFICULTIES, "")
     chosen = parse_ids(spec)
@@ -33,11 +37,20 @@ def load(spec: Spec) -> Iterator[Problem | Skipped]:
         rows = hub_rows(spec, "json", data_files=f"hf://datasets/codeparrot/apps/{split}.jsonl", split="train")
         records: Iterable[Problem | Skipped] = (from_row(split, row, as_written) for row in rows if chosen(_row_name(row)))
     else:
-        folders = problem_folders(spec, spec.path)
-        records = (from_folder(folder, as_written) for folder in folders if chosen(folder.name))
+        folders = [folder for folder in problem_folders(spec, spec.path) if chosen(folder.name)]
+        records = (from_folder(folder, as_written) for folder in folders)
+        for folder in folders:
+            if files := _unread_files(folder):
+                yield Unread(folder.name, str(folder), files)
     for record in records:
         if isinstance(record, Skipped) or not difficulty or record.difficulty == difficulty:
             yield record
+
+
+def _unread_files(folder: Path) -> dict[str, str]:
+    """Files of a problem's folder that are near to one that it lacks; others are the user's own."""
+    files = {path.name: path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return {name: hint for name, hint in unread(files, _FILES).items() if hint}
 
 
 def problem_folders(spec: Spec, folder: Path) -> list[Path]:

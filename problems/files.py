@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import fcntl
 import gzip
@@ -24,18 +25,22 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def read_text(path: Path) -> str:
     """Text of a UTF-8 file, gzipped or not. Raises UserError when it cannot be read."""
     try:
+        return _read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Content of a file, unzipped, without a byte order mark."""
+    try:
         data = path.read_bytes()
-        if data.startswith(_GZIP_MAGIC):
-            data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
+        return (gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data).removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except (EOFError, zlib.error) as error:
         raise UserError(f"{path} is a damaged gzip file: {error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from None
 
 
 def parse_json(text: str) -> Any:
@@ -51,12 +56,14 @@ def parse_json(text: str) -> Any:
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
     """Objects of a file of JSON lines or of one JSON array, each with its place in the file (`line 3`, `entry 3`).
 
-    A line that is no JSON object comes as `Skipped`. Raises UserError when the file, or an array as a whole, cannot be read.
+    A line that is no JSON object, or no UTF-8, comes as `Skipped`. Raises UserError when the file, or an array as a whole, cannot be read.
     """
-    text = read_text(path)
-    if text.lstrip().startswith("["):
+    data = _read_bytes(path)
+    if data.lstrip().startswith(b"["):
         try:
-            entries = parse_json(text)
+            entries = parse_json(data.decode())
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 text: {error}") from None
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         for number, entry in enumerate(entries, 1):
@@ -64,12 +71,15 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
             yield place, entry if isinstance(entry, dict) else Skipped(place, "not a JSON object")
         return
     # str.splitlines would also split at characters that JSON strings may hold as they are.
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue
         place = f"line {number}"
         try:
-            value = parse_json(line)
+            value = parse_json(line.decode())
+        except UnicodeDecodeError as error:
+            yield place, Skipped(place, f"not UTF-8 text: byte 0x{line[error.start]:02x} at position {error.start} of the line")
+            continue
         except ValueError as error:
             yield place, Skipped(place, str(error))
             continue

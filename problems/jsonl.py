@@ -3,58 +3,96 @@
 Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty, tests (a list of
 assert statements, or the source of a function `check(candidate)` together with entry_point), time_limit_s (CPU seconds per test),
 memory_limit_mb, checker (standard, tokens or apps_compat), tolerance (of floats). `inputs` and `outputs` follow APPS: strings for
-stdin; for calls the list of positional arguments, and the return value as it is (never wrapped). A field that is not named here is
-ignored.
+stdin; for calls the list of positional arguments, and the return value as it is (never wrapped). `tests` go before both. A field that
+is not named here is not read, and told (`problems.fields`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from problems.fields import hinted, unread
 from problems.files import read_records, unix_lines
-from problems.problem import Problem, Skipped, TestSuite
+from problems.problem import Problem, Skipped, TestSuite, Unread
 from problems.spec import Spec, parse_ids
 
+_ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
+_COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
+_TESTED = {"inputs": "its tests judge it", "outputs": "its tests judge it", "checker": "its tests compare by themselves"}
+_TESTED |= {"tolerance": _TESTED["checker"], "fn_name": "entry_point names what its tests check"}
 
-def load(spec: Spec) -> Iterator[Problem | Skipped]:
+
+def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
     """Problems of a `jsonl` SPEC. Raises UserError when the file cannot be read."""
     assert spec.path is not None, "parse_spec requires a path for jsonl"
     chosen = parse_ids(spec)
+    places: dict[str, str] = {}
     for place, record in read_records(spec.path):
         if isinstance(record, Skipped):
             yield record
             continue
+        fields = _unread(record)
         name = record.get("id")
-        if not isinstance(name, str | int) or name == "" or not _is_utf8(str(name)):
-            yield Skipped(place, "it has no id")
-        elif chosen(str(name)) or chosen(str(name).rsplit("/", 1)[-1]):
-            yield from_record(str(name), record)
+        if (reason := _wrong_id(name)) is not None:
+            yield Skipped(place, "; ".join([reason, *hinted(fields)]))
+            continue
+        name = str(name)
+        if not (chosen(name) or chosen(name.rsplit("/", 1)[-1])):
+            continue
+        if fields:
+            yield Unread(name, place, fields)
+        found = from_record(name, record)
+        if isinstance(found, Skipped):
+            yield replace(found, reason="; ".join([found.reason, *hinted(fields)]), place=place)
+        elif places.setdefault(name, place) != place:
+            yield Skipped(name, f"the id occurs twice, the one of {places[name]} is used", place)
+        else:
+            yield found
+
+
+def _wrong_id(name: Any) -> str | None:
+    if name is None or name == "":
+        return "it has no id"
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        return "id must be a string or an integer"
+    return None if _is_utf8(str(name)) else "id must be text that UTF-8 can hold"
 
 
 def _is_utf8(text: str) -> bool:
     return text == text.encode(errors="replace").decode()
 
 
+def _unread(record: dict[str, Any]) -> dict[str, str]:
+    """Fields that `from_record` does not look at, with hints."""
+    tests = record.get("tests")
+    if not tests:
+        return unread(record, _COMPARED)
+    known = (*_ALWAYS, "tests", "entry_point", *(("fn_name",) if isinstance(tests, list) else ()))
+    return unread(record, known, _TESTED)
+
+
 def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
     """Problem of one record. Whatever is wrong with it is told in the Skipped."""
     try:
-        for field in ("question", "starter_code", "difficulty", "fn_name", "entry_point"):
+        for field in ("question", "starter_code", "difficulty", "fn_name", "entry_point", "checker"):
             if not isinstance(record.get(field), str | None):
                 raise ValueError(f"{field} must be a string")
         solutions = record.get("solutions") or []
         if not isinstance(solutions, list) or not all(isinstance(program, str) for program in solutions):
             raise ValueError("solutions must be a list of programs")
-        if not record.get("question"):
+        if record.get("question") is None:
             raise ValueError("it has no question")
+        suite = _suite(record)
         return Problem(
             id=name,
             question=record["question"],
             starter_code=record.get("starter_code") or "",
-            suite=_suite(record),
+            suite=suite,
             solutions=tuple(unix_lines(program) for program in solutions),
             difficulty=record.get("difficulty") or "unknown",
-            prompt_style="mbpp" if isinstance(record.get("tests"), list) else "apps",
+            prompt_style="mbpp" if suite.kind == "assert" and isinstance(record.get("tests"), list) else "apps",
         )
     except ValueError as error:
         return Skipped(name, str(error))
@@ -75,6 +113,8 @@ def _suite(record: dict[str, Any]) -> TestSuite:
         if not entry_point or not entry_point.isidentifier():
             raise ValueError("tests with check(candidate) need entry_point, the name of the function to check")
         return TestSuite("assert", entry_point, (), (), (f"check({entry_point})",), setup=unix_lines(tests), **limits)
+    if tests and not isinstance(tests, str | list):
+        raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
     inputs, outputs = record.get("inputs"), record.get("outputs")
     if not isinstance(inputs, list) or not isinstance(outputs, list):
         raise ValueError("it needs inputs and outputs (two lists), or tests")
@@ -89,5 +129,5 @@ def _number(record: dict[str, Any], field: str, kind: type[float] | type[int]) -
         raise ValueError(f"{field} must be a number")
     try:
         return kind(value)
-    except OverflowError:  # infinity is no integer, and an integer may be larger than every float
+    except (OverflowError, ValueError):  # infinity and NaN are no integers, and an integer may be larger than every float
         raise ValueError(f"{field} is out of all bounds") from None

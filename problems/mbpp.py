@@ -6,26 +6,35 @@ Ids 1-10 are for few-shot prompts, 11-510 test, 511-600 validation, 601-974 trai
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from problems.fields import unread
 from problems.files import read_records, unix_lines
 from problems.hub import hub_rows
-from problems.problem import Problem, Skipped, TestSuite
+from problems.problem import Problem, Skipped, TestSuite, Unread
 from problems.spec import Spec, parse_ids
 
 SPLITS = ("prompt", "test", "validation", "train")
 
 
-def load(spec: Spec) -> Iterator[Problem | Skipped]:
+_FIELDS = ("task_id", "text", "prompt", "code", "test_list", "test_setup_code", "test_imports", "challenge_test_list", "source_file")
+"""Of the official files; the last two are of no use here."""
+
+
+def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
     """Problems of an `mbpp` SPEC. Raises UserError when the file cannot be read."""
     chosen = parse_ids(spec)
     for place, record in _records(spec):
         if isinstance(record, Skipped):
             yield record
-        elif "task_id" not in record:
-            yield Skipped(place, "it has no task_id")
-        elif chosen(str(record["task_id"])):
-            yield from_record(record)
+        elif isinstance(number := record.get("task_id"), bool) or not isinstance(number, str | int):
+            yield Skipped(place, "it has no task_id" if number is None else "task_id must be a string or an integer")
+        elif chosen(str(number)):
+            if fields := unread(record, _FIELDS):
+                yield Unread(f"mbpp/{number}", place, fields)
+            found = from_record(record)
+            yield replace(found, place=place) if isinstance(found, Skipped) else found
 
 
 def _records(spec: Spec) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:

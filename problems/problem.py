@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -162,9 +162,13 @@ class Problem:
     """The data set's own word, `unknown` if it has none."""
     prompt_style: PromptStyle
     """Format in which the problem is shown to a model."""
+    shown_tests: int = 3
+    """Of the style mbpp: assert statements that the model is shown, the first ones."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for texts that cannot be shown to a model."""
+        """Raise ValueError for texts that cannot be shown to a model, or say nothing."""
+        if not self.question.strip():
+            raise ValueError("its question is empty")
         _require_text("id", self.id)
         _require_text("question", self.question)
         _require_text("starter_code", self.starter_code)
@@ -179,6 +183,28 @@ class Skipped:
     """Id, or the place in the file."""
     reason: str
     """What is wrong with it, one sentence without a full stop."""
+    place: str = ""
+    """The place in the file, where the id is another."""
+
+    @property
+    def where(self) -> str:
+        """Place and id."""
+        return f"{self.place}, {self.id}" if self.place and self.place != self.id else self.id
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Fields of a record that nobody reads (`problems.fields`)."""
+
+    id: str
+    """Of the problem."""
+    place: str
+    """The place in the file, or the folder."""
+    fields: Mapping[str, str]
+    """Names, each with what was probably meant, or empty for a data set's own."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +217,8 @@ class ProblemSet:
     """Usable problems; ids are unique."""
     skipped: tuple[Skipped, ...] = ()
     """Problems of the data that could not be used, to be counted and shown."""
+    unread: tuple[Unread, ...] = ()
+    """Records with fields that nobody reads, usable or not."""
 
     def __len__(self) -> int:
         """Number of usable problems."""

@@ -13,8 +13,6 @@ from problems.problem import Problem
 
 LONGEST_QUESTION = 150_000
 """Characters of a question that are looked at before it is cut to a number of tokens."""
-SHOWN_ASSERTS = 3
-"""Assert statements of a problem that an MBPP prompt shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ def prompt_of(problem: Problem) -> Prompt:
     if problem.prompt_style == "apps":
         return _apps(question, problem.starter_code, call_based=problem.suite.kind != "stdin")
     if problem.prompt_style == "mbpp":
-        return _mbpp(question, problem.suite.asserts)
+        return _mbpp(question, problem.starter_code, problem.suite.asserts[: problem.shown_tests])
     return Prompt("", question, "\n")
 
 
@@ -47,7 +45,13 @@ def _apps(question: str, starter_code: str, call_based: bool) -> Prompt:
     return Prompt("\nQUESTION:\n", question, "\n" + starter_code + "\n" + answer_format + "\nANSWER:\n")
 
 
-def _mbpp(question: str, asserts: tuple[str, ...]) -> Prompt:
-    """The format of Austin et al. (arXiv 2108.07732), zero-shot: description and three of the tests."""
-    tests = "".join(f"{statement}\n" for statement in asserts[:SHOWN_ASSERTS])
-    return Prompt("", question, f" Your code should satisfy these tests:\n\n{tests}\n")
+def _mbpp(question: str, starter_code: str, shown: tuple[str, ...]) -> Prompt:
+    """The format of Austin et al. (arXiv 2108.07732), zero-shot: description and, they show three, the first of the tests.
+
+    Those tests are among the ones that judge the program.
+    """
+    starter = f"\n\n{starter_code}\n" if starter_code else ""
+    if not shown:
+        return Prompt("", question, f"{starter}\n")
+    tests = "".join(f"{statement}\n" for statement in shown)
+    return Prompt("", question, f"{starter or ' '}Your code should satisfy these tests:\n\n{tests}\n")

@@ -11,7 +11,7 @@ from config import UserError
 from problems.files import read_records
 from problems.problem import MOST_SECONDS, Problem, ProblemSet, Skipped
 
-Status = Literal["ok", "warned", "quarantined"]
+Status = Literal["ok", "warned", "quarantined", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,11 @@ class Checked:
     """One problem's line in the file that `launch.py check-data` writes."""
 
     problem_id: str
+    """Of a skipped record without a usable id: its place in the file."""
     problem_hash: str
-    """Content hash of the tests as they were checked."""
+    """Content hash of the tests as they were checked; empty of a skipped record."""
     status: Status
-    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing."""
+    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing; skipped: it could not be loaded."""
     reasons: tuple[str, ...]
     cpu_limit_s: float | None
     """CPU seconds per test, calibrated from the references; None where there was nothing to calibrate from."""
@@ -35,7 +36,10 @@ class Checked:
 
 
 def read_checked(file: Path) -> dict[str, Checked]:
-    """The file's lines by problem id. Raises UserError with the place of a line that is none of `check-data`'s."""
+    """The file's lines by problem id, without the skipped records, whose ids may be those of usable ones.
+
+    Raises UserError with the place of a line that is none of `check-data`'s.
+    """
     found: dict[str, Checked] = {}
     for place, record in read_records(file):
         if isinstance(record, Skipped):
@@ -44,7 +48,8 @@ def read_checked(file: Path) -> dict[str, Checked]:
             checked = _from_record(record)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{file}, {place}: {error}; a file that launch.py check-data wrote is needed") from None
-        found[checked.problem_id] = checked
+        if checked.status != "skipped":
+            found[checked.problem_id] = checked
     return found
 
 

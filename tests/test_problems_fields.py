@@ -1,0 +1,169 @@
+"""Records that cannot be used and fields that nobody reads: which, where and why, by the loaders and by `check-data`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import launch
+from problems import load_problems, prompt_of
+from problems.fields import foreign, mistakes
+from problems.quarantine import read_checked
+
+GOOD = {"question": "Echo the line.", "inputs": ["1\n"], "outputs": ["1\n"]}
+
+
+def write(folder: Path, *records: Any) -> str:
+    """SPEC of a file with these records; bytes are written as they are."""
+    lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in records]
+    (folder / "own.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    return f"jsonl:{folder / 'own.jsonl'}"
+
+
+def test_one_line_that_is_no_utf8_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    bad = '{"id": "b", "question": "caf\u00e9"}'.encode("latin-1")
+    loaded = load_problems(write(tmp_path, {"id": "a"} | GOOD, bad, {"id": "c", **GOOD, "question": "caf\u00e9"}))
+    assert [problem.id for problem in loaded] == ["a", "c"]
+    assert [str(one) for one in loaded.skipped] == ["line 2: not UTF-8 text: byte 0xe9 at position 28 of the line"]
+
+
+def test_order_mark_zip_and_blank_lines_change_nothing(tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbf\n" + json.dumps({"id": "a"} | GOOD).encode() + b"\r\n\n  \n" + json.dumps({"id": "b"} | GOOD).encode()
+    for data in (text, gzip.compress(text)):
+        (tmp_path / "own.jsonl").write_bytes(data)
+        loaded = load_problems(f"jsonl:{tmp_path / 'own.jsonl'}")
+        assert [problem.id for problem in loaded] == ["a", "b"] and not loaded.skipped
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"id": None}, "it has no id"),
+        ({"id": 1.5}, "id must be a string or an integer"),
+        ({"id": True}, "id must be a string or an integer"),
+        ({"id": float("nan")}, "id must be a string or an integer"),
+        ({"question": None}, "it has no question"),
+        ({"question": None, "prompt": "Echo."}, "it has no question; the field prompt is not read: did you mean question?"),
+        ({"question": " \n"}, "its question is empty"),
+        ({"question": ["Echo."]}, "question must be a string"),
+        ({"inputs": [], "outputs": []}, "there are no tests"),
+        ({"inputs": ["1", "2"]}, "2 inputs but 1 outputs"),
+        ({"inputs": "1\n"}, "it needs inputs and outputs (two lists), or tests"),
+        ({"inputs": None, "input": ["1\n"]}, "it needs inputs and outputs (two lists), or tests; the field input is not read"),
+        ({"inputs": [1]}, "inputs and outputs of a stdin problem must be strings"),
+        ({"fn_name": "f", "inputs": ["1"]}, "a call-based problem needs fn_name and one list of arguments per test"),
+        ({"solutions": "print(1)"}, "solutions must be a list of programs"),
+        ({"tests": {"a": 1}}, "tests must be a list of assert statements, or the source of check(candidate)"),
+        ({"tests": [1]}, "tests must be a list of assert statements, or the source of check(candidate)"),
+        ({"checker": 3}, "checker must be a string"),
+        ({"checker": "lenient"}, "unknown checker 'lenient', known: standard, tokens, apps_compat"),
+        ({"tolerance": float("nan")}, "tolerance must be at least 0 and less than 1"),
+        ({"time_limit_s": float("nan")}, "time_limit_s must be more than 0"),
+        ({"memory_limit_mb": float("nan")}, "memory_limit_mb is out of all bounds"),
+        ({"id": "good"}, "the id occurs twice, the one of line 1 is used"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_told_with_its_line(tmp_path: Path, fields: dict[str, Any], reason: str) -> None:
+    loaded = load_problems(write(tmp_path, {"id": "good"} | GOOD, {"id": "odd"} | GOOD | fields))
+    assert [problem.id for problem in loaded] == ["good"]
+    assert str(loaded.skipped[0]).startswith("line 2") and loaded.skipped[0].reason.startswith(reason)
+
+
+def test_a_record_after_an_unusable_one_of_its_id_is_used(tmp_path: Path) -> None:
+    loaded = load_problems(write(tmp_path, {"id": "a", **GOOD, "question": ""}, {"id": "a", **GOOD}))
+    assert [problem.id for problem in loaded] == ["a"] and [str(one) for one in loaded.skipped] == ["line 1, a: its question is empty"]
+
+
+def test_a_field_that_nobody_reads_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    records = [{"id": str(number), **GOOD, "solution": "print(1)", "timeout": 3, "url": "x", "verified": True} for number in range(5)]
+    tested = {"id": "t", "question": "q", "tests": ["assert f(1)"], "inputs": [[1]], "outputs": [2], "checker": "tokens"}
+    checked = {"id": "c", "question": "q", "tests": "def check(f): pass", "entry_point": "f", "fn_name": "g"}
+    named = {"id": "n", **GOOD, "entry_point": "f", "soutions": ["x"], "Difficulty": "easy", "set": "own", "solution": ""}
+    loaded = load_problems(write(tmp_path, *records, tested, checked, named))
+    assert mistakes(loaded.unread) == [
+        "the field solution of 5 records (line 1, line 2, line 3, ..) is not read: did you mean solutions?",
+        "the field timeout of 5 records (line 1, line 2, line 3, ..) is not read: did you mean time_limit_s?",
+        "the field inputs of 1 record (line 6) is not read: its tests judge it",
+        "the field outputs of 1 record (line 6) is not read: its tests judge it",
+        "the field checker of 1 record (line 6) is not read: its tests compare by themselves",
+        "the field fn_name of 1 record (line 7) is not read: entry_point names what its tests check",
+        "the field entry_point of 1 record (line 8) is not read: did you mean fn_name?",
+        "the field soutions of 1 record (line 8) is not read: did you mean solutions?",
+        "the field Difficulty of 1 record (line 8) is not read: did you mean difficulty?",
+    ]
+    assert foreign(loaded.unread) == "set, url, verified"
+    whole = {**GOOD, "id": "w", "solutions": ["print(1)"], "time_limit_s": 2, "solution": "print(1)", "timeout": 2}
+    loaded = load_problems(write(tmp_path, whole))
+    assert mistakes(loaded.unread) == [] and foreign(loaded.unread) == "solution, timeout", "nothing lacks what they could mean"
+
+
+def test_the_other_formats_tell_too(tmp_path: Path) -> None:
+    record = {"task_id": 1, "text": "Add.", "code": "x", "test_list": ["assert f"], "test_setup_code": "", "challenge_test_list": []}
+    (tmp_path / "mbpp.jsonl").write_text(json.dumps(record | {"test_import": ["import math"], "tag": "own"}) + '\n{"task_id": [1]}\n')
+    loaded = load_problems(f"mbpp:{tmp_path / 'mbpp.jsonl'}")
+    assert mistakes(loaded.unread) == ["the field test_import of 1 record (line 1) is not read: did you mean test_imports?"]
+    assert foreign(loaded.unread) == "tag" and str(loaded.skipped[0]) == "line 2: task_id must be a string or an integer"
+    folder = tmp_path / "apps" / "train" / "0001"
+    folder.mkdir(parents=True)
+    (folder / "question.txt").write_text("Echo.")
+    (folder / "input_output.json").write_text(json.dumps({"inputs": ["1"], "outputs": ["1"]}))
+    (folder / "solution.json").write_text('["print(input())"]')
+    (folder / "notes.md").write_text("mine")
+    loaded = load_problems(f"apps:{tmp_path / 'apps'}")
+    assert mistakes(loaded.unread) == [f"the field solution.json of 1 record ({folder}) is not read: did you mean solutions.json?"]
+    assert foreign(loaded.unread) == ""
+
+
+def test_an_empty_list_of_tests_makes_no_prompt_with_tests(tmp_path: Path) -> None:
+    (problem,) = load_problems(write(tmp_path, {"id": "a", "tests": [], **GOOD}))
+    assert prompt_of(problem).text == "\nQUESTION:\nEcho the line.\n\n\nUse Standard Input format\n\nANSWER:\n"
+
+
+def run(*arguments: object) -> int:
+    return launch.main([str(argument) for argument in arguments])
+
+
+def test_check_data_tells_what_could_not_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = {"question": "Echo.", "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"]}
+    solved = {"id": "a", **two, "solutions": ["print(input())"]}
+    broken = [{"id": f"b{number}", **two, "question": ""} for number in range(12)]
+    spec, out = write(tmp_path, solved, b"{broken", *broken, {"id": "c", **two, "solution": "x"}, solved), tmp_path / "out.jsonl"
+    assert run("check-data", spec, "--out", out) == 1
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["problem_id"], row["status"]) for row in rows[:3]] == [("a", "ok"), ("c", "warned"), ("line 2", "skipped")]
+    assert rows[1]["reasons"][0] == "the field solution is not read: did you mean solutions?"
+    assert rows[2]["reasons"][0].startswith("broken JSON") and rows[3]["reasons"] == ["line 3: its question is empty"]
+    assert rows[-1]["reasons"] == ["line 16: the id occurs twice, the one of line 1 is used"] and len(rows) == 16
+    printed = capsys.readouterr().out
+    for words in (
+        "could not be loaded", "line 2: broken JSON", "line 3, b0: its question is empty", "and 4 more not loaded",
+        "the field solution of 1 record (line 15) is not read: did you mean solutions?",
+    ):  # fmt: skip
+        assert words in printed
+    assert sorted(read_checked(out)) == ["a", "c"]
+    kept = load_problems(spec, checked=str(out))
+    assert [problem.id for problem in kept] == ["a", "c"], "the skipped record of an id says nothing of the usable one"
+
+
+def test_check_data_of_nothing_usable_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, out = write(tmp_path, {"id": "a", **GOOD, "question": ""}), tmp_path / "out.jsonl"
+    assert run("check-data", spec, "--out", out) == 1
+    assert json.loads(out.read_text())["reasons"] == ["line 1: its question is empty"]
+    assert "line 1, a: its question is empty" in capsys.readouterr().out
+    assert run("check-data", write(tmp_path), "--out", out) == 2
+
+
+def test_strict_is_strict(tmp_path: Path) -> None:
+    good = {"id": "a", **GOOD, "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"], "solutions": ["print(input())"], "url": "x"}
+    out = ("--out", tmp_path / "out.jsonl")
+    spec = write(tmp_path, good)
+    assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 0)
+    spec = write(tmp_path, good | {"timeout": 3})
+    assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 1)
+    spec = write(tmp_path, good, good | {"id": "b", "solutions": ["print(3)"]})
+    assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 1)
+    assert run("check-data", write(tmp_path, good | {"solutions": ["print(3)"]}), *out) == 1, "no problem is fit"
