@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from buffer.flow import Flow
 from buffer.records import Sample
 from evaluation.collector import Collected, HeldOutCollector
 from evaluation.held_out import Example, before_and_after
+from evaluation.tasks import HeldOutTasks
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
@@ -18,14 +19,16 @@ from monitor.state import RunState
 class HeldOutBook:
     """Reads each evaluation once it is complete; keeps the first and the last one's programs."""
 
-    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, questions: Mapping[str, str], ks: Sequence[int] = (1,)) -> None:
-        """`questions`: the held-out problems used, by id; `ks`: the k of pass@k."""
+    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, tasks: HeldOutTasks | None, ks: Sequence[int] = (1,)) -> None:
+        """`tasks`: None where nothing is evaluated; `ks`: the k of pass@k."""
         self._flow = flow
         self._folder = folder
         self._state = state
-        self._questions = questions
+        self._questions = {problem.id: problem.question for problem in tasks.asked} if tasks else {}
+        self._about = tasks.about() if tasks else {}
         self._rows: list[Row] = folder.held_out()
-        self._collector = HeldOutCollector(flow, list(questions), ks, known=[row["label"] for row in self._rows])
+        known = [row["label"] for row in self._rows]
+        self._collector = HeldOutCollector(flow, list(self._questions), ks, known, len(tasks.too_long) if tasks else 0)
         self._steps = [int(row["step"]) for row in folder.steps()]
         """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
         for row in self._rows:
@@ -63,7 +66,8 @@ class HeldOutBook:
             self._first = collected.samples
         self._last = collected.samples
         scores = ", ".join(f"pass@{k} {estimate}" for k, estimate in collected.held_out.pass_at.items())
-        return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training"
+        lost = f"; {collected.held_out.lost:,} programs without a verdict count as not passed" if collected.held_out.lost else ""
+        return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training{lost}"
 
     def close(self) -> None:
         """Sends the held-out programs to the archive that are not there yet; nobody needs them in the buffer any more."""
@@ -71,15 +75,16 @@ class HeldOutBook:
             self._flow.evaluations.close(row["label"])
 
     def result(self) -> dict[str, Any]:
-        """`held_out` of result.json: step, pass@k and its standard error before and after training.
+        """`held_out` of result.json: what the figures are about (`HeldOutTasks.about`), and before and after training the step, pass@k,
+        its standard error, and `lost`, programs without a verdict.
 
         Without `after` where only one evaluation was completed, empty where none was.
         """
         if not self._rows:
             return {}
         found = zip(("before", "after"), self._rows[:1] + self._rows[1:][-1:], strict=False)
-        scores = {when: {key: row[key] for key in row if key == "step" or key.startswith("pass@")} for when, row in found}
-        return {"tasks": self._rows[-1]["tasks"]} | scores
+        scores = {when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")} for when, row in found}
+        return self._about | {"tasks": self._rows[-1]["tasks"]} | scores
 
     def curve(self) -> list[list[float]]:
         """[[step, seconds of training, pass@1], ...]."""

@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config import Config, UserError
+from config import Config, PolicyConfig, UserError
+from evaluation.tasks import HeldOutTasks
 from learner.critic import check_critic
 from learner.export import check_weights, unsealed
 from monitor.memory import Shape
@@ -14,10 +15,14 @@ from monitor.plan import ClusterFacts, Facts
 from policy.checksums import is_sealed
 from policy.encoding import too_long
 from policy.policy import Policy, PolicySpec, build_policy, make_spec
-from problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, load_problems, prompt_of
+from policy.tokenizers import has_chat_template
+from problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of
+from problems.fields import foreign, mistakes
 
 _TOKENIZER_DRAWS = 2000
 """Corpus programs that a tokenizer is trained on, each with its prompt."""
+_MOST_TOLD = 3
+"""Problems left out that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -25,24 +30,27 @@ class Inputs:
     """What a run is made from."""
 
     problems: ProblemSet
-    held_out: ProblemSet | None
+    """To train on."""
+    train_of: int
+    """Problems that they were drawn from."""
+    held_out: HeldOutTasks | None
+    left_out: tuple[tuple[str, Skipped], ...]
+    """Problems of the data that are not used, each with the name of its set."""
     corpus: Corpus | None
     spec: PolicySpec
     parameters: int
     shape: Shape
-    notes: tuple[str, ...] = ()
-    """What the user is warned of beside problems that are left out."""
+    remarks: tuple[str, ...]
+    """Sentences that are worth a warning."""
+    not_read: str
+    """Fields of the data that nobody reads and that are likely to be its own."""
 
     @classmethod
     def of(cls, config: Config) -> Inputs:
         """Raises UserError for problems or a model that cannot be used."""
-        wanted, seed = config.problems, config.run.seed
-        problems = load_problems(wanted.train, seed=seed, checked=wanted.checked)
-        held_out = load_problems(wanted.held_out, seed=seed, checked=wanted.checked, must_match=False) if wanted.held_out else None
-        if held_out is not None:
-            _refuse_shared(problems, held_out)
-            held_out = held_out.sample(config.evaluation.tasks)
-        problems = problems.sample(wanted.limit)
+        sets = problem_sets(config.problems, config.run.seed)
+        all_of = [part for part in (sets.train, sets.held_out) if part is not None]
+        problems = sets.train.sample(config.problems.limit)
         learner, policy = config.learner, config.policy
         trains_tokenizer = not policy.model and policy.tokenizer == "train"
         supervised = config.warm_start.steps or learner.supervised_ratio or learner.objective == "supervised"
@@ -55,7 +63,7 @@ class Inputs:
                 texts += [prompt.text, program]
         spec = make_spec(policy, texts)
         unweighted = build_policy(spec, weights=False)
-        problems = _without_too_long(unweighted, problems)
+        problems, too_long = _without_too_long(unweighted, problems)
         # The one above served the tokenizer, and may have programs whose prompts do not fit.
         corpus = corpus_of(problems) if supervised else None
         notes: tuple[str, ...] = ()
@@ -64,13 +72,25 @@ class Inputs:
             notes += () if is_sealed(reused) else (unsealed(reused),)
         if learner.objective == "rltf" and config.rltf.critic_weighting:
             check_critic(Path(config.rltf.critic), unweighted)
-        held_out = _without_too_long(unweighted, held_out) if held_out else None
-        return cls(problems, held_out, corpus, spec, unweighted.parameters, Shape.of(unweighted.model.config), notes)
+        unread = [one for part in all_of for one in part.unread]
+        return cls(
+            problems=problems,
+            train_of=len(sets.train),
+            held_out=_tasks(unweighted, sets.held_out, config.evaluation.tasks) if sets.held_out is not None else None,
+            left_out=tuple((part.name, skipped) for part in all_of for skipped in part.skipped)
+            + tuple((problems.name, skipped) for skipped in too_long),
+            corpus=corpus,
+            spec=spec,
+            parameters=unweighted.parameters,
+            shape=Shape.of(unweighted.model.config),
+            remarks=(*sets.remarks, *mistakes(unread), *_chat(policy, unweighted), *notes),
+            not_read=foreign(unread),
+        )
 
     @property
     def held_out_problems(self) -> tuple[Problem, ...]:
-        """The held-out problems that are used."""
-        return self.held_out.problems if self.held_out else ()
+        """The held-out problems that programs are written for."""
+        return self.held_out.asked if self.held_out else ()
 
     @property
     def prompt(self) -> str:
@@ -79,39 +99,61 @@ class Inputs:
 
     @property
     def warnings(self) -> list[str]:
-        """`notes`, and a sentence for each problem that is left out."""
-        sets = [part for part in (self.problems, self.held_out) if part]
-        return [*self.notes] + [f"problem {skipped.id} is left out: {skipped.reason}" for part in sets for skipped in part.skipped]
+        """Sentences for plan and report; problems that are left out are told together, by set."""
+        warnings = list(self.remarks)
+        for name in dict.fromkeys(name for name, _ in self.left_out):
+            skipped = [str(one) for of, one in self.left_out if of == name]
+            more = f"; and {len(skipped) - _MOST_TOLD:,} more, which the report lists" if len(skipped) > _MOST_TOLD else ""
+            number = f"{len(skipped):,} problem{'s' if len(skipped) > 1 else ''} of {name}"
+            warnings.append(f"{number} left out: {'; '.join(skipped[:_MOST_TOLD])}{more}")
+        if self.held_out is not None and (too_long := self.held_out.too_long):
+            count = f"{len(too_long):,} of {self.held_out.tasks:,} held-out problems"
+            warnings.append(f"no program can be written for {count}, which count as not solved; the first, {too_long[0]}")
+        return warnings
 
     def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
         """What the plan shows of them."""
+        train = self.problems.name
+        asserts = any(problem.prompt_style == "mbpp" for problem in (*self.problems, *self.held_out_problems))
         return Facts(
             folder=str(folder),
             parameters=self.parameters,
             model=config.policy.model or f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}",
             shape=self.shape,
             train_problems=len(self.problems),
-            train_skipped=len(self.problems.skipped),
-            held_out_problems=len(self.held_out_problems),
-            held_out_skipped=len(self.held_out.skipped) if self.held_out else 0,
+            train_of=self.train_of,
+            train_skipped=sum(name == train for name, _ in self.left_out),
+            held_out_tasks=self.held_out.tasks if self.held_out else 0,
+            held_out=str(self.held_out) if self.held_out else "",
             cluster=cluster,
             redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
+            not_read=self.not_read,
+            shown_tests=config.problems.shown_tests if asserts else None,
         )
 
 
-def _refuse_shared(train: ProblemSet, held_out: ProblemSet) -> None:
-    shared = {problem.id for problem in train} & {problem.id for problem in held_out}
-    if shared:
-        raise UserError(
-            f"{len(shared)} problem{'s have' if len(shared) > 1 else ' has'} the same id in problems.train ({train.name}) and "
-            f"problems.held_out ({held_out.name}), the first {min(shared)}: held-out problems must be others, under other ids"
-        )
+def _tasks(policy: Policy, problems: ProblemSet, most: int) -> HeldOutTasks:
+    """At most so many held-out problems, those included that cannot be asked. Raises UserError when none can."""
+    drawn = problems.sample(most)
+    asked, too_long = _without_too_long(policy, drawn)
+    return HeldOutTasks(problems.name, len(problems), asked.problems, too_long)
 
 
-def _without_too_long(policy: Policy, problems: ProblemSet) -> ProblemSet:
-    """The problems whose prompt can be made to fit; the others are among the skipped. Raises UserError when none is left."""
+def _without_too_long(policy: Policy, problems: ProblemSet) -> tuple[ProblemSet, tuple[Skipped, ...]]:
+    """The problems whose prompt can be made to fit, and the others. Raises UserError when none is left."""
     reasons = too_long(policy, {problem.id: prompt_of(problem) for problem in problems})
     kept = tuple(problem for problem in problems if problem.id not in reasons)
     if not kept:
         raise UserError(f"{problems.name}: no prompt fits; the first problem's reason: {next(iter(reasons.values()))}")
-    return replace(problems, problems=kept, skipped=problems.skipped + tuple(Skipped(*reason) for reason in reasons.items()))
+    return replace(problems, problems=kept), tuple(Skipped(*reason) for reason in reasons.items())
+
+
+def _chat(config: PolicyConfig, policy: Policy) -> list[str]:
+    """A warning where the model was made for conversations: until prompts can be put into its template, its answers are no programs."""
+    if not (config.model and has_chat_template(config.model, policy.tokenizer)):
+        return []
+    return [
+        f"policy.model {config.model} has a chat template, as models made for conversations have, and prompts are plain text here, outside "
+        "it: an answer with words around its program, or with a fence of ```, is a compile error; take a base model, or warm it up "
+        "(warm_start.steps) on plain programs"
+    ]

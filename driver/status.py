@@ -23,6 +23,7 @@ from driver import resume
 from monitor.absent import read_absent
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
+from monitor.vocabulary import ks_of
 from problems.files import replacing
 
 _PATIENCE_S = 2.0
@@ -180,7 +181,9 @@ def _lines(found: Standing) -> list[tuple[str, str]]:
         shown = {"pass_rate": "pass rate", "staleness": "staleness"}
         lines += [(name, f"{found.step[key]:.3g}") for key, name in shown.items() if key in found.step]
     if found.held_out:
-        lines.append(("held-out pass@1", f"{found.held_out['pass@1']:.3f} at step {found.held_out['step']}"))
+        row = found.held_out
+        where = f"at step {row['step']}" + (f", {row['tasks']:,} tasks" if "tasks" in row else "")
+        lines += [(f"held-out pass@{k}", f"{row[f'pass@{k}']:.3f} {where}") for k in ks_of([row])]
     lines += [("not running", f"{name}: {words}") for name, words in found.absent.items()]
     lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]
     lines += [("damage", sentence) for sentence in found.damage]

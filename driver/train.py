@@ -169,23 +169,22 @@ class _Run:
         self._flow = Flow.connect(FlowAddress.of(config, url, folder.key, near))
         stack.enter_context(closing(self._flow))
         self._watcher = Watcher(self._flow, folder, self._state, self._sink)
-        questions = {problem.id: problem.question for problem in inputs.held_out_problems}
-        self._held_out = HeldOutBook(self._flow, folder, self._state, questions, config.evaluation.ks)
+        self._held_out = HeldOutBook(self._flow, folder, self._state, inputs.held_out, config.evaluation.ks)
 
     def go(self, goes_on: bool, saved: Saved | None = None) -> None:
         """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
         inputs, config = self._inputs, self._config
         logs = self._folder.new_log_folder().resolve()
         self._begin(goes_on, saved)
-        for part in (inputs.problems, inputs.held_out):
-            if part is not None:
-                self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
+        for part in (inputs.problems, inputs.held_out_problems):
+            self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
         task = LearnerTask(
             config=config,
             spec=inputs.spec,
             corpus=inputs.corpus,
             training_ids=[problem.id for problem in inputs.problems],
             held_out_ids=[problem.id for problem in inputs.held_out_problems],
+            held_out=inputs.held_out.about() if inputs.held_out else {},
             folder=self._folder.path.resolve(),
             code_version=self._code_version,
             prompt=inputs.prompt,
@@ -353,6 +352,7 @@ class _Run:
             "objective": self._config.learner.objective,
             "examples": as_rows(self._held_out.examples()),
             "warnings": warnings,
+            "left_out": [{"set": name, "problem": skipped.where, "reason": skipped.reason} for name, skipped in self._inputs.left_out],
             "dead_letters": [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in dead_letters],
             "attempts": folder.attempts(),
             "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),

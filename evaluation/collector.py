@@ -33,15 +33,18 @@ class HeldOutCollector:
     is closed.
     """
 
-    def __init__(self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = ()) -> None:
-        """`problem_ids`: the held-out problems used; programs without a verdict count as not passed. `known`: labels done with.
+    def __init__(
+        self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = (), not_asked: int = 0
+    ) -> None:
+        """`problem_ids`: the held-out problems asked for; programs without a verdict count as not passed. `known`: labels done with.
 
-        `ks`: the k of pass@k; of an evaluation with fewer programs per problem those that it allows.
+        `ks`: the k of pass@k; of an evaluation with fewer programs per problem those that it allows. `not_asked`: further problems.
         """
         self._flow = flow
         self._problem_ids = tuple(problem_ids)
         self._ks = tuple(ks)
         self._known = set(known)
+        self._not_asked = not_asked
         self._open = {0}
         self._newest = 0
         self.pending: tuple[str, ...] = ()
@@ -72,7 +75,7 @@ class HeldOutCollector:
             samples = self._flow.evaluations.results(label)
             programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
             ks = [k for k in self._ks if k <= programs] or [1]
-            held_out = summarise(samples, self._problem_ids, ks, programs)
+            held_out = summarise(samples, self._problem_ids, ks, programs, self._not_asked)
             complete.append(Collected(step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step))))))
             self._known.add(label)  # its step stays open: a learner that crashes before the next row may ask for it again
         self.pending = tuple(pending)

@@ -20,7 +20,11 @@ class HeldOut:
     samples: int
     """Programs graded."""
     missing: int
-    """Problems without a graded program (lost to infrastructure failures); they count as not passed."""
+    """Problems asked for without a graded program (lost to infrastructure failures); they count as not passed."""
+    lost: int
+    """Programs asked for without a verdict (infrastructure failures), those of `missing` included; they count as not passed."""
+    not_asked: int
+    """Problems that no program could be asked for (`evaluation.tasks`); they count as not passed."""
     pass_at: Mapping[int, Estimate]
     outcomes: Mapping[str, int]
     """Programs by outcome, all four present."""
@@ -32,18 +36,20 @@ class HeldOut:
     def as_row(self, *, label: str, step: int, seconds: float, time: float) -> dict[str, Any]:
         """A JSON-able row for the run folder. `seconds`: since the first training program was begun; `time`: since the epoch."""
         row: dict[str, Any] = {"label": label, "step": step, "seconds": seconds, "time": time, "tasks": self.tasks, "samples": self.samples}
-        row |= {"missing": self.missing, "versions": list(self.versions)}
+        row |= {"missing": self.missing, "lost": self.lost, "not_asked": self.not_asked, "versions": list(self.versions)}
         for k, estimate in self.pass_at.items():
             row |= {f"pass@{k}": estimate.value, f"pass@{k}_se": estimate.standard_error}
         return row | {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
 
 
-def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Sequence[int] = (1,), programs: int = 0) -> HeldOut:
+def summarise(
+    samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Sequence[int] = (1,), programs: int = 0, not_asked: int = 0
+) -> HeldOut:
     """Folds the samples of one evaluation.
 
-    `problem_ids`: the problems that were asked for, `programs`: how many programs for each; what is missing of them counts as not
-    passed, so that lost programs cannot raise the score. A greedy program counts like any other. Raises ValueError when there is
-    neither sample nor problem, and when `programs` and a problem's samples both are fewer than the largest k.
+    `problem_ids`: the problems that were asked for, `programs`: how many programs for each, `not_asked`: further problems; what is
+    missing of them all counts as not passed, so that it cannot raise the score. A greedy program counts like any other. Raises
+    ValueError when there is neither sample nor problem, and when `programs` and a problem's samples both are fewer than the largest k.
     """
     graded: dict[str, list[bool]] = {problem_id: [] for problem_id in problem_ids}
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
@@ -59,11 +65,13 @@ def summarise(samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Se
     if not graded:
         raise ValueError("a held-out evaluation of no problems")
     most = max(ks)
-    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()]
+    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()] + [(most, 0)] * not_asked
     return HeldOut(
-        tasks=len(graded),
+        tasks=len(graded) + not_asked,
         samples=sum(len(passed) for passed in graded.values()),
         missing=sum(not passed for passed in graded.values()),
+        lost=sum(max(0, programs - len(passed)) for passed in graded.values()),
+        not_asked=not_asked,
         pass_at={k: mean_pass_at_k(counts, k) for k in ks},
         outcomes=dict(outcomes),
         error_types=by_error(error_types),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buffer.evaluations import label_of
@@ -21,11 +21,19 @@ class Evaluations:
     """Asks for programs of a published version and notes the scores. Rank 0 speaks to the rest of the system; every rank calls."""
 
     def __init__(
-        self, config: Config, held_out_ids: Sequence[str], flow: Flow, engine: TrainingEngine, waiter: Waiter, checkpoints: Checkpoints
+        self,
+        config: Config,
+        held_out_ids: Sequence[str],
+        flow: Flow,
+        engine: TrainingEngine,
+        waiter: Waiter,
+        checkpoints: Checkpoints,
+        held_out: Mapping[str, Any],
     ) -> None:
-        """`checkpoints` keep the scores."""
+        """`checkpoints` keep the scores; `held_out`: what these are about (`LearnerTask.held_out`)."""
         self._config = config
         self._held_out_ids = list(held_out_ids)
+        self._held_out = {"tasks": len(held_out_ids)} | dict(held_out)
         self._flow = flow
         self._engine = engine
         self._waiter = waiter
@@ -94,7 +102,8 @@ class Evaluations:
             # Of results that the driver has read and sent on before they were seen here nothing is left; its own files have them.
             if samples := self._flow.evaluations.results(label):
                 passed = sum(sample.feedback.outcome == "pass" for sample in samples)
-                self._checkpoints.set_score(label, step, passed / max(1, progress.expected))
+                asked = progress.expected / max(1, len(self._held_out_ids))
+                self._checkpoints.set_score(label, step, passed / max(1, asked * self._held_out["tasks"]))
                 self._done_with(label)
 
     def without_score(self, position: Position) -> list[int]:
@@ -114,9 +123,7 @@ class Evaluations:
                 self.note_scores(position)
             if (score := self._checkpoints.score(label)) is not None:
                 scores[when] = {"step": step, "pass@1": score}
-        if scores:
-            scores["tasks"] = len(self._held_out_ids)
-        return scores
+        return self._held_out | scores if scores else {}
 
     def _done_with(self, label: str) -> None:
         self._flow.evaluations.close(label, "learner")

@@ -82,9 +82,17 @@ def _evaluation(config: Config, held_out: Mapping[str, Any]) -> str:
         return "It was not evaluated on held-out problems.\n"
     return (
         f"Share of programs, sampled at temperature 1, that pass all tests of {held_out['tasks']} held-out problems "
-        f"(`{_without_path(config.problems.held_out)}`); pass@k by the unbiased estimator of arXiv 2107.03374, with its standard error "
+        f"({_about(config, held_out)}); pass@k by the unbiased estimator of arXiv 2107.03374, with its standard error "
         f"over problems:\n\n| | step | {' | '.join(f'pass@{k}' for k in ks)} |\n|---|---{'|---' * len(ks)}|\n{scores}"
     )
+
+
+def _about(config: Config, held_out: Mapping[str, Any]) -> str:
+    """What the figures are about, in words (`LearnerTask.held_out`), without this machine's paths."""
+    words = str(held_out.get("about") or config.problems.held_out)
+    for spec in (config.problems.train, config.problems.held_out):
+        words = words.replace(spec, _without_path(spec)) if spec else words
+    return words
 
 
 def _score(row: Mapping[str, Any], k: int) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from config import Config, UserError
 from learner.corpus_stream import Corpus
@@ -25,6 +26,8 @@ class LearnerTask:
     held_out_ids: Sequence[str]
     folder: Path
     """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
+    held_out: Mapping[str, Any] = field(default_factory=dict)
+    """What the held-out figures are about (`evaluation.tasks.HeldOutTasks.about`): its `too_long` problems are not among the ids."""
     code_version: str = ""
     prompt: str = ""
     """The prompt of a training problem, for the model card."""

@@ -86,7 +86,7 @@ class LearnerWorker:
         self._flow.online.check = fits(self._policy)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
         self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._go_on_living)
-        self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints)
+        self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints, task.held_out)
         self._prepare()
         try:
             if saved is None:

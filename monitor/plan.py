@@ -46,12 +46,19 @@ class Facts:
     """The policy in words ("fresh llama, 4 layers x 128")."""
     shape: Shape
     train_problems: int
+    train_of: int
+    """Problems that those trained on were drawn from."""
     train_skipped: int
-    held_out_problems: int
-    held_out_skipped: int
+    held_out_tasks: int
+    held_out: str
+    """The held-out problems in words ("256 of 500 from mbpp,ids=11-510")."""
     cluster: ClusterFacts
     redis: str
     """The server in words, without its password ("a valkey-server of the run's own")."""
+    not_read: str = ""
+    """Fields of the data that nobody reads, in words."""
+    shown_tests: int | None = None
+    """Assert statements that prompts show; None where no problem is judged by a list of them."""
 
 
 def make_plan(config: Config, facts: Facts) -> list[Section]:
@@ -67,7 +74,7 @@ def make_plan(config: Config, facts: Facts) -> list[Section]:
 
 def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     warm, learner, evaluation = config.warm_start, config.learner, config.evaluation
-    tasks = facts.held_out_problems
+    tasks = facts.held_out_tasks
     if warm.reuse:
         warm_start = f"reused from {warm.reuse}"
     elif warm.steps:
@@ -81,15 +88,15 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         if evaluation.every and (learner.publish_every or learner.objective == "supervised")
         else "before the first step and after the last"
     )
-    evaluated = f"{tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
+    scores = ", ".join(f"pass@{k}" for k in evaluation.ks)
+    evaluated = f"{scores} of {tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
     return (
         ("folder", facts.folder),
         ("it grows to", _folder(config, facts)),
-        ("training problems", _problems(config.problems.train, facts.train_problems, facts.train_skipped)),
-        (
-            "held-out problems",
-            _problems(config.problems.held_out, facts.held_out_problems, facts.held_out_skipped) if tasks else "none: no evaluation",
-        ),
+        ("training problems", _problems(config.problems.train, facts)),
+        ("held-out problems", facts.held_out if tasks else "none: no evaluation"),
+        *((("fields not read", facts.not_read),) if facts.not_read else ()),
+        *((("prompts", f"show {facts.shown_tests} of a list of tests (problems.shown_tests)"),) if facts.shown_tests is not None else ()),
         ("warm start", warm_start),
         ("training", f"{learner.steps} steps{_at_most(learner)} of objective {learner.objective}, learning rate {learner.learning_rate:g}"),
         ("evaluation", evaluated if tasks else "none"),
@@ -111,8 +118,9 @@ def _folder(config: Config, facts: Facts) -> str:
     return f"at most {', '.join(parts)}"
 
 
-def _problems(spec: str, count: int, skipped: int) -> str:
-    return f"{count:,} from {spec}" + (f"; {skipped:,} skipped" if skipped else "")
+def _problems(spec: str, facts: Facts) -> str:
+    drawn = f" of {facts.train_of:,}" if facts.train_problems < facts.train_of else ""
+    return f"{facts.train_problems:,}{drawn} from {spec}" + (f"; {facts.train_skipped:,} skipped" if facts.train_skipped else "")
 
 
 def _at_most(learner: LearnerConfig) -> str:

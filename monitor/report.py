@@ -20,7 +20,9 @@ from monitor.console import complain, outlast
 from monitor.metrics import Row
 from monitor.run_folder import RunFolder
 from monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
-from monitor.vocabulary import PRODUCTS, plural
+from monitor.vocabulary import PRODUCTS, estimate, ks_of, plural
+
+_MOST_LEFT_OUT = 200
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -47,6 +49,7 @@ def write_report(folder: RunFolder) -> Path:
     lines += _ages(steps, result)
     lines += _ledger(result)
     lines += _dead_letters(result.get("dead_letters", ()))
+    lines += _left_out(result.get("left_out", ()))
     lines += _events(events)
     lines += _programs(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", configuration, "```", ""]
@@ -81,11 +84,15 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     lines = []
     if held_out:
         first, last = held_out[0], held_out[-1]
-        after = f"**{_estimate(last)} after** it (step {last['step']})" if len(held_out) > 1 else "not evaluated after it"
-        lines.append(f"- Held-out pass@1: **{_estimate(first)} before** training, {after}.")
-        lines.append(f"- {last['tasks']:,} held-out tasks, {last['samples']:,} sampled programs, standard errors over the tasks.")
-        if lost := max(row.get("missing", 0) for row in held_out):
-            lines.append(f"- Up to {lost:,} tasks of an evaluation have no graded program; they count as not passed.")
+        for k in ks_of(held_out):
+            after = f"**{estimate(last, k)} after** it (step {last['step']})" if len(held_out) > 1 else "not evaluated after it"
+            lines.append(f"- Held-out pass@{k}: **{estimate(first, k)} before** training, {after}.")
+        about = (result.get("held_out") or {}).get("about") or f"{last['tasks']:,}"
+        lines.append(f"- Held-out tasks: {about}; {last['samples']:,} sampled programs, standard errors over the tasks.")
+        if missing := max(row.get("missing", 0) for row in held_out):
+            lines.append(f"- Up to {missing:,} tasks of an evaluation have no graded program; they count as not passed.")
+        if lost := max(row.get("lost", 0) for row in held_out):
+            lines.append(f"- Up to {lost:,} programs of an evaluation have no verdict (infrastructure failures); they count as not passed.")
     else:
         lines.append("- No held-out evaluation was completed.")
     numbers = [f"{len(steps):,} learner steps"] if steps else ["no learner step"]
@@ -98,19 +105,16 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     return lines
 
 
-def _estimate(row: Row) -> str:
-    return f"{row['pass@1']:.3f}" + (f" ± {row['pass@1_se']:.3f}" if "pass@1_se" in row else "")
-
-
 def _curve(draw: Callable[..., None], held_out: Sequence[Row]) -> list[str]:
     if len(held_out) < 2:
         return []
     draw("held_out.png", plots.held_out_curve, held_out)
+    ks = ks_of(held_out)
     lines = ["## Held-out pass@1", "", "![Held-out pass@1 over steps and seconds](held_out.png)", ""]
-    lines += ["| step | seconds | pass@1 | programs |", "|---:|---:|---:|:---|"]
-    lines += [
-        f"| {row['step']} | {row['seconds']:.0f} | {_estimate(row)} | {plots.outcome_words(row.get('outcomes', {}))} |" for row in held_out
-    ]
+    lines += [f"| step | seconds | {' | '.join(f'pass@{k}' for k in ks)} | programs |", f"|---:|---:|{'---:|' * len(ks)}:---|"]
+    for row in held_out:
+        scores = " | ".join(estimate(row, k) for k in ks)
+        lines.append(f"| {row['step']} | {row['seconds']:.0f} | {scores} | {plots.outcome_words(row.get('outcomes', {}))} |")
     return [*lines, ""]
 
 
@@ -238,6 +242,17 @@ def _dead_letters(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
     lines += ["| program | fate | reason |", "|:---|:---|:---|"]
     cell = str.maketrans({"|": "\\|", "\n": " "})
     return [*lines, *(f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |" for row in dead_letters), ""]
+
+
+def _left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:
+    if not left_out:
+        return []
+    lines = ["## Problems left out", "", "| problems | which | why |", "|:---|:---|:---|"]
+    cell = str.maketrans({"|": "\\|", "\n": " "})
+    for row in left_out[:_MOST_LEFT_OUT]:
+        lines.append(f"| {' | '.join(row[name].translate(cell) for name in ('set', 'problem', 'reason'))} |")
+    more = len(left_out) - _MOST_LEFT_OUT
+    return [*lines, "", *([f"And {more:,} more, which result.json lists.", ""] if more > 0 else [])]
 
 
 def _events(events: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from monitor.console import warn
 from monitor.plan import Section
+from monitor.vocabulary import estimate, ks_of
 
 
 def print_plan(console: Console, sections: Sequence[Section]) -> None:
@@ -45,15 +46,12 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     table.add_column(style="bold")
     table.add_column(justify="right")
     if held_out:
+        for k, when in ((k, when) for k in ks_of([held_out.get(when, {}) for when in ("before", "after")]) for when in ("before", "after")):
+            table.add_row(f"held-out pass@{k} {when} training", estimate(held_out[when], k) if when in held_out else "not evaluated")
+        table.add_row("held-out tasks", held_out.get("about") or f"{held_out['tasks']:,}")
         for when in ("before", "after"):
-            if when not in held_out:
-                table.add_row(f"held-out pass@1 {when} training", "not evaluated")
-                continue
-            error = held_out[when].get("pass@1_se")
-            table.add_row(
-                f"held-out pass@1 {when} training", f"{held_out[when]['pass@1']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
-            )
-        table.add_row("held-out tasks", f"{held_out['tasks']:,}")
+            if lost := held_out.get(when, {}).get("lost"):
+                table.add_row(f"without a verdict {when} training", f"{lost:,} programs; they count as not passed")
     for name in ("steps", "samples", "versions"):
         if name in result:
             table.add_row(

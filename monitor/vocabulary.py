@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from buffer.records import OUTCOMES
 
@@ -43,6 +44,20 @@ def outcome_shares(outcomes: Mapping[str, int]) -> dict[str, float]:
     """Each outcome's share of all programs, all four present; empty for no programs."""
     total = sum(outcomes.values())
     return {outcome: outcomes.get(outcome, 0) / total for outcome in OUTCOMES} if total else {}
+
+
+def ks_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The k of every pass@k that one of the evaluations has, ascending."""
+    names = (name.removeprefix("pass@") for row in rows for name in row if name.startswith("pass@"))
+    return sorted({int(k) for k in names if k.isdigit()})
+
+
+def estimate(row: Mapping[str, Any], k: int = 1) -> str:
+    """pass@k of an evaluation with its standard error; a dash where it had too few programs per problem for it."""
+    if f"pass@{k}" not in row:
+        return "–"
+    error = row.get(f"pass@{k}_se")
+    return f"{row[f'pass@{k}']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
 
 
 def kind_of(role: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,6 +58,20 @@ def read_tokenizer(source: str) -> Any:
         return AutoTokenizer.from_pretrained(source, clean_up_tokenization_spaces=False)
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         raise UserError(f"{source} holds no tokenizer that transformers can load: {first_line(error)}") from error
+
+
+def has_chat_template(model: str, tokenizer: Any) -> bool:
+    """Whether the tokenizer, or the folder of a model that is given another one, says how a conversation is written for it."""
+    if tokenizer.chat_template:
+        return True
+    folder = Path(model).expanduser()
+    if any((folder / name).exists() for name in ("chat_template.jinja", "chat_template.json", "additional_chat_templates")):
+        return True
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # a folder without settings, or a name on the hub, whose tokenizer was looked at
+    return isinstance(settings, dict) and bool(settings.get("chat_template"))
 
 
 def frame(tokenizer: Any, encoder_decoder: bool) -> None:

@@ -42,7 +42,7 @@ def test_a_problem_is_not_trained_on_and_held_out(tmp_path: Path) -> None:
 def test_supervised_training_does_not_meet_prompts_that_are_left_out(tmp_path: Path) -> None:
     train = _file(tmp_path, "train.jsonl", range(1, 4), starter_code="x = 1\n" * 400)
     inputs = Inputs.of(_config(problems__train=train, problems__held_out="", warm_start__steps="2"))
-    assert len(inputs.problems) == 2 and len(inputs.problems.skipped) == 1
+    assert len(inputs.problems) == 2 and [(name, skipped.id) for name, skipped in inputs.left_out] == [(train, "1")]
     assert inputs.corpus is not None
     policy, rng = build_policy(inputs.spec, weights=False), random.Random(0)
     for _ in range(50):

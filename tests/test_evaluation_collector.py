@@ -1,6 +1,7 @@
 """Held-out evaluations on a real Redis, asked for as the learner does, written and graded as actors and executors do."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,13 @@ from buffer.records import Feedback
 from buffer.server import EmbeddedRedis
 from driver.held_out import HeldOutBook
 from evaluation.collector import HeldOutCollector
+from evaluation.tasks import HeldOutTasks
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
+from problems import Problem, Skipped, TestSuite
+
+SUITE = TestSuite("stdin", None, ("1",), ("1",))
+TASKS = HeldOutTasks("own", 5, tuple(Problem(name, f"Question {name}.", "", SUITE, (), "unknown", "apps") for name in "ab"))
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +75,45 @@ def test_pass_at_k_is_told_of_evaluations_with_so_many_programs(server: Embedded
     flow.close()
 
 
+def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passed(server: EmbeddedRedis, tmp_path: Path) -> None:
+    """Neither leaves the denominator, and both are told: on the line, in held_out.jsonl, in result.json."""
+    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "denominator"))
+    folder, tasks = RunFolder.create(config(tmp_path)), replace(TASKS, too_long=(Skipped("c", "too long"), Skipped("d", "too long")))
+    book = HeldOutBook(flow, folder, RunState(), tasks, ks=(1, 2))
+    flow.evaluations.request(label_of(0), 0, [["a", "b"]], 2)
+    while (chunk := flow.evaluations.next_chunk("actor-0")) is not None:
+        for problem_id in chunk.problem_ids:
+            names = {"group_id": f"{chunk.label}/{problem_id}", "purpose": "evaluation", "label": chunk.label}
+            written = [sample(problem_id, "pass", id=f"{problem_id}/{number}", **names).program for number in range(2)]
+            assert flow.evaluation_work.push(written, "actor-0")
+        flow.evaluations.done(chunk)
+    for claim in flow.evaluation_work.claim("executor-0", 100):
+        if claim.program.id == "b/1":
+            tried = [claim]
+            while tried:  # until it is given up
+                flow.evaluation_work.give_back("executor-0", tried[0], "no sandbox")
+                tried = flow.evaluation_work.claim("executor-0", 1)
+        else:
+            flow.evaluation_work.hand_over_many("executor-0", [(claim, Feedback(outcome="pass", run=1))])
+    (told,) = book.read([])
+    assert "pass@1 0.375" in told and told.endswith("; 1 programs without a verdict count as not passed")
+    (row,) = folder.held_out()
+    assert (row["tasks"], row["samples"], row["lost"], row["not_asked"], row["missing"]) == (4, 3, 1, 2, 0)
+    assert row["pass@1"] == 0.375 and row["pass@2"] == 0.5
+    result = book.result()
+    assert (result["tasks"], result["of"], result["too_long"], result["before"]["lost"]) == (4, 5, 2, 1)
+    assert result["about"] == "4 of 5 from own; 2 of them, whose prompt does not fit, count as not solved"
+    flow.close()
+
+
 def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: Path) -> None:
     flow = Flow(FlowAddress.of(config(tmp_path), server.url, "booked"))
     state = RunState()
-    book = HeldOutBook(flow, RunFolder.create(config(tmp_path)), state, {"a": "Question a.", "b": "Question b."})
+    book = HeldOutBook(flow, RunFolder.create(config(tmp_path)), state, TASKS)
     flow.evaluations.request(label_of(0), 0, [["a", "b"]])
     write_and_grade(flow, {"a"})
     book.read([])
-    assert set(book.result()) == {"tasks", "before"} and book.examples() == []
+    assert set(book.result()) == {"tasks", "of", "too_long", "problems", "about", "before"} and book.examples() == []
     flow.evaluations.request(label_of(1), 1, [["a", "b"]])
     write_and_grade(flow, {"a", "b"})
     state.fold_step({"step": 1, "time": 0.0})
@@ -98,7 +135,7 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
     """The learner crashes after the evaluations of steps 0, 4 and 8, and goes back each time to weights that have other numbers then."""
     flow = Flow(FlowAddress.of(config(tmp_path), server.url, "lost"))
     folder, state = RunFolder.create(config(tmp_path)), RunState()
-    book = HeldOutBook(flow, folder, state, {"a": "Question a.", "b": "Question b."})
+    book = HeldOutBook(flow, folder, state, TASKS)
 
     def steps(*numbers: int) -> list[str]:
         rows = [{"step": step, "time": float(step)} for step in numbers]

@@ -41,6 +41,9 @@ def test_a_problem_whose_programs_were_lost_counts_as_not_passed() -> None:
 def test_programs_that_were_lost_count_as_not_passed() -> None:
     held_out = summarise([sample("a", "pass"), sample("b", "failure"), sample("b", "pass")], ["a", "b", "c"], (1, 2), programs=2)
     assert held_out.pass_at[1].value == pytest.approx((0.5 + 0.5 + 0) / 3) and held_out.pass_at[2].value == pytest.approx(2 / 3)
+    assert (held_out.lost, held_out.missing) == (3, 1)
+    fewer = summarise([sample("a", "pass"), sample("b", "pass")], ["a", "b"], programs=1, not_asked=2)
+    assert (fewer.tasks, fewer.not_asked, fewer.lost, fewer.pass_at[1].value, fewer.pass_at[1].problems) == (4, 2, 0, 0.5, 4)
     with pytest.raises(ValueError, match="pass@2 needs at least 2 samples"):
         summarise([sample("a", "pass")], ks=(1, 2))
 

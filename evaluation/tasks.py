@@ -1,0 +1,37 @@
+"""Which problems the held-out evaluations of a run are about, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from problems import Problem, Skipped
+
+
+@dataclass(frozen=True)
+class HeldOutTasks:
+    """The held-out problems that are used."""
+
+    name: str
+    """Where they are from, in words."""
+    of: int
+    """Problems that they were drawn from."""
+    asked: tuple[Problem, ...]
+    """Those that the policy writes programs for."""
+    too_long: tuple[Skipped, ...] = ()
+    """Those whose prompt cannot be made to fit: no program can be written for them, so they count as not solved."""
+
+    @property
+    def tasks(self) -> int:
+        """Problems that a score is a mean over."""
+        return len(self.asked) + len(self.too_long)
+
+    def about(self) -> dict[str, Any]:
+        """JSON-able: `tasks`, `of`, `too_long` (numbers), `problems` (name), and `about`, all of them in words."""
+        numbers = {"tasks": self.tasks, "of": self.of, "too_long": len(self.too_long), "problems": self.name}
+        return numbers | {"about": str(self)}
+
+    def __str__(self) -> str:
+        drawn = f"{self.tasks:,} of {self.of:,}" if self.tasks < self.of else f"all {self.of:,}"
+        lost = f"; {len(self.too_long):,} of them, whose prompt does not fit, count as not solved" if self.too_long else ""
+        return f"{drawn} from {self.name}{lost}"
