@@ -13,6 +13,7 @@ import config as configuration
 from config import Config, UserError
 from driver import resume
 from driver.inputs import Inputs
+from monitor.plan import ClusterFacts, make_plan
 from monitor.run_folder import RunFolder
 from policy.encoding import encode_prompt
 from policy.policy import build_policy
@@ -108,3 +109,56 @@ def test_a_model_folder_is_found_from_any_working_directory(tmp_path: Path, monk
     spec = Inputs.of(_config(**fields, policy__model="model", policy__max_prompt_tokens="64", policy__max_program_tokens="64")).spec
     monkeypatch.chdir("/")
     build_policy(spec)
+
+
+def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path: Path) -> None:
+    train = _file(tmp_path, "train.jsonl", range(1, 5))
+    held_out = _file(tmp_path, "held_out.jsonl", range(100, 110), starter_code="x = 1\n" * 400)
+    inputs = Inputs.of(_config(problems__train=train, problems__held_out=held_out))
+    tasks = inputs.held_out
+    assert tasks is not None and (tasks.tasks, tasks.of, len(tasks.asked), [one.id for one in tasks.too_long]) == (10, 10, 9, ["100"])
+    assert "1 of 10 held-out problems, which count as not solved; the first, 100: The prompt" in " ".join(inputs.warnings)
+    fewer = Inputs.of(_config(problems__train=train, problems__held_out=held_out, evaluation__tasks="6")).held_out
+    assert fewer is not None and fewer.tasks == 6 and str(fewer).startswith(f"6 of 10 from {held_out}")
+
+
+def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
+    spec = _file(tmp_path, "own.jsonl", range(40), tests=["assert add(1, 2) == 3"], inputs=None, outputs=None)
+    text = (tmp_path / "own.jsonl").read_text()
+    lines = [json.loads(line) | {"question": f"Add {number}.", "url": "x"} for number, line in enumerate(text.splitlines())]
+    lines += [{"id": f"bad{number}", "question": ""} for number in range(5)] + [lines[1] | {"id": "odd", "question": "Odd.", "timeout": 3}]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = _config(problems__train=spec, problems__limit="20", evaluation__tasks="3", evaluation__samples="4", evaluation__k="[4]")
+    inputs = Inputs.of(config)
+    cluster = ClusterFacts("started here", 1, 4, 0, 8e9, 2)
+    plan = dict(make_plan(config, inputs.facts(config, cluster, tmp_path))[0].rows)
+    assert plan["training problems"] == f"20 of 37 from {spec}; 5 skipped"
+    assert plan["held-out problems"] == f"3 of 4 from 0.1 of the 41 problems of {spec}, held out of training"
+    assert plan["fields not read"] == "url" and plan["prompts"] == "show 3 of a list of tests (problems.shown_tests)"
+    assert plan["evaluation"].startswith("pass@1, pass@4 of 3 tasks x 4 samples")
+    told = "\n".join(inputs.warnings)
+    assert f"5 problems of {spec} left out: line 41, bad0: its question is empty; line 42, bad1: " in told and "; and 2 more, which the" in told
+    assert "the field timeout of 1 record (line 46) is not read: did you mean time_limit_s?" in told
+    assert len(inputs.left_out) == 5 and len(inputs.warnings) == 2
+
+
+@pytest.mark.parametrize("kind", ["tokenizer", "folder", "settings", "none"])
+def test_a_model_made_for_conversations_is_warned_of(tmp_path: Path, kind: str) -> None:
+    fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": ""}
+    policy = build_policy(Inputs.of(_config(**fields)).spec)
+    policy.model.save_pretrained(tmp_path / "model")
+    policy.tokenizer.save_pretrained(tmp_path / "plain")
+    if kind == "tokenizer":
+        policy.tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    policy.tokenizer.save_pretrained(tmp_path / "model")
+    if kind == "folder":
+        (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages[0].content }}")
+        fields["policy__tokenizer"] = str(tmp_path / "plain")
+    if kind == "settings":
+        settings = tmp_path / "model" / "tokenizer_config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": "{{ messages[0].content }}"}))
+    lengths = {"policy__max_prompt_tokens": "64", "policy__max_program_tokens": "64"}
+    told = [sentence for sentence in Inputs.of(_config(**fields, **lengths, policy__model=str(tmp_path / "model"))).warnings]
+    assert len(told) == (kind != "none")
+    if told:
+        assert "has a chat template" in told[0] and "is a compile error" in told[0]

@@ -269,6 +269,8 @@ def test_the_model_card_has_every_pass_at_k(tmp_path: Path) -> None:
     assert "| | step | pass@1 | pass@10 |" in card and "| before | 0 | 0.2500 | – |" in card
     assert "| after | 7 | 0.5000 ± 0.1250 | 0.7500 |" in card and "programs trained on: 80" in card and "code version: abc" in card
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    write_card(tmp_path, Config(), {"held_out": held_out | {"about": "9 of 50 from own"}})
+    assert "all tests of 9 held-out problems (9 of 50 from own); pass@k by" in (tmp_path / "README.md").read_text()
 
 
 def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None:

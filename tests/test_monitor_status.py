@@ -52,6 +52,12 @@ def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().err
     assert "Warning: 2 problems skipped" in told and "Warning: 5 more; report.md lists all of them" in told and "Warning" not in text
     print_end(console, {"held_out": {"tasks": 256, "before": {"pass@1": 0.18}}})
+    about = "256 of 500 from own"
+    scores = {"before": {"pass@1": 0.18, "lost": 2}, "after": {"pass@1": 0.5, "pass@10": 0.75, "pass@10_se": 0.125}}
+    shown = io.StringIO()
+    print_end(Console(file=shown, width=160, color_system=None), {"held_out": {"tasks": 256, "about": about} | scores})
+    for words in ("pass@10 before training", "pass@10 after training", "0.750 ± 0.125", about, "2 programs; they count as not passed"):
+        assert words in shown.getvalue()
     assert "not evaluated" in out.getvalue()[len(text) :]
 
 
