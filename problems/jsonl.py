@@ -84,6 +84,8 @@ def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
             raise ValueError("solutions must be a list of programs")
         if record.get("question") is None:
             raise ValueError("it has no question")
+        if not record["question"].strip():
+            raise ValueError("its question is empty")  # before what else may be missing
         suite = _suite(record)
         return Problem(
             id=name,

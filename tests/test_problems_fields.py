@@ -138,7 +138,8 @@ def test_check_data_tells_what_could_not_be_loaded(tmp_path: Path, capsys: pytes
     assert rows[1]["reasons"][0] == "the field solution is not read: did you mean solutions?"
     assert rows[2]["reasons"][0].startswith("broken JSON") and rows[3]["reasons"] == ["line 3: its question is empty"]
     assert rows[-1]["reasons"] == ["line 16: the id occurs twice, the one of line 1 is used"] and len(rows) == 16
-    printed = capsys.readouterr().out
+    told = capsys.readouterr()
+    printed = told.out + told.err
     for words in (
         "could not be loaded", "line 2: broken JSON", "line 3, b0: its question is empty", "and 4 more not loaded",
         "the field solution of 1 record (line 15) is not read: did you mean solutions?",
