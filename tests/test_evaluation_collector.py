@@ -192,7 +192,7 @@ def test_an_evaluation_whose_row_is_lost_is_none_of_zero(server: EmbeddedRedis, 
         folder.add_step({"step": step + 1})
     state = RunState()
     state.fold_step({"step": 2, "time": 0.0})
-    book = HeldOutBook(flow, folder, state, {"a": "A", "b": "B"})
+    book = HeldOutBook(flow, folder, state, TASKS)
     assert len(book.read([{"step": 1}, {"step": 2}])) == 2
     for step in (0, 2):
         flow.evaluations.close(label_of(step), "learner")
