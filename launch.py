@@ -7,11 +7,13 @@ this file is understood by older Pythons too, which are told what to do.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
+
+from driver import guard
+from driver.stopping import SENTENCE, leave, stopping
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
 
@@ -23,6 +25,8 @@ def _not_here(reason: str) -> NoReturn:
 
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     _not_here(f"launch.py needs Python 3.11, 3.12 or 3.13, and this is {sys.version_info[0]}.{sys.version_info[1]}")
+if __name__ == "__main__":
+    guard.stand()  # before whatever takes time: a stop is heard from here on, and all that follows runs in the guard's child
 try:
     from rich.console import Console
 
@@ -113,6 +117,7 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     console.print(f"Reading {known.problems} ...", markup=False)
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
     read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
+    stopping.work()
     with Judge.of(config.executor, _lanes(config, overrides)) as judge:
         graded = grade_file(problems, known.programs, known.out, judge, console, read)
     return FAILED if graded.unjudged or (known.strict and graded.left_out) else DONE
@@ -135,6 +140,7 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
 
     console.print(f"Reading {known.spec} ...", markup=False)
     problems = read_problems(known.spec, config.run.seed)
+    stopping.work()
     with replacing(known.out, parse_spec(known.spec).path) as file:  # a file that cannot be written is told before the work
         checked = checking.check_data(problems, config.executor, _lanes(config, overrides), console)
         checking.write(checked, file)
@@ -161,6 +167,7 @@ def _train_critic(arguments: Sequence[str], console: Console) -> int:
     console.print("Loading torch ...")
     from driver.critic import train_critic_of
 
+    stopping.work()
     train_critic_of(run, known.out, known.steps, known.batch_size, known.learning_rate, console)
     return DONE
 
@@ -184,12 +191,14 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
         console.print("Loading torch ...")
         from driver.replay_step import replay_step
 
+        stopping.work()
         with folder.locked():  # a run that goes on removes checkpoints
             return DONE if replay_step(folder, known.step, console) else FAILED
     from driver import regrade
 
     folder.settings()  # a file that is cut off would read as another configuration
     config = configuration.load(folder.path / "config.yaml", overrides)
+    stopping.work()
     found = regrade.regrade(folder, config, _lanes(config, overrides), console)
     regrade.show(found, folder, console)
     return DONE if found.agrees else FAILED
@@ -208,6 +217,7 @@ def _doctor(arguments: Sequence[str], console: Console) -> int:
     config = configuration.load(file, overrides)
     from driver import doctor as examining
 
+    stopping.work()
     return DONE if examining.doctor(config, known.out, console, file) else FAILED
 
 
@@ -273,14 +283,13 @@ def _run(name: str, arguments: Sequence[str], console: Console) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code: 0 done, 1 the run failed (reason in the last line), 2 wrong input."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops everything as Ctrl-C does
     try:
         return _run(*choose(arguments, _sentences(), "train"), output())
     except UserError as error:
         complain(f"error: {error}")
         return WRONG_INPUT
     except KeyboardInterrupt:
-        complain("stopped by the user")
+        complain(SENTENCE)
         return FAILED
 
 
@@ -301,4 +310,4 @@ if __name__ == "__main__":
         code = main(sys.argv[1:])
     except SystemExit as ended:  # after its help
         code = int(ended.code or DONE)
-    sys.exit(_unless_lost(code, sys.argv[1:], streams.lost))
+    leave(_unless_lost(code, sys.argv[1:], streams.lost))

@@ -98,7 +98,12 @@ class EmbeddedRedis:
             log_start = log.stat().st_size if log.exists() else 0
             process = _launch(binary, folder, lock)
             url = _url(bind, port, password)
-            if _wait_until_ready(process, url):
+            try:
+                ready = _wait_until_ready(process, url)
+            except BaseException:  # the user stopped the command meanwhile
+                _end(process)
+                raise
+            if ready:
                 return cls(process, url, folder)
             _end(process)
             said = log.read_bytes()[log_start:].decode(errors="replace")

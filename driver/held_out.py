@@ -75,20 +75,12 @@ class HeldOutBook:
             self._flow.evaluations.close(row["label"])
 
     def result(self) -> dict[str, Any]:
-        """`held_out` of result.json: what the figures are about (`HeldOutTasks.about`), and before and after training the step, pass@k,
-        its standard error, and `lost`, programs without a verdict.
-
-        Without `after` where only one evaluation was completed, empty where none was.
-        """
-        if not self._rows:
-            return {}
-        found = zip(("before", "after"), self._rows[:1] + self._rows[1:][-1:], strict=False)
-        scores = {when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")} for when, row in found}
-        return self._about | {"tasks": self._rows[-1]["tasks"]} | scores
+        """`held_out` of result.json: what the figures are about (`HeldOutTasks.about`), and `scores` of the evaluations so far."""
+        return self._about | scores(self._rows) if self._rows else {}
 
     def curve(self) -> list[list[float]]:
-        """[[step, seconds of training, pass@1], ...]."""
-        return [[row["step"], row["seconds"], row["pass@1"]] for row in self._rows]
+        """`curve` of the evaluations so far."""
+        return curve(self._rows)
 
     def examples(self) -> list[Example]:
         """Three problems with the programs before and after training; none where only one evaluation was completed."""
@@ -100,3 +92,20 @@ class HeldOutBook:
             kept = (row.sample for row in self._folder.samples())
             first = [sample for sample in kept if sample is not None and sample.program.label == label]
         return before_and_after(first, self._last, self._questions)
+
+
+def scores(rows: Sequence[Row]) -> dict[str, Any]:
+    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; of the rows of evaluations by step.
+
+    Without `after` where only one evaluation was completed, empty where none was.
+    """
+    if not rows:
+        return {}
+    found = zip(("before", "after"), [*rows[:1], *rows[1:][-1:]], strict=False)
+    kept = {when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")} for when, row in found}
+    return {"tasks": rows[-1]["tasks"]} | kept
+
+
+def curve(rows: Sequence[Row]) -> list[list[float]]:
+    """[[step, seconds of training, pass@1], ...]."""
+    return [[row["step"], row["seconds"], row["pass@1"]] for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,9 @@ from problems import Problem, prompt_of
 
 STOP_LEARNER_S = 120.0
 """Longest wait for the learner to finish its step and write its checkpoint."""
+MARGIN_S = 5.0
+"""On top of what a loop may take to end."""
+_LOOK_S = 0.25
 
 
 class Parts:
@@ -75,15 +79,19 @@ class Parts:
         for name in (f"executor-{index}" for index in range(config.executor.count)):
             add(name, partial(executor, name), partial(self._mourn_executor, name), asks, spare=True)
 
-    def stop(self) -> None:
-        """Asks every loop to end, the learner to leave a checkpoint first, then ends every process. Safe to call twice."""
+    def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Asks every loop to end, the learner to leave a checkpoint first, and waits until they have or `hurried`; `kill` ends the rest."""
         handles = self.supervisor.handles()
         learners = [handle.stop.remote(STOP_LEARNER_S) for name, handle in handles.items() if name.startswith("learner")]
         others = [handle.stop.remote(STOP_S) for name, handle in handles.items() if not name.startswith("learner")]
-        if others:
-            ray.wait(others, num_returns=len(others), timeout=STOP_S + 5.0)
-        if learners:
-            ray.wait(learners, num_returns=len(learners), timeout=STOP_LEARNER_S + 5.0)
+        begin = time.monotonic()
+        for answers, bound_s in ((others, STOP_S), (learners, STOP_LEARNER_S)):
+            deadline = begin + bound_s + MARGIN_S
+            while answers and not hurried() and time.monotonic() < deadline:
+                _, answers = ray.wait(answers, num_returns=len(answers), timeout=_LOOK_S)
+
+    def kill(self) -> None:
+        """Ends every process. Safe to call twice."""
         self.supervisor.kill()
         ray.kill(self._store)
 

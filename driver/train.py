@@ -23,11 +23,13 @@ from driver import RunFailed
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.kinds import Kinds
-from driver.parts import Parts
+from driver.parts import MARGIN_S, STOP_LEARNER_S, Parts
 from driver.ray_address import wanted_address
+from driver.ray_calls import ANSWER_S, KILL_S, InCalls, RayCalls
 from driver.ray_cluster import STARTED_HERE, await_gpus, node_address, ray_cluster, start_timeout_s, this_machine
 from driver.redis_keeper import RedisKeeper
-from driver.supervisor import Supervisor, Told
+from driver.stopping import stopping, tell
+from driver.supervisor import START_TIMEOUT_S, Supervisor
 from learner.checkpoint import Checkpoints, Saved
 from learner.export import write_card
 from learner.task import LearnerTask
@@ -79,14 +81,19 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
         say = partial(console.print, markup=False)
+        stopping.work()
+        calls = RayCalls()
+        stack.callback(calls.close)
         if dry_run and wanted_address(config).starts_here:
             cluster = this_machine(config)
         else:
             say("Starting Ray ..." if wanted_address(config).starts_here else "Joining Ray ...")
-            cluster = stack.enter_context(ray_cluster(config, warn))
+            cluster = stack.enter_context(InCalls(calls, "Ray", ray_cluster(config, warn), START_TIMEOUT_S))
+            stopping.take_again()
+            calls.find_processes()
         folder: RunFolder | None = None
         if not dry_run:
-            await_gpus(config, cluster, say)
+            calls.call("the list of GPUs", partial(await_gpus, config, cluster, say), config.ray.wait_s + ANSWER_S)
             folder = RunFolder.resume(resume, config) if resume is not None else RunFolder.create(config, preset)
             if resume is not None:
                 print_warnings(folder.look_through())
@@ -98,10 +105,12 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         print_warnings(inputs.warnings, shown=None if dry_run else 5)
         if folder is None:
             return
+        tell(run=str(folder.path))
         try:
             kinds = Kinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)
-            _Run(config, inputs, folder, console, stack, start_timeout_s(config, cluster), kinds).go(resume is not None, saved)
+            _Run(config, inputs, folder, console, stack, calls, start_timeout_s(config, cluster), kinds).go(resume is not None, saved)
         finally:
+            stopping.end()
             if Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
 
@@ -135,7 +144,15 @@ class _Run:
     """One run from its first actor to its report."""
 
     def __init__(
-        self, config: Config, inputs: Inputs, folder: RunFolder, console: Console, stack: ExitStack, start_timeout_s: float, kinds: Kinds
+        self,
+        config: Config,
+        inputs: Inputs,
+        folder: RunFolder,
+        console: Console,
+        stack: ExitStack,
+        calls: RayCalls,
+        start_timeout_s: float,
+        kinds: Kinds,
     ) -> None:
         """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process."""
         self._config = config
@@ -143,6 +160,7 @@ class _Run:
         self._clip = clip_watch(config)
         self._folder = folder
         self._console = console
+        self._calls = calls
         self._start_timeout_s = start_timeout_s
         self._kinds = kinds
         self._looked_at = float("-inf")
@@ -162,7 +180,7 @@ class _Run:
         """Sentences for the terminal; the keeper's thread adds too."""
         self._buffer_events: dict[str, int] = {}
         """What happened in the buffer that is no fate (`buffer.ledger.Ledger.events`), at the end."""
-        self._redis = None if config.redis.url else _own_redis(config, folder, self._restarted)
+        self._redis = None if config.redis.url else self._own_redis()
         if self._redis is not None:
             stack.callback(self._redis.stop)
         url, near = (config.redis.url, "") if self._redis is None else (self._redis.url, self._redis.socket)
@@ -170,6 +188,11 @@ class _Run:
         stack.enter_context(closing(self._flow))
         self._watcher = Watcher(self._flow, folder, self._state, self._sink)
         self._held_out = HeldOutBook(self._flow, folder, self._state, inputs.held_out, config.evaluation.ks)
+
+    def _own_redis(self) -> RedisKeeper:
+        # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
+        address = self._calls.call("the address of this machine", node_address, ANSWER_S)
+        return RedisKeeper(self._folder.path / "redis", address, self._config, self._restarted)
 
     def go(self, goes_on: bool, saved: Saved | None = None) -> None:
         """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
@@ -190,7 +213,8 @@ class _Run:
             prompt=inputs.prompt,
             key=self._folder.key,
         )
-        parts = Parts(
+        starts = partial(
+            Parts,
             config,
             inputs.spec,
             inputs.problems.problems,
@@ -202,10 +226,11 @@ class _Run:
             self._start_timeout_s,
             self._kinds,
         )
+        parts = self._calls.call("the start of the workers", starts, START_TIMEOUT_S + self._start_timeout_s + ANSWER_S)
         with ExitStack() as ending:  # each step of it is done, whatever becomes of the others; the last that is named here first
             ending.callback(self._report)
             ending.callback(self._read_the_rest)
-            ending.callback(parts.stop)
+            ending.callback(self._stop, parts)
             warm = config.warm_start
             goal = Goal(config.learner.steps, config.learner.max_seconds, 0 if warm.until_pass else warm.steps)
             with StatusLine(self._console, goal) as line:
@@ -214,6 +239,8 @@ class _Run:
                 except ServerLost:
                     self._reachable = False  # it was waited for long enough
                     raise
+                finally:
+                    stopping.end()
         if config.redis.url:
             self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped can go on
 
@@ -227,6 +254,20 @@ class _Run:
             where = f"after step {saved.step}" if saved else "at its beginning: it has no checkpoint"
             self._console.print(f"Attempt {row['attempt']} goes on {where}.", markup=False)
         self._folder.add_event(row)
+
+    def _stop(self, parts: Parts) -> None:
+        """Ends the workers; a Ray that is gone is left to the guard."""
+        if stopping.wishes:
+            self._console.print(
+                "Stopping: the learner finishes its step and writes a checkpoint. Once more: without that. A third time: at once.",
+                markup=False,
+            )
+        for what, step, bound_s in (
+            ("the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S),
+            ("ray.kill", parts.kill, KILL_S),
+        ):
+            if not self._calls.gone:
+                self._calls.call(what, step, bound_s)
 
     def _read_the_rest(self) -> None:
         """Takes in what the ended workers left behind. Where Redis is gone the report says so beside the reason for the run's end."""
@@ -259,8 +300,10 @@ class _Run:
         while True:
             if self._redis is not None:
                 self._redis.check()
+            stopping.check()
+            self._calls.check()
             try:
-                parts.supervisor.poll()
+                self._calls.call("a question to the workers", parts.supervisor.poll, ANSWER_S)
             finally:
                 self._tell_deaths(parts.supervisor)
             self._tell_absent(parts.supervisor)
@@ -370,11 +413,6 @@ class _Run:
         print_end(self._console, result, str(folder.path))
         if failures:
             raise failures[0]
-
-
-def _own_redis(config: Config, folder: RunFolder, told: Told) -> RedisKeeper:
-    # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
-    return RedisKeeper(folder.path / "redis", node_address(), config, told)
 
 
 def _code_version() -> str:

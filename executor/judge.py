@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from buffer.records import Feedback
 from config import ExecutorConfig
+from executor.boxes import remove_boxes
 from executor.grading import Grader
 from executor.isolation import Tier
 from executor.labels import words
@@ -96,11 +97,12 @@ class Judge:
         """Programs answered from memory."""
         self.restarts = 0
         """Lanes that broke and were started anew."""
+        remove_boxes()  # of judges that were killed
         try:
             for pair in self._all:
                 pair.plain.start()
                 self._lanes.put(pair)
-        except LaneFailure:
+        except BaseException:
             self.close()
             raise
 
@@ -223,10 +225,14 @@ class Judge:
         """CPU seconds that the lanes have used since they started, with all programs that they have finished."""
         return sum(lane.cpu_s() for pair in self._all for lane in pair)
 
-    def close(self) -> None:
-        """Ends the lanes."""
+    def close(self, at_once: bool = False) -> None:
+        """Ends the lanes, `at_once` in the middle of what they run."""
+        if at_once:
+            for pair in self._all:
+                for lane in pair:
+                    lane.give_up()
         if self._threads is not None:
-            self._threads.shutdown(wait=True)
+            self._threads.shutdown(wait=True, cancel_futures=at_once)
         for pair in self._all:
             for lane in pair:
                 lane.stop()
@@ -236,5 +242,5 @@ class Judge:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End the lanes."""
-        self.close()
+        """End the lanes; nobody wants what they run if the block was broken off."""
+        self.close(at_once=error is not None)

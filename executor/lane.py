@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from executor import protocol
+from executor.boxes import Box
 from executor.isolation import Tier
 from executor.protocol import LaneFailure, Reply, Request
 
@@ -64,8 +65,9 @@ class Lane:
         self._python = python or getattr(sys, "_base_executable", None) or sys.executable
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
-        self._box = ""
+        self._box: Box | None = None
         self._errors: IO[bytes] | None = None
+        self._given_up = False
         self.tier: Tier = "none"
         """The tier in force; this and the next three are known once started."""
         self.refusals: dict[Tier, str] = {}
@@ -101,9 +103,13 @@ class Lane:
 
     def _launch(self, tier: Tier) -> dict[str, Any]:
         """Starts a zygote; what it says of itself."""
-        self._box = tempfile.mkdtemp(prefix="executor-box-")
         ours, theirs = socket.socketpair()
         self._connection = ours
+        if self._given_up:
+            theirs.close()
+            self.stop()
+            raise LaneFailure("the lane was given up")
+        self._box = Box()
         root = str(Path(__file__).resolve().parent.parent)
         folders = numpy_folders(self._python)
         options = {
@@ -111,7 +117,7 @@ class Lane:
             "tier": tier,
             "packages": folders,
             "preload": ["numpy"] if self._numpy and folders else [],
-            "box": self._box,
+            "box": self._box.path,
             "root": root,
         }
         environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": str(self._hash_seed), "PYTHONUTF8": "1"}
@@ -186,6 +192,14 @@ class Lane:
             for descriptor in files:
                 os.close(descriptor)
 
+    def give_up(self) -> None:
+        """From any thread: what runs inside ends at once, its `run` raises LaneFailure, and the lane does not start again."""
+        self._given_up = True
+        connection = self._connection
+        if connection is not None:
+            with suppress(OSError):  # closed meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
+
     def _broken(self) -> str:
         """Stops the lane; what the zygote said last."""
         errors, self._errors = self._errors, None
@@ -215,9 +229,9 @@ class Lane:
         self._drop_box()
 
     def _drop_box(self) -> None:
-        if self._box:
-            shutil.rmtree(self._box, ignore_errors=True)
-            self._box = ""
+        if self._box is not None:
+            self._box.remove()
+            self._box = None
 
 
 @cache

@@ -1,0 +1,212 @@
+"""The guard: a small process between the terminal and a command. It answers at once, has the last word, and leaves nothing running.
+
+The command is its child in a session of its own, so that a terminal's Ctrl-C and hang-up reach the guard alone, which asks the command to
+stop; Ray's processes and the workers hear nothing of it. Whatever they leave behind becomes the guard's child (a subreaper) and is
+ended. A command that dies without a last word (Ray's C++ code ends it when a part of Ray dies, the kernel when memory is short) gets one
+here. Imports nothing but the standard library, so that it stands from the first moment on and takes no memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from driver.stopping import APART_S, FAILED, SENTENCE, SIGNALS, hear_from, stopping
+from executor.boxes import remove_boxes
+
+RAYS = ("raylet", "gcs_server")
+"""Processes of Ray without which its driver does not live."""
+
+STOPPED_WITHIN_S = 175.0
+"""Longest wait for a command that was asked to stop. `driver.parts.STOP_LEARNER_S` and the rest of a stop fit into it."""
+WISHES = 3
+"""The first asks the command to stop, the second to hurry, this one ends it."""
+_ALONE_S = 3.0
+"""So long what a command left may take to end by itself."""
+_ASKED_S = 20.0
+"""So long after it was asked to; an embedded Redis writes out its file."""
+_REPORT_S = 120.0
+_LOOK_S = 0.05
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def stand() -> None:
+    """Forks: returns in the child, which is to run the command; the parent stays as its guard and exits with its status."""
+    stopping.take()
+    watched = {one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN} | {signal.SIGCHLD, signal.SIGTSTP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # until it is known who is who
+    reads, writes = os.pipe()
+    guard = os.getpid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    child = os.fork()
+    if child:
+        os.close(writes)
+        _Guard(child, reads, watched).watch()
+    os.close(reads)
+    os.setsid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:
+        os._exit(FAILED)
+    hear_from(writes)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
+
+
+class _Guard:
+    """The parent."""
+
+    def __init__(self, child: int, pipe: int, watched: set[signal.Signals]) -> None:
+        self._child, self._pipe, self._watched = child, pipe, watched
+        self._wishes = 0
+        self._wished_at = float("-inf")
+        self._why_killed = ""
+
+    def watch(self) -> NoReturn:
+        """Until the command has ended and everything with it."""
+        status = None
+        while status is None:
+            took = signal.sigtimedwait(self._watched, 1.0)
+            number = took.si_signo if took is not None else 0
+            if number == signal.SIGTSTP:
+                self._pause()
+            elif number not in (0, signal.SIGCHLD):
+                self._wish()
+            if self._wishes and not self._why_killed and time.monotonic() - self._wished_at > STOPPED_WITHIN_S:
+                self._kill(f"it did not stop within {STOPPED_WITHIN_S:g} s")
+            status = self._reap()
+        facts = self._facts()
+        reason = self._why_killed or _why(status, facts)
+        self._end_what_is_left()
+        remove_boxes()
+        if "status" not in facts:
+            _last_word(reason, facts.get("run", ""), by_the_user=self._wishes > 0)
+        os._exit(int(facts.get("status", FAILED)))
+
+    def _wish(self) -> None:
+        now = time.monotonic()
+        if now - self._wished_at < APART_S:
+            return
+        self._wishes, self._wished_at = self._wishes + 1, now
+        if self._wishes >= WISHES:
+            self._kill("")
+        else:
+            os.kill(self._child, signal.SIGTERM)
+
+    def _kill(self, why: str) -> None:
+        self._why_killed = why or SENTENCE
+        os.kill(self._child, signal.SIGKILL)
+
+    def _pause(self) -> None:
+        """Ctrl-Z: the command is paused with this process, and goes on with it."""
+        os.kill(self._child, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(self._child, signal.SIGCONT)
+
+    def _reap(self) -> int | None:
+        """Takes leave of children that have ended; how the command ended, if it has."""
+        found = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return found
+            if pid == 0:
+                return found
+            if pid == self._child:
+                found = os.waitstatus_to_exitcode(status)
+
+    def _facts(self) -> dict[str, str]:
+        os.set_blocking(self._pipe, False)
+        try:
+            told = os.read(self._pipe, 1 << 16).decode("utf-8", "surrogateescape")
+        except BlockingIOError:
+            return {}
+        return dict(line.split("=", 1) for line in told.splitlines())
+
+    def _end_what_is_left(self) -> None:
+        """Ends every process that the command left: it is waited for, asked to end, killed. One that is paused is killed at once."""
+        begin, asked = time.monotonic(), False
+        while left := _descendants():
+            waited = time.monotonic() - begin
+            asking = waited > _ALONE_S and not asked
+            for pid in left:
+                if waited > _ALONE_S + _ASKED_S or state_of(pid) == "T":
+                    _send(pid, signal.SIGKILL)
+                elif asking:
+                    _send(pid, signal.SIGTERM)
+            asked = asked or asking
+            self._reap()
+            time.sleep(_LOOK_S)
+
+
+def _last_word(reason: str, run: str, by_the_user: bool) -> None:
+    """What a command that died without a word would have said, and the report of a run."""
+    if run:
+        told = reason if not by_the_user else f"{SENTENCE}: {reason}"
+        command = [sys.executable, "-m", "driver.aftermath", run, told]
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(command, cwd=Path(__file__).parent.parent, stdin=subprocess.DEVNULL, timeout=_REPORT_S)
+    sentence = SENTENCE if by_the_user else f"{'run' if run else 'the command'} failed: {reason}"
+    with suppress(OSError, ValueError):
+        print(sentence, file=sys.stderr, flush=True)
+
+
+def _why(status: int, facts: Mapping[str, str]) -> str:
+    """Why a command died without a word, in words. Called at once, while what outlived it still lives."""
+    dead = [f"{name} (process {facts[name]})" for name in RAYS if name in facts and not state_of(int(facts[name]))]
+    if status == -signal.SIGKILL:
+        return "its driver was killed (SIGKILL), by somebody or because memory was short: see the kernel's log"
+    if dead:
+        return f"Ray's {' and '.join(dead)} has died, and Ray has ended the driver with it; its logs are in {facts['logs']}"
+    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+    return f"its driver was ended {how} without a word of its own"
+
+
+def state_of(pid: int) -> str:
+    """The kernel's letter for what a process does, T for paused; empty when it has ended."""
+    try:
+        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+    return "" if letter in "ZX" else letter
+
+
+def children() -> set[int]:
+    """Processes that this one has started."""
+    return {pid for pid, parent in _parents().items() if parent == os.getpid()}
+
+
+def _descendants() -> set[int]:
+    """Every process that descends from this one, those included that have ended and not been taken leave of."""
+    parents = _parents()
+    found: set[int] = set()
+    more = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in more} - found:
+        found |= more
+    return found
+
+
+def _parents() -> dict[int, int]:
+    """By process its parent."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with suppress(OSError):
+                parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    return parents
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
