@@ -53,11 +53,11 @@ class RayCalls:
         if self.gone:
             raise RunFailed(self.gone)
         self._await(self._last, "what was asked of it before", TURN_S)
-        self._last = mine = Future()
+        mine: Future[_T] = Future()
+        self._last = mine
         self._calls.put((function, mine))
         self._await(mine, what, bound_s)
-        result: _T = mine.result()
-        return result
+        return mine.result()
 
     def _await(self, call: Future[Any], what: str, bound_s: float) -> None:
         try:
