@@ -99,28 +99,29 @@ class Found:
         return Found(self.part, self.fsync, **sums)
 
 
-class Run:
+class Command:
     """`launch.py` in processes of its own, found by a mark in their environment."""
 
-    def __init__(self, parent: Path, **settings: object) -> None:
-        """`settings`: fields of the configuration with `__` for the dot, on top of SETTINGS."""
+    def __init__(self, parent: Path) -> None:
+        """Nothing is started yet. What is printed goes to `parent`/terminal.txt, temporary files into `parent`/tmp."""
         self.mark = f"rltf-kill-{uuid.uuid4().hex}"
         self.driver_killed = False
         self.survivors: list[str] = []
-        """Command lines of processes that outlived the run."""
-        self.folder = parent / "run"
+        """Command lines of processes that outlived it."""
         self.terminal = parent / "terminal.txt"
-        fields = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
-        fields = {"ray.address": "local"} | fields | {"run.folder": parent, "run.name": "run"}
-        self._start([word for key, value in fields.items() for word in (f"--{key}", str(value))])
+        self.temporary = parent / "tmp"
+        self.temporary.mkdir()
 
-    def _start(self, arguments: Sequence[str]) -> None:
+    def start(self, arguments: Sequence[str]) -> None:
+        """Starts `launch.py` with these arguments."""
+        self.began = time.time()
         environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")}
+        self.begun_at = self.terminal.stat().st_size if self.terminal.exists() else 0
         with self.terminal.open("a") as terminal:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "launch.py"), *arguments],
                 cwd=ROOT,
-                env=environment | {"RLTF_KILL": self.mark},
+                env=environment | {"RLTF_KILL": self.mark, "TMPDIR": str(self.temporary)},
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -128,15 +129,15 @@ class Run:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
-    def resume(self) -> None:
-        """Another attempt, once the one before has ended."""
-        self._start(["--resume", str(self.folder)])
+    @property
+    def printed(self) -> str:
+        """What this attempt has printed."""
+        return self.terminal.read_bytes()[self.begun_at :].decode(errors="replace")
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of metrics.jsonl as they were written: those of steps that were done again too."""
-        file = self.folder / "metrics.jsonl"
-        lines = file.read_text().split("\n")[:-1] if file.exists() else []
-        return [json.loads(line) for line in lines]
+    @property
+    def driver(self) -> int:
+        """The process that drives the run: the child of the guard, which is `process`."""
+        return next(pid for pid in self.processes() if _parent(pid) == self.process.pid)
 
     def until(self, seen: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
         """Waits until `seen` holds. Raises Failed when the run ends before, or after `limit_s`."""
@@ -147,18 +148,6 @@ class Run:
             if time.monotonic() > deadline:
                 raise Failed(f"no {what} within {limit_s:g} s:\n{self.terminal.read_text()[-3000:]}")
             time.sleep(0.1)
-
-    def steps_since(self, moment: float) -> list[dict[str, Any]]:
-        """Rows of steps that ended after `moment`."""
-        return [row for row in self.rows() if row["time"] > moment]
-
-    def steps_newer(self, moment: float, version: int) -> list[dict[str, Any]]:
-        """Those of them that trained on samples, and only on such as newer versions than this one wrote."""
-        return [row for row in self.steps_since(moment) if row.get("samples") and row["version"] - row["staleness_max"] > version]
-
-    def events(self, event: str) -> list[dict[str, Any]]:
-        """Rows of events.jsonl of one kind."""
-        return [row for row in RunFolder(self.folder).events() if row["event"] == event]
 
     def processes(self) -> dict[int, str]:
         """Command lines of the live processes of this run, by process id. Programs' sandboxes have an environment of their own."""
@@ -174,36 +163,11 @@ class Run:
 
     def children(self) -> dict[int, str]:
         """Command lines of everything that descends from this run now, by process id."""
-        parents = {}
-        for path in Path("/proc").iterdir():
-            if path.name.isdigit():
-                try:
-                    parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-                except OSError:
-                    continue
+        parents = {int(path.name): _parent(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
         found = set(self.processes())
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
         return {pid: _command(pid) for pid in found}
-
-    def victims(self, part: str) -> list[int]:
-        """Processes to kill for a part."""
-        if part == "driver":
-            return [self.process.pid]
-        if part in ("redis", "pause"):
-            flow = self.flow()  # the server writes over its command line and its environment
-            try:
-                return [int(flow.client.info("server")["process_id"])]
-            finally:
-                flow.close()
-        found = sorted(pid for pid, command in self.processes().items() if command.startswith(f"ray::{TITLES[part]}"))
-        return found if part == "executors" else found[-1:]
-
-    def flow(self, url: str = "") -> Flow:
-        """The run's data flow; `url` is the embedded server's own unless given."""
-        folder = RunFolder.open(self.folder)
-        config = Config.model_validate(folder.config())
-        return Flow.connect(FlowAddress.of(config, url or url_in(self.folder / "redis"), folder.key))
 
     def end(self) -> None:
         """Ctrl-C, which a terminal sends to the whole group; what is left 20 s after its end is noted in `survivors` and killed."""
@@ -222,6 +186,61 @@ class Run:
         self.survivors = list(found.values())
         for pid in found:
             os.kill(pid, signal.SIGKILL)
+
+
+class Run(Command):
+    """A run of the whole system."""
+
+    def __init__(self, parent: Path, **settings: object) -> None:
+        """`settings`: fields of the configuration with `__` for the dot, on top of SETTINGS."""
+        super().__init__(parent)
+        self.folder = parent / "run"
+        fields = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
+        fields = {"ray.address": "local"} | fields | {"run.folder": parent, "run.name": "run"}
+        self.start([word for key, value in fields.items() for word in (f"--{key}", str(value))])
+
+    def resume(self, *overrides: str) -> None:
+        """Another attempt, once the one before has ended."""
+        self.start(["--resume", str(self.folder), *overrides])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of metrics.jsonl as they were written: those of steps that were done again too."""
+        file = self.folder / "metrics.jsonl"
+        lines = file.read_text().split("\n")[:-1] if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def steps_since(self, moment: float) -> list[dict[str, Any]]:
+        """Rows of steps that ended after `moment`."""
+        return [row for row in self.rows() if row["time"] > moment]
+
+    def steps_newer(self, moment: float, version: int) -> list[dict[str, Any]]:
+        """Those of them that trained on samples, and only on such as newer versions than this one wrote."""
+        return [row for row in self.steps_since(moment) if row.get("samples") and row["version"] - row["staleness_max"] > version]
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Rows of events.jsonl of one kind."""
+        return [row for row in RunFolder(self.folder).events() if row["event"] == event]
+
+    def victims(self, part: str) -> list[int]:
+        """Processes to kill for a part."""
+        if part == "driver":
+            return [self.driver]
+        if part in ("raylet", "gcs_server"):
+            return [pid for pid, command in self.children().items() if f"/{part} " in command]
+        if part in ("redis", "pause"):
+            flow = self.flow()  # the server writes over its command line and its environment
+            try:
+                return [int(flow.client.info("server")["process_id"])]
+            finally:
+                flow.close()
+        found = sorted(pid for pid, command in self.processes().items() if command.startswith(f"ray::{TITLES[part]}"))
+        return found if part == "executors" else found[-1:]
+
+    def flow(self, url: str = "") -> Flow:
+        """The run's data flow; `url` is the embedded server's own unless given."""
+        folder = RunFolder.open(self.folder)
+        config = Config.model_validate(folder.config())
+        return Flow.connect(FlowAddress.of(config, url or url_in(self.folder / "redis"), folder.key))
 
 
 def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
@@ -251,7 +270,7 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
         run.process.wait()
         run.driver_killed = True
         deadline = time.monotonic() + 30
-        while left := [pid for pid, command in everything.items() if _alive(pid) and not command.startswith(LINGERING)]:
+        while left := [pid for pid, command in everything.items() if alive(pid) and not command.startswith(LINGERING)]:
             if time.monotonic() > deadline:
                 raise Failed(f"30 s after its driver was killed processes of the run are left: {[everything[pid] for pid in left]}")
             time.sleep(0.05)
@@ -309,7 +328,16 @@ def _command(pid: int) -> str:
         return "ended meanwhile"
 
 
-def _alive(pid: int) -> bool:
+def _parent(pid: int) -> int:
+    """-1 when it has ended meanwhile."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+def alive(pid: int) -> bool:
+    """Whether a process has not ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:

@@ -24,13 +24,13 @@ def steps_go_on_while_the_driver_is_stopped(run: Run) -> None:
         whole = (path.parent.name.removeprefix("step_") for path in (run.folder / "checkpoints").glob("step_*/COMPLETE"))
         return max(int(step) for step in whole if step.isdigit())  # COMPLETE is there just before the folder gets its name
 
-    os.kill(run.process.pid, signal.SIGSTOP)
+    os.kill(run.driver, signal.SIGSTOP)
     try:
         stopped_at, step = time.time(), newest()
         run.until(lambda: newest() > step + 8, "steps without the driver")  # the buffer holds samples for fewer
         continued_at = time.time()
     finally:
-        os.kill(run.process.pid, signal.SIGCONT)
+        os.kill(run.driver, signal.SIGCONT)
     run.until(lambda: run.steps_since(continued_at), "step with the driver")
     meanwhile = [row for row in run.rows() if stopped_at < row["time"] < continued_at]
     assert len(meanwhile) >= 8 and sum(row["samples"] for row in meanwhile) > 0, "no sample was trained on"
