@@ -67,11 +67,19 @@ class RayCalls:
             self.gone = f"Ray does not answer: {what} has taken longer than {bound_s:g} s" + "".join(f"; {one}" for one in paused)
             raise RunFailed(self.gone) from None
 
+    def _dead(self) -> list[str]:
+        """Ray's processes that have died, of those that its driver does not outlive for long."""
+        return [f"{name} (process {pid})" for name, pid in self._processes.items() if not state_of(pid)]
+
     def check(self) -> None:
-        """Raises RunFailed when one of Ray's processes has died that its driver does not outlive for long."""
-        dead = [f"{name} (process {pid})" for name, pid in self._processes.items() if not state_of(pid)]
-        if dead:
+        """Raises RunFailed when one of Ray's processes has died."""
+        if dead := self._dead():
             raise RunFailed(f"Ray's {' and '.join(dead)} has died")
+
+    @property
+    def broken(self) -> bool:
+        """Whether Ray is to be left to the guard, which ends its processes: it would not answer when asked to."""
+        return bool(self.gone or self._dead())
 
     def find_processes(self) -> None:
         """Looks for Ray's processes among the children of this one, and tells the guard of them and where they log."""
@@ -106,6 +114,7 @@ class InCalls(AbstractContextManager[_T]):
         return self._calls.call(f"{self._what}'s start", self._context.__enter__, self._bound_s)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with suppress(RunFailed):
-            self._calls.call(f"{self._what}'s end", lambda: self._context.__exit__(None, None, None), LEAVE_S)
+        if not self._calls.broken:
+            with suppress(RunFailed):
+                self._calls.call(f"{self._what}'s end", lambda: self._context.__exit__(None, None, None), LEAVE_S)
         self._calls.close()

@@ -262,12 +262,10 @@ class _Run:
                 "Stopping: the learner finishes its step and writes a checkpoint. Once more: without that. A third time: at once.",
                 markup=False,
             )
-        for what, step, bound_s in (
-            ("the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S),
-            ("ray.kill", parts.kill, KILL_S),
-        ):
-            if not self._calls.gone:
-                self._calls.call(what, step, bound_s)
+        if not self._calls.gone:
+            self._calls.call("the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S)
+        if not self._calls.broken:
+            self._calls.call("ray.kill", parts.kill, KILL_S)
 
     def _read_the_rest(self) -> None:
         """Takes in what the ended workers left behind. Where Redis is gone the report says so beside the reason for the run's end."""

@@ -16,7 +16,7 @@ from config import BufferConfig
 
 RAY = (
     "actors_ray", "bad_input", "doctor", "driver_supervision", "executor_worker", "full_disk", "learner_ray", "monitor_ray_metrics",
-    "placement", "ray_surroundings", "real_problems", "recovery", "run",
+    "placement", "ray_surroundings", "real_problems", "recovery", "run", "stopping",
 )  # fmt: skip
 """Files whose tests start Ray or whole runs, which fill the machine by themselves."""
 

@@ -1,0 +1,220 @@
+"""Stops by signals: the guard and its command, `launch.py` and its commands, and a run whose Ray hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from benchmarks.killed_run import Command, Found, Run, alive, verify
+from benchmarks.stops import SETTINGS, Stop, expect, seen_in, stop_one, stop_run
+from driver import RunFailed
+from driver.ray_calls import RayCalls
+from driver.stopping import APART_S, SENTENCE
+from executor.boxes import Box, remove_boxes
+
+ROOT = Path(__file__).parent.parent
+BEGINS = """
+import os, signal, subprocess, sys, time
+from driver import guard
+guard.stand()
+from driver.stopping import leave, stopping, tell
+def ready(): print(os.getpid(), flush=True)
+"""
+WORKS = """
+stopping.work()
+try:
+    ready()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("in order", stopping.wishes, flush=True)
+leave(1)
+"""
+LEAVES = """
+left = [subprocess.Popen(["sleep", "60"], start_new_session=True).pid for _ in range(2)]
+os.kill(left[1], signal.SIGSTOP)
+print(*left, end=" ")
+ready()
+leave(0)
+"""
+HANGS = """
+stopping.work()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+ready()
+time.sleep(60)
+"""
+
+
+class Guarded:
+    """A small command under the guard."""
+
+    def __init__(self, text: str, ignored: signal.Signals | None = None) -> None:
+        def ignore() -> None:
+            for one in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(one, signal.SIG_IGN if one == ignored else signal.SIG_DFL)
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", BEGINS + text],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=ignore,
+        )
+        assert self.process.stdout is not None
+        self.pids = [int(word) for word in self.process.stdout.readline().split()]
+
+    def end(self, *numbers: signal.Signals, pause_s: float = APART_S + 0.1) -> tuple[int, str]:
+        """Exit status and what was printed, after these signals to the guard."""
+        for place, number in enumerate(numbers):
+            time.sleep(pause_s if place else 0.0)
+            self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_ends_a_command_in_order(number: signal.Signals) -> None:
+    assert Guarded(WORKS).end(number) == (1, "in order 1\n")
+
+
+def test_a_command_that_prepares_ends_at_once_without_a_traceback() -> None:
+    assert Guarded("ready()\ntime.sleep(60)\n").end(signal.SIGINT) == (1, f"{SENTENCE}\n")
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_was_ignored_at_the_start_stays_so(ignored: signal.Signals) -> None:
+    command = Guarded(WORKS, ignored)
+    for pid in (command.process.pid, command.pids[0]):
+        os.kill(pid, ignored)
+    time.sleep(0.3)
+    assert command.process.poll() is None
+    assert command.end(signal.SIGTERM) == (1, "in order 1\n")
+
+
+def test_a_command_that_hangs_is_killed_at_the_third_signal() -> None:
+    command = Guarded(HANGS)
+    assert command.end(signal.SIGINT, signal.SIGINT, signal.SIGINT) == (1, f"{SENTENCE}\n")
+    assert not alive(command.pids[0])
+
+
+def test_signals_that_come_together_are_one_wish() -> None:
+    command = Guarded(WORKS.replace("print", "time.sleep(0.3); print"))
+    os.kill(command.pids[0], signal.SIGTERM)
+    assert command.end(signal.SIGTERM, signal.SIGTERM, pause_s=0.05) == (1, "in order 1\n")
+
+
+def test_what_a_command_leaves_is_ended_paused_or_not() -> None:
+    command = Guarded(LEAVES)
+    assert command.end() == (0, "")
+    assert not any(alive(pid) for pid in command.pids)
+
+
+def test_a_command_that_is_killed_gets_a_last_word() -> None:
+    command = Guarded(WORKS)
+    os.kill(command.pids[0], signal.SIGKILL)
+    status, printed = command.end()
+    assert status == 1 and printed.startswith("the command failed: its driver was killed (SIGKILL)") and printed.count("\n") == 1
+
+
+def test_a_command_ends_with_its_guard() -> None:
+    command = Guarded(WORKS)
+    command.process.kill()
+    command.process.wait()
+    _until(lambda: not alive(command.pids[0]))
+
+
+@pytest.mark.parametrize("after_s", [0.1, 0.6])
+def test_ctrl_c_among_the_imports_is_one_sentence(after_s: float, tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.start(["--run.folder", str(tmp_path)])
+    time.sleep(after_s)
+    command.process.send_signal(signal.SIGINT)
+    assert command.process.wait(60) == 1
+    assert command.printed == f"{SENTENCE}\n" and command.processes() == {}
+
+
+@pytest.mark.parametrize(("name", "number"), [("grade", signal.SIGINT), ("grade", signal.SIGHUP), ("check-data", signal.SIGTERM)])
+def test_a_stopped_command_leaves_no_sandbox(name: str, number: signal.Signals, tmp_path: Path) -> None:
+    stop = stop_one(name, number, tmp_path)
+    assert stop.failures == [] and stop.left == [] and stop.status == 1
+    assert [kept for kept in stop.kept if kept != "out.jsonl.partial"] == []
+
+
+def test_boxes_of_judges_that_are_gone_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, other = tmp_path / "executor-box-left", tmp_path / "elsewhere"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "file").touch()
+    (tmp_path / "executor-box-link").symlink_to(other)
+    box = Box()
+    remove_boxes()
+    assert not left.exists() and (other / "file").exists() and Path(box.path).is_dir()
+    box.remove()
+    box.remove()
+    assert not Path(box.path).exists()
+
+
+def test_a_call_of_ray_that_hangs_is_left_alone_and_no_other_is_made() -> None:
+    calls, release = RayCalls(), threading.Event()
+    assert calls.call("a sum", lambda: 1 + 1, 10) == 2
+    with pytest.raises(ZeroDivisionError):
+        calls.call("a quotient", lambda: 1 / 0, 10)
+    with pytest.raises(RunFailed, match="Ray does not answer: ray.kill has taken longer than 0.1 s"):
+        calls.call("ray.kill", partial(release.wait, 30), 0.1)
+    with pytest.raises(RunFailed, match="ray.kill has taken longer than 0.1 s"):
+        calls.call("a sum", lambda: 1 + 1, 10)
+    release.set()
+    calls.close()
+
+
+def test_a_run_stops_while_redis_is_slow_and_while_its_raylet_is_paused(tmp_path: Path) -> None:
+    run = Run(tmp_path, **SETTINGS | {"evaluation__tasks": 16, "warm_start__steps": 20})
+    try:
+        slow = Stop("training", "SIGTERM")
+        stop_run(run, slow, lambda: seen_in(run, "training", 1), lambda: _slowly(run))
+        expect(slow, 1, SENTENCE)
+        assert slow.failures == [] and slow.seconds > 4 and slow.kept[1:] == ["result.json", "report.md"], slow
+        assert int(slow.kept[0].removeprefix("checkpoint ")) == len(run.rows()), "the step that was taken last is kept"
+        run.resume()
+        hung = Stop("training", "SIGSTOP, SIGHUP")
+        stop_run(run, hung, lambda: seen_in(run, "training", 2), lambda: _paused(run))
+        assert hung.failures == [] and hung.status == 1 and hung.kept[1:] == ["result.json", "report.md"], hung
+        assert "is paused (SIGSTOP)" in hung.last_line
+    finally:
+        run.end()
+    found = Found("raylet", "everysec")
+    verify(run, found)
+    assert (found.imbalances, found.lost, found.twice) == ([], 0, 0)
+
+
+def _slowly(run: Run) -> None:
+    """A stop that takes longer than the three seconds that Ray's own handler would give it."""
+    (server,) = run.victims("redis")
+    os.kill(server, signal.SIGSTOP)
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(4.5)
+    os.kill(server, signal.SIGCONT)
+
+
+def _paused(run: Run) -> None:
+    for raylet in run.victims("raylet"):
+        os.kill(raylet, signal.SIGSTOP)
+    run.process.send_signal(signal.SIGHUP)
+
+
+def _until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
