@@ -117,7 +117,7 @@ def expect(stop: Stop, status: int, words: str) -> None:
 def seen_in(run: Run, phase: str, attempt: int) -> bool:
     """Whether this attempt of the run is in a phase."""
     if phase == "imports":
-        return True
+        return len(run.processes()) == 2
     if phase == "Ray starting":
         return any("/gcs_server " in command for command in run.children().values())
     if phase == "training":
@@ -144,8 +144,6 @@ def chain(signals: Mapping[str, signal.Signals], parent: Path) -> Iterator[Stop]
             run.resume(*ends_at)
         attempt += 1
         this, number_of = run, attempt
-        if phase == "imports":
-            time.sleep(0.3)
         try:
             stop_run(this, stop, lambda: seen_in(this, phase, number_of), lambda: this.process.send_signal(number))  # noqa: B023
             done = phase == "report"

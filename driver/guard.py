@@ -85,9 +85,10 @@ class _Guard:
         reason = self._why_killed or _why(status, facts)
         self._end_what_is_left()
         remove_boxes()
-        if "status" not in facts:
-            _last_word(reason, facts.get("run", ""), by_the_user=self._wishes > 0)
-        os._exit(int(facts.get("status", FAILED)))
+        if "said" in facts and status >= 0:
+            os._exit(status)
+        _last_word(reason, facts.get("run", ""), by_the_user=self._wishes > 0)
+        os._exit(FAILED)
 
     def _wish(self) -> None:
         now = time.monotonic()

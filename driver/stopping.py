@@ -5,6 +5,7 @@ Imports nothing but the standard library: it is in force before anything else is
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -91,13 +92,14 @@ _guard: int | None = None
 
 
 def hear_from(descriptor: int) -> None:
-    """Names the pipe to the guard."""
+    """Names the pipe to the guard, which is told as well when the interpreter ends as it should."""
     global _guard
     _guard = descriptor
+    atexit.register(tell, said=1)
 
 
 def tell(**facts: str | int) -> None:
-    """Tells the guard what it is to say if this process dies without a word: `run`, the run's folder; `status`, of a word that was said."""
+    """Tells the guard what it is to say if this process dies without a word (`run`, the run's folder; Ray's processes); `said`: it has."""
     if _guard is not None:
         line = "".join(f"{name}={value}\n" for name, value in facts.items())
         os.write(_guard, line.encode("utf-8", "surrogateescape"))
@@ -105,7 +107,7 @@ def tell(**facts: str | int) -> None:
 
 def leave(status: int) -> None:
     """Ends this process at once, whatever its threads are in; the guard ends what it leaves."""
-    tell(status=status)
+    tell(said=1)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError, RuntimeError):
             stream.flush()
