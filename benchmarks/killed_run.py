@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -121,7 +122,7 @@ class Command:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "launch.py"), *arguments],
                 cwd=ROOT,
-                env=environment | {"RLTF_KILL": self.mark, "TMPDIR": str(self.temporary)},
+                env=environment | {"RLTF_KILL": self.mark, "TMPDIR": str(self.temporary), "RAY_TMPDIR": tempfile.gettempdir()},
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -14,6 +14,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 import config as configuration
 from buffer.worker_loop import ray_options
+from driver.guard import STOPPED_WITHIN_S
 
 ROOT = Path(__file__).parents[1]
 START = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -107,6 +108,11 @@ def test_settings_are_the_same_everywhere(prepared: dict[str, Any]) -> None:
     text = (ROOT / "cluster.yaml").read_text()
     assert set(re.findall(r"RAY_AUTH_MODE=(\w+)", text)) == {"token"}
     assert prepared["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_a_job_on_the_head_has_time_to_stop(prepared: dict[str, Any]) -> None:
+    (wait_s,) = re.findall(r"export RAY_JOB_STOP_WAIT_TIME_S=(\d+);", " ".join(prepared["head_start_ray_commands"]))
+    assert STOPPED_WITHIN_S < int(wait_s)
 
 
 def test_one_image_for_all_nodes(prepared: dict[str, Any]) -> None:
