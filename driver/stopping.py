@@ -76,8 +76,8 @@ class Stopping:
         self._last = now
         self.wishes += 1
         if self._state == "preparing":
-            with suppress(OSError, ValueError):
-                print(SENTENCE, file=sys.stderr, flush=True)
+            with suppress(OSError):  # past sys.stderr, which may be in the middle of another line
+                os.write(2, f"{SENTENCE}\n".encode())
             leave(FAILED)
         if self._state == "working":
             self._state = "ending"
