@@ -66,7 +66,7 @@ class _Guard:
         self._child, self._pipe, self._watched = child, pipe, watched
         self._wishes = 0
         self._wished_at = float("-inf")
-        self._why_killed = ""
+        self._why_killed: str | None = None
 
     def watch(self) -> NoReturn:
         """Until the command has ended and everything with it."""
@@ -78,11 +78,11 @@ class _Guard:
                 self._pause()
             elif number not in (0, signal.SIGCHLD):
                 self._wish()
-            if self._wishes and not self._why_killed and time.monotonic() - self._wished_at > STOPPED_WITHIN_S:
-                self._kill(f"it did not stop within {STOPPED_WITHIN_S:g} s")
+            if self._wishes and self._why_killed is None and time.monotonic() - self._wished_at > STOPPED_WITHIN_S:
+                self._kill(f"it did not end within {STOPPED_WITHIN_S:g} s and was killed")
             status = self._reap()
         facts = self._facts()
-        reason = self._why_killed or _why(status, facts)
+        reason = self._why_killed if self._why_killed is not None else _why(status, facts)
         self._end_what_is_left()
         remove_boxes()
         if "said" in facts and status >= 0:
@@ -101,7 +101,7 @@ class _Guard:
             os.kill(self._child, signal.SIGTERM)
 
     def _kill(self, why: str) -> None:
-        self._why_killed = why or SENTENCE
+        self._why_killed = why
         os.kill(self._child, signal.SIGKILL)
 
     def _pause(self) -> None:
@@ -148,15 +148,17 @@ class _Guard:
 
 
 def _last_word(reason: str, run: str, by_the_user: bool) -> None:
-    """What a command that died without a word would have said, and the report of a run."""
-    if run:
-        told = reason if not by_the_user else f"{SENTENCE}: {reason}"
-        command = [sys.executable, "-m", "driver.aftermath", run, told]
+    """What a command that died without a word would have said, and the report of a run; the user who ended it at once wants none."""
+    sentence = f"{'run' if run else 'the command'} failed: {reason}"
+    if by_the_user:
+        sentence = f"{SENTENCE}: {reason}" if reason else SENTENCE
+    if run and (reason or not by_the_user):
+        command = [sys.executable, "-m", "driver.aftermath", run, sentence.removeprefix("run failed: ")]
         with suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(command, cwd=Path(__file__).parent.parent, stdin=subprocess.DEVNULL, timeout=_REPORT_S)
-    sentence = SENTENCE if by_the_user else f"{'run' if run else 'the command'} failed: {reason}"
-    with suppress(OSError, ValueError):
-        print(sentence, file=sys.stderr, flush=True)
+            place = Path(__file__).parent.parent
+            subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_S)
+    with suppress(OSError):
+        os.write(2, f"{sentence}\n".encode("utf-8", "surrogateescape"))
 
 
 def _why(status: int, facts: Mapping[str, str]) -> str:

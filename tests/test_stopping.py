@@ -179,9 +179,11 @@ def test_a_call_of_ray_that_hangs_is_left_alone_and_no_other_is_made() -> None:
     calls.close()
 
 
-def test_a_run_stops_while_redis_is_slow_and_while_its_raylet_is_paused(tmp_path: Path) -> None:
-    run = Run(tmp_path, **SETTINGS | {"evaluation__tasks": 16, "warm_start__steps": 20})
+def test_a_run_outlives_a_learner_killed_in_the_warm_start_and_stops_while_redis_is_slow_and_its_raylet_paused(tmp_path: Path) -> None:
+    run = Run(tmp_path, **SETTINGS | {"evaluation__tasks": 16})
     try:
+        run.until(lambda: seen_in(run, "warm start", 1), "the warm start")
+        os.kill(*run.victims("learner"), signal.SIGKILL)
         slow = Stop("training", "SIGTERM")
         stop_run(run, slow, lambda: seen_in(run, "training", 1), lambda: _slowly(run))
         expect(slow, 1, SENTENCE)
@@ -197,6 +199,7 @@ def test_a_run_stops_while_redis_is_slow_and_while_its_raylet_is_paused(tmp_path
     found = Found("raylet", "everysec")
     verify(run, found)
     assert (found.imbalances, found.lost, found.twice) == ([], 0, 0)
+    assert [row["part"] for row in run.events("restarted")] == ["learner"]
 
 
 def _slowly(run: Run) -> None:
