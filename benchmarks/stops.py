@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -90,7 +89,7 @@ def stop_command(command: Command, stop: Stop, seen: Callable[[], object], send:
     command.process.wait(ENDED_S)
     stop.seconds = time.time() - begun
     stop.status = command.process.returncode
-    stop.last_line = (command.printed.strip().splitlines() or [""])[-1]
+    stop.last_line = (command.printed.strip().splitlines() or [""])[-1].replace(str(command.temporary.parent), "runs")
     stop.left = [line[:80] for pid, line in (before | command.processes()).items() if alive(pid)]
     stop.left += [path.name for path in command.temporary.glob("executor-box-*")]
     if stop.left:
@@ -239,6 +238,15 @@ def _new(parent: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="", dir=parent))
 
 
+def all_of(quick: bool, parent: Path) -> Iterator[Stop]:
+    """Every stop; a later one may still say of the one before it whether it went on."""
+    for signals in [QUICK] if quick else [dict.fromkeys((*PHASES, *COMMANDS), number) for number in SIGNALS]:
+        yield from chain({phase: number for phase, number in signals.items() if phase in PHASES}, parent)
+        yield from (stop_one(name, signals[name], parent) for name in COMMANDS)
+    if not quick:
+        yield from end_otherwise(parent)
+
+
 def show(stops: list[Stop], console: Console) -> None:
     """The table."""
     table = Table(box=box.MARKDOWN)
@@ -261,15 +269,12 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     parent = Path(tempfile.mkdtemp(prefix="stops-"))
     stops: list[Stop] = []
-    for signals in [QUICK] if options.quick else [dict.fromkeys((*PHASES, *COMMANDS), number) for number in SIGNALS]:
-        stops += chain({phase: number for phase, number in signals.items() if phase in PHASES}, parent)
-        stops += [stop_one(name, signals[name], parent) for name in COMMANDS]
-    if not options.quick:
-        stops += end_otherwise(parent)
+    for stop in all_of(options.quick, parent):
+        stops.append(stop)
+        console.print(f"{stop.phase}, {stop.signal}: {stop.status}, {stop.last_line}", markup=False)
+        if options.json:
+            options.json.write_text(json.dumps([asdict(each) for each in stops], indent=1) + "\n")
     show(stops, console)
-    rows: list[dict[str, Any]] = [asdict(stop) for stop in stops]
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
     failed = any(stop.failures for stop in stops)
     if not failed:
         shutil.rmtree(parent)
