@@ -47,15 +47,15 @@ COMMANDS = ("grade", "check-data")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 QUICK = dict(zip((*PHASES, *COMMANDS), SIGNALS * 3, strict=False))
 """The short form: each phase once, each signal at least twice."""
-ENDS: tuple[tuple[str, str, signal.Signals, tuple[signal.Signals, ...]], ...] = (
-    ("the raylet killed", "raylet", signal.SIGKILL, ()),
-    ("Ray's GCS server killed", "gcs_server", signal.SIGKILL, ()),
-    ("the raylet paused, then Ctrl-C", "raylet", signal.SIGSTOP, (signal.SIGINT,)),
-    ("the driver killed", "driver", signal.SIGKILL, ()),
-    ("SIGTERM to every process", "all", signal.SIGTERM, ()),
-    ("Ctrl-C three times", "guard", signal.SIGINT, (signal.SIGINT, signal.SIGINT)),
+ENDS: tuple[tuple[str, str, signal.Signals, tuple[signal.Signals, ...], str], ...] = (
+    ("the raylet killed", "raylet", signal.SIGKILL, (), "has died"),
+    ("Ray's GCS server killed", "gcs_server", signal.SIGKILL, (), "has died"),
+    ("the raylet paused, then Ctrl-C", "raylet", signal.SIGSTOP, (signal.SIGINT,), "is paused"),
+    ("the driver killed", "driver", signal.SIGKILL, (), "was killed"),
+    ("SIGTERM to every process", "all", signal.SIGTERM, (), ""),
+    ("Ctrl-C three times", "guard", signal.SIGINT, (signal.SIGINT, signal.SIGINT), SENTENCE),
 )
-"""What else may end a run in training: in words, whom a signal goes to, which, and those that the guard gets afterwards."""
+"""What else may end a run in training: in words, whom a signal goes to, which, those that the guard gets afterwards, and of the last line."""
 ENDED_S = 240.0
 """Longest wait for a stopped command."""
 PROGRAMS = 400
@@ -202,7 +202,7 @@ def end_otherwise(parent: Path) -> Iterator[Stop]:
     """Each of ENDS under a run in training, which then goes on."""
     run: Run | None = None
     before: Stop | None = None
-    for words, whom, number, afterwards in ENDS:
+    for words, whom, number, afterwards, last in ENDS:
         stop = Stop(f"training: {words}", number.name)
         if run is None:
             run = Run(_new(parent), **SETTINGS)
@@ -211,7 +211,7 @@ def end_otherwise(parent: Path) -> Iterator[Stop]:
         this = run
         try:
             stop_run(this, stop, lambda: seen_in(this, "training", 0), lambda: _send(this, whom, number, afterwards))  # noqa: B023
-            expect(stop, 1, SENTENCE if whom == "guard" else "")
+            expect(stop, 1, last)
             balance(run, stop)
             if before is not None:
                 before.went_on = "yes, ledger balances" if not stop.failures else "no"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -80,6 +82,12 @@ class RayCalls:
     def broken(self) -> bool:
         """Whether Ray is to be left to the guard, which ends its processes: it would not answer when asked to."""
         return bool(self.gone or self._dead())
+
+    def give_up(self) -> None:
+        """Ends what is left of a broken Ray: its agents would print pages of a dead raylet's log below the run's last line."""
+        for pid in self._processes.values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def find_processes(self) -> None:
         """Looks for Ray's processes among the children of this one, and tells the guard of them and where they log."""

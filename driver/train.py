@@ -264,7 +264,9 @@ class _Run:
             )
         if not self._calls.gone:
             self._calls.call("the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S)
-        if not self._calls.broken:
+        if self._calls.broken:
+            self._calls.give_up()
+        else:
             self._calls.call("ray.kill", parts.kill, KILL_S)
 
     def _read_the_rest(self) -> None:

@@ -52,6 +52,8 @@ def _tell(sentence: str, style: str) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with console.capture() as captured:
         console.print(sentence, style=style, markup=False)
+    if sys.stdout is not None:
+        sys.stdout.flush()  # the last word is the last line also where both go into one file
     # Not by the console: while a line is updated in place, what is written to sys.stderr appears above it.
     print(captured.get(), end="", file=sys.stderr, flush=True)
 
