@@ -55,7 +55,7 @@ ENDS: tuple[tuple[str, str, signal.Signals, tuple[signal.Signals, ...], str], ..
     ("SIGTERM to every process", "all", signal.SIGTERM, (), ""),
     ("Ctrl-C three times", "guard", signal.SIGINT, (signal.SIGINT, signal.SIGINT), SENTENCE),
 )
-"""What else may end a run in training: in words, whom a signal goes to, which, those that the guard gets afterwards, and of the last line."""
+"""What else may end a run in training: in words, whom a signal goes to, which, what the guard gets afterwards, words of the last line."""
 ENDED_S = 240.0
 """Longest wait for a stopped command."""
 PROGRAMS = 400
