@@ -80,8 +80,8 @@ class RayCalls:
 
     @property
     def broken(self) -> bool:
-        """Whether Ray is to be left to the guard, which ends its processes: it would not answer when asked to."""
-        return bool(self.gone or self._dead())
+        """Whether Ray is not to be asked to end, because it would not answer: a process of it has died or is paused."""
+        return bool(self.gone) or any(state_of(pid) in ("", "T") for pid in self._processes.values())
 
     def give_up(self) -> None:
         """Ends what is left of a broken Ray: its agents would print pages of a dead raylet's log below the run's last line."""
