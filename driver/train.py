@@ -5,21 +5,20 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayError
 from rich.console import Console
 
 from buffer.connection import ServerError, ServerLost, connect
 from buffer.flow import Flow, FlowAddress
 from buffer.ledger import in_words
 from buffer.work_queue import DeadLetter
-from config import Config, DiskFailure, UserError, disk_sentence, first_line
+from config import Config, UserError, disk_sentence, first_line
 from driver import RunFailed
+from driver.failures import in_a_sentence, noted
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
 from driver.kinds import Kinds
@@ -45,7 +44,6 @@ from monitor.state import RunState
 from monitor.status import print_end, print_plan, print_warnings
 from monitor.status_line import Goal, StatusLine
 from monitor.watcher import Watcher
-from policy.weights import WeightsUnavailable
 
 _POLL_S = 0.25
 _LOOK_S = 1.0
@@ -71,7 +69,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         RunFolder.planned(config, preset)  # so is a name that cannot be used
     saved: Saved | None = None
     with ExitStack() as stack:
-        stack.enter_context(_in_a_sentence(resume or Path(config.run.folder)))
+        stack.enter_context(in_a_sentence(resume or Path(config.run.folder)))
         if resume is not None:
             earlier = RunFolder.open(resume)
             stack.enter_context(earlier.locked())
@@ -113,31 +111,6 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             stopping.end()
             if Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
-
-
-@contextmanager
-def _in_a_sentence(folder: Path) -> Iterator[None]:
-    """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk, on which `folder` is, let it down."""
-    try:
-        yield
-    except (ServerLost, WeightsUnavailable, DiskFailure) as error:
-        raise RunFailed(str(error)) from error
-    except ServerError as error:
-        advice = ": make room on its disk, which a run's own server shares with the run's folder" if "MISCONF" in str(error) else ""
-        raise RunFailed(f"Redis refuses to go on: {first_line(error)}{advice}") from error
-    except (RayError, ConnectionError) as error:
-        raise RunFailed(f"Ray does not go on: {first_line(error)}") from error
-    except OSError as error:
-        raise RunFailed(disk_sentence(error, folder)) from error
-
-
-@contextmanager
-def _noted(failures: list[Exception]) -> Iterator[None]:
-    """Lets what comes next be tried all the same when the disk does not take something."""
-    try:
-        yield
-    except (OSError, DiskFailure) as error:
-        failures.append(error)
 
 
 class _Run:
@@ -377,7 +350,7 @@ class _Run:
             warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
         warnings += self._inputs.warnings
         failures: list[Exception] = []
-        with _noted(failures):
+        with noted(failures):
             folder.close()
         if clipped := clip_watch(self._config).fold(folder.steps()).warning:
             warnings.append(clipped)
@@ -401,14 +374,14 @@ class _Run:
             "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
             "finished": state.phase == "done",
         }
-        with _noted(failures):
+        with noted(failures):
             folder.write_result(result)
         if result["finished"] and (export := folder.path / "export").is_dir():
             facts = {"samples": state.ledger.get("trained", 0), "code_version": self._code_version}
             facts |= {"run": folder.name, "prompt": self._inputs.prompt}
-            with _noted(failures):
+            with noted(failures):
                 write_card(export, self._config, {key: result[key] for key in ("steps", "held_out")} | facts)
-        with _noted(failures):
+        with noted(failures):
             write_report(folder)
         print_end(self._console, result, str(folder.path))
         if failures:

@@ -22,9 +22,9 @@ from buffer.worker_loop import NotYet
 from config import Config, RestartConfig, UserError
 from driver import RunFailed
 from driver.back_off import BackOff
+from driver.failures import in_a_sentence
 from driver.redis_keeper import RedisKeeper
 from driver.supervisor import Started, Supervisor
-from driver.train import _in_a_sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -115,7 +115,7 @@ def test_a_server_that_stays_away_is_waited_for_with_a_bound(tmp_path: Path) -> 
     ],
 )
 def test_what_lets_a_run_down_is_one_sentence(error: Exception, sentence: str) -> None:
-    with pytest.raises(RunFailed, match=sentence), _in_a_sentence():
+    with pytest.raises(RunFailed, match=sentence), in_a_sentence():
         raise error
 
 

@@ -243,7 +243,7 @@ from buffer.server import EmbeddedRedis
 from buffer_programs import group_of
 from config import BufferConfig
 from driver import RunFailed
-from driver.train import _in_a_sentence
+from driver.failures import in_a_sentence
 
 mount("size=16m")
 server = EmbeddedRedis.start(disk / "redis")
@@ -256,7 +256,7 @@ def push(first):
     "Until the server refuses; how many it took."
     number = first
     try:
-        with _in_a_sentence(disk):
+        with in_a_sentence(disk):
             while number < first + 2000:
                 flow.work.push(group_of(f"g{number}"))
                 number += 1
