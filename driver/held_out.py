@@ -95,7 +95,7 @@ class HeldOutBook:
 
 
 def scores(rows: Sequence[Row]) -> dict[str, Any]:
-    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; of the rows of evaluations by step.
+    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; `rows`: of evaluations, by step.
 
     Without `after` where only one evaluation was completed, empty where none was.
     """
