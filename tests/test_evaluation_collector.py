@@ -199,7 +199,7 @@ def test_an_evaluation_whose_row_is_lost_is_none_of_zero(server: EmbeddedRedis, 
     book.close()
     lines = (folder.path / "held_out.jsonl").read_bytes().splitlines(keepends=True)
     (folder.path / "held_out.jsonl").write_bytes(lines[0][:40] + b"\xff\n" + lines[1])
-    again = HeldOutBook(flow, RunFolder.open(folder.path), RunState(), {"a": "A", "b": "B"})
+    again = HeldOutBook(flow, RunFolder.open(folder.path), RunState(), TASKS)
     assert again.read([]) == [] and not again.pending
     assert [point[::2] for point in again.curve()] == [[2, 0.5]], "what cannot be read is missing, and not 0"
     flow.close()
