@@ -53,7 +53,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(name: str, data:
     for place, reason in places.items():
         assert launch.main(command(name, data, folder / place)) == 2
         told = capsys.readouterr()
-        assert (told.out + told.err).splitlines() == [f"error: {folder / place} cannot be written: {reason}"]
+        assert told.err == f"error: {folder / place} cannot be written: {reason}\n" and len(told.out.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("name", ["grade", "check-data", "status"])
