@@ -75,7 +75,8 @@ def test_held_out_is_evaluated_before_during_and_after(run: Launched) -> None:
     assert all(row["samples"] == 16 and row["missing"] == 0 for row in folder.held_out())
     result = folder.result()["held_out"]
     assert result["tasks"] == 16
-    assert set(result) == {"tasks", "before", "after"}
+    assert set(result) == {"tasks", "of", "too_long", "problems", "about", "before", "after"}
+    assert result["of"] > 16 and result["about"].startswith("16 of ") and result["before"]["lost"] == result["after"]["lost"] == 0
 
 
 def test_the_folder_holds_what_the_design_promises(run: Launched) -> None:
