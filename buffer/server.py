@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import socket
+import string
 import subprocess
 import sys
 import time
@@ -200,13 +201,19 @@ def _socket_in(folder: Path) -> str:
     return path if len(os.fsencode(path)) < 104 else ""
 
 
+def _quoted(path: Path) -> str:
+    """A path as a value in Redis' configuration: any byte but plain ones by its number, so that none ends the value or the line."""
+    plain = b"/.-_" + string.ascii_letters.encode() + string.digits.encode()
+    return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)) + '"'
+
+
 def _write_configuration(folder: Path, bind: str, port: int, password: str, fsync: str) -> None:
     lines = [
         f"bind {bind}",
         f"port {port}",
         f"requirepass {password}",
-        f'dir "{folder.resolve()}"',
-        f'logfile "{folder.resolve() / "redis.log"}"',
+        f"dir {_quoted(folder.resolve())}",
+        f"logfile {_quoted(folder.resolve() / 'redis.log')}",
         "daemonize no",
         'save ""',
         "appendonly yes",
@@ -221,7 +228,7 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str, fsyn
         "tcp-backlog 128",
     ]
     if socket_path := _socket_in(folder):
-        lines += [f'unixsocket "{socket_path}"', "unixsocketperm 700"]
+        lines += [f"unixsocket {_quoted(Path(socket_path))}", "unixsocketperm 700"]
     file = folder / "redis.conf"
     # The password is kept in a file that only its owner may read, not on the command line, which everybody may.
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
@@ -247,7 +254,7 @@ def _lock(folder: Path) -> int:
 def _launch(binary: str, folder: Path, lock: int) -> subprocess.Popen[bytes]:
     with open(folder / "redis.log", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), binary, str(folder / "redis.conf")],
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), binary, str(folder.resolve() / "redis.conf")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -263,8 +270,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> bool:
         while process.poll() is None and time.monotonic() < deadline:
             # Refused while it starts, "loading" while it reads its file; a wrong password means a foreign server has the port.
             with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                client.ping()
-                return True
+                # Another one on this port has the same password where the run's folder is a copy; this one is about to end then.
+                if client.info("server")["process_id"] == process.pid:
+                    return True
             time.sleep(0.02)
         return False
     finally:

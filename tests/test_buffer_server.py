@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -208,3 +209,35 @@ def test_a_run_is_forgotten_and_no_other(make_flow: Callable[..., Flow]) -> None
     flow.forget()
     assert set(other.client.keys()) == kept and kept
     assert flow.control.phase() is None and other.control.phase() == "done"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['a"b', "a\\b", "a\\", "\\x41", "a b", "a'b", "a\nb", "a\tb", "50%", "#1", "$HOME", "-x", "é ü 中", "/".join("x" * 250 for _ in range(5))],
+    ids=lambda name: ascii(name)[:8],
+)
+def test_a_folder_of_any_name_holds_a_server(tmp_path, name):
+    for found in (None, b"1"):
+        server = EmbeddedRedis.start(tmp_path / name / "redis")
+        client = connect(server.url, 5.0, socket=server.socket)
+        assert client.get("kept") == found
+        client.set("kept", 1)
+        assert ("path" in client.connection_pool.connection_kwargs) == (len(name) < 100), "the kernel bounds the length of a socket's path"
+        client.close()
+        server.stop()
+        assert {"appendonlydir", "redis.conf", "redis.log"} <= {path.name for path in server.folder.iterdir()}
+
+
+def test_a_copied_folder_has_a_server_of_its_own(tmp_path):
+    """Both have the same port and password in their files."""
+    first = EmbeddedRedis.start(tmp_path / "first")
+    shutil.copytree(tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("*.sock"))
+    second = EmbeddedRedis.start(tmp_path / "second")
+    try:
+        assert second.running() and second.url != first.url
+        client = connect(second.url, 5.0)
+        assert client.info("server")["process_id"] == second.pid
+        client.close()
+    finally:
+        first.stop()
+        second.stop()
