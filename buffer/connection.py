@@ -52,6 +52,14 @@ class ServerLost(Exception):
     """Redis could not be reached for longer than `redis.outage_s`; the message says where, how long, and what the last try met."""
 
 
+class DataLost(LookupError):
+    """Redis answers, and what the run keeps there is lost, or another attempt's by now; the message says where and what."""
+
+
+LOST = "RUNLOST"
+"""First word of the error with which a script refuses to touch what is not this attempt's (scripts/common.lua)."""
+
+
 class _Patience(Retry):
     """Tries again for `outage_s` seconds, with pauses that grow to a second.
 
@@ -172,7 +180,7 @@ def _check(url: str, timeout_s: float, retry: Retry, near: str) -> None:
     """One quick conversation; without retries a wrong address is reported at once."""
     probe = _client(url, timeout_s, retry, near)
     try:
-        facts: dict[str, Any] = dict(probe.info("server")) | dict(probe.info("memory"))
+        facts: dict[str, Any] = {name: value for part in ("server", "memory", "replication") for name, value in probe.info(part).items()}
     finally:
         probe.close()
     version = str(facts.get("redis_version", "0"))
@@ -180,6 +188,25 @@ def _check(url: str, timeout_s: float, retry: Retry, near: str) -> None:
         raise ValueError(f"it is version {version}, the flow needs {'.'.join(map(str, OLDEST_SERVER))} or later")
     if int(facts.get("maxmemory", 0)) and facts.get("maxmemory_policy", "noeviction") != "noeviction":
         raise ValueError(f"it deletes keys when memory is short (maxmemory-policy {facts['maxmemory_policy']}), which would lose samples")
+    if facts.get("role") == "slave":
+        raise ValueError(f"it is a replica of {facts.get('master_host')}:{facts.get('master_port')}, which alone may be written to")
+
+
+def hazards(client: redis.Redis, url: str) -> list[str]:
+    """A sentence for each way in which the server that answers at `url` may lose a run's data."""
+    server: Any = client
+    facts: dict[str, Any] = server.info("persistence") | server.info("memory")
+    found = []
+    if not int(facts.get("aof_enabled", 0)):
+        try:
+            saves = server.config_get("save").get("save")
+        except redis.ResponseError:  # which many hosted servers refuse
+            saves = None
+        how = "keeps nothing on disk (appendonly no, no save)" if saves == "" else "writes to disk now and then alone (appendonly no)"
+        found.append(f"Redis at {masked(url)} {how}: a restart of it ends the run, which cannot go on then; set appendonly yes")
+    if (policy := facts.get("maxmemory_policy", "noeviction")) != "noeviction":
+        found.append(f"Redis at {masked(url)} deletes keys once a maxmemory is set and reached ({policy}): set maxmemory-policy noeviction")
+    return found
 
 
 def _reason(error: Exception) -> str:
@@ -192,5 +219,5 @@ def _advice(error: Exception) -> str:
     if isinstance(error, redis.AuthenticationError):
         return "give user and password in redis.url"
     if isinstance(error, ValueError):
-        return "use another server (policy noeviction), or leave redis.url empty to have one started"
+        return "use another server (a primary, policy noeviction), or leave redis.url empty to have one started"
     return "start it or correct redis.url, or leave redis.url empty to have one started"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from buffer.connection import connect
+from buffer.connection import connect, masked
 from buffer.control import Control
 from buffer.evaluations import Evaluations
 from buffer.keys import Keys, base_of
 from buffer.ledger import Ledger
 from buffer.lua import Scripts
+from buffer.marker import Marker
 from buffer.online_buffer import OnlineBuffer
 from buffer.problem_store import ProblemStore
 from buffer.records import Purpose
@@ -47,9 +48,11 @@ class FlowAddress:
     outage_s: float = 60.0
     socket: str = ""
     """Unix socket of the same server, for processes on its machine; empty: none."""
+    token: str = field(default="", repr=False)
+    """Of the attempt that may move the run's data (`buffer.marker`); empty: that of a reader, which is not looked at."""
 
     @classmethod
-    def of(cls, config: Config, url: str, run: str, socket: str = "") -> FlowAddress:
+    def of(cls, config: Config, url: str, run: str, socket: str = "", token: str = "") -> FlowAddress:
         """The address of the flow of a configured run on the server at `url`, which listens at `socket` too if that is given."""
         return cls(
             url=url,
@@ -65,6 +68,7 @@ class FlowAddress:
             timeout_s=config.redis.timeout_s,
             outage_s=config.redis.outage_s,
             socket=socket,
+            token=token,
         )
 
 
@@ -77,8 +81,10 @@ class Flow:
         self.client = connect(address.url, address.timeout_s, address.outage_s, patient=True, socket=address.socket)
         train, evaluation = Keys(address.run, "train"), Keys(address.run, "evaluation")
         base = base_of(address.run)
-        for_training = Scripts(self.client, base, _settings(address, "train"))
-        for_evaluation = Scripts(self.client, base, _settings(address, "evaluation"))
+        where = masked(address.url)
+        for_training = Scripts(self.client, base, _settings(address, "train"), where)
+        for_evaluation = Scripts(self.client, base, _settings(address, "evaluation"), where)
+        self.marker = Marker(self.client, for_training, train, address.token)
         self.problems = ProblemStore(self.client, train)
         self.work = WorkQueue(self.client, for_training, train, "train", address.timeout_s)
         self.evaluation_work = WorkQueue(self.client, for_evaluation, evaluation, "evaluation", address.timeout_s)
@@ -128,6 +134,7 @@ def _settings(address: FlowAddress, purpose: Purpose) -> dict[str, Any]:
     fill = min(-(-buffer.fill_before_start * size // sampled), capacity - size + 1)
     return {
         "purpose": purpose,
+        "token": address.token,
         "capacity": capacity,
         "when_full": buffer.when_full,
         "work_capacity": buffer.work_capacity,

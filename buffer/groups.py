@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from buffer.connection import DataLost
 from buffer.keys import Keys
 from buffer.lua import Scripts
 from buffer.records import Archived, Fate, Group, Malformed, Program, Sample, decode_feedback, decode_parts, join
@@ -46,12 +47,16 @@ def read_groups(
     """Complete groups, without members that are dead letters.
 
     A member that does not decode, or for which `check` raises Malformed, is left out and counted as malformed, with the reason.
+
+    Raises DataLost when the samples of a group are not there.
     """
     groups: list[Group] = []
     spoiled: defaultdict[str, list[str]] = defaultdict(list)
     for group_id, fields in zip(group_ids, read_fields(client, [keys.group(group_id) for group_id in group_ids]), strict=True):
         if not fields:
-            raise LookupError(f"group {group_id} is recorded, but its samples are not in Redis: something outside the flow deleted them")
+            raise DataLost(
+                f"Redis at {scripts.where} has lost a part of the run's data: the samples of group {group_id}, which somebody deleted"
+            )
         samples: list[Sample] = []
         greedy: Sample | None = None
         members = members_of(fields)

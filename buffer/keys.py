@@ -10,11 +10,13 @@ RUN_KEYS = {
     "rows": "stream; recorder rows, id = rows so far",
     "steps": "stream; learner step rows, id = rows so far",
     "senders": "hash; sender -> number of its last message and the answer it got (a retry is recognised by it)",
-    "control": "hash; phase, stop reason, visits handed out, newest policy version that was published, signs of life by role",
+    "control": "hash; phase, stop reason, visits handed out and pushed, newest policy version that was published, signs of life by role",
     "visits": "hash; group id of a visit that was handed out and is not pushed -> the actor",
     "returned": "sorted set; visits that an actor did not push, to be handed out again before new ones, by number",
     "problems": "hash; problem id -> content hash of its tests",
     "suites": "hash; content hash -> tests",
+    "marker": "hash; the attempt that moves things here: its token, number and holder; beats of its driver, numbers of problems and tests",
+    "alive": "string; the holder, while its driver shows life; expires",
 }
 """Keys of the run as a whole and what they hold."""
 
@@ -64,10 +66,13 @@ class Keys:
         self.control = self.base + "control"
         self.problems = self.base + "problems"
         self.suites = self.base + "suites"
+        self.marker = self.base + "marker"
+        self.alive = self.base + "alive"
         own = f"{self.base}{purpose}:"
         self.work = own + "work"
         self.counts = own + "counts"
         self.events = own + "events"
+        self.state = own + "state"
         self.dead = own + "dead"
         self.reserved = own + "reserved"
         self.open = own + "open"

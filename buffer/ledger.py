@@ -21,6 +21,14 @@ FATES: dict[Purpose, tuple[str, ...]] = {
 }
 
 
+PAIRS = (
+    ("groups drawn and not finished", "in the draws of steps"),
+    ("chunks of evaluations", "offered or held"),
+    ("visits handed out", "pushed, with an actor, or to be handed out again"),
+)
+"""Numbers beside the programs' that are the same at any moment, as `scripts/ledger.lua` gives them."""
+
+
 class Ledger:
     """Counters that the scripts change together with what they count."""
 
@@ -40,7 +48,7 @@ class Ledger:
     def events(self, purpose: Purpose = "train") -> dict[str, int]:
         """What happened that is no fate: given_back, reclaimed, groups_evicted, groups_stale, chunks_reoffered."""
         fields: dict[bytes, bytes] = self._client.hgetall(self._keys[purpose].events)
-        return {name.decode(): int(value) for name, value in fields.items()}
+        return {name.decode(): int(value) for name, value in fields.items() if name != b"begun"}
 
     def check(self) -> str | None:
         """None when the ledger of training and that of evaluation balance, else a sentence that says what does not.
@@ -55,7 +63,7 @@ class Ledger:
         return None
 
     def _check(self, purpose: Purpose) -> str | None:
-        fields, entries, claimed, unjudged, waiting, buffered = self._scripts[purpose].run("ledger")
+        fields, entries, claimed, unjudged, waiting, buffered, *pairs = self._scripts[purpose].run("ledger")
         counts = _named(dict(zip(fields[::2], fields[1::2], strict=True)), purpose)
         total = sum(counts.values()) - counts["generated"]
         if total != counts["generated"]:
@@ -76,6 +84,9 @@ class Ledger:
                 return f"{counts[name]} are counted as {name}, but there are {real} {where}"
         if unjudged != entries:
             return f"open groups wait for {unjudged} verdicts, but the queue holds {entries} programs"
+        for (one, other), (left, right) in zip(PAIRS, zip(pairs[::2], pairs[1::2], strict=True), strict=True):
+            if left != right:
+                return f"there are {left} {one}, but {right} {other}"
         return None
 
 

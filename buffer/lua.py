@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
+from buffer.connection import LOST, DataLost
 from buffer.keys import lua_prelude
 
 Argument = str | bytes | int | float
@@ -43,8 +44,10 @@ def source_of(name: str) -> tuple[str, str]:
 class Scripts:
     """The scripts of one run and purpose. Each is given the key prefix, the settings, then its own arguments."""
 
-    def __init__(self, client: redis.Redis, base: str, settings: dict[str, Any]) -> None:
+    def __init__(self, client: redis.Redis, base: str, settings: dict[str, Any], where: str = "") -> None:
+        """`where`: the server's address, for messages."""
         self._client: Any = client
+        self.where = where
         self._base = base
         self._settings = msgspec.msgpack.encode(settings)
 
@@ -57,6 +60,7 @@ class Scripts:
 
         Raises:
             redis.RedisError: the server stayed away longer than the client's retries, or a script failed.
+            DataLost: the run's data are not there any more, or are another attempt's.
         """
         if not calls:
             return []
@@ -75,7 +79,17 @@ class Scripts:
             for name in {call.name for call in calls}:
                 self._client.script_load(source_of(name)[0])
         for answer in answers:
+            if isinstance(answer, ResponseError) and str(answer).startswith(LOST):
+                raise DataLost(self._lost(str(answer).removeprefix(LOST).strip())) from None
             if isinstance(answer, Exception):
                 raise answer
         ends = itertools.accumulate(2 * len(call.staged) + 1 for call in calls)
         return [answers[end - 1] for end in ends]
+
+    def _lost(self, holder: str) -> str:
+        if holder:
+            return f"the run's data in Redis at {self.where} have been taken over by {holder}"
+        return (
+            f"Redis at {self.where} has lost the run's data: nothing of it is there any more (it was flushed, came back without its data, "
+            "or with another run's)"
+        )

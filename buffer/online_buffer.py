@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import redis
 
+from buffer.connection import DataLost
 from buffer.groups import read_groups
 from buffer.keys import Keys
 from buffer.lua import Scripts
@@ -19,6 +20,10 @@ from buffer.records import Group, LearnerFate, Program
 
 POLL_S = 0.01
 """Pause between two looks into a buffer that has too few groups."""
+
+
+class WentBack(RuntimeError):
+    """Redis does not know any more that a step was finished: a learner begins again from its checkpoint, which knows what was used."""
 
 
 class StepFinished(Exception):
@@ -56,6 +61,8 @@ class OnlineBuffer:
         """Raises Malformed for a program that who draws cannot use; every rank has to have the same."""
         self.read_s = 0.0
         """Seconds that the last draw took to read its groups."""
+        self._finished = 0
+        """Last step that was finished from here."""
 
     def admit(self, actor: str, groups: int) -> Admission:
         """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or released.
@@ -84,10 +91,11 @@ class OnlineBuffer:
 
         Raises:
             StepFinished: all samples of this step got their fates before.
+            WentBack: the server lost its last seconds, a step that was finished from here among them.
         """
         deadline = time.monotonic() + block_s
         while True:
-            status, *rest = self._scripts.run("draw", step, groups, policy_version)
+            status, *rest = self._scripts.run("draw", step, groups, policy_version, self._finished)
             if status == b"drawn":
                 began = time.monotonic()
                 drawn = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest], self.check)
@@ -97,6 +105,8 @@ class OnlineBuffer:
                 raise StepFinished(
                     f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the checkpoint's step"
                 )
+            if status == b"behind":
+                raise WentBack(f"step {self._finished} is finished, but Redis has lost its last seconds: it knows of step {int(rest[0])}")
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_S)
@@ -110,16 +120,17 @@ class OnlineBuffer:
             KeyError: a program that this step did not draw; nothing is changed.
         """
         arguments = [part for program_id, fate in fates.items() for part in (program_id, fate)]
-        status, answer = self._scripts.run("finish", step, *arguments)
+        status, answer, *finished = self._scripts.run("finish", step, *arguments)
         if status == b"unknown":
             raise KeyError(f"step {step} did not draw program {answer.decode()!r}")
+        self._finished = max(self._finished, int(finished[0]))
         return int(answer)
 
     def position(self) -> BufferPosition:
         """What the learner's checkpoint keeps: call it after `finish` of the checkpoint's step and before the next step's draw."""
-        step, *records = self._scripts.run("position")
+        step, forgotten, *records = self._scripts.run("position")
         decoded = [msgspec.msgpack.decode(record, type=tuple[int, int, list[str]], strict=False) for record in records]
-        return BufferPosition(step=int(step), consumed=[Consumed(*record) for record in decoded])
+        return BufferPosition(step=int(step), forgotten=int(forgotten), consumed=[Consumed(*record) for record in decoded])
 
     def checkpointed(self, position: BufferPosition) -> None:
         """The checkpoint with this position is complete and durable: what was used before the one before it may be forgotten."""
@@ -137,15 +148,32 @@ class OnlineBuffer:
         - groups that the position names and Redis still holds (it lost its last seconds with the machine) count as trained.
 
         The next step to draw is `position.step + 1`. Policy versions and snapshots begin anew with that draw.
+
+        Raises DataLost when Redis has lost more than the position makes up for.
         """
+        self.require(position)
         uses: list[str | int] = []
         for consumed in position.consumed:
             if consumed.step <= position.step:
                 for group in consumed.groups:
                     uses += [consumed.step, group]
         answer = self._messages.send("resume", position.step, *uses)
+        self._finished = position.step
         back, torn, lost, recovered, *steps = (int(value) for value in answer)
         return Resumed(back, torn, steps, lost, recovered)
+
+    def require(self, position: BufferPosition) -> None:
+        """Raises DataLost when Redis is further behind the checkpoint than its position makes up for."""
+        finished = self.finished_step()
+        if position.forgotten and finished < position.forgotten:
+            raise DataLost(
+                f"Redis at {self._scripts.where} has gone back in time: it knows of {finished} finished steps, and the checkpoint of step "
+                f"{position.step} only of what was used after step {position.forgotten}"
+            )
+
+    def finished_step(self) -> int:
+        """Last step all of whose samples have their fates; 0 before the first."""
+        return int(self._client.hget(self._keys.state, "finished_step") or 0)
 
     def length(self) -> int:
         """Programs buffered, greedy ones too, drawn ones until they are finished."""

@@ -27,6 +27,8 @@ class BufferPosition(msgspec.Struct, frozen=True, kw_only=True):
 
     step: int
     """Last finished step; 0 before the first."""
+    forgotten: int = 0
+    """Step up to which it is not remembered what was used: a Redis that does not know that this one is finished is of no use."""
     consumed: list[Consumed] = []
     """Steps finished since the checkpoint before the last one, oldest first."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from buffer.connection import DataLost
 from buffer.flow import Flow, FlowAddress
 from config import UserError
 from monitor.metrics import Recorder, log_to
@@ -86,10 +87,10 @@ class WorkerLoop(ABC):
     def health(self) -> Health:
         """How the worker is; it answers while the loop works, waits or has failed."""
         if self._error is not None:
-            sentence = str(self._error)
-            if not isinstance(self._error, self.final):
+            sentence, final = str(self._error), isinstance(self._error, (*self.final, DataLost))
+            if not final:
                 sentence = f"{type(self._error).__name__}: {sentence}"
-            return Health(name=self.name, state="failed", failure=sentence, final=isinstance(self._error, self.final))
+            return Health(name=self.name, state="failed", failure=sentence, final=final)
         state: Literal["starting", "running", "done"] = "running" if self._thread.is_alive() else "done"
         return Health(name=self.name, state="starting" if self._thread.ident is None else state, failure="", final=False)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from buffer.server import EmbeddedRedis
+from buffer.server import EmbeddedRedis, url_in
 from config import Config, UserError
 from driver import RunFailed
 from driver.back_off import BackOff
@@ -97,6 +97,8 @@ class RedisKeeper:
         pause_s = self._back_off.died(reason, time.monotonic())
         if self._stop.wait(pause_s):
             return
+        if url_in(self._folder) != dead.url:
+            raise RunFailed(f"the embedded Redis has lost the run's data: its files in {self._folder} are gone", resumable=False)
         server = self._start()
         self._server = server
         if server.url != dead.url:

@@ -125,8 +125,9 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, pos
         return
     try:
         counts = {"train": flow.ledger.counts("train"), "evaluation": flow.ledger.counts("evaluation")}
-        if not any(counts["train"].values()) and found.finished:
-            found.redis = "keeps nothing of this run any more"
+        nothing = not any(flow.telemetry.positions().values()) and flow.marker.read() is None
+        if not any(counts["train"].values()) and (found.finished or (found.attempts and nothing)):
+            found.redis = "keeps nothing of this run any more" + ("" if found.finished else ": its data are lost")
             return
         found.redis, found.ledger = "answers", counts
         found.phase = flow.control.phase() or ""

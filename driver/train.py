@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import time
+import uuid
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from buffer.connection import ServerError, ServerLost, connect
+from buffer.connection import DataLost, ServerError, ServerLost, connect, hazards
 from buffer.flow import Flow, FlowAddress
 from buffer.ledger import in_words
 from buffer.work_queue import DeadLetter
 from config import Config, UserError, disk_sentence, first_line
-from driver import RunFailed
+from driver import RunFailed, continuing
 from driver.failures import in_a_sentence, noted
 from driver.held_out import HeldOutBook
 from driver.inputs import Inputs
@@ -43,7 +45,7 @@ from monitor.run_folder import RunFolder
 from monitor.state import RunState
 from monitor.status import print_end, print_plan, print_warnings
 from monitor.status_line import Goal, StatusLine
-from monitor.watcher import Watcher
+from monitor.watcher import CONFIRMED, Watcher
 
 _POLL_S = 0.25
 _LOOK_S = 1.0
@@ -64,7 +66,8 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
     console.print("Reading problems and model ...")
     inputs = Inputs.of(config)
     if config.redis.url:
-        connect(config.redis.url, config.redis.timeout_s).close()  # a server that cannot be used is told before Ray starts
+        with closing(connect(config.redis.url, config.redis.timeout_s)) as server:  # one that cannot be used is told before Ray starts
+            inputs = replace(inputs, notes=(*inputs.notes, *hazards(server, config.redis.url)))
     if resume is None:
         RunFolder.planned(config, preset)  # so is a name that cannot be used
     saved: Saved | None = None
@@ -75,6 +78,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             stack.enter_context(earlier.locked())
             checkpoints = Checkpoints(earlier.path / "checkpoints", 1, False)
             saved = checkpoints.required()
+            continuing.check_folder(earlier, saved)
             print_warnings(checkpoints.passed_over)
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
@@ -104,12 +108,21 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if folder is None:
             return
         tell(run=str(folder.path))
+        resumable = True
         try:
             kinds = Kinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)
-            _Run(config, inputs, folder, console, stack, calls, start_timeout_s(config, cluster), kinds).go(resume is not None, saved)
+            _Run(config, inputs, folder, console, stack, calls, start_timeout_s(config, cluster), kinds, saved).go(
+                resume is not None, saved
+            )
+        except DataLost as error:
+            resumable = False
+            raise RunFailed(f"{error}; it cannot go on without them: {continuing.way_out(folder.path)}") from error
+        except (RunFailed, UserError) as error:
+            resumable = isinstance(error, RunFailed) and error.resumable
+            raise
         finally:
             stopping.end()
-            if Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
+            if resumable and Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
 
 
@@ -126,8 +139,12 @@ class _Run:
         calls: RayCalls,
         start_timeout_s: float,
         kinds: Kinds,
+        saved: Saved | None,
     ) -> None:
-        """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process."""
+        """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process.
+
+        `saved`: the checkpoint to go on from. Raises UserError where the run cannot go on.
+        """
         self._config = config
         self._inputs = inputs
         self._clip = clip_watch(config)
@@ -141,7 +158,7 @@ class _Run:
         self._state = RunState(clock=time.monotonic)
         self._sink = RaySink()
         self._reachable = True
-        """Whether Redis answers."""
+        """Whether Redis answers, and has what the run keeps there."""
         self._begun_at = 0
         """Steps that were taken before this attempt and are not lost."""
         self._config_kept = False
@@ -157,8 +174,9 @@ class _Run:
         if self._redis is not None:
             stack.callback(self._redis.stop)
         url, near = (config.redis.url, "") if self._redis is None else (self._redis.url, self._redis.socket)
-        self._flow = Flow.connect(FlowAddress.of(config, url, folder.key, near))
+        self._flow = Flow.connect(FlowAddress.of(config, url, folder.key, near, uuid.uuid4().hex))
         stack.enter_context(closing(self._flow))
+        self._logs = continuing.take_charge(self._flow, folder, saved)
         self._watcher = Watcher(self._flow, folder, self._state, self._sink)
         self._held_out = HeldOutBook(self._flow, folder, self._state, inputs.held_out, config.evaluation.ks)
 
@@ -170,10 +188,10 @@ class _Run:
     def go(self, goes_on: bool, saved: Saved | None = None) -> None:
         """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
         inputs, config = self._inputs, self._config
-        logs = self._folder.new_log_folder().resolve()
         self._begin(goes_on, saved)
         for part in (inputs.problems, inputs.held_out_problems):
             self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
+        self._flow.marker.problems_stored()
         task = LearnerTask(
             config=config,
             spec=inputs.spec,
@@ -194,14 +212,14 @@ class _Run:
             inputs.held_out_problems,
             self._flow,
             task,
-            logs,
+            self._logs,
             self._restarted,
             self._start_timeout_s,
             self._kinds,
         )
         parts = self._calls.call("the start of the workers", starts, START_TIMEOUT_S + self._start_timeout_s + ANSWER_S)
         with ExitStack() as ending:  # each step of it is done, whatever becomes of the others; the last that is named here first
-            ending.callback(self._report)
+            ending.callback(self._report, goes_on)
             ending.callback(self._read_the_rest)
             ending.callback(self._stop, parts)
             warm = config.warm_start
@@ -209,8 +227,8 @@ class _Run:
             with StatusLine(self._console, goal) as line:
                 try:
                     self._watch(parts, line)
-                except ServerLost:
-                    self._reachable = False  # it was waited for long enough
+                except (ServerLost, DataLost):
+                    self._reachable = False  # it was waited for long enough, or there is nothing to read
                     raise
                 finally:
                     stopping.end()
@@ -219,7 +237,7 @@ class _Run:
 
     def _begin(self, goes_on: bool, saved: Saved | None) -> None:
         """Writes down that an attempt begins, after `saved`; what the one before left half done is put right."""
-        row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self._folder.attempts()}
+        row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self._folder.attempts(), "run": self._folder.key}
         if goes_on:
             self._begun_at = saved.step if saved else 0
             self._watcher.read_earlier()
@@ -254,7 +272,8 @@ class _Run:
             self._buffer_events = self._flow.ledger.events()
             for work in (self._flow.work, self._flow.evaluation_work):
                 self._dead_letters += work.dead_letters(_DEAD_LETTERS)
-        except (ServerLost, ServerError) as error:
+            self._flow.marker.let_go()
+        except (ServerLost, ServerError, DataLost) as error:
             self._imbalance = f"it is not known whether the ledger balances: {first_line(error)}"
         except OSError as error:
             self._imbalance = f"it is not known whether the ledger balances: {disk_sentence(error, self._folder.path)}"
@@ -277,10 +296,20 @@ class _Run:
             self._calls.check()
             try:
                 self._calls.call("a question to the workers", parts.supervisor.poll, ANSWER_S)
+            except RunFailed:
+                with suppress(ServerLost, ServerError):
+                    self._flow.marker.check()  # a part may have failed for a loss before it was seen here
+                raise
             finally:
                 self._tell_deaths(parts.supervisor)
             self._tell_absent(parts.supervisor)
             rows = self._watcher.poll()
+            if self._watcher.imbalances >= CONFIRMED:
+                raise RunFailed(
+                    f"{self._state.imbalance}, in {CONFIRMED} checks in a row: something outside of the run has changed its data in Redis; "
+                    f"it cannot go on with them: {continuing.way_out(self._folder.path)}",
+                    resumable=False,
+                )
             if self._events:
                 while self._events:
                     warn(self._events.pop(0))
@@ -334,11 +363,14 @@ class _Run:
                 self._state.absent = absent
                 write_absent(self._folder.path, absent)
 
-    def _report(self) -> None:
+    def _report(self, goes_on: bool) -> None:
         """result.json, report.md with its pictures, and the end table. On a full disk whatever of it can be written is.
 
         Raises the first OSError or DiskFailure of them.
         """
+        if goes_on and not self._config_kept and self._folder.result():
+            self._folder.close()  # what the attempt before left, which came further, stays
+            return
         state, folder, dead_letters = self._state, self._folder, self._dead_letters
         warnings = [self._imbalance] if self._imbalance else []
         warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]

@@ -85,7 +85,10 @@ class ExecutorWorker:
         for claim in claims:
             try:
                 batch.append((claim, self._suite(claim.program.problem_id)))
-            except (KeyError, ValueError) as error:
+            except KeyError as error:
+                self._flow.marker.check()  # where Redis has lost the tests no program is to blame
+                self._give_back(work, claim, f"its tests cannot be read: {error}")
+            except ValueError as error:
                 self._give_back(work, claim, f"its tests cannot be read: {error}")
         hits = judge.hits
         with self._recorder.phase("grade"):

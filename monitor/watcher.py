@@ -15,6 +15,10 @@ _READING_S = 1.0
 """Longest time that one `poll` reads samples for: where they come faster than they are written, everything else is still heard."""
 _CHECK_EVERY_S = 10.0
 """Between two checks of the ledger; one takes about 10 microseconds of the server's time for each group under way."""
+_BEAT_S = 10.0
+"""Between two beats (`buffer.marker`): longer than what a server may lose with a power loss."""
+CONFIRMED = 3
+"""Checks in a row that find an imbalance before it counts as one that stays."""
 
 
 class Watcher:
@@ -38,7 +42,10 @@ class Watcher:
         self.lost: dict[str, int] = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("lost", {})
         self._graded_earlier = self._graded_kept = int(earlier.get("graded", 0))
         state.earlier_seconds = float(earlier.get("rl_seconds", 0.0))
-        self._archived_at = self._checked_at = float("-inf")
+        self._archived_at = self._checked_at = self._beaten_at = float("-inf")
+        flow.marker.beats = max(flow.marker.beats, int(earlier.get("beats", 0)))
+        self.imbalances = 0
+        """Checks in a row that found an imbalance."""
         self.ledger_checks = int(earlier.get("ledger_checks", 0))
         """How often the ledger was compared with what the queue and the buffer hold, by all attempts together."""
 
@@ -60,7 +67,11 @@ class Watcher:
         return bool(rows.items)
 
     def poll(self) -> list[Row]:
-        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces, or when there are many."""
+        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces, or when there are many.
+
+        Raises DataLost, before anything is read, when Redis no longer has what the run keeps there.
+        """
+        self._look_for_losses()
         telemetry = self._flow.telemetry
         self._read_rows()
         steps = telemetry.steps(self._position["steps"])
@@ -72,7 +83,7 @@ class Watcher:
         if steps.items or self._folder.telemetry_on_disk:
             self._keep()
         self._state.fold_ledger(self._flow.ledger.counts())
-        if time.monotonic() - self._checked_at >= _CHECK_EVERY_S:
+        if self.imbalances or time.monotonic() - self._checked_at >= _CHECK_EVERY_S:
             self.check_ledger()
             self._folder.bound_logs()
         if phase := self._flow.control.phase():
@@ -96,15 +107,22 @@ class Watcher:
     def check_ledger(self) -> str | None:
         """None when the ledger balances, else what does not; kept as an event, the first time.
 
-        Called every 10 s, whenever a part was started again, and at the end.
+        Called every 10 s, several times a second after one that found something, whenever a part was started again, and at the end.
         """
         self._checked_at = time.monotonic()
         problem = self._flow.ledger.check()
+        self.imbalances = self.imbalances + 1 if problem else 0
         self.ledger_checks += 1
         if problem is not None and problem != self._state.imbalance:
             self._folder.add_event({"time": time.time(), "event": "imbalance", "reason": problem})
         self._state.imbalance = problem or self._state.imbalance
         return problem
+
+    def _look_for_losses(self) -> None:
+        beat = time.monotonic() - self._beaten_at >= _BEAT_S
+        self._flow.marker.check(beat)
+        if beat:
+            self._beaten_at = time.monotonic()
 
     def _keep(self) -> None:
         """Writes down how far this driver has read. Telemetry is held for a while before it is written: its position waits."""
@@ -118,6 +136,7 @@ class Watcher:
         self._folder.write_progress(
             {
                 "position": kept,
+                "beats": self._flow.marker.beats,
                 "lost": self.lost,
                 "kept": self._folder.kept_samples,
                 "graded": self._graded_kept,

@@ -50,7 +50,7 @@ def make_flow(redis_server: EmbeddedRedis) -> Iterator[Callable[..., Flow]]:
     flows: list[Flow] = []
 
     def make(**fields: Any) -> Flow:
-        names = ("groups_per_step", "groups_per_version", "group_size", "greedy_per_group", "seed")
+        names = ("groups_per_step", "groups_per_version", "group_size", "greedy_per_group", "seed", "token")
         shape = {name: fields.pop(name) for name in names if name in fields}
         numbers = {"groups_per_step": 2, "groups_per_version": 2, "group_size": 2} | shape
         address = FlowAddress(url=redis_server.url, run=f"test-{next(_numbers)}", buffer=BufferConfig(**fields), **numbers)

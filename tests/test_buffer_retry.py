@@ -30,6 +30,7 @@ SAME_ANSWER = {
     "refresh",
     "resume",
     "set_aside",
+    "signs",
     "spoil",
 }
 """Scripts whose caller needs the answer: a retry must give the same. The others only tell whether something was new."""
@@ -45,6 +46,8 @@ def contents(client: redis.Redis, run: str) -> dict[bytes, Any]:
             everything[key] = {name: value for name, value in client.hgetall(key).items() if name != b"scanned"}
         elif kind == b"set":
             everything[key] = client.smembers(key)
+        elif kind == b"string":
+            everything[key] = client.get(key)
         elif kind == b"list":
             everything[key] = client.lrange(key, 0, -1)
         elif kind == b"zset":
@@ -59,7 +62,8 @@ def contents(client: redis.Redis, run: str) -> dict[bytes, Any]:
 @pytest.fixture
 def doubled(make_flow, monkeypatch):
     """A flow whose every script runs twice; the second run must change nothing."""
-    flow = make_flow(lease_s=0.3, capacity=10, work_capacity=20, archive_capacity=8, refresh_steps=3, max_staleness=1)
+    flow = make_flow(lease_s=0.3, capacity=10, work_capacity=20, archive_capacity=8, refresh_steps=3, max_staleness=1, token="t")
+    flow.marker.begin(1, "this test")
     ran: set[str] = set()
     once = Scripts.run_many
 
@@ -81,6 +85,7 @@ def doubled(make_flow, monkeypatch):
 
 def test_every_script_may_run_twice(doubled):
     flow, ran = doubled
+    flow.marker.check(beat=True)
     flow.online.admit("actor-0", 2)
     flow.online.admit("actor-0", 3)
     for name in "abc":

@@ -9,10 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import redis
+from run_parts import Launched
 from safetensors.torch import load_file
 
 import launch
 from benchmarks.killed_run import Found, Run, kill, verify
+from buffer.server import EmbeddedRedis
 from config import UserError
 from monitor.run_folder import RunFolder
 
@@ -117,6 +120,29 @@ def test_forty_steps_and_forty_more_are_eighty(tmp_path: Path) -> None:
     ours, theirs = (load_file(folder.path / "export" / "model.safetensors") for folder in (stopped, whole))
     assert ours.keys() == theirs.keys() and all(bool((ours[name] == theirs[name]).all()) for name in ours)
     assert stopped.result()["ledger"] == whole.result()["ledger"]
+
+
+def test_a_flushed_redis_ends_the_run_and_its_resume(tmp_path: Path, redis_server: EmbeddedRedis) -> None:
+    url = redis_server.url
+    run = Launched(tmp_path, redis__url=url, learner__steps=100_000, run__stall_timeout_s=600)
+    metrics = run.folder / "metrics.jsonl"
+    run.until(lambda: metrics.exists() and metrics.read_text().count("\n") > 2)
+    client = redis.Redis.from_url(url)
+    client.flushall()
+    steps = metrics.read_text().count("\n")
+    assert run.wait(120) == 1, run.terminal
+    assert "has lost the run's data: nothing of it is there any more" in run.terminal.splitlines()[-1]
+    assert "This run can go on" not in run.terminal and f"--warm_start.reuse {run.folder / 'warm_start'}" in run.terminal.splitlines()[-1]
+    folder = RunFolder.open(run.folder)
+    result = folder.result()
+    assert result["dead_letters"] == [] and len(folder.steps()) <= steps + 1, "nothing more was trained on"
+    assert result["imbalance"] is None and any("not known whether the ledger balances" in warning for warning in result["warnings"])
+    again = Launched(tmp_path, "--resume", str(run.folder), redis__url=url)
+    assert again.wait() == 2, again.terminal
+    assert "has lost the data of this run" in again.terminal.splitlines()[-1] and "This run can go on" not in again.terminal
+    assert folder.result() == result and client.dbsize() == 0
+    assert run.gone() and again.gone()
+    client.close()
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ end
 -- has found none from end to end it rests for a twentieth of the lease: it costs as much as all claims together hold.
 local state = redis.call('HMGET', K.state, 'scan', 'scanned')
 local now, from = now_ms(), state[1] or '0-0'
-if from ~= '0-0' or now - tonumber(state[2] or '0') >= C.lease_ms / 20 then
+if from ~= '0-0' or math.abs(now - tonumber(state[2] or '0')) >= C.lease_ms / 20 then
   local idle = redis.call('XAUTOCLAIM', K.work, 'executors', consumer, C.lease_ms, from, 'COUNT', wanted)
   local there = {}
   for _, entry in ipairs(idle[2]) do

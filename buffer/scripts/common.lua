@@ -7,6 +7,11 @@
 --   finished, use:STEP of each of them, and fate, step (the last) of the whole group.
 -- Counters are collected and written once, by save_counts(), which every script that moves something calls last.
 
+-- Where the run's data are lost, or another attempt has taken them over, nothing is moved. (The error's first word: buffer.connection.LOST.)
+if C.token ~= '' and redis.call('HGET', K.marker, 'token') ~= C.token then
+  return redis.error_reply('RUNLOST ' .. (redis.call('HGET', K.marker, 'holder') or ''))
+end
+
 local delta = {}
 
 local function count(name, by)
@@ -179,6 +184,7 @@ local function complete(gid)
       archive(gid, n)
     else
       redis.call('RPUSH', label .. ':results', gid)
+      redis.call('HINCRBY', label, 'groups', 1)
     end
   elseif good == 0 then
     archive(gid, n)

@@ -1,6 +1,7 @@
 -- draw: the groups of one learner step.
--- ARGV: step, groups, policy version of the learner
--- Answer: 'drawn' and group ids; 'few' when there are not enough yet; 'finished' when the step was finished before.
+-- ARGV: step, groups, policy version of the learner, last step that it has finished
+-- Answer: 'drawn' and group ids; 'few' when there are not enough yet; 'finished' when the step was finished before; 'behind' and the last
+-- step that is known to be finished, when the learner knows of a later one.
 -- Retry: what was drawn for a step is recorded; every rank and every retry gets the same.
 --
 -- refresh_steps = 1: the oldest groups (lowest policy version, then arrival), so that nothing starves. Otherwise in the order of a
@@ -18,6 +19,7 @@ local recorded = redis.call('HGET', K.draws, step)
 if recorded then return with_status(cmsgpack.unpack(recorded)) end
 local state = redis.call('HMGET', K.state, 'finished_step', 'version', 'started', 'snapshot_step')
 if state[1] and step <= tonumber(state[1]) then return {'finished', state[1]} end
+if tonumber(state[1] or '0') < tonumber(ARGV[5]) then return {'behind', state[1] or '0'} end
 
 if version > tonumber(state[2] or '-1') then
   redis.call('HSET', K.state, 'version', version, 'used', 0)

@@ -1,6 +1,6 @@
 -- finish: what became of the samples drawn for a step.
 -- ARGV: step, then program id, fate (trained, baseline, no_signal), and so on
--- Answer: 'ok' and how many fates were new; 'unknown' and a program id that the step did not draw (nothing changes).
+-- Answer: 'ok', how many fates were new and the last finished step; 'unknown' and a program id that the step did not draw (nothing changes).
 -- Retry: a program's first fate stays. When no sample of the step is without a fate, the step is over: its groups go to the archive, or,
 -- while they have uses left, back to the buffer.
 local step, fates, given = tonumber(ARGV[2]), {}, 0
@@ -11,7 +11,7 @@ end
 local recorded = redis.call('HGET', K.draws, step)
 if not recorded then
   local finished = redis.call('HGET', K.state, 'finished_step')
-  if finished and step <= tonumber(finished) then return {'ok', 0} end
+  if finished and step <= tonumber(finished) then return {'ok', 0, finished} end
   return {'unknown', ARGV[3] or ''}
 end
 
@@ -86,4 +86,4 @@ if left == 0 then
   redis.call('ZREMRANGEBYRANK', K.consumed, 0, -10001)
 end
 save_counts()
-return {'ok', moved}
+return {'ok', moved, redis.call('HGET', K.state, 'finished_step') or '0'}

@@ -19,10 +19,13 @@ local holders = redis.call('HGETALL', K.holders)
 for i = 1, #holders, 2 do
   if holders[i + 1] == actor then return give(holders[i]) end
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.held, '-inf', text(now))) do
-  if possible(id) then
-    happened('chunks_reoffered')
-    return give(id)
+-- A lease that ends later than one given now was given before the server's clock was set back.
+for _, range in ipairs({{'-inf', text(now)}, {text(now + C.lease_ms + 1), '+inf'}}) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.held, range[1], range[2])) do
+    if possible(id) then
+      happened('chunks_reoffered')
+      return give(id)
+    end
   end
 end
 for _, id in ipairs(redis.call('LRANGE', K.offered, 0, -1)) do

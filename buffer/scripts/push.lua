@@ -9,15 +9,20 @@ local function is_known(gid, evaluation, problem)
     (redis.call('SISMEMBER', evaluation .. ':pushed', problem) == 1 or redis.call('HEXISTS', evaluation, 'sealed') == 1))
 end
 
+local function visited(gid)
+  if redis.call('HDEL', K.visits, gid) == 1 then redis.call('HINCRBY', K.control, 'visited', 1) end
+end
+
 -- The ids of its programs are n arguments from the one numbered `first`.
 local function push(staged, gid, label, problem, version, n, first)
   local key, evaluation = K.group .. gid, K.label .. label
   if is_known(gid, evaluation, problem) then
     redis.call('UNLINK', staged)
-    redis.call('HDEL', K.visits, gid)
+    visited(gid)
     return 2
   end
-  if queued + n > C.work_capacity then
+  -- Bytes that have expired or were deleted on their way come again, as after any refusal.
+  if queued + n > C.work_capacity or redis.call('EXISTS', staged) == 0 then
     redis.call('UNLINK', staged)
     return 0
   end
@@ -28,7 +33,7 @@ local function push(staged, gid, label, problem, version, n, first)
   redis.call('HSET', key, 'n', n, 'left', n, 'bad', 0, 'finished', 0, 'version', version, 'label', label, 'problem', problem)
   for i = first, first + n - 1 do redis.call('XADD', K.work, '*', 'g', gid, 'p', ARGV[i]) end
   redis.call('SADD', K.open, gid)
-  redis.call('HDEL', K.visits, gid)
+  visited(gid)
   if C.purpose == 'evaluation' then
     redis.call('SADD', evaluation .. ':pushed', problem)
     redis.call('HINCRBY', evaluation, 'pushed', n)
