@@ -67,7 +67,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
     inputs = Inputs.of(config)
     if config.redis.url:
         with closing(connect(config.redis.url, config.redis.timeout_s)) as server:  # one that cannot be used is told before Ray starts
-            inputs = replace(inputs, notes=(*inputs.notes, *hazards(server, config.redis.url)))
+            inputs = replace(inputs, remarks=(*inputs.remarks, *hazards(server, config.redis.url)))
     if resume is None:
         RunFolder.planned(config, preset)  # so is a name that cannot be used
     saved: Saved | None = None
