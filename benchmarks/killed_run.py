@@ -332,7 +332,7 @@ def _command(pid: int) -> str:
 def _parent(pid: int) -> int:
     """-1 when it has ended meanwhile."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     except OSError:
         return -1
 
@@ -340,6 +340,6 @@ def _parent(pid: int) -> int:
 def alive(pid: int) -> bool:
     """Whether a process has not ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False

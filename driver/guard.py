@@ -175,7 +175,7 @@ def _why(status: int, facts: Mapping[str, str]) -> str:
 def state_of(pid: int) -> str:
     """The kernel's letter for what a process does, T for paused; empty when it has ended."""
     try:
-        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        letter = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except OSError:
         return ""
     return "" if letter in "ZX" else letter
@@ -202,7 +202,7 @@ def _parents() -> dict[int, int]:
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             with suppress(OSError):
-                parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+                parents[int(path.name)] = int((path / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     return parents
 
 

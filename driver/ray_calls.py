@@ -92,7 +92,7 @@ class RayCalls:
     def find_processes(self) -> None:
         """Looks for Ray's processes among the children of this one, and tells the guard of them and where they log."""
         for pid in children():
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
             if name in RAYS:
                 self._processes[name] = pid
                 tell(**{name: pid})

@@ -156,7 +156,7 @@ class Lane:
         while children:
             pid = children.pop()
             try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
                 children += Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             except FileNotFoundError:
                 continue  # it has just ended

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.killed_run import Command, Found, Run, alive, verify
 from benchmarks.stops import SETTINGS, Stop, expect, seen_in, stop_one, stop_run
-from driver import RunFailed
+from driver import RunFailed, guard
 from driver.ray_calls import RayCalls
 from driver.stopping import APART_S, SENTENCE
 from executor.boxes import Box, remove_boxes
@@ -227,3 +227,16 @@ def _until(seen: Callable[[], bool]) -> None:
     while not seen():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_processes_with_names_that_are_no_text_are_looked_at_too(tmp_path: Path) -> None:
+    """Any program on the machine may give itself such a name."""
+    odd = tmp_path / os.fsdecode(b"\xff\xfe")
+    odd.symlink_to("/bin/sleep")
+    with subprocess.Popen([odd, "30"]) as process:
+        try:
+            while b"\xff" not in Path(f"/proc/{process.pid}/comm").read_bytes():
+                time.sleep(0.01)
+            assert process.pid in guard.children() and alive(process.pid)
+        finally:
+            process.kill()
