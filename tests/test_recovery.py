@@ -137,10 +137,11 @@ def test_a_flushed_redis_ends_the_run_and_its_resume(tmp_path: Path, redis_serve
     result = folder.result()
     assert result["dead_letters"] == [] and len(folder.steps()) <= steps + 1, "nothing more was trained on"
     assert result["imbalance"] is None and any("not known whether the ledger balances" in warning for warning in result["warnings"])
+    left = set(client.keys())  # a sign of life, bytes on their way
     again = Launched(tmp_path, "--resume", str(run.folder), redis__url=url)
     assert again.wait() == 2, again.terminal
     assert "has lost the data of this run" in again.terminal.splitlines()[-1] and "This run can go on" not in again.terminal
-    assert folder.result() == result and client.dbsize() == 0
+    assert folder.result() == result and set(client.keys()) <= left
     assert run.gone() and again.gone()
     client.close()
 
