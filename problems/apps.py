@@ -22,8 +22,6 @@ from problems.spec import Spec, parse_ids
 from problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
-
-
 _FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.py", "metadata.json")
 
 
@@ -41,7 +39,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
         records = (from_folder(folder, as_written) for folder in folders)
         for folder in folders:
             if files := _unread_files(folder):
-                yield Unread(folder.name, str(folder), files)
+                yield Unread(_folder_name(folder), str(folder), files)
     for record in records:
         if isinstance(record, Skipped) or not difficulty or record.difficulty == difficulty:
             yield record
@@ -71,9 +69,13 @@ def problem_folders(spec: Spec, folder: Path) -> list[Path]:
     raise UserError(f"{spec.text}: {folder} holds no APPS problems (folders with question.txt and input_output.json)")
 
 
+def _folder_name(folder: Path) -> str:
+    return f"{folder.resolve().parent.name}/{folder.name}"
+
+
 def from_folder(folder: Path, as_written: bool = False) -> Problem | Skipped:
     """One problem folder. Whatever is wrong with it is told in the Skipped."""
-    name = f"{folder.resolve().parent.name}/{folder.name}"
+    name = _folder_name(folder)
     try:
         metadata = _json_file(folder / "metadata.json", default={})
         return make_problem(

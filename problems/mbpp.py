@@ -16,8 +16,6 @@ from problems.problem import Problem, Skipped, TestSuite, Unread
 from problems.spec import Spec, parse_ids
 
 SPLITS = ("prompt", "test", "validation", "train")
-
-
 _FIELDS = ("task_id", "text", "prompt", "code", "test_list", "test_setup_code", "test_imports", "challenge_test_list", "source_file")
 """Of the official files; the last two are of no use here."""
 

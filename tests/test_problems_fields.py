@@ -116,6 +116,8 @@ def test_the_other_formats_tell_too(tmp_path: Path) -> None:
     loaded = load_problems(f"apps:{tmp_path / 'apps'}")
     assert mistakes(loaded.unread) == [f"the field solution.json of 1 record ({folder}) is not read: did you mean solutions.json?"]
     assert foreign(loaded.unread) == ""
+    assert run("check-data", f"apps:{tmp_path / 'apps'}", "--out", tmp_path / "out.jsonl") == 1
+    assert "solution.json is not read" in (tmp_path / "out.jsonl").read_text(), "in the problem's own line too"
 
 
 def test_an_empty_list_of_tests_makes_no_prompt_with_tests(tmp_path: Path) -> None:
