@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,8 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"broken JSON: {error}") from None
     except RecursionError:
         raise ValueError("broken JSON: nested too deeply") from None
+    except ValueError:
+        raise ValueError(f"an integer of more than {sys.get_int_max_str_digits():,} digits") from None
 
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:

@@ -27,7 +27,9 @@ def load_problems(spec: str, *, seed: int = 0, checked: str = "", must_match: bo
     """
     loaded = read_problems(spec, seed)
     if not loaded.problems:
-        raise UserError(f"{spec}: none of its {len(loaded.skipped)} problems can be used; the first, {loaded.skipped[0]}")
+        number = len(loaded.skipped)
+        none = f"none of its {number:,} problems can be used; the first," if number > 1 else "its only problem cannot be used:"
+        raise UserError(f"{spec}: {none} {loaded.skipped[0]}")
     problems = tuple(replace(problem, shown_tests=shown_tests) for problem in loaded)
     loaded = replace(loaded, problems=problems)
     return honour(loaded, Path(checked).expanduser(), must_match=must_match) if checked else loaded
@@ -38,7 +40,8 @@ def read_problems(spec: str, seed: int = 0) -> ProblemSet:
     parsed = parse_spec(spec)
     problems, skipped, unread = _collect(_records(parsed, seed))
     if not problems and not skipped:
-        raise UserError(f"{spec}: no problem is left; check its options against the data")
+        reason = "no problem is left; check its options against the data" if parsed.options else "it holds no problem"
+        raise UserError(f"{spec}: {reason}")
     judging = _judging(parsed)
     if judging:
         problems = [replace(problem, suite=replace(problem.suite, **judging)) for problem in problems]

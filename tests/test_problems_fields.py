@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import launch
+from config import UserError
 from problems import load_problems, prompt_of
 from problems.fields import foreign, mistakes
 from problems.quarantine import read_checked
@@ -29,6 +30,24 @@ def test_one_line_that_is_no_utf8_is_named_and_the_rest_goes_on(tmp_path: Path) 
     loaded = load_problems(write(tmp_path, {"id": "a"} | GOOD, bad, {"id": "c", **GOOD, "question": "caf\u00e9"}))
     assert [problem.id for problem in loaded] == ["a", "c"]
     assert [str(one) for one in loaded.skipped] == ["line 2: not UTF-8 text: byte 0xe9 at position 28 of the line"]
+
+
+def test_an_integer_that_python_does_not_read_is_told_as_such(tmp_path: Path) -> None:
+    long = f'{{"id": "b", "question": "q", "fn_name": "f", "inputs": [[1]], "outputs": [{"9" * 5000}]}}'.encode()
+    loaded = load_problems(write(tmp_path, {"id": "a"} | GOOD, long))
+    assert [str(one) for one in loaded.skipped] == ["line 2: an integer of more than 4,300 digits"]
+
+
+def test_data_without_a_usable_problem_is_refused_with_the_reason(tmp_path: Path) -> None:
+    for data, options, reason in (
+        ([], "", "it holds no problem"),
+        ([{"id": "a"} | GOOD], ",ids=b", "no problem is left; check its options against the data"),
+        ([{"id": "a"}], "", "its only problem cannot be used: line 1, a: it has no question"),
+        ([{"id": "a"}, {"id": "b"}], "", "none of its 2 problems can be used; the first, line 1, a: it has no question"),
+    ):
+        with pytest.raises(UserError) as refused:
+            load_problems(write(tmp_path, *data) + options)
+        assert str(refused.value).endswith(f": {reason}")
 
 
 def test_order_mark_zip_and_blank_lines_change_nothing(tmp_path: Path) -> None:
@@ -59,6 +78,7 @@ def test_order_mark_zip_and_blank_lines_change_nothing(tmp_path: Path) -> None:
         ({"solutions": "print(1)"}, "solutions must be a list of programs"),
         ({"tests": {"a": 1}}, "tests must be a list of assert statements, or the source of check(candidate)"),
         ({"tests": [1]}, "tests must be a list of assert statements, or the source of check(candidate)"),
+        ({"tests": ["assert f(1)", " \n"]}, "number 2 of its tests is empty: every program would pass it"),
         ({"checker": 3}, "checker must be a string"),
         ({"checker": "lenient"}, "unknown checker 'lenient', known: standard, tokens, apps_compat"),
         ({"tolerance": float("nan")}, "tolerance must be at least 0 and less than 1"),

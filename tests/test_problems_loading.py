@@ -106,7 +106,7 @@ def test_a_broken_apps_problem_is_named_and_the_rest_goes_on(tmp_path):
 
 def test_a_set_without_any_usable_problem_is_an_error(tmp_path):
     write_apps(tmp_path / "train/0001", tests="{")
-    with pytest.raises(UserError, match="none of its 1 problems can be used; the first, train/0001: input_output.json: broken JSON"):
+    with pytest.raises(UserError, match="its only problem cannot be used: train/0001: input_output.json: broken JSON"):
         load_problems(f"apps:{tmp_path}")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no APPS problems"):
