@@ -95,7 +95,7 @@ class Run:
         self.published = Published()
         corpus = SolutionCorpus(PROBLEMS)
         ids = [task.id for task in PROBLEMS]
-        task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, "test")
+        task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, code_version="test")
         self.learner = LearnerWorker(task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append))
 
     @contextmanager
