@@ -9,6 +9,9 @@ from buffer.records import Program
 # What the compiler counts as the end of a line. Not str.splitlines, which also breaks at form feeds and Unicode separators.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 
+_BLANK = " \t\f\r\n"
+"""What the compiler passes over. Not str.strip's own, which has no-break spaces and others that it refuses, with their line."""
+
 
 def lines_of(text: str) -> list[tuple[int, int]]:
     """Half-open character spans of the lines of `text`, line ends included, as the compiler counts them."""
@@ -93,6 +96,6 @@ def _characters(program: Program, line: int | None) -> tuple[int, int] | None:
 def _last_line(text: str, spans: list[tuple[int, int]]) -> int | None:
     for number in range(len(spans), 0, -1):
         begin, end = spans[number - 1]
-        if text[begin:end].strip():
+        if text[begin:end].strip(_BLANK):
             return number
     return None

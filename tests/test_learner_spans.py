@@ -93,6 +93,14 @@ def test_blank_lines_at_the_end_belong_to_the_line_before_them(text: str) -> Non
     assert resolve_line(" \n\n", 1) is None and resolve_line(text, 0) is None
 
 
+def test_a_line_of_blanks_that_python_refuses_is_a_line() -> None:
+    for blank in ("\xa0", "\u3000", "\x0b", "\x1f"):
+        text = f"x = 1\n{blank}\n \t\f\n"
+        with pytest.raises(SyntaxError) as refused:
+            compile(text, "<program>", "exec")
+        assert refused.value.lineno == 2 == resolve_line(text, 2) == resolve_line(text, 3), repr(blank)
+
+
 def test_spans_of_a_byte_level_tokenizer() -> None:
     toy = policy(max_program_tokens=128)
     lines = ["def f(xs):\n", "    naïve = '日本語 🙂'\n", "    return sum(xs)\n", "    return sum(xs)\n", "\n", "größe = 1"]
