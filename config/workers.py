@@ -10,7 +10,9 @@ from config.base import Part
 
 
 def _as_text(given: Any) -> Any:
-    """A share as YAML has it."""
+    """A share, or nothing, as YAML has it."""
+    if given is None:
+        return "none"
     return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from config import ProblemsConfig, UserError
 from problems.loading import load_problems
 from problems.problem import Problem, ProblemSet
-from problems.spec import parse_spec
+from problems.spec import SOURCES, has_source, parse_spec
 
 SHARE = 0.1
 """What `problems.held_out auto` holds out of problems that have no held-out set of their own."""
@@ -41,6 +41,11 @@ def problem_sets(config: ProblemsConfig, seed: int, *, must_match: bool = True) 
         wanted = "starter,split=heldout" if _is_starter(config.train) else str(SHARE)
     if (share := _share(wanted)) is not None:
         return _hold_out(train, share)
+    if not has_source(wanted):
+        raise UserError(
+            f"problems.held_out {wanted!r} is none of: auto, none, a share of the training problems such as 0.2, or a SPEC, which "
+            f"begins with one of {', '.join(SOURCES)}"
+        )
     held_out = load_problems(wanted, must_match=False, **options)  # type: ignore[arg-type]
     _refuse_shared(train, held_out)
     return ProblemSets(train, held_out, tuple(_remarks(train, held_out)))

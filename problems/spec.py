@@ -42,6 +42,11 @@ class Spec:
         return value
 
 
+def has_source(text: str) -> bool:
+    """Whether it begins like a SPEC."""
+    return re.split("[:,]", text.strip())[0] in SOURCES
+
+
 def parse_spec(text: str) -> Spec:
     """Parse a SPEC. Raises UserError for an unknown source or option, naming the nearest right one.
 

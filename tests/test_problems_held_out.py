@@ -74,10 +74,10 @@ def test_the_held_out_problems_of_a_file_go_with_its_data_set(file: str, train: 
 
 
 def test_a_file_that_asks_for_no_evaluation_or_a_share_keeps_it(tmp_path: Path) -> None:
-    for held_out in ('""', "none", "0.25", "auto"):
+    for held_out in ('""', "none", "0.25", "auto", "null"):
         (tmp_path / "run.yaml").write_text(f"problems: {{train: starter, held_out: {held_out}}}\n")
         loaded = configuration.load(tmp_path / "run.yaml", {"problems.train": "jsonl:x"}).problems
-        assert loaded.held_out == held_out.strip('"')
+        assert loaded.held_out == held_out.strip('"').replace("null", "none")
 
 
 def test_starter_has_a_held_out_set_of_its_own() -> None:
@@ -127,6 +127,12 @@ def test_what_the_two_sets_have_in_common_is_told(tmp_path: Path) -> None:
 def test_what_is_no_share_is_refused(tmp_path: Path, share: str) -> None:
     with pytest.raises(UserError, match="is no share of the training problems"):
         sets(train=write(tmp_path, 10), held_out=share)
+
+
+@pytest.mark.parametrize("wanted", ["Auto", "20%", "0,2", "startr", "None"])
+def test_what_is_no_word_of_held_out_is_answered_with_all_that_may_be_given(tmp_path: Path, wanted: str) -> None:
+    with pytest.raises(UserError, match=f"^problems.held_out '{wanted}' is none of: auto, none, a share .* such as 0.2, or a SPEC"):
+        sets(train=write(tmp_path, 10), held_out=wanted)
 
 
 def test_shown_tests_are_a_setting(tmp_path: Path) -> None:
