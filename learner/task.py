@@ -36,8 +36,9 @@ class LearnerTask:
 
     @property
     def inputs(self) -> str:
-        """A hash of the training problems, in their order, and the tokenizer: visits number the ones, weights know tokens of the other."""
-        return hashlib.blake2b(repr((list(self.training_ids), self.spec.tokenizer_files)).encode(), digest_size=16).hexdigest()
+        """A hash of problems and tokenizer: visits number the training ones, scores are of the held-out ones, weights know the tokens."""
+        given = list(self.training_ids), list(self.held_out_ids), self.spec.tokenizer_files
+        return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
 
     def require_folder(self) -> None:
         """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be in the run."""

@@ -171,7 +171,7 @@ class LearnerWorker:
         """
         if saved.facts.get("inputs") != self._task.inputs:
             raise UserError(
-                f"checkpoint {saved.folder} was made with other training problems or another tokenizer, so their files have changed since: "
+                f"checkpoint {saved.folder} was made with other problems or another tokenizer, so their files have changed since: "
                 "bring them back, or begin a new run from its export"
             )
         config, position = self._config.learner, Position.of(saved.facts["position"])

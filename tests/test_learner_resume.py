@@ -82,10 +82,11 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(make_run: C
         assert newest is not None and newest.step == taken
         again = make_run("stopped")
         assert stopped.flow.ledger.check() is None
-    changed = make_run("stopped").learner
-    changed._task = replace(changed._task, training_ids=changed._task.training_ids[::-1])
-    with pytest.raises(UserError, match="was made with other training problems"):
-        changed.run(threading.Event())
+    for name in ("training_ids", "held_out_ids"):
+        changed = make_run("stopped").learner
+        changed._task = replace(changed._task, **{name: getattr(changed._task, name)[::-1]})
+        with pytest.raises(UserError, match="was made with other problems"):
+            changed.run(threading.Event())
     again.flow.resume()
     whole(again)
     assert again.learner.resumed_at == taken
