@@ -13,7 +13,7 @@ from learner.critic import Critic, items_of, train_critic, usual_device
 from monitor.console import progress, warn
 from monitor.run_folder import RunFolder
 from policy.policy import build_policy, make_spec
-from problems.files import writing
+from problems.files import or_user_error
 
 
 def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:
@@ -37,12 +37,12 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     for sentence in folder.damage():
         warn(sentence)
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
-    with writing(out):
+    with or_user_error(out):
         out.mkdir(parents=True)  # a folder that cannot be made, or that another command has just made, is told before the work
     try:
         with progress(console, "steps", steps) as advance:
             report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed, advance)
-        with writing(out):
+        with or_user_error(out):
             critic.save(out, {"run": str(run), **asdict(report)})
     except DiskFailure as failure:
         raise UserError(f"--out {failure}") from None

@@ -19,7 +19,7 @@ from monitor.console import complain, progress
 from monitor.run_folder import RunFolder
 from monitor.samples import kept_rows
 from problems import Problem, TestSuite, problem_sets
-from problems.files import replacing, writing
+from problems.files import or_user_error, replacing
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""
@@ -65,7 +65,7 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()
     out = folder.path / "replay"
-    with writing(out):
+    with or_user_error(out):
         out.mkdir(exist_ok=True)
     with (
         replacing(out / "regraded.json") as numbers,

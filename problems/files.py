@@ -104,17 +104,17 @@ class OutputFile:
 
     def write(self, text: str) -> None:
         """Writes; it may be held in memory until `flush`."""
-        with writing(self._name):
+        with or_user_error(self._name):
             self._file.write(text)
 
     def flush(self) -> None:
         """Hands everything to the system."""
-        with writing(self._name):
+        with or_user_error(self._name):
             self._file.flush()
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[None]:
+def or_user_error(out: Path) -> Iterator[None]:
     """What the system says against writing `out`, as a UserError."""
     try:
         yield
@@ -130,7 +130,7 @@ def replacing(out: Path, *inputs: Path | None) -> Iterator[OutputFile]:
     no plain file, say a terminal, and a standard stream (/dev/stdout, wherever it leads) is written into directly. Raises UserError when
     `out` is one of the `inputs` or lies in a folder among them, when another command writes it, and when it cannot be written.
     """
-    with writing(out):
+    with or_user_error(out):
         if (written := _status(out)) is not None:
             _refuse_inputs(out, inputs)
         file, unfinished = _opened(out, written)
@@ -139,7 +139,7 @@ def replacing(out: Path, *inputs: Path | None) -> Iterator[OutputFile]:
         yield output
         output.flush()
         if unfinished is not None:
-            with writing(out):
+            with or_user_error(out):
                 os.replace(unfinished, os.path.realpath(out))
     except BaseException:
         with suppress(OSError):  # a disk that is full has been told
