@@ -9,6 +9,7 @@ here. Imports nothing but the standard library, so that it stands from the first
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ def stand() -> None:
     stopping.take()
     watched = {one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN} | {signal.SIGCHLD, signal.SIGTSTP}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # until it is known who is who
-    reads, writes = os.pipe()
+    reads, writes = _pipe()
     guard = os.getpid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     child = os.fork()
@@ -57,6 +58,15 @@ def stand() -> None:
         os._exit(FAILED)
     hear_from(writes)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe, neither end of which has the number of a standard stream: where one is closed the pipe would be written over as such."""
+    ends = os.pipe()
+    reads, writes = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
+    for end in ends:
+        os.close(end)
+    return reads, writes
 
 
 class _Guard:
