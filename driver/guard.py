@@ -34,6 +34,8 @@ _ALONE_S = 3.0
 """So long what a command left may take to end by itself."""
 _ASKED_S = 20.0
 """So long after it was asked to; an embedded Redis writes out its file."""
+_KILLED_S = 10.0
+"""So long after it was killed; the kernel may keep one that waits for a disk that hangs, and nothing ends that."""
 _REPORT_S = 120.0
 _LOOK_S = 0.05
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -42,7 +44,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 def stand() -> None:
     """Forks: returns in the child, which is to run the command; the parent stays as its guard and exits with its status."""
     stopping.take()
-    watched = {one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN} | {signal.SIGCHLD, signal.SIGTSTP}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, as some parents leave it, the kernel keeps no child's status
+    watched = {one for one in (*SIGNALS, signal.SIGTSTP) if signal.getsignal(one) is not signal.SIG_IGN} | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # until it is known who is who
     reads, writes = _pipe()
     guard = os.getpid()
@@ -94,7 +97,8 @@ class _Guard:
         facts = self._facts()
         reason = self._why_killed if self._why_killed is not None else _why(status, facts)
         self._end_what_is_left()
-        remove_boxes()
+        with suppress(OSError):  # where nothing can be written, tempfile finds no folder to look in
+            remove_boxes()
         if "said" in facts and status >= 0:
             os._exit(status)
         _last_word(reason, facts.get("run", ""), by_the_user=self._wishes > 0)
@@ -115,9 +119,11 @@ class _Guard:
         os.kill(self._child, signal.SIGKILL)
 
     def _pause(self) -> None:
-        """Ctrl-Z: the command is paused with this process, and goes on with it."""
+        """Ctrl-Z: the command is paused with this process, and goes on with it; at once where there is no shell that could let it go on."""
         os.kill(self._child, signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGTSTP)  # of which the kernel makes nothing there
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
         os.kill(self._child, signal.SIGCONT)
 
     def _reap(self) -> int | None:
@@ -139,13 +145,12 @@ class _Guard:
             told = os.read(self._pipe, 1 << 16).decode("utf-8", "surrogateescape")
         except BlockingIOError:
             return {}
-        return dict(line.split("=", 1) for line in told.splitlines())
+        return dict(fact.split("=", 1) for fact in told.split("\0")[:-1])  # a folder's name may have anything but that
 
     def _end_what_is_left(self) -> None:
         """Ends every process that the command left: it is waited for, asked to end, killed. One that is paused is killed at once."""
         begin, asked = time.monotonic(), False
-        while left := _descendants():
-            waited = time.monotonic() - begin
+        while (left := _descendants()) and (waited := time.monotonic() - begin) < _ALONE_S + _ASKED_S + _KILLED_S:
             asking = waited > _ALONE_S and not asked
             for pid in left:
                 if waited > _ALONE_S + _ASKED_S or state_of(pid) == "T":

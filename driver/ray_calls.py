@@ -96,7 +96,7 @@ class RayCalls:
             if name in RAYS:
                 self._processes[name] = pid
                 tell(**{name: pid})
-                command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
                 tell(logs=next((word.removeprefix(_LOGS) for word in command if word.startswith(_LOGS)), "/tmp/ray"))
 
     def close(self) -> None:

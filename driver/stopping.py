@@ -101,8 +101,8 @@ def hear_from(descriptor: int) -> None:
 def tell(**facts: str | int) -> None:
     """Tells the guard what it is to say if this process dies without a word (`run`, the run's folder; Ray's processes); `said`: it has."""
     if _guard is not None:
-        line = "".join(f"{name}={value}\n" for name, value in facts.items())
-        os.write(_guard, line.encode("utf-8", "surrogateescape"))
+        told = "".join(f"{name}={value}\0" for name, value in facts.items())
+        os.write(_guard, told.encode("utf-8", "surrogateescape"))
 
 
 def leave(status: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from small_disk import on_small_disk
 
 from benchmarks.killed_run import Command, Found, Run, alive, verify
 from benchmarks.stops import SETTINGS, Stop, expect, seen_in, stop_one, stop_run
@@ -34,7 +38,8 @@ WORKS = """
 stopping.work()
 try:
     ready()
-    time.sleep(60)
+    for _ in range(600):  # a signal just before one sleep is heard after it
+        time.sleep(0.1)
 except KeyboardInterrupt:
     print("in order", stopping.wishes, flush=True)
 leave(1)
@@ -59,7 +64,7 @@ class Guarded:
 
     def __init__(self, text: str, ignored: signal.Signals | None = None) -> None:
         def ignore() -> None:
-            for one in (signal.SIGINT, signal.SIGHUP):
+            for one in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(one, signal.SIG_IGN if one == ignored else signal.SIG_DFL)
 
         self.process = subprocess.Popen(
@@ -119,11 +124,57 @@ def test_what_a_command_leaves_is_ended_paused_or_not() -> None:
     assert not any(alive(pid) for pid in command.pids)
 
 
+def test_ctrl_z_does_not_freeze_a_command_without_a_shell() -> None:
+    """As in tmux, `ssh -t` or a container that runs nothing else: nobody there could let it go on."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGINS + WORKS],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    os.read(ours, 100)
+    os.write(ours, b"\x1a")
+    time.sleep(0.5)
+    os.write(ours, b"\x03")
+    try:
+        assert process.wait(30) == 1 and b"in order 1" in os.read(ours, 100)
+    finally:
+        process.kill()
+        os.close(ours)
+
+
+def test_a_parent_that_ignores_its_children_is_told_the_status() -> None:
+    assert Guarded(LEAVES, ignored=signal.SIGCHLD).end() == (0, "")
+
+
 def test_a_command_that_is_killed_gets_a_last_word() -> None:
     command = Guarded(WORKS)
     os.kill(command.pids[0], signal.SIGKILL)
     status, printed = command.end()
     assert status == 1 and printed.startswith("the command failed: its driver was killed (SIGKILL)") and printed.count("\n") == 1
+
+
+def test_a_folder_of_any_name_is_told_to_the_guard() -> None:
+    command = Guarded("tell(run='/nowhere/a\\nb\\u2028=c')\n" + WORKS)
+    os.kill(command.pids[0], signal.SIGKILL)
+    status, printed = command.end()
+    assert status == 1 and "Traceback" not in printed and printed.splitlines()[-1].startswith("run failed: its driver was killed")
+
+
+def test_a_command_ends_with_its_status_where_no_folder_for_temporary_files_is(tmp_path: Path) -> None:
+    printed = on_small_disk(
+        tmp_path / "disk",
+        "mount('size=1m'); fill(); os.environ.pop('TMPDIR', None); os.chdir(disk)\n"
+        "for folder in filter(os.path.isdir, ('/var/tmp', '/usr/tmp', '/tmp')):\n"
+        "    subprocess.run(['mount', '--bind', '.', folder], check=True)\n"
+        f"done = subprocess.run([sys.executable, '-c', {BEGINS + 'leave(2)'!r}], capture_output=True, text=True)\n"
+        "print(done.returncode, done.stdout, done.stderr)\n",
+    )
+    assert printed.split() == ["2"]
 
 
 def test_a_command_ends_with_its_guard() -> None:
