@@ -120,10 +120,11 @@ class Arguments(argparse.ArgumentParser):
             meant = f"--{bare}{' ' + value if equals else ' VALUE'}"
             raise UserError(f"unexpected argument {word!r}: a field is written with two dashes, {meant}")
         if word.startswith("-"):
-            near = difflib.get_close_matches("--" + bare.replace("_", "-"), options, n=1)
+            near = [name[2:] for name in difflib.get_close_matches("--" + bare.replace("_", "-"), options, n=1, cutoff=0.7)]
+            near = near or [key for key in self._reads if key.split(".")[1] == bare.replace("-", "_")]
             parts = [part for part in sections() if part == bare]
             hint = (
-                f"did you mean {near[0]}?" if near
+                f"did you mean {' or '.join(f'--{name}' for name in near)}?" if near
                 else f"{bare} is a part of the configuration, whose fields are --{bare}.FIELD ({self.prog} --help {bare})" if parts
                 else f"{self.prog} --help lists what it takes"
             )  # fmt: skip

@@ -61,6 +61,8 @@ def _help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["–learner.steps", "5"], "'–learner.steps' begins with a typographic dash, which is no '-': write --learner.steps"),
         (["—dry-run"], "write --dry-run"),
         (["--dry_run"], "unknown option '--dry_run': did you mean --dry-run?"),
+        (["--steps", "3"], "unknown option '--steps': did you mean --warm_start.steps or --learner.steps?"),
+        (["-seed", "3"], "unknown option '-seed': did you mean --run.seed?"),
         (["--learner"], "learner is a part of the configuration, whose fields are --learner.FIELD (launch.py --help learner)"),
         (["--learner.groups-per-step", "5"], "did you mean learner.groups_per_step?"),
         (["--LEARNER.STEPS", "5"], "did you mean learner.steps?"),
