@@ -109,8 +109,6 @@ def _suite(record: dict[str, Any]) -> TestSuite:
         if not all(isinstance(test, str) for test in tests):
             raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
         asserts = tuple(unix_lines(test).strip() for test in tests)
-        if not all(asserts):
-            raise ValueError(f"number {asserts.index('') + 1} of its tests is empty: every program would pass it")
         return TestSuite("assert", record.get("entry_point") or fn_name, (), (), asserts, **limits)
     if isinstance(tests, str) and tests.strip():
         entry_point = record.get("entry_point")

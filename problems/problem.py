@@ -75,6 +75,8 @@ class TestSuite:
             raise ValueError(f"{len(self.inputs)} inputs but {len(self.outputs)} outputs")
         if self.count == 0:
             raise ValueError("there are no tests")
+        if "" in self.asserts:
+            raise ValueError(f"number {self.asserts.index('') + 1} of its tests is empty: every program would pass it")
         if self.kind == "stdin" and not all(isinstance(text, str) for text in (*self.inputs, *self.outputs)):
             raise ValueError("inputs and outputs of a stdin problem must be strings")
         if self.kind == "call" and not (self.fn_name and all(isinstance(arguments, list) for arguments in self.inputs)):

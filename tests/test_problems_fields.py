@@ -127,6 +127,10 @@ def test_the_other_formats_tell_too(tmp_path: Path) -> None:
     loaded = load_problems(f"mbpp:{tmp_path / 'mbpp.jsonl'}")
     assert mistakes(loaded.unread) == ["the field test_import of 1 record (line 1) is not read: did you mean test_imports?"]
     assert foreign(loaded.unread) == "tag" and str(loaded.skipped[0]) == "line 2: task_id must be a string or an integer"
+    both = [record, record | {"task_id": 2, "test_list": ["assert f", ""]}]
+    (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(one) + "\n" for one in both))
+    (skipped,) = load_problems(f"mbpp:{tmp_path / 'mbpp.jsonl'}").skipped
+    assert str(skipped) == "line 2, mbpp/2: number 2 of its tests is empty: every program would pass it"
     folder = tmp_path / "apps" / "train" / "0001"
     folder.mkdir(parents=True)
     (folder / "question.txt").write_text("Echo.")
