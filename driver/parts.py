@@ -104,10 +104,16 @@ class Parts:
         return {"given_back": sum(work.abandon(name) for work in (self._flow.evaluation_work, self._flow.work))}
 
     def _mourn_learner(self, reason: str) -> dict[str, Any]:
-        checkpoints = Checkpoints(self._checkpoints, 1, False)
-        saved = checkpoints.newest()
-        self.supervisor.notes += checkpoints.passed_over
-        return {"step": saved.step} if saved is not None else {}  # without one it begins anew
+        return goes_on_after(self._checkpoints)
+
+
+def goes_on_after(checkpoints: Path) -> dict[str, int]:
+    """The `step` of the newest checkpoint, by which rank 0 begins; empty without one: it begins anew.
+
+    Looks at sizes alone, for the driver answers others meanwhile; rank 0 reads every byte, and its log says what it passes over.
+    """
+    steps = Checkpoints(checkpoints, 1, False).steps()
+    return {"step": steps[-1]} if steps else {}
 
 
 def _asked(options: Callable[[], dict[str, Any]]) -> dict[str, float]:

@@ -77,6 +77,8 @@ class Run:
         self._calls = calls
         self._start_timeout_s = start_timeout_s
         self._kinds = kinds
+        self._poll_s = ANSWER_S + config.redis.outage_s + config.redis.timeout_s
+        """Longest wait for Ray's answers about the workers, and for Redis to take back what a dead one held."""
         self._looked_at = float("-inf")
         """When it was last looked at who does not run."""
         self._state = RunState(clock=time.monotonic)
@@ -219,7 +221,7 @@ class Run:
             stopping.check()
             self._calls.check()
             try:
-                self._calls.call("a question to the workers", parts.supervisor.poll, ANSWER_S)
+                self._calls.call("a question to the workers", parts.supervisor.poll, self._poll_s)
             except RunFailed:
                 with suppress(ServerLost, ServerError):
                     self._flow.marker.check()  # a part may have failed for a loss before it was seen here
@@ -282,7 +284,7 @@ class Run:
             warn(supervisor.notes.pop(0))
         if supervisor.running or time.monotonic() - self._looked_at >= _LOOK_S:
             self._looked_at = time.monotonic()
-            absent = {} if supervisor.running else supervisor.absent()
+            absent = {} if supervisor.running else self._calls.call("a look at who does not run", supervisor.absent, ANSWER_S)
             if absent != self._state.absent:
                 self._state.absent = absent
                 write_absent(self._folder.path, absent)

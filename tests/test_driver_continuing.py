@@ -18,6 +18,7 @@ from buffer.position import BufferPosition
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
 from driver import continuing
+from driver.parts import goes_on_after
 from learner.checkpoint import FORMAT, Checkpoints, Saved
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
@@ -165,6 +166,18 @@ def test_checkpoints_that_are_gone(stopped: Stopped) -> None:
     assert "has no complete checkpoint, and the run had come to step 3: bring the checkpoints back, or begin a new run" in stopped.refused()
     (folder / "metrics.jsonl").unlink()
     assert "has no complete checkpoint, and the run had come to step" in stopped.refused(), "Redis knows"
+
+
+def test_the_driver_does_not_read_a_dead_learners_checkpoint(stopped: Stopped) -> None:
+    """Gigabytes would keep it from everything else; a byte that it does not see stands for them."""
+    folder = stopped.folder.path / "checkpoints"
+    assert goes_on_after(folder) == {"step": 3}
+    facts = folder / "step_000003" / "checkpoint.json"
+    facts.write_bytes(facts.read_bytes().replace(b"step", b"stop"))
+    saved = stopped.saved()
+    assert goes_on_after(folder) == {"step": 3} and saved is not None and saved.step == 2
+    shutil.rmtree(folder)
+    assert goes_on_after(folder) == {}
 
 
 def test_a_refused_resume_changes_nothing(stopped: Stopped, capsys: pytest.CaptureFixture[str]) -> None:
