@@ -19,8 +19,11 @@ from buffer.server import EmbeddedRedis
 from config import Config, UserError, first_line
 from driver.held_out import curve, scores
 from driver.stopping import SIGNALS
+from monitor.clipping import clip_watch
+from monitor.losses import MOST_LETTERS, letter_rows, losses
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
+from monitor.run_record import RunRecord
 from monitor.state import RunState
 from monitor.watcher import Watcher
 
@@ -30,38 +33,57 @@ UNKNOWN = "it is not known whether the ledger balances"
 def write(run: Path, reason: str) -> None:
     """Reads what the run's own Redis still holds, and writes result.json and report.md with the `reason` among the warnings.
 
-    Raises UserError when the folder is none or its Redis does not start, OSError when it cannot be written.
+    A result that the driver itself has written stays; so does that of the attempt before, if this one has come to no step. Problems left
+    out, examples and the inputs' remarks were known to the driver alone, and are not in it.
+
+    Raises UserError when the folder is none or another driver has it, OSError when it cannot be written.
     """
     folder = RunFolder.open(run)
-    config = Config.model_validate(folder.config())
-    folder.add_event({"time": time.time(), "event": "driver_died", "reason": reason})
-    found: dict[str, Any] = {"imbalance": None}
-    warnings = [reason]
-    try:
-        found |= _rest(folder, config)
-    except (UserError, RuntimeError, ServerLost, ServerError) as error:
-        warnings.append(f"{UNKNOWN}: {first_line(error)}")
-    rows, steps = folder.held_out(), folder.steps()
-    folder.close()
-    result = {
+    with folder.locked():
+        folder.add_event({"time": time.time(), "event": "driver_died", "reason": reason})
+        warnings, found = [reason], dict[str, Any]()
+        try:
+            more, found = _rest(folder, folder.settings())
+            warnings += more
+        except (UserError, RuntimeError, ServerLost, ServerError) as error:
+            warnings.append(f"{UNKNOWN}: {first_line(error)}")
+        folder.close()
+        if not _stays(folder):
+            folder.write_result(_result(folder) | {"warnings": warnings} | found)
+        write_report(folder)
+
+
+def _stays(folder: RunFolder) -> bool:
+    """Whether the result that is there is not to be replaced."""
+    result, attempt = folder.result(), folder.attempts()
+    begun = max((row["time"] for row in folder.events() if row.get("attempt") == attempt), default=float("inf"))
+    came_further = any(row.get("time", 0.0) >= begun for row in (*folder.steps(), *folder.held_out()))
+    return bool(result) and (result.get("attempts") == attempt or not came_further)
+
+
+def _result(folder: RunFolder) -> dict[str, Any]:
+    """What the folder has for result.json."""
+    rows, steps, config = folder.held_out(), folder.steps(), folder.settings()
+    return {
         "held_out": scores(rows),
         "curve": curve(rows),
         "steps": int(steps[-1]["step"]) if steps else 0,
         "seconds": folder.progress().get("phase_seconds", {}),
+        "imbalance": None,
         "objective": config.learner.objective,
         "examples": [],
-        "warnings": warnings + ([found["imbalance"]] if found["imbalance"] else []),
         "dead_letters": [],
         "attempts": folder.attempts(),
         "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
         "finished": False,
     }
-    folder.write_result(result | found)
-    write_report(folder)
 
 
-def _rest(folder: RunFolder, config: Config) -> dict[str, Any]:
-    """Takes what the driver had not yet read out of the run's Redis, and the ledger. Raises as Flow.connect and EmbeddedRedis.start do."""
+def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]:
+    """Takes what the driver had not yet read out of the run's Redis: warnings, and the result's keys that are known there.
+
+    Raises as Flow.connect and EmbeddedRedis.start do.
+    """
     if config.redis.url:
         raise UserError("the run's Redis at redis.url was not asked; the next attempt reads what it holds")
     state = RunState()
@@ -72,12 +94,17 @@ def _rest(folder: RunFolder, config: Config) -> dict[str, Any]:
         watcher = Watcher(flow, folder, state)
         watcher.finish()
         watcher.check_ledger()
-        return {
+        letters = [letter for work in (flow.work, flow.evaluation_work) for letter in work.dead_letters(MOST_LETTERS)]
+        clipped = clip_watch(config).fold(folder.steps()).warning
+        said = (state.imbalance, *losses(folder, watcher.lost, letters), clipped)
+        return [sentence for sentence in said if sentence], {
             "samples": watcher.graded,
+            "versions": flow.control.version() + 1,
             "ledger": flow.ledger.counts(),
             "ledger_checks": watcher.ledger_checks,
             "imbalance": state.imbalance,
             "buffer_events": flow.ledger.events(),
+            "dead_letters": letter_rows(letters),
         }
 
 
@@ -90,7 +117,7 @@ def main(run: str, reason: str) -> int:
         print(f"the report cannot be written: {first_line(error)}", file=sys.stderr)
         return 1
     finally:
-        if any(folder.glob("checkpoints/step_*/COMPLETE")):
+        if any(folder.glob("checkpoints/step_*/COMPLETE")) and not RunRecord(folder).finished:
             print(f"This run can go on: launch.py --resume {folder}", file=sys.stderr)
     print(f"Report and plots: {folder}/report.md", file=sys.stderr)
     return 0

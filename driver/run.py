@@ -36,6 +36,7 @@ from monitor.absent import write_absent
 from monitor.clipping import clip_watch
 from monitor.console import warn
 from monitor.examples import as_rows
+from monitor.losses import MOST_LETTERS, letter_rows, losses
 from monitor.ray_metrics import RaySink
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
@@ -47,7 +48,6 @@ from monitor.watcher import CONFIRMED, Watcher
 _POLL_S = 0.25
 _LOOK_S = 1.0
 """Between two looks at workers that do not run, for which Ray's head is asked."""
-_DEAD_LETTERS = 20
 
 
 class Run:
@@ -197,7 +197,7 @@ class Run:
             self._state.fold_ledger(self._flow.ledger.counts())
             self._buffer_events = self._flow.ledger.events()
             for work in (self._flow.work, self._flow.evaluation_work):
-                self._dead_letters += work.dead_letters(_DEAD_LETTERS)
+                self._dead_letters += work.dead_letters(MOST_LETTERS)
             self._flow.marker.let_go()
         except (ServerLost, ServerError, DataLost) as error:
             self._imbalance = f"it is not known whether the ledger balances: {first_line(error)}"
@@ -299,13 +299,7 @@ class Run:
             return
         state, folder, dead_letters = self._state, self._folder, self._dead_letters
         warnings = [self._imbalance] if self._imbalance else []
-        warnings += [f"{number} {kind} were dropped before the driver read them" for kind, number in self._watcher.lost.items() if number]
-        if dropped := folder.dropped_samples:
-            warnings.append(f"{dropped:,} of the oldest programs are no longer in samples/, which run.samples_gb bounds")
-        if folder.deleted_telemetry:
-            warnings.append("the oldest rows are no longer in telemetry/, which run.telemetry_gb bounds: timeline and shares begin later")
-        if dead_letters:
-            warnings.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
+        warnings += losses(folder, self._watcher.lost, dead_letters)
         warnings += self._inputs.warnings
         failures: list[Exception] = []
         with noted(failures):
@@ -327,7 +321,7 @@ class Run:
             "examples": as_rows(self._held_out.examples()),
             "warnings": warnings,
             "left_out": [{"set": name, "problem": skipped.where, "reason": skipped.reason} for name, skipped in self._inputs.left_out],
-            "dead_letters": [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in dead_letters],
+            "dead_letters": letter_rows(dead_letters),
             "attempts": folder.attempts(),
             "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
             "finished": state.phase == "done",

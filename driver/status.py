@@ -21,6 +21,7 @@ from buffer.server import url_in
 from config import Config, UserError
 from driver import resume
 from monitor.absent import read_absent
+from monitor.losses import letter_rows
 from monitor.run_folder import RunFolder
 from monitor.state import RunState
 from monitor.vocabulary import ks_of
@@ -134,7 +135,7 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, pos
         found.balance = flow.ledger.check() or "balances"
         found.events = flow.ledger.events()
         letters = flow.evaluation_work.dead_letters(_DEAD_LETTERS) + flow.work.dead_letters(_DEAD_LETTERS)
-        found.dead_letters = [{"id": letter.program_id, "fate": letter.fate, "reason": letter.reason} for letter in letters]
+        found.dead_letters = letter_rows(letters)
         if found.going_on:
             found.waits = _waits(flow, folder, position, found.absent)
     except ServerLost as error:

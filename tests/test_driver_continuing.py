@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from buffer.flow import Flow, FlowAddress
 from buffer.position import BufferPosition
 from buffer.server import EmbeddedRedis
 from config import Config, UserError
-from driver import continuing
+from driver import aftermath, continuing
 from driver.parts import goes_on_after
 from learner.checkpoint import FORMAT, Checkpoints, Saved
 from monitor.run_folder import RunFolder
@@ -197,6 +198,32 @@ def test_a_refused_resume_changes_nothing(stopped: Stopped, capsys: pytest.Captu
     (folder / ".key").unlink()
     (folder / "events.jsonl").rename(folder / "aside")
     assert "which names the run's data: copy it too (cp -a FOLDER, not FOLDER/*)" in told()
+
+
+def test_the_report_of_a_run_whose_driver_died(stopped: Stopped, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, reason = stopped.folder, "its driver was killed"
+    flow = stopped.flow()
+    flow.control.set_version(3)
+    flow.telemetry.step(step_row(4) | {"time": time.time()})  # which the driver had not read
+    counts = flow.ledger.counts()
+    flow.close()
+    stopped.server.stop()
+    earlier = folder.result()
+    with folder.locked():
+        assert aftermath.main(str(folder.path), reason) == 1 and folder.result() == earlier, "another driver has it by now"
+    assert "is still going on" in capsys.readouterr().err
+    assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == earlier, "the driver had written it"
+    folder.replace("result.json", json.dumps(earlier | {"attempts": 0}))
+    assert aftermath.main(str(folder.path), reason) == 0
+    result = folder.result()
+    assert result["warnings"] == [reason] and result["imbalance"] is None and result["ledger_checks"] > 0
+    assert (result["steps"], result["versions"], result["attempts"], result["finished"]) == (4, 4, 1, False)
+    assert result["ledger"] == counts and reason in (folder.path / "report.md").read_text()
+    folder.new_log_folder()
+    folder.add_event({"time": time.time(), "event": "resumed", "attempt": 2, "step": 3})
+    assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == result, "this attempt came to no step"
+    stopped.server = EmbeddedRedis.start(folder.path / "redis")
+    assert stopped.refused() == "", "the run goes on all the same"
 
 
 def test_a_key_that_was_left_behind_is_found_in_the_events(stopped: Stopped) -> None:
