@@ -23,7 +23,7 @@ from executor.grading import EXECUTOR_VERSION
 from executor.judge import InfrastructureFailure, Judge
 from executor.protocol import LaneFailure
 from executor.suites import ReadySuite, make_ready
-from monitor.console import progress, warn
+from monitor.console import counted, progress, warn
 from problems.fields import foreign, hinted, mistakes
 from problems.files import OutputFile
 from problems.problem import Problem, ProblemSet, Skipped, TestSuite
@@ -84,7 +84,7 @@ def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console
         return
     references = [(one, program) for one in usable for program in one.problem.solutions]
     with Judge.of(config, lanes) as judge:
-        doing = f"{len(references)} reference solutions of {len(found)} problems, {lanes} at a time"
+        doing = f"{counted(len(references), 'reference solution')} of {counted(len(found), 'problem')}, {lanes} at a time"
         for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
             one.first.append(feedback)
         tried = [(one, constant) for one in usable for constant in constants(_ready(one)) if could_pass(_ready(one), constant)]
@@ -141,9 +141,8 @@ def _graded(judge: Judge, work: Sequence[tuple[_Findings, str]], doing: str, con
 
 def _run_constants(judge: Judge, tried: list[tuple[_Findings, Constant]], console: Console) -> None:
     work = [(one, constant.program) for one, constant in tried]
-    for (one, constant), feedback in zip(
-        tried, _graded(judge, work, f"{len(tried)} programs that solve nothing", console), strict=True
-    ):
+    doing = f"{counted(len(tried), 'program')} that solve{'s' if len(tried) == 1 else ''} nothing"
+    for (one, constant), feedback in zip(tried, _graded(judge, work, doing, console), strict=True):
         if feedback.outcome == "pass":
             one.passing.append(constant.shown)
 
@@ -151,7 +150,7 @@ def _run_constants(judge: Judge, tried: list[tuple[_Findings, Constant]], consol
 def _run_longer(judge: Judge, late: list[_Findings], console: Console) -> None:
     longer = {id(one): replace(one.problem.suite, time_limit_s=LONGER * one.limit_s) for one in late}
     work = [(one, program) for one in late for program in one.problem.solutions]
-    doing = f"{len(late)} problems whose references all run into the limit, with more time"
+    doing = f"{counted(len(late), 'problem')} whose references all run into the limit, with more time"
     results = _judged(judge, [(longer[id(one)], program) for one, program in work], doing, console)
     for (one, _), result in zip(work, results, strict=True):
         if isinstance(result, Feedback):

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from buffer.records import Feedback
 from executor.judge import InfrastructureFailure, Judge
-from monitor.console import complain, progress, warn
+from monitor.console import complain, counted, progress, warn
 from problems.fields import mistakes
 from problems.files import read_records, replacing
 from problems.problem import Problem, ProblemSet, Skipped
@@ -109,13 +109,15 @@ def _lines(problems: ProblemSet, records: Iterable[tuple[str, dict[str, Any] | S
 def show(graded: Graded, problems: ProblemSet, judge: Judge, seconds: float, out: Path, console: Console) -> None:
     """Prints the outcomes, and the lines without a verdict last."""
     total = sum(graded.outcomes.values())
-    table = Table("outcome", "programs", "share", title=f"{total} programs judged in {seconds:.1f} s, {judge.hits} of them duplicates")
+    title = f"{counted(total, 'program')} judged in {seconds:.1f} s, {judge.hits} of them duplicates"
+    table = Table("outcome", "programs", "share", title=title)
     for outcome in ("pass", "failure", "runtime_error", "compile_error"):
         table.add_row(outcome, str(graded.outcomes[outcome]), f"{graded.outcomes[outcome] / max(1, total):.3f}")
     console.print(table)
     console.print(f"verdicts are in {out}", markup=False)
     if graded.left_out:
-        warn(f"{graded.left_out.total()} programs of {len(graded.left_out)} quarantined problems were left out")
+        programs, problems_left = counted(graded.left_out.total(), "program"), counted(len(graded.left_out), "quarantined problem")
+        warn(f"left out: {programs} of {problems_left}")
     for sentence in mistakes(problems.unread):
         warn(sentence)
     for sentence in graded.unjudged[:MOST_SHOWN]:

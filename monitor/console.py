@@ -102,6 +102,11 @@ def time_left(seconds: float) -> str:
     return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min left"
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 program", "2,000 programs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     """Error handler of an encoding: characters that it does not have become ASCII of the same meaning, at worst `?`."""
     if not isinstance(error, UnicodeEncodeError):
