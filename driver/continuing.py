@@ -26,7 +26,8 @@ def way_out(folder: Path) -> str:
 
 def place(folder: RunFolder) -> str:
     """Where a driver of this run is, for another one that would like to drive it; here the folder's lock keeps it out."""
-    return f"in {folder.path.resolve()} on {socket.gethostname()}"
+    path = str(folder.path.resolve()).encode(errors="backslashreplace").decode()  # a copy may be anywhere, and Redis takes text alone
+    return f"in {path} on {socket.gethostname()}"
 
 
 def take_charge(flow: Flow, folder: RunFolder, saved: Saved | None) -> Path:

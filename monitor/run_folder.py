@@ -94,13 +94,18 @@ class RunFolder(RunRecord):
 
     @staticmethod
     def planned(config: Config, preset: str = "run") -> Path:
-        """The folder that `create` would make now. Raises UserError for a name that is no plain folder name."""
+        """The folder that `create` makes now. Raises UserError for a name that is no plain folder name, and a parent that is no text."""
         name = config.run.name or f"{re.sub('[^A-Za-z0-9]+', '-', preset).strip('-')[:80] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise UserError(
                 f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter or digit first)"
             )
         parent = Path(config.run.folder).expanduser()
+        try:
+            str(parent.absolute()).encode()
+        except UnicodeEncodeError:
+            shown = ascii(str(parent.absolute()))
+            raise UserError(f"run.folder {shown} is not UTF-8, as Redis and the run's files are: choose another one") from None
         names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         return next(parent / each for each in names if not os.path.lexists(parent / each))
 

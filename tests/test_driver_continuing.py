@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -224,6 +225,13 @@ def test_the_report_of_a_run_whose_driver_died(stopped: Stopped, capsys: pytest.
     assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == result, "this attempt came to no step"
     stopped.server = EmbeddedRedis.start(folder.path / "redis")
     assert stopped.refused() == "", "the run goes on all the same"
+
+
+def test_a_folder_that_is_no_text(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(UserError, match=r"run.folder '.*\\udcff/runs' is not UTF-8"):
+        RunFolder.planned(config(odd))
+    assert continuing.place(RunFolder(odd)).isprintable()
 
 
 def test_a_key_that_was_left_behind_is_found_in_the_events(stopped: Stopped) -> None:
