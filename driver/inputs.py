@@ -10,6 +10,7 @@ from config import Config, PolicyConfig, UserError
 from evaluation.tasks import HeldOutTasks
 from learner.critic import check_critic
 from learner.export import check_weights, unsealed
+from learner.task import hash_of_inputs
 from monitor.memory import Shape
 from monitor.plan import ClusterFacts, Facts
 from policy.checksums import is_sealed
@@ -91,6 +92,11 @@ class Inputs:
     def held_out_problems(self) -> tuple[Problem, ...]:
         """The held-out problems that programs are written for."""
         return self.held_out.asked if self.held_out else ()
+
+    @property
+    def hash(self) -> str:
+        """`learner.task.hash_of_inputs`."""
+        return hash_of_inputs([problem.id for problem in self.problems], [problem.id for problem in self.held_out_problems], self.spec)
 
     @property
     def prompt(self) -> str:

@@ -54,6 +54,8 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             checkpoints = Checkpoints(earlier.path / "checkpoints", 1, False)
             saved = checkpoints.required()
             continuing.check_folder(earlier, saved)
+            if saved is not None:
+                saved.require_inputs(inputs.hash)
             print_warnings(checkpoints.passed_over)
             if config.redis.url and earlier.finished:
                 raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")

@@ -70,6 +70,14 @@ class Saved:
             raise _other_format(folder, self.facts.get("format"))
         self.step: int = self.facts["step"]
 
+    def require_inputs(self, inputs: str) -> None:
+        """Raises UserError when it was made with others than these (`learner.task.hash_of_inputs`)."""
+        if self.facts.get("inputs") != inputs:
+            raise UserError(
+                f"checkpoint {self.folder} was made with other problems or another tokenizer, so their files have changed since: "
+                "bring them back, or begin a new run from its export"
+            )
+
     @torch.no_grad()
     def load_model(self, policy: Policy) -> None:
         """Puts the weights into the policy's model, in its own number format; to be called before there is an engine.

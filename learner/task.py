@@ -14,6 +14,12 @@ from learner.corpus_stream import Corpus
 from policy.policy import PolicySpec
 
 
+def hash_of_inputs(training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec) -> str:
+    """Of what a checkpoint needs as it was: visits number the training problems, scores are of the held-out ones, weights know tokens."""
+    given = list(training_ids), list(held_out_ids), spec.tokenizer_files
+    return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True)
 class LearnerTask:
     """What one run's learner is given; the same on every rank."""
@@ -36,9 +42,8 @@ class LearnerTask:
 
     @property
     def inputs(self) -> str:
-        """A hash of problems and tokenizer: visits number the training ones, scores are of the held-out ones, weights know the tokens."""
-        given = list(self.training_ids), list(self.held_out_ids), self.spec.tokenizer_files
-        return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
+        """`hash_of_inputs`."""
+        return hash_of_inputs(self.training_ids, self.held_out_ids, self.spec)
 
     def require_folder(self) -> None:
         """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be in the run."""

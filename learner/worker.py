@@ -169,11 +169,7 @@ class LearnerWorker:
         What was drawn for later steps and not trained on goes back to the buffer; what was trained on by a learner that died before it
         saved the result is not used again. The actors get a version as soon as they have to have one.
         """
-        if saved.facts.get("inputs") != self._task.inputs:
-            raise UserError(
-                f"checkpoint {saved.folder} was made with other problems or another tokenizer, so their files have changed since: "
-                "bring them back, or begin a new run from its export"
-            )
+        saved.require_inputs(self._task.inputs)
         config, position = self._config.learner, Position.of(saved.facts["position"])
         self._position, self._saved, self.resumed_at = position, Position.of(position.as_facts()), saved.step
         self._engine.begin(config.betas, config.weight_decay)

@@ -40,6 +40,17 @@ def test_a_problem_is_not_trained_on_and_held_out(tmp_path: Path) -> None:
         Inputs.of(_config(problems__train=train, problems__held_out=held_out))
 
 
+def test_a_checkpoint_is_bound_to_the_problems_of_both_kinds_and_their_order(tmp_path: Path) -> None:
+    def hash_of(train: range, held_out: range) -> str:
+        files = _file(tmp_path, "train.jsonl", train), _file(tmp_path, "held_out.jsonl", held_out)
+        return Inputs.of(_config(problems__train=files[0], problems__held_out=files[1])).hash
+
+    usual = hash_of(range(4), range(10, 14))
+    assert usual == hash_of(range(4), range(10, 14))
+    others = [hash_of(range(5), range(10, 14)), hash_of(range(4), range(10, 15)), hash_of(range(4), range(13, 9, -1))]
+    assert usual not in others and len(set(others)) == 3
+
+
 def test_supervised_training_does_not_meet_prompts_that_are_left_out(tmp_path: Path) -> None:
     train = _file(tmp_path, "train.jsonl", range(1, 4), starter_code="x = 1\n" * 400)
     inputs = Inputs.of(_config(problems__train=train, problems__held_out="", warm_start__steps="2"))
