@@ -13,6 +13,7 @@ from learner.export import check_weights, unsealed
 from learner.task import hash_of_inputs
 from monitor.memory import Shape
 from monitor.plan import ClusterFacts, Facts
+from monitor.vocabulary import plural
 from policy.checksums import is_sealed
 from policy.encoding import too_long
 from policy.policy import Policy, PolicySpec, build_policy, make_spec
@@ -120,11 +121,12 @@ class Inputs:
     def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
         """What the plan shows of them."""
         train = self.problems.name
+        layers = f"{config.policy.layers} {plural('layer', config.policy.layers)}"
         asserts = any(problem.prompt_style == "mbpp" for problem in (*self.problems, *self.held_out_problems))
         return Facts(
             folder=str(folder),
             parameters=self.parameters,
-            model=config.policy.model or f"fresh {config.policy.family}, {config.policy.layers} layers x {config.policy.d_model}",
+            model=config.policy.model or f"fresh {config.policy.family}, {layers} x {config.policy.d_model}",
             shape=self.shape,
             train_problems=len(self.problems),
             train_of=self.train_of,

@@ -304,7 +304,7 @@ class Run:
         failures: list[Exception] = []
         with noted(failures):
             folder.close()
-        if clipped := clip_watch(self._config).fold(folder.steps()).warning:
+        if clipped := self._clip.warning:
             warnings.append(clipped)
         result = {
             "held_out": self._held_out.result(),

@@ -69,7 +69,7 @@ def _prompt(prompt: str | None, encoder_decoder: bool, most_tokens: int) -> str:
         f"prompt = {prompt!r}\n"
         f'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), {kind}.from_pretrained("FOLDER")\n'
         'ids = tokenizer(prompt, return_tensors="pt").input_ids\n'
-        f"written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, max_new_tokens={most_tokens})\n"
+        f"written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, top_k=0, max_new_tokens={most_tokens})\n"
         f"print(tokenizer.decode({written}, skip_special_tokens=True))\n```\n\n"
     )
 
