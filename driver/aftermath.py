@@ -21,6 +21,7 @@ from driver.held_out import curve, scores
 from driver.stopping import SIGNALS
 from monitor.clipping import clip_watch
 from monitor.losses import MOST_LETTERS, letter_rows, losses
+from monitor.metrics import Row
 from monitor.report import write_report
 from monitor.run_folder import RunFolder
 from monitor.run_record import RunRecord
@@ -55,10 +56,14 @@ def write(run: Path, reason: str) -> None:
 
 def _stays(folder: RunFolder) -> bool:
     """Whether the result that is there is not to be replaced."""
-    result, attempt = folder.result(), folder.attempts()
-    begun = max((row["time"] for row in folder.events() if row.get("attempt") == attempt), default=float("inf"))
-    came_further = any(row.get("time", 0.0) >= begun for row in (*folder.steps(), *folder.held_out()))
-    return bool(result) and (result.get("attempts") == attempt or not came_further)
+    result = folder.result()
+    came_further = _of_this_attempt(folder, folder.steps() + folder.held_out())
+    return bool(result) and (result.get("attempts") == folder.attempts() or not came_further)
+
+
+def _of_this_attempt(folder: RunFolder, rows: list[Row]) -> list[Row]:
+    begun = max((row["time"] for row in folder.events() if row.get("attempt") == folder.attempts()), default=float("inf"))
+    return [row for row in rows if row.get("time", 0.0) >= begun]
 
 
 def _result(folder: RunFolder) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
         watcher.finish()
         watcher.check_ledger()
         letters = [letter for work in (flow.work, flow.evaluation_work) for letter in work.dead_letters(MOST_LETTERS)]
-        clipped = clip_watch(config).fold(folder.steps()).warning
+        clipped = clip_watch(config).fold(_of_this_attempt(folder, folder.steps())).warning
         said = (state.imbalance, *losses(folder, watcher.lost, letters), clipped)
         return [sentence for sentence in said if sentence], {
             "samples": watcher.graded,
