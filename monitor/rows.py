@@ -6,7 +6,7 @@ What a reader does not look at is not looked at here either: rows have more keys
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,6 +23,12 @@ _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _Counts = dict[str, _Count]
 _Outcomes = dict[Literal["pass", "failure", "runtime_error", "compile_error"], _Count]
 _Age = Annotated[str, Meta(pattern=r"^\d{1,9}(-|$)")]
+
+
+def _require(row: Struct, keys: Sequence[str]) -> None:
+    for key in keys:
+        if getattr(row, key) is UNSET:
+            raise ValueError(f"it has no {key}")
 
 
 class StepRow(Struct):
@@ -72,10 +78,9 @@ class EventRow(Struct):
 
     def __post_init__(self) -> None:
         """Raises ValueError when a key that goes with the event is not there."""
-        needed = {"started": ("attempt",), "resumed": ("attempt",), "restarted": ("part", "reason"), "imbalance": ("reason",)}
-        for key in needed.get(self.event, ()):
-            if getattr(self, key) is UNSET:
-                raise ValueError(f"it has no {key}")
+        told = ("part", "reason")
+        needed = {"started": ("attempt",), "resumed": ("attempt",), "died": told, "restarted": told, "imbalance": ("reason",)}
+        _require(self, needed.get(self.event, ()))
 
 
 class TelemetryRow(Struct):
@@ -93,9 +98,7 @@ class TelemetryRow(Struct):
     def __post_init__(self) -> None:
         """Raises ValueError when a key that goes with the kind is not there."""
         needed = {"phase": ("waits_for", "start", "end"), "count": ("value", "time")}
-        for key in needed.get(self.kind, ()):
-            if getattr(self, key) is UNSET:
-                raise ValueError(f"it has no {key}")
+        _require(self, needed.get(self.kind, ()))
 
 
 class _Letter(Struct):

@@ -189,7 +189,8 @@ class RunRecord:
 
 def _known() -> list[str]:
     """Every dotted key of this version, in the order in which a file has them."""
-    return [f"{part}.{name}" for part, field in Config.model_fields.items() for name in field.annotation.model_fields]  # type: ignore[union-attr]
+    parts: dict[str, Any] = {part: field.annotation for part, field in Config.model_fields.items()}
+    return [f"{part}.{name}" for part, model in parts.items() for name in model.model_fields]
 
 
 def _keys(tree: Mapping[str, Any]) -> set[str]:

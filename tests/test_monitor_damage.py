@@ -72,6 +72,16 @@ def test_lines_that_are_none_are_left_out_and_counted(file: str, whole: Path, tm
     assert capsys.readouterr().out.count(told) == 1
 
 
+def test_an_event_without_what_goes_with_it_is_left_out(tmp_path: Path) -> None:
+    folder = _begun(tmp_path)
+    for event in ("started", "resumed", "died", "restarted", "imbalance"):
+        folder.add_event({"time": time.time(), "event": event})
+    folder.add_event({"time": time.time(), "event": "died", "part": "learner", "reason": "killed"})
+    assert "learner died: killed" in monitor.report.write_report(RunFolder.open(folder.path)).read_text()
+    folder = RunFolder.open(folder.path)
+    assert [row["event"] for row in folder.events()] == ["died"] and folder.damage()[0].startswith("5 lines of ")
+
+
 def test_any_damage_to_any_file_is_a_sentence_at_most(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = tmp_path / "small"
     shutil.copytree(whole, small, ignore=shutil.ignore_patterns("tensorboard", "*.png", "telemetry"))
