@@ -135,8 +135,8 @@ def test_going_on_keeps_what_was_trained_and_nothing_that_is_refused(run: Launch
     folder = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock")))
     refused = Launched(tmp_path, "--resume", str(folder.path), rltf__baseline="none")
     assert refused.wait() == 1 and "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], refused.terminal
-    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (False, 8, 2)
-    assert folder.config()["rltf"]["baseline"] == "best"
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 1), "of the attempt before"
+    assert folder.attempts() == 2 and folder.config()["rltf"]["baseline"] == "best"
     assert [folder.config_at(row["time"])["rltf"]["baseline"] for row in folder.events()] == ["best", "none"]
     again = Launched(tmp_path, "--resume", str(folder.path), learner__final_learning_rate="0.5")
     assert again.wait() == 0, again.terminal
