@@ -122,6 +122,9 @@ def test_forty_steps_and_forty_more_are_eighty(tmp_path: Path) -> None:
     assert stopped.result()["ledger"] == whole.result()["ledger"]
 
 
+@pytest.mark.skipif(
+    not os.environ.get("RLTF_LONG_TESTS"), reason="a minute; its parts are in test_buffer_losses.py and test_driver_continuing.py"
+)
 def test_a_flushed_redis_ends_the_run_and_its_resume(tmp_path: Path, redis_server: EmbeddedRedis) -> None:
     url = redis_server.url
     run = Launched(tmp_path, redis__url=url, learner__steps=100_000, run__stall_timeout_s=600)

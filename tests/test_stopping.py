@@ -252,6 +252,9 @@ def test_a_stop_that_takes_longer_than_rays_three_seconds_leaves_everything(run:
     assert int(stop.kept[0].removeprefix("checkpoint ")) == len(run.rows()), "the step that was taken last is kept"
 
 
+@pytest.mark.skipif(
+    not os.environ.get("RLTF_LONG_TESTS"), reason="a minute; a call of Ray that hangs has a test of its own: RLTF_LONG_TESTS=1 runs it"
+)
 def test_a_run_whose_raylet_is_paused_stops_and_nothing_is_lost(run: Run) -> None:
     run.resume()
     stop = Stop("training", "SIGHUP")
