@@ -34,11 +34,16 @@ guard.stand()
 from driver.stopping import leave, stopping, tell
 def ready(): print(os.getpid(), flush=True)
 """
+WAITS = """
+ready()
+for _ in range(600):  # a signal just before one sleep is heard after it
+    time.sleep(0.1)
+"""
 WORKS = """
 stopping.work()
 try:
     ready()
-    for _ in range(600):  # a signal just before one sleep is heard after it
+    for _ in range(600):
         time.sleep(0.1)
 except KeyboardInterrupt:
     print("in order", stopping.wishes, flush=True)
@@ -93,7 +98,7 @@ def test_each_signal_ends_a_command_in_order(number: signal.Signals) -> None:
 
 
 def test_a_command_that_prepares_ends_at_once_without_a_traceback() -> None:
-    assert Guarded("ready()\ntime.sleep(60)\n").end(signal.SIGINT) == (1, f"{SENTENCE}\n")
+    assert Guarded(WAITS).end(signal.SIGINT) == (1, f"{SENTENCE}\n")
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
