@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from driver import guard
-from driver.stopping import SENTENCE, leave, stopping
+from rltf.driver import guard
+from rltf.driver.stopping import SENTENCE, leave, stopping
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
 
@@ -30,10 +30,10 @@ if __name__ == "__main__":
 try:
     from rich.console import Console
 
-    import config as configuration
-    from config import Config, UserError
-    from config.command_line import Arguments, choose
-    from monitor.console import complain, outlast, output, warn
+    from rltf import config as configuration
+    from rltf.config import Config, UserError
+    from rltf.config.command_line import Arguments, choose
+    from rltf.monitor.console import complain, outlast, output, warn
 except ModuleNotFoundError as error:
     _not_here(f"the package {error.name} is not installed for {sys.executable}")
 
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
     known, overrides = parser.read(arguments)
     if known.resume is not None:
-        from driver import resume
+        from rltf.driver import resume
 
         if known.config is not None:
             raise UserError("--resume takes the run's own configuration: leave --config out")
@@ -83,14 +83,14 @@ def _lanes(config: Config, overrides: Mapping[str, str]) -> int:
 def _train(arguments: Sequence[str], console: Console) -> int:
     """`train`, which needs no name. FAILED, with the reason, when the run did not come to its end."""
     wanted = parse(arguments)
-    from driver import RunFailed
-    from driver.installed import require
-    from driver.machine import refuse_narrow_addresses
+    from rltf.driver import RunFailed
+    from rltf.driver.installed import require
+    from rltf.driver.machine import refuse_narrow_addresses
 
     refuse_narrow_addresses()
     require("train", "training")
     console.print("Loading torch and Ray ...")
-    from driver.train import train
+    from rltf.driver.train import train
 
     try:
         train(wanted.config, wanted.preset, wanted.dry_run, console, wanted.resume)
@@ -109,10 +109,10 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("--strict", action="store_true", help="exit with 1 also when programs of quarantined problems were left out")
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
-    from executor.grade import grade_file
-    from executor.judge import Judge
-    from problems import load_problems
-    from problems.spec import parse_spec
+    from rltf.executor.grade import grade_file
+    from rltf.executor.judge import Judge
+    from rltf.problems import load_problems
+    from rltf.problems.spec import parse_spec
 
     console.print(f"Reading {known.problems} ...", markup=False)
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
@@ -133,10 +133,10 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("--strict", action="store_true", help=strict + "loaded, or every problem is quarantined")
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
-    from executor import check_data as checking
-    from problems import read_problems
-    from problems.files import replacing
-    from problems.spec import parse_spec
+    from rltf.executor import check_data as checking
+    from rltf.problems import read_problems
+    from rltf.problems.files import replacing
+    from rltf.problems.spec import parse_spec
 
     console.print(f"Reading {known.spec} ...", markup=False)
     problems = read_problems(known.spec, config.run.seed)
@@ -159,13 +159,13 @@ def _train_critic(arguments: Sequence[str], console: Console) -> int:
     known, _ = parser.read(arguments)
     if known.steps < 1 or known.batch_size < 1 or not known.learning_rate > 0:
         raise UserError("--steps, --batch-size and --learning-rate must be above zero")
-    from driver.installed import require
-    from driver.resume import find
+    from rltf.driver.installed import require
+    from rltf.driver.resume import find
 
     run = find(known.run)
     require("train", "train-critic")
     console.print("Loading torch ...")
-    from driver.critic import train_critic_of
+    from rltf.driver.critic import train_critic_of
 
     stopping.work()
     train_critic_of(run, known.out, known.steps, known.batch_size, known.learning_rate, console)
@@ -179,9 +179,9 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
     parser.add_argument("--step", type=int, metavar="N", help="take learner step N again: batch, rewards, token weights and loss")
     known, overrides = parser.read(arguments)
-    from driver.installed import require
-    from driver.resume import find
-    from monitor.run_folder import RunFolder
+    from rltf.driver.installed import require
+    from rltf.driver.resume import find
+    from rltf.monitor.run_folder import RunFolder
 
     folder = RunFolder.open(find(known.run))
     if known.step is not None:
@@ -189,12 +189,12 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
             raise UserError(f"--{next(iter(overrides))} cannot be given with --step: a step is taken with the configuration of its run")
         require("train", "replay --step")
         console.print("Loading torch ...")
-        from driver.replay_step import replay_step
+        from rltf.driver.replay_step import replay_step
 
         stopping.work()
         with folder.locked():  # a run that goes on removes checkpoints
             return DONE if replay_step(folder, known.step, console) else FAILED
-    from driver import regrade
+    from rltf.driver import regrade
 
     folder.settings()  # a file that is cut off would read as another configuration
     config = configuration.load(folder.path / "config.yaml", overrides)
@@ -215,7 +215,7 @@ def _doctor(arguments: Sequence[str], console: Console) -> int:
     known, overrides = parser.read(arguments)
     file = None if known.config is None else configuration.preset(known.config)
     config = configuration.load(file, overrides)
-    from driver import doctor as examining
+    from rltf.driver import doctor as examining
 
     stopping.work()
     return DONE if examining.doctor(config, known.out, console, file) else FAILED
@@ -227,7 +227,7 @@ def _status(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the same as JSON")
     known, overrides = parser.read(arguments)
-    from driver import status as standing
+    from rltf.driver import status as standing
 
     return DONE if standing.status(known.run, overrides.get("redis.url", ""), known.out, console) else FAILED
 
@@ -268,7 +268,7 @@ def _sentences() -> dict[str, str]:
 
 def _run(name: str, arguments: Sequence[str], console: Console) -> int:
     """One command, whose judge or model may fail. Raises UserError for a package that is not installed."""
-    from executor.protocol import LaneFailure
+    from rltf.executor.protocol import LaneFailure
 
     try:
         return COMMANDS[name].run(arguments, console)
@@ -276,7 +276,7 @@ def _run(name: str, arguments: Sequence[str], console: Console) -> int:
         complain(f"{name} failed: {failure}")
         return FAILED
     except ModuleNotFoundError as error:
-        from driver.installed import lacks
+        from rltf.driver.installed import lacks
 
         raise lacks(error, name) from None
 

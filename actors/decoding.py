@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from actors.fused_step import FusedStep
-from actors.shared_prefix import OwnTokens, OwnTokensCache, Rows, SharedPrefix
-from policy.log_probs import pad, position_ids
-from policy.policy import Policy
+from rltf.actors.fused_step import FusedStep
+from rltf.actors.shared_prefix import OwnTokens, OwnTokensCache, Rows, SharedPrefix
+from rltf.policy.log_probs import pad, position_ids
+from rltf.policy.policy import Policy
 
 
 class Decoding(ABC):

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
-from actors.fused_step import FusedStep, fits
-from actors.sampling import choose
-from actors.shared_prefix import FAMILIES, OwnTokens, plug_into
-from policy.policy import Policy
+from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
+from rltf.actors.fused_step import FusedStep, fits
+from rltf.actors.sampling import choose
+from rltf.actors.shared_prefix import FAMILIES, OwnTokens, plug_into
+from rltf.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from actors.shared_prefix import OwnTokens, SharedPrefix, joint_attention
+from rltf.actors.shared_prefix import OwnTokens, SharedPrefix, joint_attention
 
 LARGEST = 64_000_000
 """Parameters up to which calls matter; a larger model would only pay for the copies of its weights made here."""

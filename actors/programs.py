@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.engine import Completion
-from buffer.columns import Floats, Ints
-from buffer.records import Program, Purpose, VersionRun
-from policy.encoding import decode_with_offsets
-from policy.policy import Policy
+from rltf.actors.engine import Completion
+from rltf.buffer.columns import Floats, Ints
+from rltf.buffer.records import Program, Purpose, VersionRun
+from rltf.policy.encoding import decode_with_offsets
+from rltf.policy.policy import Policy
 
 
 def programs_of(

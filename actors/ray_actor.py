@@ -10,17 +10,17 @@ from typing import Any
 import ray
 import torch
 
-from actors.weight_loader import WeightSource
-from actors.worker import ActorWorker, Stalled
-from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop, ray_options
-from config import ActorsConfig, Config, UserError
-from policy.encoding import PromptText
-from policy.policy import PolicySpec, build_policy
-from policy.ray_weight_store import StoreSource
-from policy.weight_receiver import DirectSource
-from policy.weight_sender import DIRECT_TIMEOUT_S
-from policy.weights import ManifestMismatch
+from rltf.actors.weight_loader import WeightSource
+from rltf.actors.worker import ActorWorker, Stalled
+from rltf.buffer.flow import FlowAddress
+from rltf.buffer.worker_loop import WorkerLoop, ray_options
+from rltf.config import ActorsConfig, Config, UserError
+from rltf.policy.encoding import PromptText
+from rltf.policy.policy import PolicySpec, build_policy
+from rltf.policy.ray_weight_store import StoreSource
+from rltf.policy.weight_receiver import DirectSource
+from rltf.policy.weight_sender import DIRECT_TIMEOUT_S
+from rltf.policy.weights import ManifestMismatch
 
 FETCH_TIMEOUT_S = 300.0
 """Longest wait for one version of the weights, which all actors may fetch from one machine at the same time."""

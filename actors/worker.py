@@ -9,21 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from actors.engine import SamplingEngine
-from actors.programs import programs_of
-from actors.visits import Visits
-from actors.weight_loader import WeightLoader, WeightSource
-from buffer.evaluations import Chunk
-from buffer.flow import Flow
-from buffer.ledger import in_words
-from buffer.records import Program
-from buffer.work_queue import WorkQueue
-from config import Config
-from monitor.metrics import Recorder
-from policy.encoding import PromptText, encode_prompt
-from policy.lora import AdapterLoader
-from policy.policy import Policy
-from policy.weights import load_into
+from rltf.actors.engine import SamplingEngine
+from rltf.actors.programs import programs_of
+from rltf.actors.visits import Visits
+from rltf.actors.weight_loader import WeightLoader, WeightSource
+from rltf.buffer.evaluations import Chunk
+from rltf.buffer.flow import Flow
+from rltf.buffer.ledger import in_words
+from rltf.buffer.records import Program
+from rltf.buffer.work_queue import WorkQueue
+from rltf.config import Config
+from rltf.monitor.metrics import Recorder
+from rltf.policy.encoding import PromptText, encode_prompt
+from rltf.policy.lora import AdapterLoader
+from rltf.policy.policy import Policy
+from rltf.policy.weights import load_into
 
 _POLL_S = 0.02
 """Seconds between two looks at what is waited for."""

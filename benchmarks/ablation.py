@@ -25,9 +25,9 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
-from config import UserError
-from launch import parse
-from monitor.run_folder import RunFolder
+from rltf.config import UserError
+from rltf.launch import parse
+from rltf.monitor.run_folder import RunFolder
 
 WARM_START = "warm start"
 _STEPS = 1_000_000

@@ -30,13 +30,13 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from buffer.columns import Floats, Ints
-from buffer.connection import connect
-from buffer.flow import Flow, FlowAddress
-from buffer.records import Feedback, Program, TestResult, VersionRun, encode
-from buffer.server import EmbeddedRedis
-from buffer.work_queue import Claim
-from config import BufferConfig
+from rltf.buffer.columns import Floats, Ints
+from rltf.buffer.connection import connect
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Feedback, Program, TestResult, VersionRun, encode
+from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.work_queue import Claim
+from rltf.config import BufferConfig
 
 BYTES = 16 * 1024
 GROUP = 8

@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.buffer import CLAIM, GROUP, PAUSE_S, STEP_GROUPS, VERDICT, program
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import Config
-from monitor.memory import aof_bytes, redis_bytes, step_bytes
-from monitor.metrics import Recorder
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from monitor.watcher import Watcher
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config
+from rltf.monitor.memory import aof_bytes, redis_bytes, step_bytes
+from rltf.monitor.metrics import Recorder
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.watcher import Watcher
 
 LOOK_S = 5.0
 STOPPED_S = 20.0

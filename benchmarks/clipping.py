@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.running import in_a_sentence, machine
-from config import UserError
-from monitor.run_folder import RunFolder
+from rltf.config import UserError
+from rltf.monitor.run_folder import RunFolder
 
 Figures = dict[str, Any]
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.short_programs import LIMIT_S, Short, asserted_programs, reading_programs
-from executor.judge import Judge
+from rltf.executor.judge import Judge
 
 PEERS = Path(__file__).resolve().with_name("executor_peers.py")
 WAYS = {

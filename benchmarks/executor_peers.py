@@ -120,7 +120,7 @@ def main() -> None:
     job = json.load(sys.stdin)
     if job["way"] == "fork":
         sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        from executor.zygote import warm_up
+        from rltf.executor.zygote import warm_up
 
         warm_up()
         gc.collect()

@@ -28,13 +28,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from buffer.flow import Flow, FlowAddress
-from buffer.records import Program, VersionRun
-from buffer.server import EmbeddedRedis
-from config import BufferConfig, ExecutorConfig, UserError
-from monitor.console import complain
-from problems import load_problems
-from problems.problem import Problem, TestSuite
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Program, VersionRun
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import BufferConfig, ExecutorConfig, UserError
+from rltf.monitor.console import complain
+from rltf.problems import load_problems
+from rltf.problems.problem import Problem, TestSuite
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHIVE = ROOT.parent / "shared" / "data" / "apps_layout" / "dev.tar.gz"
@@ -119,7 +119,7 @@ def _pool_rate(url: str, work: Work, count: int, run: str, folder: Path) -> floa
     """Programs per second of `count` executors, from the first push to the last verdict."""
     import ray
 
-    from executor.ray_executor import executor_actor
+    from rltf.executor.ray_executor import executor_actor
 
     size = BufferConfig(capacity=len(work) + 1, work_capacity=len(work) + 1, max_staleness=None)
     flow = Flow.connect(FlowAddress(url=url, run=run, buffer=size, groups_per_step=1, groups_per_version=1, group_size=1))

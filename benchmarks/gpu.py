@@ -32,18 +32,18 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from actors.weight_loader import WeightLoader
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine
-from config import Config, UserError, first_line
-from learner.engine import StepResult, TrainingEngine
-from learner.objectives.base import TrainItem, totals_of
-from learner.objectives.supervised import Supervised
-from learner.publish import Versions
-from learner.world import World
-from monitor.memory import Shape, learner_bytes
-from monitor.metrics import Recorder
-from policy.policy import Policy, build_policy, make_spec
-from policy.ray_weight_store import StorePublisher, StoreSource, start_store
+from rltf.actors.weight_loader import WeightLoader
+from rltf.config import Config, UserError, first_line
+from rltf.learner.engine import StepResult, TrainingEngine
+from rltf.learner.objectives.base import TrainItem, totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.publish import Versions
+from rltf.learner.world import World
+from rltf.monitor.memory import Shape, learner_bytes
+from rltf.monitor.metrics import Recorder
+from rltf.policy.policy import Policy, build_policy, make_spec
+from rltf.policy.ray_weight_store import StorePublisher, StoreSource, start_store
 
 BOUND_S = 120.0
 """Longest wait for the weight store."""

@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.killed_run import PAUSE_S, Failed, Found, Run, kill, verify
-from monitor.console import complain
+from rltf.monitor.console import complain
 
 PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "store", "driver", "node", "pause")
 APART = ("rank", "node")

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis, url_in
-from config import Config
-from monitor.run_folder import RunFolder
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis, url_in
+from rltf.config import Config
+from rltf.monitor.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 PAUSE_S = 20.0

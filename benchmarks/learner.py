@@ -42,19 +42,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from config import LearnerConfig, PolicyConfig, UserError
-from learner.batching import tensors
-from learner.engine import TrainingEngine
-from learner.objectives.base import TrainItem, totals_of
-from learner.objectives.supervised import Supervised
-from learner.world import World
-from monitor.console import complain
-from policy.encoding import encode_program, encode_prompt
-from policy.log_probs import token_log_probs
-from policy.policy import Policy, build_policy, make_spec
-from problems import load_problems
-from problems.corpus import corpus_of
-from problems.prompts import Prompt
+from rltf.config import LearnerConfig, PolicyConfig, UserError
+from rltf.learner.batching import tensors
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.objectives.base import TrainItem, totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.world import World
+from rltf.monitor.console import complain
+from rltf.policy.encoding import encode_program, encode_prompt
+from rltf.policy.log_probs import token_log_probs
+from rltf.policy.policy import Policy, build_policy, make_spec
+from rltf.problems import load_problems
+from rltf.problems.corpus import corpus_of
+from rltf.problems.prompts import Prompt
 
 SHAPE = {"family": "llama", "d_model": 256, "layers": 6, "heads": 8, "d_ff": 704, "vocab_size": 4096}
 PROMPT_TOKENS, PROGRAM_TOKENS = 192, 320

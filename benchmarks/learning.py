@@ -21,9 +21,9 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.running import ROOT, in_a_sentence, machine, run_command
-from config import UserError
-from monitor.curves import draw_curves, read_curve
-from monitor.run_folder import RunFolder
+from rltf.config import UserError
+from rltf.monitor.curves import draw_curves, read_curve
+from rltf.monitor.run_folder import RunFolder
 
 LABELS = {
     "starter": "GRPO",

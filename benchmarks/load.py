@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.short_programs import reading_programs
-from buffer.records import Feedback
-from executor.judge import InfrastructureFailure, Judge
-from problems.problem import TestSuite
+from rltf.buffer.records import Feedback
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.problems.problem import TestSuite
 
 PROGRAMS, LIMIT_S = 500, 0.1
 BUSY = (0, 1, 4, 16)

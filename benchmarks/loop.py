@@ -27,9 +27,9 @@ from rich.table import Table
 
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
 from benchmarks.trl_peer import refuse_if_not_comparable
-from config import Config, UserError
-from launch import parse
-from monitor.run_folder import RunFolder
+from rltf.config import Config, UserError
+from rltf.launch import parse
+from rltf.monitor.run_folder import RunFolder
 
 TARGET = 0.65
 """Held-out pass@1 that the seconds are counted to."""

@@ -30,10 +30,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from buffer.records import Feedback
-from executor.judge import Judge
-from problems import load_problems
-from problems.problem import TestSuite
+from rltf.buffer.records import Feedback
+from rltf.executor.judge import Judge
+from rltf.problems import load_problems
+from rltf.problems.problem import TestSuite
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 TIME_LIMIT_S, MEMORY_LIMIT_MB = 4.0, 1024

@@ -24,11 +24,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from buffer.records import OUTCOMES
-from config import UserError
-from monitor.console import complain
-from monitor.run_folder import RunFolder
-from problems import Problem, ProblemSet, load_problems
+from rltf.buffer.records import OUTCOMES
+from rltf.config import UserError
+from rltf.monitor.console import complain
+from rltf.monitor.run_folder import RunFolder
+from rltf.problems import Problem, ProblemSet, load_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

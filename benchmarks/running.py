@@ -15,8 +15,8 @@ from typing import Any
 
 from rich.console import Console
 
-from config import UserError
-from monitor.console import complain
+from rltf.config import UserError
+from rltf.monitor.console import complain
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_LIMIT_S = 3600.0

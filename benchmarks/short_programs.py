@@ -13,7 +13,7 @@ import random
 import sys
 from dataclasses import dataclass
 
-from problems.problem import TestSuite
+from rltf.problems.problem import TestSuite
 
 NUMBERS, TINY_NUMBERS = 100, 10
 """Read in each test."""

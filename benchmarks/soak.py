@@ -26,11 +26,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from buffer.records import Feedback
-from config import UserError
-from executor.judge import Judge
-from monitor.console import complain
-from problems.problem import TestSuite
+from rltf.buffer.records import Feedback
+from rltf.config import UserError
+from rltf.executor.judge import Judge
+from rltf.monitor.console import complain
+from rltf.problems.problem import TestSuite
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS, QUICK, WARM_UP = 100_000, 5_000, 400

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.killed_run import Command, Failed, Found, Run, alive, verify
-from driver.stopping import SENTENCE
+from rltf.driver.stopping import SENTENCE
 
 SETTINGS: dict[str, object] = {
     "policy__d_model": 32,

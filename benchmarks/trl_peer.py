@@ -24,20 +24,20 @@ from typing import Any
 
 import torch
 
-import config as configuration
-from actors.engine import SamplingEngine
-from actors.visits import Visits
-from buffer.records import Feedback
-from config import Config, UserError
-from executor.judge import Judge
-from learner.export import load_weights
-from learner.rewards import binary_reward
-from learner.schedules import linear
-from monitor.console import complain
-from monitor.run_folder import RunFolder
-from policy.encoding import decode_with_offsets, encode_prompt, too_long
-from policy.policy import Policy, build_policy, make_spec
-from problems import Problem, problem_sets, prompt_of
+from rltf import config as configuration
+from rltf.actors.engine import SamplingEngine
+from rltf.actors.visits import Visits
+from rltf.buffer.records import Feedback
+from rltf.config import Config, UserError
+from rltf.executor.judge import Judge
+from rltf.learner.export import load_weights
+from rltf.learner.rewards import binary_reward
+from rltf.learner.schedules import linear
+from rltf.monitor.console import complain
+from rltf.monitor.run_folder import RunFolder
+from rltf.policy.encoding import decode_with_offsets, encode_prompt, too_long
+from rltf.policy.policy import Policy, build_policy, make_spec
+from rltf.problems import Problem, problem_sets, prompt_of
 
 _EVALUATION_BATCH = 64
 """Held-out programs sampled together."""

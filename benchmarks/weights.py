@@ -33,13 +33,13 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForSeq2SeqLM, T5Config
 
-from learner.direct_publisher import DirectPublisher
-from learner.world import free_address
-from monitor.metrics import Recorder
-from policy.ray_weight_store import StorePublisher, StoreSource, start_store
-from policy.weight_receiver import DirectSource
-from policy.weight_sender import WeightSender
-from policy.weights import named_weights
+from rltf.learner.direct_publisher import DirectPublisher
+from rltf.learner.world import free_address
+from rltf.monitor.metrics import Recorder
+from rltf.policy.ray_weight_store import StorePublisher, StoreSource, start_store
+from rltf.policy.weight_receiver import DirectSource
+from rltf.policy.weight_sender import WeightSender
+from rltf.policy.weights import named_weights
 
 BOUND_S = 60.0
 _CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ class Actor:
 
     def load(self, newer_than: int) -> tuple[float, float]:
         """Loads the newest version; the machine's monotonic clock at the end, and a number that tells which weights it has."""
-        from actors.weight_loader import WeightLoader
+        from rltf.actors.weight_loader import WeightLoader
 
         loader = WeightLoader(self._model, self._source, self._recorder)
         loader.version = newer_than

@@ -16,7 +16,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from config import UserError
+from rltf.config import UserError
 
 READ_BYTES = 1 << 20
 """Bytes asked of the socket at once: a step's groups are megabytes."""

@@ -6,9 +6,9 @@ from typing import Any, Literal, cast
 
 import redis
 
-from buffer.keys import Keys
-from buffer.lua import Scripts
-from buffer.numbered import NumberedMessages
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
+from rltf.buffer.numbered import NumberedMessages
 
 Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "done"]
 """imitation: training steps without programs of the actors, which write only what evaluations ask for."""

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import msgspec
 import redis
 
-from buffer.groups import read_groups
-from buffer.keys import Keys
-from buffer.lua import Scripts
-from buffer.records import Sample
+from rltf.buffer.groups import read_groups
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
+from rltf.buffer.records import Sample
 
 Reader = Literal["learner", "driver"]
 """Who reads the results of held-out evaluations."""

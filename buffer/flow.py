@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from buffer.connection import connect, masked
-from buffer.control import Control
-from buffer.evaluations import Evaluations
-from buffer.keys import Keys, base_of
-from buffer.ledger import Ledger
-from buffer.lua import Scripts
-from buffer.marker import Marker
-from buffer.online_buffer import OnlineBuffer
-from buffer.problem_store import ProblemStore
-from buffer.records import Purpose
-from buffer.telemetry import Telemetry
-from buffer.work_queue import WorkQueue
-from config import BufferConfig, Config
+from rltf.buffer.connection import connect, masked
+from rltf.buffer.control import Control
+from rltf.buffer.evaluations import Evaluations
+from rltf.buffer.keys import Keys, base_of
+from rltf.buffer.ledger import Ledger
+from rltf.buffer.lua import Scripts
+from rltf.buffer.marker import Marker
+from rltf.buffer.online_buffer import OnlineBuffer
+from rltf.buffer.problem_store import ProblemStore
+from rltf.buffer.records import Purpose
+from rltf.buffer.telemetry import Telemetry
+from rltf.buffer.work_queue import WorkQueue
+from rltf.config import BufferConfig, Config
 
 MAX_TRIES = 3
 """Tries without a verdict after which a program is a dead letter."""

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import msgspec
 
-from buffer.connection import DataLost
-from buffer.keys import Keys
-from buffer.lua import Scripts
-from buffer.records import Archived, Fate, Group, Malformed, Program, Sample, decode_feedback, decode_parts, join
+from rltf.buffer.connection import DataLost
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
+from rltf.buffer.records import Archived, Fate, Group, Malformed, Program, Sample, decode_feedback, decode_parts, join
 
 Fields = dict[bytes, bytes]
 

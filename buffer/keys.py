@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buffer.records import Purpose
+from rltf.buffer.records import Purpose
 
 RUN_KEYS = {
     "archive": "stream; one entry per group whose fate is known, id = samples archived so far",

@@ -7,9 +7,9 @@ from typing import Any
 
 import redis
 
-from buffer.keys import Keys
-from buffer.lua import Scripts
-from buffer.records import Purpose
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
+from rltf.buffer.records import Purpose
 
 PLACES: dict[Purpose, tuple[str, ...]] = {
     "train": ("queued", "executing", "waiting", "buffered"),

@@ -14,8 +14,8 @@ import msgspec
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from buffer.connection import LOST, DataLost
-from buffer.keys import lua_prelude
+from rltf.buffer.connection import LOST, DataLost
+from rltf.buffer.keys import lua_prelude
 
 Argument = str | bytes | int | float
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import redis
 
-from buffer.connection import DataLost
-from buffer.keys import Keys
-from buffer.lua import Scripts
+from rltf.buffer.connection import DataLost
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
 
 LASTING = ("control", "totals", "senders") + tuple(
     f"{purpose}:{name}" for purpose in ("train", "evaluation") for name in ("counts", "state", "events")

@@ -6,7 +6,7 @@ import threading
 import uuid
 from typing import Any
 
-from buffer.lua import Argument, Scripts
+from rltf.buffer.lua import Argument, Scripts
 
 
 class NumberedMessages:

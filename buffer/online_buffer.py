@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import redis
 
-from buffer.connection import DataLost
-from buffer.groups import read_groups
-from buffer.keys import Keys
-from buffer.lua import Scripts
-from buffer.numbered import NumberedMessages
-from buffer.position import BufferPosition, Consumed, Resumed
-from buffer.records import Group, LearnerFate, Program
+from rltf.buffer.connection import DataLost
+from rltf.buffer.groups import read_groups
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
+from rltf.buffer.numbered import NumberedMessages
+from rltf.buffer.position import BufferPosition, Consumed, Resumed
+from rltf.buffer.records import Group, LearnerFate, Program
 
 POLL_S = 0.01
 """Pause between two looks into a buffer that has too few groups."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from config import UserError
+from rltf.config import UserError
 
 
 class Consumed(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from buffer.keys import Keys
+from rltf.buffer.keys import Keys
 
 
 class ProblemStore:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from buffer.columns import Floats, Ints, from_wire, to_wire
+from rltf.buffer.columns import Floats, Ints, from_wire, to_wire
 
 SCHEMA = 2
 

@@ -20,8 +20,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from buffer.connection import OLDEST_SERVER
-from config import UserError
+from rltf.buffer.connection import OLDEST_SERVER
+from rltf.config import UserError
 
 READY_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""

@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import redis
 
-from buffer.groups import Fields, archived_of, read_fields
-from buffer.keys import Keys
-from buffer.lua import Scripts
-from buffer.numbered import NumberedMessages
-from buffer.records import Archived
+from rltf.buffer.groups import Fields, archived_of, read_fields
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Scripts
+from rltf.buffer.numbered import NumberedMessages
+from rltf.buffer.records import Archived
 
 Row = dict[str, Any]
 Item = TypeVar("Item")

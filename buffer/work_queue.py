@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import redis
 
-from buffer.keys import Keys
-from buffer.lua import Call, Scripts
-from buffer.records import Feedback, Malformed, Program, Purpose, Source, decode_source, encode, encode_parts
+from rltf.buffer.keys import Keys
+from rltf.buffer.lua import Call, Scripts
+from rltf.buffer.records import Feedback, Malformed, Program, Purpose, Source, decode_source, encode, encode_parts
 
 BATCH = 64
 """Programs in one script call: large enough to share the round trip, small enough not to hold up the server."""

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from buffer.connection import DataLost
-from buffer.flow import Flow, FlowAddress
-from config import UserError
-from monitor.metrics import Recorder, log_to
+from rltf.buffer.connection import DataLost
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.config import UserError
+from rltf.monitor.metrics import Recorder, log_to
 
 STOP_S = 10.0
 """Longest wait for a loop to end after being asked to."""

@@ -4,11 +4,11 @@ The sentence under a field is its documentation and its ``--help`` text. Nothing
 project, so every process, an executor node's too, can read it.
 """
 
-from config.base import Part, UserError, first_line
-from config.buffer import BufferConfig, RedisConfig
-from config.disk import DiskFailure, disk_sentence, gone_on_failure, saving, writing
-from config.learner import LearnerConfig, WarmStartConfig
-from config.objectives import (
+from rltf.config.base import Part, UserError, first_line
+from rltf.config.buffer import BufferConfig, RedisConfig
+from rltf.config.disk import DiskFailure, disk_sentence, gone_on_failure, saving, writing
+from rltf.config.learner import LearnerConfig, WarmStartConfig
+from rltf.config.objectives import (
     AdvantageConfig,
     Baseline,
     GrpoConfig,
@@ -19,10 +19,10 @@ from config.objectives import (
     RlooConfig,
     RltfConfig,
 )
-from config.reading import load, preset
-from config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
-from config.whole import DETERMINISTIC, Config
-from config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
+from rltf.config.reading import load, preset
+from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from rltf.config.whole import DETERMINISTIC, Config
+from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
 __all__ = [
     "ActorsConfig",

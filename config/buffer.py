@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.base import Part
+from rltf.config.base import Part
 
 
 class BufferConfig(Part):

@@ -14,8 +14,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
-from config.base import UserError
-from config.help import described, keys, sections
+from rltf.config.base import UserError
+from rltf.config.help import described, keys, sections
 
 PROGRAM = "launch.py"
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from config.whole import Config
+from rltf.config.whole import Config
 
 _NAMES: dict[Any, str] = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
 

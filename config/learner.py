@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from config.base import Folder, Part
+from rltf.config.base import Folder, Part
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from config.base import Folder, Part
+from rltf.config.base import Folder, Part
 
 Baseline = Literal["best", "latest_greedy", "group_mean", "none"]
 Normalise = Literal["sequence_sum", "sequence_mean", "token_mean", "constant"]

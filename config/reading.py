@@ -14,13 +14,13 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from config.base import UserError
-from config.command_line import nearest_key
-from config.help import keys
-from config.objectives import ObjectiveConfig
-from config.whole import DETERMINISTIC, Config
+from rltf.config.base import UserError
+from rltf.config.command_line import nearest_key
+from rltf.config.help import keys
+from rltf.config.objectives import ObjectiveConfig
+from rltf.config.whole import DETERMINISTIC, Config
 
-PRESETS = Path(__file__).parent.parent / "configs"
+PRESETS = (Path(__file__).absolute().parents[1] / "configs").resolve()
 
 
 def preset(name: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from config.base import Part
+from rltf.config.base import Part
 
 
 class RunConfig(Part):

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError, model_validator
 
-from config.base import Part
-from config.buffer import BufferConfig, RedisConfig
-from config.learner import LearnerConfig, WarmStartConfig
-from config.objectives import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
-from config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
-from config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
+from rltf.config.base import Part
+from rltf.config.buffer import BufferConfig, RedisConfig
+from rltf.config.learner import LearnerConfig, WarmStartConfig
+from rltf.config.objectives import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
+from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
 DETERMINISTIC: dict[str, Any] = {
     "actors.count": 1,

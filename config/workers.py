@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from config.base import Part
+from rltf.config.base import Part
 
 
 def _as_text(given: Any) -> Any:

@@ -1,6 +1,6 @@
 """What the driver's guard runs when the driver died without a word: result.json and report.md from what it left in the run's folder.
 
-    python -m driver.aftermath RUN REASON
+    python -m rltf.driver.aftermath RUN REASON
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from buffer.connection import ServerError, ServerLost
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import Config, UserError, first_line
-from driver.held_out import curve, scores
-from driver.stopping import SIGNALS
-from monitor.clipping import clip_watch
-from monitor.losses import MOST_LETTERS, letter_rows, losses
-from monitor.metrics import Row
-from monitor.report import write_report
-from monitor.run_folder import RunFolder
-from monitor.run_record import RunRecord
-from monitor.state import RunState
-from monitor.watcher import Watcher
+from rltf.buffer.connection import ServerError, ServerLost
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError, first_line
+from rltf.driver.held_out import curve, scores
+from rltf.driver.stopping import SIGNALS
+from rltf.monitor.clipping import clip_watch
+from rltf.monitor.losses import MOST_LETTERS, letter_rows, losses
+from rltf.monitor.metrics import Row
+from rltf.monitor.report import write_report
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
+from rltf.monitor.state import RunState
+from rltf.monitor.watcher import Watcher
 
 UNKNOWN = "it is not known whether the ledger balances"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from config import RestartConfig
-from driver import RunFailed
+from rltf.config import RestartConfig
+from rltf.driver import RunFailed
 
 LONGEST_S = 30.0
 """Longest pause before a restart."""

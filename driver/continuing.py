@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.connection import DataLost, masked
-from buffer.flow import Flow
-from buffer.position import BufferPosition
-from config import UserError
-from learner.checkpoint import Saved
-from learner.on_disk import write_whole
-from monitor.run_folder import RunFolder
+from rltf.buffer.connection import DataLost, masked
+from rltf.buffer.flow import Flow
+from rltf.buffer.position import BufferPosition
+from rltf.config import UserError
+from rltf.learner.checkpoint import Saved
+from rltf.learner.on_disk import write_whole
+from rltf.monitor.run_folder import RunFolder
 
 
 def way_out(folder: Path) -> str:

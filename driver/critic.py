@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from config import DiskFailure, PolicyConfig, UserError
-from learner.critic import Critic, items_of, train_critic, usual_device
-from monitor.console import progress, warn
-from monitor.run_folder import RunFolder
-from policy.policy import build_policy, make_spec
-from problems.files import or_user_error
+from rltf.config import DiskFailure, PolicyConfig, UserError
+from rltf.learner.critic import Critic, items_of, train_critic, usual_device
+from rltf.monitor.console import progress, warn
+from rltf.monitor.run_folder import RunFolder
+from rltf.policy.policy import build_policy, make_spec
+from rltf.problems.files import or_user_error
 
 
 def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:

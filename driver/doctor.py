@@ -19,15 +19,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from buffer.connection import connect, masked
-from buffer.server import EmbeddedRedis
-from config import Config, UserError
-from driver.machine import memory_bytes
-from driver.ray_address import knock, wanted_address
-from driver.ray_start import ready
-from executor.doctor import Finding, findings
-from monitor.console import complain
-from problems.files import replacing
+from rltf.buffer.connection import connect, masked
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.driver.machine import memory_bytes
+from rltf.driver.ray_address import knock, wanted_address
+from rltf.driver.ray_start import ready
+from rltf.executor.doctor import Finding, findings
+from rltf.monitor.console import complain
+from rltf.problems.files import replacing
 
 LEAST_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
 LEAST_MEMORY_GB, GOOD_MEMORY_GB = 1.0, 4.0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ray.exceptions import RayError
 
-from buffer.connection import ServerError, ServerLost
-from config import DiskFailure, disk_sentence, first_line
-from driver import RunFailed
-from policy.weights import WeightsUnavailable
+from rltf.buffer.connection import ServerError, ServerLost
+from rltf.config import DiskFailure, disk_sentence, first_line
+from rltf.driver import RunFailed
+from rltf.policy.weights import WeightsUnavailable
 
 
 @contextmanager

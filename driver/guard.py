@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from driver.stopping import APART_S, FAILED, SENTENCE, SIGNALS, hear_from, stopping
-from executor.boxes import remove_boxes
+from rltf.driver.stopping import APART_S, FAILED, SENTENCE, SIGNALS, hear_from, stopping
+from rltf.executor.boxes import remove_boxes
 
 RAYS = ("raylet", "gcs_server")
 """Processes of Ray without which its driver does not live."""
@@ -168,9 +168,9 @@ def _last_word(reason: str, run: str, by_the_user: bool) -> None:
     if by_the_user:
         sentence = f"{SENTENCE}: {reason}" if reason else SENTENCE
     if run and (reason or not by_the_user):
-        command = [sys.executable, "-m", "driver.aftermath", run, sentence.removeprefix("run failed: ")]
+        command = [sys.executable, "-m", "rltf.driver.aftermath", run, sentence.removeprefix("run failed: ")]
         with suppress(OSError, subprocess.SubprocessError):
-            place = Path(__file__).parent.parent
+            place = Path(__file__).absolute().parents[2]
             subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_S)
     with suppress(OSError):
         os.write(2, f"{sentence}\n".encode("utf-8", "surrogateescape"))

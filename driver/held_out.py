@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from buffer.flow import Flow
-from buffer.records import Sample
-from evaluation.collector import Collected, HeldOutCollector
-from evaluation.held_out import Example, before_and_after
-from evaluation.tasks import HeldOutTasks
-from monitor.metrics import Row
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
+from rltf.buffer.flow import Flow
+from rltf.buffer.records import Sample
+from rltf.evaluation.collector import Collected, HeldOutCollector
+from rltf.evaluation.held_out import Example, before_and_after
+from rltf.evaluation.tasks import HeldOutTasks
+from rltf.monitor.metrics import Row
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
 
 
 class HeldOutBook:

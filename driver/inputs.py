@@ -6,20 +6,20 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config import Config, PolicyConfig, UserError
-from evaluation.tasks import HeldOutTasks
-from learner.critic import check_critic
-from learner.export import check_weights, unsealed
-from learner.task import hash_of_inputs
-from monitor.memory import Shape
-from monitor.plan import ClusterFacts, Facts
-from monitor.vocabulary import plural
-from policy.checksums import is_sealed
-from policy.encoding import too_long
-from policy.policy import Policy, PolicySpec, build_policy, make_spec
-from policy.tokenizers import has_chat_template
-from problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of
-from problems.fields import foreign, mistakes
+from rltf.config import Config, PolicyConfig, UserError
+from rltf.evaluation.tasks import HeldOutTasks
+from rltf.learner.critic import check_critic
+from rltf.learner.export import check_weights, unsealed
+from rltf.learner.task import hash_of_inputs
+from rltf.monitor.memory import Shape
+from rltf.monitor.plan import ClusterFacts, Facts
+from rltf.monitor.vocabulary import plural
+from rltf.policy.checksums import is_sealed
+from rltf.policy.encoding import too_long
+from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
+from rltf.policy.tokenizers import has_chat_template
+from rltf.problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of
+from rltf.problems.fields import foreign, mistakes
 
 _TOKENIZER_DRAWS = 2000
 """Corpus programs that a tokenizer is trained on, each with its prompt."""

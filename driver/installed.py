@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 import sys
 
-from config import UserError
+from rltf.config import UserError
 
 _PROJECT = "rltf"
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[(?P<more>\w+)\])?.*?extra\s*==\s*['\"](?P<extra>\w+)['\"]")

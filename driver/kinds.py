@@ -7,7 +7,7 @@ from typing import Literal
 
 import ray
 
-from buffer.worker_loop import KINDS, NotYet
+from rltf.buffer.worker_loop import KINDS, NotYet
 
 
 class Kinds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from config import UserError
+from rltf.config import UserError
 
 _UNUSED_GB = 10.0
 """Addresses that torch and Ray reserve beside the object store and mostly never use (measured: 9.9 to 10.3 GB of a worker, 8 GB of which

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import ray
 from ray._private import state
 
-from buffer.worker_loop import KINDS
-from monitor.vocabulary import few
+from rltf.buffer.worker_loop import KINDS
+from rltf.monitor.vocabulary import few
 
 Resources = Mapping[str, float]
 """By name: CPU, GPU, and what nodes offer for one kind of worker."""

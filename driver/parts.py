@@ -10,19 +10,19 @@ from typing import Any
 
 import ray
 
-from actors.ray_actor import generator_actor, generator_options
-from buffer.flow import Flow
-from buffer.worker_loop import STOP_S, asked
-from config import Config
-from driver.kinds import Kinds
-from driver.supervisor import START_TIMEOUT_S, Started, Supervisor, Told
-from executor.ray_executor import executor_actor, executor_options
-from learner.checkpoint import Checkpoints
-from learner.ray_learner import LearnerGroup
-from learner.task import LearnerTask
-from policy.policy import PolicySpec
-from policy.ray_weight_store import start_store
-from problems import Problem, prompt_of
+from rltf.actors.ray_actor import generator_actor, generator_options
+from rltf.buffer.flow import Flow
+from rltf.buffer.worker_loop import STOP_S, asked
+from rltf.config import Config
+from rltf.driver.kinds import Kinds
+from rltf.driver.supervisor import START_TIMEOUT_S, Started, Supervisor, Told
+from rltf.executor.ray_executor import executor_actor, executor_options
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.ray_learner import LearnerGroup
+from rltf.learner.task import LearnerTask
+from rltf.policy.policy import PolicySpec
+from rltf.policy.ray_weight_store import start_store
+from rltf.problems import Problem, prompt_of
 
 STOP_LEARNER_S = 120.0
 """Longest wait for the learner to finish its step and write its checkpoint."""

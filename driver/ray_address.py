@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from config import Config, UserError, first_line
+from rltf.config import Config, UserError, first_line
 
 HERE = "give --ray.address local to start one here"
 _KNOCK_TIMEOUT_S = 10.0

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from driver import RunFailed
-from driver.guard import RAYS, children, state_of
-from driver.stopping import tell
+from rltf.driver import RunFailed
+from rltf.driver.guard import RAYS, children, state_of
+from rltf.driver.stopping import tell
 
 ANSWER_S = 60.0
 """Longest wait for Ray's answer to what it usually answers at once, and for the calls that start or end a worker."""

@@ -18,13 +18,13 @@ from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.services import get_ray_address_from_environment
 
-from config import Config, UserError, first_line
-from driver.machine import memory_bytes, object_store_bytes
-from driver.ray_address import HERE, Wanted, knock, wanted_address
-from driver.ray_ask import answer_of
-from driver.ray_start import LOOPBACK, Session, raise_open_files, ready, remove_old_sessions
-from driver.supervisor import START_TIMEOUT_S
-from monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
+from rltf.config import Config, UserError, first_line
+from rltf.driver.machine import memory_bytes, object_store_bytes
+from rltf.driver.ray_address import HERE, Wanted, knock, wanted_address
+from rltf.driver.ray_ask import answer_of
+from rltf.driver.ray_start import LOOPBACK, Session, raise_open_files, ready, remove_old_sessions
+from rltf.driver.supervisor import START_TIMEOUT_S
+from rltf.monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
 MOST_STARTS = 3

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from config import UserError, first_line
-from driver.ray_address import temporary_folder
+from rltf.config import UserError, first_line
+from rltf.driver.ray_address import temporary_folder
 
 LOOPBACK = "127.0.0.1"
 OPEN_FILES, OPEN_FILES_PER_WORKER = 128, 16

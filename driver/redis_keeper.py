@@ -6,11 +6,11 @@ import threading
 import time
 from pathlib import Path
 
-from buffer.server import EmbeddedRedis, url_in
-from config import Config, UserError
-from driver import RunFailed
-from driver.back_off import BackOff
-from driver.supervisor import Told
+from rltf.buffer.server import EmbeddedRedis, url_in
+from rltf.config import Config, UserError
+from rltf.driver import RunFailed
+from rltf.driver.back_off import BackOff
+from rltf.driver.supervisor import Told
 
 LOOK_S = 0.1
 """Between two looks whether the server lives."""

@@ -12,14 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
-from buffer.records import Feedback, Sample
-from config import Config, UserError
-from executor.judge import InfrastructureFailure, Judge
-from monitor.console import complain, progress
-from monitor.run_folder import RunFolder
-from monitor.samples import kept_rows
-from problems import Problem, TestSuite, problem_sets
-from problems.files import or_user_error, replacing
+from rltf.buffer.records import Feedback, Sample
+from rltf.config import Config, UserError
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.monitor.console import complain, progress
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import kept_rows
+from rltf.problems import Problem, TestSuite, problem_sets
+from rltf.problems.files import or_user_error, replacing
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""

@@ -9,16 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from buffer.records import Group, Sample
-from config import Config, UserError
-from driver.inputs import Inputs
-from learner.checkpoint import Checkpoints
-from learner.record import CORPUS
-from learner.replay import Again, RecordedStep, Replay, first_weights, remembers
-from monitor.console import complain, progress, warn
-from monitor.metrics import Row
-from monitor.run_folder import RunFolder
-from monitor.samples import KeptSample
+from rltf.buffer.records import Group, Sample
+from rltf.config import Config, UserError
+from rltf.driver.inputs import Inputs
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.record import CORPUS
+from rltf.learner.replay import Again, RecordedStep, Replay, first_weights, remembers
+from rltf.monitor.console import complain, progress, warn
+from rltf.monitor.metrics import Row
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import KeptSample
 
 
 def replay_step(folder: RunFolder, step: int, console: Console) -> bool:

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-import config as configuration
-from buffer.connection import masked, server_of
-from config import Config, UserError
-from monitor.run_record import RunRecord
+from rltf import config as configuration
+from rltf.buffer.connection import masked, server_of
+from rltf.config import Config, UserError
+from rltf.monitor.run_record import RunRecord
 
 FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed")
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""

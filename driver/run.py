@@ -13,37 +13,37 @@ from typing import Any
 
 from rich.console import Console
 
-from buffer.connection import DataLost, ServerError, ServerLost
-from buffer.flow import Flow, FlowAddress
-from buffer.ledger import in_words
-from buffer.work_queue import DeadLetter
-from config import Config, disk_sentence, first_line
-from driver import RunFailed, continuing
-from driver.failures import noted
-from driver.held_out import HeldOutBook
-from driver.inputs import Inputs
-from driver.kinds import Kinds
-from driver.parts import MARGIN_S, STOP_LEARNER_S, Parts
-from driver.ray_calls import ANSWER_S, KILL_S, RayCalls
-from driver.ray_cluster import node_address
-from driver.redis_keeper import RedisKeeper
-from driver.stopping import stopping
-from driver.supervisor import START_TIMEOUT_S, Supervisor
-from learner.checkpoint import Saved
-from learner.export import write_card
-from learner.task import LearnerTask
-from monitor.absent import write_absent
-from monitor.clipping import clip_watch
-from monitor.console import warn
-from monitor.examples import as_rows
-from monitor.losses import MOST_LETTERS, letter_rows, losses
-from monitor.ray_metrics import RaySink
-from monitor.report import write_report
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from monitor.status import print_end
-from monitor.status_line import Goal, StatusLine
-from monitor.watcher import CONFIRMED, Watcher
+from rltf.buffer.connection import DataLost, ServerError, ServerLost
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.ledger import in_words
+from rltf.buffer.work_queue import DeadLetter
+from rltf.config import Config, disk_sentence, first_line
+from rltf.driver import RunFailed, continuing
+from rltf.driver.failures import noted
+from rltf.driver.held_out import HeldOutBook
+from rltf.driver.inputs import Inputs
+from rltf.driver.kinds import Kinds
+from rltf.driver.parts import MARGIN_S, STOP_LEARNER_S, Parts
+from rltf.driver.ray_calls import ANSWER_S, KILL_S, RayCalls
+from rltf.driver.ray_cluster import node_address
+from rltf.driver.redis_keeper import RedisKeeper
+from rltf.driver.stopping import stopping
+from rltf.driver.supervisor import START_TIMEOUT_S, Supervisor
+from rltf.learner.checkpoint import Saved
+from rltf.learner.export import write_card
+from rltf.learner.task import LearnerTask
+from rltf.monitor.absent import write_absent
+from rltf.monitor.clipping import clip_watch
+from rltf.monitor.console import warn
+from rltf.monitor.examples import as_rows
+from rltf.monitor.losses import MOST_LETTERS, letter_rows, losses
+from rltf.monitor.ray_metrics import RaySink
+from rltf.monitor.report import write_report
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.status import print_end
+from rltf.monitor.status_line import Goal, StatusLine
+from rltf.monitor.watcher import CONFIRMED, Watcher
 
 _POLL_S = 0.25
 _LOOK_S = 1.0

@@ -15,17 +15,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from buffer.connection import ServerLost
-from buffer.flow import Flow, FlowAddress
-from buffer.server import url_in
-from config import Config, UserError
-from driver import resume
-from monitor.absent import read_absent
-from monitor.losses import letter_rows
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from monitor.vocabulary import ks_of
-from problems.files import replacing
+from rltf.buffer.connection import ServerLost
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import url_in
+from rltf.config import Config, UserError
+from rltf.driver import resume
+from rltf.monitor.absent import read_absent
+from rltf.monitor.losses import letter_rows
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.vocabulary import ks_of
+from rltf.problems.files import replacing
 
 _PATIENCE_S = 2.0
 """Longest wait for Redis."""

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
-from buffer.worker_loop import Health, NotYet
-from config import RestartConfig
-from driver import RunFailed
-from driver.back_off import BackOff
-from driver.nodes import Death, Resources, cause_of_death, in_words, missing, place, shortage
-from monitor.vocabulary import kind_of
+from rltf.buffer.worker_loop import Health, NotYet
+from rltf.config import RestartConfig
+from rltf.driver import RunFailed
+from rltf.driver.back_off import BackOff
+from rltf.driver.nodes import Death, Resources, cause_of_death, in_words, missing, place, shortage
+from rltf.monitor.vocabulary import kind_of
 
 ASK_EVERY_S = 1.0
 """Between two questions to a worker."""

@@ -9,23 +9,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from buffer.connection import DataLost, connect, hazards
-from config import Config, UserError
-from driver import RunFailed, continuing
-from driver.failures import in_a_sentence
-from driver.inputs import Inputs
-from driver.kinds import Kinds
-from driver.ray_address import wanted_address
-from driver.ray_calls import ANSWER_S, InCalls, RayCalls
-from driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
-from driver.run import Run
-from driver.stopping import stopping, tell
-from driver.supervisor import START_TIMEOUT_S
-from learner.checkpoint import Checkpoints, Saved
-from monitor.console import warn
-from monitor.plan import make_plan
-from monitor.run_folder import RunFolder
-from monitor.status import print_plan, print_warnings
+from rltf.buffer.connection import DataLost, connect, hazards
+from rltf.config import Config, UserError
+from rltf.driver import RunFailed, continuing
+from rltf.driver.failures import in_a_sentence
+from rltf.driver.inputs import Inputs
+from rltf.driver.kinds import Kinds
+from rltf.driver.ray_address import wanted_address
+from rltf.driver.ray_calls import ANSWER_S, InCalls, RayCalls
+from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
+from rltf.driver.run import Run
+from rltf.driver.stopping import stopping, tell
+from rltf.driver.supervisor import START_TIMEOUT_S
+from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.monitor.console import warn
+from rltf.monitor.plan import make_plan
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.status import print_plan, print_warnings
 
 
 def train(config: Config, preset: str, dry_run: bool, console: Console, resume: Path | None = None) -> None:

@@ -1,9 +1,9 @@
 """How good a policy is: pass@k with its standard error, and what became of the programs it wrote."""
 
-from evaluation.collector import Collected, HeldOutCollector
-from evaluation.held_out import Example, HeldOut, before_and_after, summarise
-from evaluation.pass_at_k import Estimate, mean_pass_at_k, pass_at_k
-from evaluation.tasks import HeldOutTasks
+from rltf.evaluation.collector import Collected, HeldOutCollector
+from rltf.evaluation.held_out import Example, HeldOut, before_and_after, summarise
+from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k, pass_at_k
+from rltf.evaluation.tasks import HeldOutTasks
 
 __all__ = [
     "Collected",

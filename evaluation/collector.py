@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from buffer.evaluations import label_of, labels_of
-from buffer.flow import Flow
-from buffer.records import Sample
-from evaluation.held_out import HeldOut, summarise
+from rltf.buffer.evaluations import label_of, labels_of
+from rltf.buffer.flow import Flow
+from rltf.buffer.records import Sample
+from rltf.evaluation.held_out import HeldOut, summarise
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buffer.records import OUTCOMES, Sample, by_error
-from evaluation.pass_at_k import Estimate, mean_pass_at_k
+from rltf.buffer.records import OUTCOMES, Sample, by_error
+from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from problems import Problem, Skipped
+from rltf.problems import Problem, Skipped
 
 
 @dataclass(frozen=True)

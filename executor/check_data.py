@@ -16,18 +16,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from buffer.records import Feedback
-from config import ExecutorConfig
-from executor.constants import Constant, constants, could_pass
-from executor.grading import EXECUTOR_VERSION
-from executor.judge import InfrastructureFailure, Judge
-from executor.protocol import LaneFailure
-from executor.suites import ReadySuite, make_ready
-from monitor.console import counted, progress, warn
-from problems.fields import foreign, hinted, mistakes
-from problems.files import OutputFile
-from problems.problem import Problem, ProblemSet, Skipped, TestSuite
-from problems.quarantine import Checked, Status
+from rltf.buffer.records import Feedback
+from rltf.config import ExecutorConfig
+from rltf.executor.constants import Constant, constants, could_pass
+from rltf.executor.grading import EXECUTOR_VERSION
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.protocol import LaneFailure
+from rltf.executor.suites import ReadySuite, make_ready
+from rltf.monitor.console import counted, progress, warn
+from rltf.problems.fields import foreign, hinted, mistakes
+from rltf.problems.files import OutputFile
+from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite
+from rltf.problems.quarantine import Checked, Status
 
 FACTOR, LEAST_LIMIT_S = 10.0, 0.1
 """A test may use so many times what the slowest reference needs, and at least so much: calibrated = max(least, factor x slowest)."""

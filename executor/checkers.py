@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Protocol
 
-from executor.apps_compat import AppsCompat
-from problems.problem import TestSuite
+from rltf.executor.apps_compat import AppsCompat
+from rltf.problems.problem import TestSuite
 
 TOLERANCE = 1e-6
 """Absolute or relative, whichever allows more, where a problem names none."""

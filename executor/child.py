@@ -28,9 +28,9 @@ import time
 from types import ModuleType, TracebackType
 from typing import Any
 
-from executor.isolation import CpuTimer
-from executor.plaindata import LARGEST_CALL, decode, encode
-from executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
+from rltf.executor.isolation import CpuTimer
+from rltf.executor.plaindata import LARGEST_CALL, decode, encode
+from rltf.executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
 
 LONGEST_MESSAGE = 300
 TICK_NS = 10_000_000

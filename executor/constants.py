@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from executor.suites import ReadySuite
+from rltf.executor.suites import ReadySuite
 
 TEXTS: tuple[Any, ...] = ("0", "1", "-1", "2", "YES", "NO", "Yes", "No", "yes", "no", "True", "False", "Possible", "Impossible")
 VALUES: tuple[Any, ...] = (None, 0, 1, -1, True, False, "", [], {}, 0.0)

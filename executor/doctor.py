@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from buffer.records import Feedback
-from config import ExecutorConfig
-from executor.isolation import Tier
-from executor.judge import Judge
-from executor.lane import TIERS, Lane
-from executor.protocol import LaneFailure
-from problems.problem import TestSuite
+from rltf.buffer.records import Feedback
+from rltf.config import ExecutorConfig
+from rltf.executor.isolation import Tier
+from rltf.executor.judge import Judge
+from rltf.executor.lane import TIERS, Lane
+from rltf.executor.protocol import LaneFailure
+from rltf.problems.problem import TestSuite
 
 PROGRAMS = 50
 SETTINGS = Path("/proc/sys")

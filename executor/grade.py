@@ -14,12 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from buffer.records import Feedback
-from executor.judge import InfrastructureFailure, Judge
-from monitor.console import complain, counted, progress, warn
-from problems.fields import mistakes
-from problems.files import read_records, replacing
-from problems.problem import Problem, ProblemSet, Skipped
+from rltf.buffer.records import Feedback
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.monitor.console import complain, counted, progress, warn
+from rltf.problems.fields import mistakes
+from rltf.problems.files import read_records, replacing
+from rltf.problems.problem import Problem, ProblemSet, Skipped
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""

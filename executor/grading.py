@@ -14,10 +14,10 @@ import math
 import os
 from dataclasses import dataclass, replace
 
-from buffer.records import Feedback, TestResult
-from executor import protocol
-from executor.carried_state import can_carry, changes_shared
-from executor.labels import (
+from rltf.buffer.records import Feedback, TestResult
+from rltf.executor import protocol
+from rltf.executor.carried_state import can_carry, changes_shared
+from rltf.executor.labels import (
     NOT_RUN,
     Report,
     Verdict,
@@ -28,9 +28,9 @@ from executor.labels import (
     too_slow,
     verdict_of_tester,
 )
-from executor.lane import Ended, Lane
-from executor.protocol import Request
-from executor.suites import LONGEST_RECORD, ReadySuite
+from rltf.executor.lane import Ended, Lane
+from rltf.executor.protocol import Request
+from rltf.executor.suites import LONGEST_RECORD, ReadySuite
 
 EXECUTOR_VERSION = "3"
 MOST_PROCESSES = 64

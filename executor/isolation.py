@@ -19,9 +19,9 @@ import resource
 import stat
 from typing import Literal
 
-from executor import landlock, seccomp
-from executor.namespaces import DEVICES, LIBRARIES, LaneNamespaces, new_pid_namespace, spare_uid
-from executor.syscalls import check, libc
+from rltf.executor import landlock, seccomp
+from rltf.executor.namespaces import DEVICES, LIBRARIES, LaneNamespaces, new_pid_namespace, spare_uid
+from rltf.executor.syscalls import check, libc
 
 Tier = Literal["A", "B", "none"]
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38

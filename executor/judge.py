@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
 
-from buffer.records import Feedback
-from config import ExecutorConfig
-from executor.boxes import remove_boxes
-from executor.grading import Grader
-from executor.isolation import Tier
-from executor.labels import words
-from executor.lane import TIERS, Lane
-from executor.protocol import LaneFailure
-from executor.suites import ReadySuite, make_ready
-from problems.problem import TestSuite
+from rltf.buffer.records import Feedback
+from rltf.config import ExecutorConfig
+from rltf.executor.boxes import remove_boxes
+from rltf.executor.grading import Grader
+from rltf.executor.isolation import Tier
+from rltf.executor.labels import words
+from rltf.executor.lane import TIERS, Lane
+from rltf.executor.protocol import LaneFailure
+from rltf.executor.suites import ReadySuite, make_ready
+from rltf.problems.problem import TestSuite
 
 CACHED_FEEDBACKS = 20_000
 CACHED_SUITES = 4_096

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from buffer.records import Outcome
-from executor.lane import Ended
-from executor.plaindata import NotPlain, decode
-from executor.protocol import (
+from rltf.buffer.records import Outcome
+from rltf.executor.lane import Ended
+from rltf.executor.plaindata import NotPlain, decode
+from rltf.executor.protocol import (
     CPU_KILLED,
     DISK_KILLED,
     FILENAME,
@@ -25,7 +25,7 @@ from executor.protocol import (
     WALL_KILLED,
     LaneFailure,
 )
-from executor.suites import ReadySuite
+from rltf.executor.suites import ReadySuite
 
 LONGEST_MESSAGE = 300
 LONGEST_VALUE = 100

@@ -12,7 +12,7 @@ import stat
 import struct
 from collections.abc import Iterable
 
-from executor.syscalls import call
+from rltf.executor.syscalls import call
 
 _CREATE_VERSION = 1
 _PATH_BENEATH = 1

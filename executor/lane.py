@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from executor import protocol
-from executor.boxes import Box
-from executor.isolation import Tier
-from executor.protocol import LaneFailure, Reply, Request
+from rltf.executor import protocol
+from rltf.executor.boxes import Box
+from rltf.executor.isolation import Tier
+from rltf.executor.protocol import LaneFailure, Reply, Request
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -27,7 +27,7 @@ HARD_CAP_S = 60.0
 """On top of what a program may take at the very most: a lane that needs longer is broken."""
 TIERS: tuple[Tier, ...] = ("A", "B")
 """Those that hold an untrusted program."""
-_START = "import sys; sys.path.insert(0, {root!r}); from executor.zygote import main; main()"
+_START = "import sys; sys.path.insert(0, {root!r}); from rltf.executor.zygote import main; main()"
 
 
 class NoSandbox(LaneFailure):
@@ -110,7 +110,7 @@ class Lane:
             self.stop()
             raise LaneFailure("the lane was given up")
         self._box = Box()
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).absolute().parents[2])
         folders = numpy_folders(self._python)
         options = {
             "socket": theirs.fileno(),

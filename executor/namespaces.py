@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from executor.syscalls import check, libc
+from rltf.executor.syscalls import check, libc
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000

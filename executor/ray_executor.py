@@ -9,10 +9,10 @@ from typing import Any
 
 import ray
 
-from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop, ray_options
-from config import ExecutorConfig
-from executor.worker import ExecutorWorker
+from rltf.buffer.flow import FlowAddress
+from rltf.buffer.worker_loop import WorkerLoop, ray_options
+from rltf.config import ExecutorConfig
+from rltf.executor.worker import ExecutorWorker
 
 
 class ExecutorActor(WorkerLoop):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import struct
 
-from executor.syscalls import AUDIT_ARCH, MACHINE, NUMBERS, call, number
+from rltf.executor.syscalls import AUDIT_ARCH, MACHINE, NUMBERS, call, number
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 ERRNO = 0x00050000

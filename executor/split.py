@@ -17,10 +17,10 @@ import time
 from types import ModuleType
 from typing import Any
 
-from executor.child import LEETCODE_NAMES, class_of, find_function, kind_of, line_of, message_of, report
-from executor.isolation import CpuTimer
-from executor.plaindata import LARGEST_CALL, decode, encode
-from executor.protocol import FILENAME, RPC
+from rltf.executor.child import LEETCODE_NAMES, class_of, find_function, kind_of, line_of, message_of, report
+from rltf.executor.isolation import CpuTimer
+from rltf.executor.plaindata import LARGEST_CALL, decode, encode
+from rltf.executor.protocol import FILENAME, RPC
 
 
 def _send(connection: socket.socket, message: Any) -> None:

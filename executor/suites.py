@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from executor import protocol
-from executor.apps_compat import int_keys
-from executor.checkers import equal, make_checker
-from executor.plaindata import encode, nodes
-from problems.problem import TestSuite
+from rltf.executor import protocol
+from rltf.executor.apps_compat import int_keys
+from rltf.executor.checkers import equal, make_checker
+from rltf.executor.plaindata import encode, nodes
+from rltf.problems.problem import TestSuite
 
 OUTPUT_BYTES = 16 << 20
 LONGEST_RECORD = 1 << 16

@@ -11,8 +11,8 @@ import select
 import signal
 import time
 
-from executor.namespaces import BOX_BYTES, BOX_FILES
-from executor.protocol import CPU_KILLED, DISK_KILLED, ENDED, NAP_KILLED, WALL_KILLED, Reply, Request
+from rltf.executor.namespaces import BOX_BYTES, BOX_FILES
+from rltf.executor.protocol import CPU_KILLED, DISK_KILLED, ENDED, NAP_KILLED, WALL_KILLED, Reply, Request
 
 TICK_S = 0.05
 """Time between looks at a program that runs, on average; short programs are over before the first."""

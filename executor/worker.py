@@ -8,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from buffer.flow import Flow
-from buffer.records import Feedback
-from buffer.work_queue import Claim, WorkQueue
-from config import ExecutorConfig
-from executor.judge import InfrastructureFailure, Judge
-from monitor.metrics import Recorder
-from problems.problem import TestSuite, hash_of
+from rltf.buffer.flow import Flow
+from rltf.buffer.records import Feedback
+from rltf.buffer.work_queue import Claim, WorkQueue
+from rltf.config import ExecutorConfig
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.monitor.metrics import Recorder
+from rltf.problems.problem import TestSuite, hash_of
 
 PROGRAMS_PER_LANE = 16
 """Programs claimed at once, per lane: some tens of milliseconds of work, so that the last one does not wait long."""

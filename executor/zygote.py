@@ -2,7 +2,7 @@
 
 Started by exec, never forked from the process that uses it (forking one that holds torch costs tens of milliseconds)::
 
-    python -s -S -P -B -c "import sys; sys.path.insert(0, ROOT); from executor.zygote import main; main()" OPTIONS
+    python -s -S -P -B -c "import sys; sys.path.insert(0, ROOT); from rltf.executor.zygote import main; main()" OPTIONS
 
 OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders that programs may import), preload (modules to import
 before the first program), box (working folder where no root of the lane's own can be had). Standard library only.
@@ -25,11 +25,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from executor import protocol
-from executor.isolation import CpuTimer, Isolation, Refused, beyond_standard, kill_stragglers, stack_is_small
-from executor.protocol import SETUP_FAILED_STATUS, LaneFailure, Request
-from executor.syscalls import libc
-from executor.watch import ConnectionGone, Watch, Watched
+from rltf.executor import protocol
+from rltf.executor.isolation import CpuTimer, Isolation, Refused, beyond_standard, kill_stragglers, stack_is_small
+from rltf.executor.protocol import SETUP_FAILED_STATUS, LaneFailure, Request
+from rltf.executor.syscalls import libc
+from rltf.executor.watch import ConnectionGone, Watch, Watched
 
 WARM = (
     "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools heapq io itertools json math "
@@ -135,7 +135,7 @@ def warm_up() -> dict[str, Role]:
     os.register_at_fork = lambda **_: None
     for name in WARM:
         importlib.import_module(name)
-    from executor import child, split
+    from rltf.executor import child, split
 
     os.register_at_fork = register
     import _sitebuiltins
@@ -148,7 +148,7 @@ def warm_up() -> dict[str, Role]:
     threading.stack_size(8 << 20)  # not the main thread's limit, which would count in full for every thread
     warnings.simplefilter("ignore")
     sys.argv[:] = ["program.py"]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "executor"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rltf"]:
         del sys.modules[name]  # a program may have a module of this name
     return {"tests": child.run_tests, "serve": split.serve, "ask": split.ask}
 

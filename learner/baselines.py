@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from buffer.records import Group, Sample
-from config import Baseline
-from learner.rewards import Reward
+from rltf.buffer.records import Group, Sample
+from rltf.config import Baseline
+from rltf.learner.rewards import Reward
 
 
 class Baselines:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from learner.objectives.base import Signal, TrainItem
-from policy.log_probs import Batch, Row, collate_rows, rows_of
-from policy.policy import Policy
+from rltf.learner.objectives.base import Signal, TrainItem
+from rltf.policy.log_probs import Batch, Row, collate_rows, rows_of
+from rltf.policy.policy import Policy
 
 _OVERHEAD = 1 / 16
 """What a micro-batch costs whatever its size, as a share of the positions of a full one (measured: a million parameters on a CPU)."""

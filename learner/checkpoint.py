@@ -27,12 +27,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from config import UserError, saving
-from learner.on_disk import REPLACED, put_in_place, write_whole
-from learner.optimizer_state import WEIGHT, OptimizerState
-from learner.world import World, agree
-from policy.checksums import Damaged, require_whole, seal
-from policy.policy import Policy
+from rltf.config import UserError, saving
+from rltf.learner.on_disk import REPLACED, put_in_place, write_whole
+from rltf.learner.optimizer_state import WEIGHT, OptimizerState
+from rltf.learner.world import World, agree
+from rltf.policy.checksums import Damaged, require_whole, seal
+from rltf.policy.policy import Policy
 
 FORMAT = 2
 SHARD_BYTES = 1 << 30

@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from learner.objectives.base import Totals, TrainItem
-from learner.objectives.supervised import Supervised
-from policy.encoding import PromptText, encode_program, encode_prompt
-from policy.policy import Policy
+from rltf.learner.objectives.base import Totals, TrainItem
+from rltf.learner.objectives.supervised import Supervised
+from rltf.policy.encoding import PromptText, encode_program, encode_prompt
+from rltf.policy.policy import Policy
 
 POOL_BATCHES = 16
 _KEPT_ENCODINGS = 100_000

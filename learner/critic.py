@@ -22,13 +22,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from buffer.records import Outcome, Sample
-from config import PolicyConfig, UserError, first_line, saving
-from learner.batching import Plan, plan, tensors
-from learner.objectives.base import TrainItem
-from policy.checksums import is_sealed, refuse_damaged, seal
-from policy.log_probs import predicted_logits
-from policy.policy import Policy, build_policy, make_spec
+from rltf.buffer.records import Outcome, Sample
+from rltf.config import PolicyConfig, UserError, first_line, saving
+from rltf.learner.batching import Plan, plan, tensors
+from rltf.learner.objectives.base import TrainItem
+from rltf.policy.checksums import is_sealed, refuse_damaged, seal
+from rltf.policy.log_probs import predicted_logits
+from rltf.policy.policy import Policy, build_policy, make_spec
 
 OUTCOMES: tuple[Outcome, ...] = ("compile_error", "runtime_error", "failure", "pass")
 """The classes, in the order of the head's outputs."""

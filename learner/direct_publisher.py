@@ -13,10 +13,10 @@ from typing import Protocol
 
 import torch
 
-from learner.publish import Publisher
-from policy.snapshot import Snapshot
-from policy.weight_sender import Offer, WeightSender
-from policy.weights import BUCKET_BYTES, WeightsUnavailable
+from rltf.learner.publish import Publisher
+from rltf.policy.snapshot import Snapshot
+from rltf.policy.weight_sender import Offer, WeightSender
+from rltf.policy.weights import BUCKET_BYTES, WeightsUnavailable
 
 
 class Store(Publisher, Protocol):

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from config import LearnerConfig
-from learner.batching import MicroBatch, Plan, plan, tensors
-from learner.objectives.base import Loss, Signal, Totals, TrainItem, not_finite
-from learner.objectives.surrogates import divergence_from
-from learner.optimizer_state import OptimizerState
-from learner.world import World, agree, join
-from policy.log_probs import token_log_probs
-from policy.policy import DTYPES, Policy, checkpoint_layers
-from policy.tree_attention import plug_into, takes_trees
-from policy.weights import BUCKET_BYTES
+from rltf.config import LearnerConfig
+from rltf.learner.batching import MicroBatch, Plan, plan, tensors
+from rltf.learner.objectives.base import Loss, Signal, Totals, TrainItem, not_finite
+from rltf.learner.objectives.surrogates import divergence_from
+from rltf.learner.optimizer_state import OptimizerState
+from rltf.learner.world import World, agree, join
+from rltf.policy.log_probs import token_log_probs
+from rltf.policy.policy import DTYPES, Policy, checkpoint_layers
+from rltf.policy.tree_attention import plug_into, takes_trees
+from rltf.policy.weights import BUCKET_BYTES
 
 _LONGEST_EAGER = 512
 _NAMED = 64

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from buffer.records import Feedback, Program
-from config import RltfConfig
-from learner.parsing import broken_at_the_end, unterminated_triple_quote
-from learner.spans import is_last_line
+from rltf.buffer.records import Feedback, Program
+from rltf.config import RltfConfig
+from rltf.learner.parsing import broken_at_the_end, unterminated_triple_quote
+from rltf.learner.spans import is_last_line
 
 ErrorClass = Literal["U_line", "U_global", "U_ignore"]
 

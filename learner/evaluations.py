@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from buffer.evaluations import label_of
-from buffer.flow import Flow
-from config import Config
-from learner.checkpoint import Checkpoints
-from learner.engine import TrainingEngine
-from learner.position import Position
-from learner.waiting import Waiter
+from rltf.buffer.evaluations import label_of
+from rltf.buffer.flow import Flow
+from rltf.config import Config
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.position import Position
+from rltf.learner.waiting import Waiter
 
 MOST_PASS_PROBLEMS = 64
 """Training problems that are tried after a round of the warm start (`warm_start.until_pass`)."""

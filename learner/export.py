@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from config import Config, UserError, first_line, saving
-from learner.engine import TrainingEngine
-from learner.model_card import write_card
-from learner.on_disk import put_in_place
-from policy import generation_config
-from policy.checksums import LIST, is_sealed, refuse_damaged, seal
-from policy.lora import FOLDER as ADAPTERS
-from policy.lora import load_adapters, merged, save_adapters
-from policy.policy import Policy, build_policy
-from policy.weights import named_weights
+from rltf.config import Config, UserError, first_line, saving
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.model_card import write_card
+from rltf.learner.on_disk import put_in_place
+from rltf.policy import generation_config
+from rltf.policy.checksums import LIST, is_sealed, refuse_damaged, seal
+from rltf.policy.lora import FOLDER as ADAPTERS
+from rltf.policy.lora import load_adapters, merged, save_adapters
+from rltf.policy.policy import Policy, build_policy
+from rltf.policy.weights import named_weights
 
 __all__ = ["check_weights", "export", "load_weights", "save_model", "unsealed", "write_card"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from buffer.records import Malformed, Program
-from policy.policy import Policy
+from rltf.buffer.records import Malformed, Program
+from rltf.policy.policy import Policy
 
 
 def fits(policy: Policy) -> Callable[[Program], None]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from config import Config
-from learner.batching import Plan
-from learner.critic import load_critic
-from learner.reference import load_reference
-from policy.policy import Policy
+from rltf.config import Config
+from rltf.learner.batching import Plan
+from rltf.learner.critic import load_critic
+from rltf.learner.reference import load_reference
+from rltf.policy.policy import Policy
 
 Annotate = Callable[[Plan], Plan]
 

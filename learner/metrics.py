@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from buffer.records import Group, by_error
-from learner.batching import Plan
-from learner.engine import StepResult
-from learner.objectives.base import Prepared, TrainItem
-from learner.record import fingerprints
+from rltf.buffer.records import Group, by_error
+from rltf.learner.batching import Plan
+from rltf.learner.engine import StepResult
+from rltf.learner.objectives.base import Prepared, TrainItem
+from rltf.learner.record import fingerprints
 
 
 def rl_row(

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from config import Config
-from learner.on_disk import write_whole
+from rltf.config import Config
+from rltf.learner.on_disk import write_whole
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
 _SPEC_PATH = re.compile(r"^(\w+:)([^,]*)")

@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from config import saving
-from policy.checksums import synchronise
+from rltf.config import saving
+from rltf.policy.checksums import synchronise
 
 REPLACED = ".replaced"
 """What the name of a folder ends in while another one takes its place."""

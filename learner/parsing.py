@@ -12,7 +12,7 @@ import tokenize
 import warnings
 from codeop import PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]  # what codeop asks the parser with, in no stub
 
-from learner.spans import last_line_start
+from rltf.learner.spans import last_line_start
 
 
 def syntax_error(text: str, flags: int = 0) -> SyntaxError | None:

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import torch
 
-from learner.engine import TrainingEngine
-from policy.lora import named_adapters
-from policy.policy import Policy
-from policy.weights import named_weights
+from rltf.learner.engine import TrainingEngine
+from rltf.policy.lora import named_adapters
+from rltf.policy.policy import Policy
+from rltf.policy.weights import named_weights
 
 
 class Publisher(Protocol):

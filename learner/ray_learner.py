@@ -12,18 +12,18 @@ import torch
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from buffer.flow import FlowAddress
-from buffer.worker_loop import NotYet, WorkerLoop, asked, ray_options
-from config import DiskFailure, UserError
-from learner.direct_publisher import DirectPublisher
-from learner.publish import Publisher
-from learner.task import LearnerTask
-from learner.waiting import Stalled
-from learner.warm_start import NeverPassed
-from learner.worker import LearnerWorker
-from learner.world import World, free_address
-from policy.ray_weight_store import StorePublisher
-from policy.weight_sender import DIRECT_TIMEOUT_S, WeightSender
+from rltf.buffer.flow import FlowAddress
+from rltf.buffer.worker_loop import NotYet, WorkerLoop, asked, ray_options
+from rltf.config import DiskFailure, UserError
+from rltf.learner.direct_publisher import DirectPublisher
+from rltf.learner.publish import Publisher
+from rltf.learner.task import LearnerTask
+from rltf.learner.waiting import Stalled
+from rltf.learner.warm_start import NeverPassed
+from rltf.learner.worker import LearnerWorker
+from rltf.learner.world import World, free_address
+from rltf.policy.ray_weight_store import StorePublisher
+from rltf.policy.weight_sender import DIRECT_TIMEOUT_S, WeightSender
 
 ROLE = "learner"
 PUBLISH_TIMEOUT_S = 300.0

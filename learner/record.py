@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from buffer.records import Group
-from learner.objectives.base import Prepared, TrainItem
+from rltf.buffer.records import Group
+from rltf.learner.objectives.base import Prepared, TrainItem
 
 CORPUS = "corpus"
 """Name of the fingerprint of the corpus programs of a step that has both kinds."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from config import Config
-from learner.batching import Plan, tensors
-from learner.export import load_weights
-from policy.log_probs import token_log_probs
-from policy.policy import DTYPES, Policy, PolicySpec, build_policy
-from policy.tree_attention import plug_into, takes_trees
+from rltf.config import Config
+from rltf.learner.batching import Plan, tensors
+from rltf.learner.export import load_weights
+from rltf.policy.log_probs import token_log_probs
+from rltf.policy.policy import DTYPES, Policy, PolicySpec, build_policy
+from rltf.policy.tree_attention import plug_into, takes_trees
 
 
 class Reference:

@@ -15,19 +15,19 @@ from typing import Any
 
 import torch
 
-from buffer.records import Group
-from config import Config
-from learner.checkpoint import Saved
-from learner.corpus_stream import Corpus, CorpusStream
-from learner.engine import StepResult, TrainingEngine
-from learner.export import load_weights
-from learner.frozen import Annotate, frozen_models
-from learner.objectives import make_objective, supervised_normalise, with_supervised
-from learner.objectives.base import Loss, Prepared
-from learner.objectives.supervised import Supervised
-from learner.record import fingerprints
-from learner.world import World
-from policy.policy import PolicySpec, build_policy
+from rltf.buffer.records import Group
+from rltf.config import Config
+from rltf.learner.checkpoint import Saved
+from rltf.learner.corpus_stream import Corpus, CorpusStream
+from rltf.learner.engine import StepResult, TrainingEngine
+from rltf.learner.export import load_weights
+from rltf.learner.frozen import Annotate, frozen_models
+from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
+from rltf.learner.objectives.base import Loss, Prepared
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.record import fingerprints
+from rltf.learner.world import World
+from rltf.policy.policy import PolicySpec, build_policy
 
 ROUNDING = 1e-4
 """Largest difference of two losses, relative to 1 or the loss, where sums are taken in another order than they were."""

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from buffer.records import Feedback, Outcome, Program
-from config import RltfConfig
-from learner.error_classes import ErrorClass, error_class
-from learner.spans import first_text_span, line_span
+from rltf.buffer.records import Feedback, Outcome, Program
+from rltf.config import RltfConfig
+from rltf.learner.error_classes import ErrorClass, error_class
+from rltf.learner.spans import first_text_span, line_span
 
 Span = tuple[int, int]
 Reward = Callable[[Feedback], float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from buffer.records import Program
+from rltf.buffer.records import Program
 
 # What the compiler counts as the end of a line. Not str.splitlines, which also breaks at form feeds and Unicode separators.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from config import Config, UserError
-from learner.corpus_stream import Corpus
-from policy.policy import PolicySpec
+from rltf.config import Config, UserError
+from rltf.learner.corpus_stream import Corpus
+from rltf.policy.policy import PolicySpec
 
 
 def hash_of_inputs(training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec) -> str:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from buffer.flow import Flow
-from buffer.ledger import in_words
-from buffer.records import Group, Sample
-from learner.engine import TrainingEngine
-from monitor.metrics import Recorder
+from rltf.buffer.flow import Flow
+from rltf.buffer.ledger import in_words
+from rltf.buffer.records import Group, Sample
+from rltf.learner.engine import TrainingEngine
+from rltf.monitor.metrics import Recorder
 
 _LOOK_S = 0.5
 _POLL_S = 0.2

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from config import LearnerConfig, WarmStartConfig
-from learner.corpus_stream import Corpus, CorpusStream
-from learner.engine import TrainingEngine
-from learner.objectives.supervised import Supervised
-from learner.schedules import cosine
-from monitor.metrics import Recorder
-from policy.policy import Policy
+from rltf.config import LearnerConfig, WarmStartConfig
+from rltf.learner.corpus_stream import Corpus, CorpusStream
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.schedules import cosine
+from rltf.monitor.metrics import Recorder
+from rltf.policy.policy import Policy
 
 BETAS = (0.9, 0.95)
 MOST_ROUNDS = 20

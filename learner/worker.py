@@ -10,29 +10,29 @@ from typing import Any
 
 import torch
 
-from buffer.flow import Flow
-from buffer.position import BufferPosition
-from config import UserError
-from learner.checkpoint import Checkpoints, Saved
-from learner.corpus_stream import CorpusStream
-from learner.engine import StepResult, TrainingEngine
-from learner.evaluations import Evaluations
-from learner.export import export, load_weights, save_model
-from learner.fit import fits
-from learner.frozen import Annotate, frozen_models
-from learner.metrics import rl_row, sampled_by, supervised_row
-from learner.objectives import make_objective, supervised_normalise, with_supervised
-from learner.objectives.supervised import Supervised
-from learner.position import Position
-from learner.publish import Publisher, Versions
-from learner.reference import first_policy
-from learner.schedules import is_supervised, linear
-from learner.task import LearnerTask
-from learner.waiting import Stopped, Waiter
-from learner.warm_start import warm_start
-from learner.world import World
-from monitor.metrics import Recorder
-from policy.policy import DTYPES, build_policy
+from rltf.buffer.flow import Flow
+from rltf.buffer.position import BufferPosition
+from rltf.config import UserError
+from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.learner.corpus_stream import CorpusStream
+from rltf.learner.engine import StepResult, TrainingEngine
+from rltf.learner.evaluations import Evaluations
+from rltf.learner.export import export, load_weights, save_model
+from rltf.learner.fit import fits
+from rltf.learner.frozen import Annotate, frozen_models
+from rltf.learner.metrics import rl_row, sampled_by, supervised_row
+from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.position import Position
+from rltf.learner.publish import Publisher, Versions
+from rltf.learner.reference import first_policy
+from rltf.learner.schedules import is_supervised, linear
+from rltf.learner.task import LearnerTask
+from rltf.learner.waiting import Stopped, Waiter
+from rltf.learner.warm_start import warm_start
+from rltf.learner.world import World
+from rltf.monitor.metrics import Recorder
+from rltf.policy.policy import DTYPES, build_policy
 
 
 class LearnerWorker:

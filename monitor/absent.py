@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from config import first_line
+from rltf.config import first_line
 
 _FILE = "absent.json"
 

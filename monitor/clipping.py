@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from config import Config
-from monitor.metrics import Row
+from rltf.config import Config
+from rltf.monitor.metrics import Row
 
 _LEAST_STEPS = 20
 _SHARE = 0.9

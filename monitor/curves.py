@@ -1,6 +1,6 @@
 """Held-out curves of several runs in one picture::
 
-    python -m monitor.curves OUT.png RUN [RUN...] [--x seconds|steps]
+    python -m rltf.monitor.curves OUT.png RUN [RUN...] [--x seconds|steps]
 
 RUN is a run's folder or LABEL=FOLDER. Runs that share a label are drawn in one colour: thin lines, and a thick one for their mean.
 """
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from config import UserError
-from monitor import style
-from monitor.console import complain, outlast
-from monitor.run_folder import RunFolder
+from rltf.config import UserError
+from rltf.monitor import style
+from rltf.monitor.console import complain, outlast
+from rltf.monitor.run_folder import RunFolder
 
 Points = np.ndarray
 """(N, 2): x and pass@1."""
@@ -72,7 +72,7 @@ def read_curve(run: str, x: str) -> tuple[str, Points]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 when a run cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m monitor.curves", description="Held-out curves of several runs in one picture.")
+    parser = argparse.ArgumentParser(prog="python -m rltf.monitor.curves", description="Held-out curves of several runs in one picture.")
     parser.add_argument("out", type=Path, help="PNG to write")
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a run's folder, or LABEL=FOLDER; runs of one label share a colour and a mean"

@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from config import writing
+from rltf.config import writing
 
 _FLUSH_S = 5.0
 """Longest time that a point is held while others come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from buffer.records import Sample
+from rltf.buffer.records import Sample
 
 
 class Pair(Protocol):

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from config import gone_on_failure, writing
+from rltf.config import gone_on_failure, writing
 
 _PART = re.compile(r"part-(\d{5,})\.jsonl\.gz")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from buffer.work_queue import DeadLetter
-from monitor.run_folder import RunFolder
+from rltf.buffer.work_queue import DeadLetter
+from rltf.monitor.run_folder import RunFolder
 
 MOST_LETTERS = 20
 """Dead letters of a kind that result.json names, the newest."""

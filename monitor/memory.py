@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from config import Config
+from rltf.config import Config
 
 _PROCESS = 4.0e8
 """A Python process with torch, transformers and Ray (resident, measured 413 MB)."""

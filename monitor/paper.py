@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from config import Config, RltfConfig
+from rltf.config import Config, RltfConfig
 
 
 @dataclass(frozen=True)

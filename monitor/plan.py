@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from config import Config, LearnerConfig
-from monitor.memory import Shape, actor_bytes, aof_bytes, executor_bytes, learner_bytes, redis_bytes, step_bytes, weight_bytes
-from monitor.paper import not_in_force
-from monitor.run_folder import LOG_BYTES
-from monitor.vocabulary import plural
+from rltf.config import Config, LearnerConfig
+from rltf.monitor.memory import Shape, actor_bytes, aof_bytes, executor_bytes, learner_bytes, redis_bytes, step_bytes, weight_bytes
+from rltf.monitor.paper import not_in_force
+from rltf.monitor.run_folder import LOG_BYTES
+from rltf.monitor.vocabulary import plural
 
 
 @dataclass(frozen=True)

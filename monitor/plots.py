@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from monitor import style
-from monitor.metrics import Row
-from monitor.timeline import Counts, Timeline, binned, clipped
-from monitor.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, outcome_shares, plural
+from rltf.monitor import style
+from rltf.monitor.metrics import Row
+from rltf.monitor.timeline import Counts, Timeline, binned, clipped
+from rltf.monitor.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, outcome_shares, plural
 
 Colour = tuple[float, float, float]
 

@@ -6,8 +6,8 @@ import re
 
 from ray.util.metrics import Counter, Gauge
 
-from monitor.event_files import flat_numbers
-from monitor.metrics import Row
+from rltf.monitor.event_files import flat_numbers
+from rltf.monitor.metrics import Row
 
 
 class RaySink:

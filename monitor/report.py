@@ -1,4 +1,7 @@
-"""report.md and its pictures from a run folder: what happened, in figures and in words. `python -m monitor.report RUN` writes them anew."""
+"""report.md and its pictures from a run folder: what happened, in figures and in words.
+
+`python -m rltf.monitor.report RUN` writes them anew.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from config import UserError, disk_sentence
-from monitor import plots
-from monitor.console import complain, outlast
-from monitor.metrics import Row
-from monitor.run_folder import RunFolder
-from monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
-from monitor.vocabulary import PRODUCTS, estimate, ks_of, plural
+from rltf.config import UserError, disk_sentence
+from rltf.monitor import plots
+from rltf.monitor.console import complain, outlast
+from rltf.monitor.metrics import Row
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
+from rltf.monitor.vocabulary import PRODUCTS, estimate, ks_of, plural
 
 _MOST_LEFT_OUT = 200
 
@@ -285,7 +288,7 @@ def _programs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 when RUN is no run folder, or the report cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m monitor.report", description="Writes report.md and its pictures of a run anew.")
+    parser = argparse.ArgumentParser(prog="python -m rltf.monitor.report", description="Writes report.md and its pictures of a run anew.")
     parser.add_argument("run", help="the run's folder")
     try:
         print(write_report(RunFolder.open(parser.parse_args(arguments).run)))

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from config import first_line
-from monitor.metrics import Row
+from rltf.config import first_line
+from rltf.monitor.metrics import Row
 
 _Time = Annotated[float, Meta(ge=0.0, le=1e11)]
 """Seconds since the epoch, of which a date can be made."""

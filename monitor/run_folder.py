@@ -18,14 +18,14 @@ from typing import Any
 import msgspec
 import yaml
 
-from buffer.connection import masked
-from buffer.records import Archived
-from config import Config, RunConfig, UserError, disk_sentence, gone_on_failure, writing
-from monitor.event_files import TensorBoard
-from monitor.line_parts import PartWriter
-from monitor.metrics import Row
-from monitor.run_record import RunRecord
-from monitor.samples import SampleWriter
+from rltf.buffer.connection import masked
+from rltf.buffer.records import Archived
+from rltf.config import Config, RunConfig, UserError, disk_sentence, gone_on_failure, writing
+from rltf.monitor.event_files import TensorBoard
+from rltf.monitor.line_parts import PartWriter
+from rltf.monitor.metrics import Row
+from rltf.monitor.run_record import RunRecord
+from rltf.monitor.samples import SampleWriter
 
 LOG_BYTES = 2**24
 """Size beyond which a log begins anew; what it held is kept until the next time. So a process has twice as much at most."""

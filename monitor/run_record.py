@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-import config as configuration
-from config import Config, UserError, first_line
-from monitor.line_parts import deleted_parts, read_parts
-from monitor.metrics import Row
-from monitor.rows import EventRow, HeldOutRow, Progress, Result, StepRow, TelemetryRow, read_object, readable
-from monitor.samples import KeptSample, Lost, dropped_samples, read_samples
+from rltf import config as configuration
+from rltf.config import Config, UserError, first_line
+from rltf.monitor.line_parts import deleted_parts, read_parts
+from rltf.monitor.metrics import Row
+from rltf.monitor.rows import EventRow, HeldOutRow, Progress, Result, StepRow, TelemetryRow, read_object, readable
+from rltf.monitor.samples import KeptSample, Lost, dropped_samples, read_samples
 
 CONFIG_END = "...\n"
 """The last line of a configuration that was written whole: YAML's mark of a document's end."""

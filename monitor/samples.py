@@ -24,9 +24,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from buffer.columns import Floats, Ints
-from buffer.records import Archived, Fate, Feedback, Malformed, Program, Sample, TestResult, VersionRun, decode_feedback, decode_program
-from config import first_line, gone_on_failure, writing
+from rltf.buffer.columns import Floats, Ints
+from rltf.buffer.records import (
+    Archived,
+    Fate,
+    Feedback,
+    Malformed,
+    Program,
+    Sample,
+    TestResult,
+    VersionRun,
+    decode_feedback,
+    decode_program,
+)
+from rltf.config import first_line, gone_on_failure, writing
 
 ROWS_PER_PART = 4096
 """Parts are merged up to so many programs."""

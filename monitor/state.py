@@ -6,9 +6,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from monitor.metrics import Row
-from monitor.pace import Pace
-from monitor.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
+from rltf.monitor.metrics import Row
+from rltf.monitor.pace import Pace
+from rltf.monitor.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
 
 MOVES = (("executor", "programs"), ("learner", "samples"), ("learner", "supervised_programs"), ("learner", "warm_start_programs"))
 """Kind of worker and counter of what brings a run on: verdicts and programs trained on."""

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from config import gone_on_failure, writing
+from rltf.config import gone_on_failure, writing
 
 matplotlib.use("Agg")
 

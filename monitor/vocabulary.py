@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buffer.records import OUTCOMES
+from rltf.buffer.records import OUTCOMES
 
 NO_TRAINING = frozenset({"build", "warm_start", "publish", "checkpoint", "export"})
 """Phases of a learner that are work and no training step; every other one, waits apart, counts as training."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from buffer.flow import Flow
-from monitor.metrics import Row, Sink
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
+from rltf.buffer.flow import Flow
+from rltf.monitor.metrics import Row, Sink
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
 
 _ARCHIVE_EVERY_S = 5.0
 _GROUPS_PER_READ = 512

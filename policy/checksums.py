@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import xxhash
 
-from config import UserError
+from rltf.config import UserError
 
 LIST = "checksums.json"
 _NOT_LISTED = ("README.md",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from config import UserError
-from policy.policy import Policy
+from rltf.config import UserError
+from rltf.policy.policy import Policy
 
 
 class PromptText(Protocol):

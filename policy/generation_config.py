@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers.utils import GENERATION_CONFIG_NAME, cached_file
 
-from config import UserError, first_line
+from rltf.config import UserError, first_line
 
 FILE = GENERATION_CONFIG_NAME
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from policy.policy import Policy
-from policy.prefix_tree import PrefixTree, grow
-from policy.tree_attention import NAME
+from rltf.policy.policy import Policy
+from rltf.policy.prefix_tree import PrefixTree, grow
+from rltf.policy.tree_attention import NAME
 
 _SLICE_ELEMENTS = 1 << 22
 """Most logits that are in float32 at the same time."""

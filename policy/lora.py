@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from config import UserError, first_line
-from policy.weights import Bytes, Manifest, ManifestMismatch, unpack
+from rltf.config import UserError, first_line
+from rltf.policy.weights import Bytes, Manifest, ManifestMismatch, unpack
 
 FOLDER = "adapter"
 """Where an exported model keeps its adapters, in peft's format."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch._C._distributed_c10d import ProcessGroupGloo, TCPStore
 
-from config import first_line
+from rltf.config import first_line
 
 _POLL_S = 2e-4
 """Seconds between two looks whether NCCL has finished."""

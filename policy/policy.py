@@ -20,11 +20,11 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from config import PolicyConfig, UserError, first_line
-from policy import generation_config, shapes, tokenizers
-from policy.byte_texts import TextPieces
-from policy.checksums import refuse_damaged
-from policy.lora import LoraSettings, attach
+from rltf.config import PolicyConfig, UserError, first_line
+from rltf.policy import generation_config, shapes, tokenizers
+from rltf.policy.byte_texts import TextPieces
+from rltf.policy.checksums import refuse_damaged
+from rltf.policy.lora import LoraSettings, attach
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

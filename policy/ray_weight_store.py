@@ -21,11 +21,11 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from config import first_line
-from monitor.metrics import log_to
-from policy.slots import Slot, SlotLost, SlotName, make_slot
-from policy.weight_sender import Offer
-from policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
+from rltf.config import first_line
+from rltf.monitor.metrics import log_to
+from rltf.policy.slots import Slot, SlotLost, SlotName, make_slot
+from rltf.policy.weight_sender import Offer
+from rltf.policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
 
 STORE_NAME = "weights"
 KEPT_VERSIONS = 2

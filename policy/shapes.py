@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import CodeGenConfig, GPT2Config, LlamaConfig, Qwen2Config, T5Config
 
-from config import PolicyConfig, UserError
+from rltf.config import PolicyConfig, UserError
 
 
 def fresh(config: PolicyConfig, vocab_size: int, pad_id: int, bos_id: int | None, eos_id: int) -> Any:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from policy.weights import BUCKET_BYTES, Manifest, aligned, word_sums
+from rltf.policy.weights import BUCKET_BYTES, Manifest, aligned, word_sums
 
 
 class Snapshot:

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processo
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from config import UserError, first_line
+from rltf.config import UserError, first_line
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 

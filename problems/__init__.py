@@ -1,10 +1,10 @@
 """Problems, the unit tests that judge them, the prompts that state them, and the programs of supervised training."""
 
-from problems.corpus import Corpus, corpus_of
-from problems.held_out import ProblemSets, problem_sets
-from problems.loading import load_problems, read_problems
-from problems.problem import Problem, ProblemSet, Skipped, TestSuite, Unread
-from problems.prompts import Prompt, prompt_of
+from rltf.problems.corpus import Corpus, corpus_of
+from rltf.problems.held_out import ProblemSets, problem_sets
+from rltf.problems.loading import load_problems, read_problems
+from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite, Unread
+from rltf.problems.prompts import Prompt, prompt_of
 
 __all__ = [
     "Corpus",

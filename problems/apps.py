@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from config import UserError
-from problems.fields import unread
-from problems.files import parse_json, read_text, unix_lines
-from problems.hub import hub_rows
-from problems.problem import Problem, Skipped, TestSuite, Unread
-from problems.spec import Spec, parse_ids
-from problems.wrapped_outputs import unwrap_outputs
+from rltf.config import UserError
+from rltf.problems.fields import unread
+from rltf.problems.files import parse_json, read_text, unix_lines
+from rltf.problems.hub import hub_rows
+from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
+from rltf.problems.spec import Spec, parse_ids
+from rltf.problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
 _FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.py", "metadata.json")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
-from config import UserError
-from problems.problem import Problem, ProblemSet
-from problems.prompts import Prompt, prompt_of
-from problems.starter.corpus import StarterCorpus
+from rltf.config import UserError
+from rltf.problems.problem import Problem, ProblemSet
+from rltf.problems.prompts import Prompt, prompt_of
+from rltf.problems.starter.corpus import StarterCorpus
 
 
 class Corpus(Protocol):

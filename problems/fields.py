@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from problems.problem import Unread
+from rltf.problems.problem import Unread
 
 _OTHER_NAMES = {
     "id": ("task_id", "problem_id", "question_id", "name", "slug"),

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from config import UserError
-from problems.problem import Skipped
+from rltf.config import UserError
+from rltf.problems.problem import Skipped
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

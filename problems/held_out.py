@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from config import ProblemsConfig, UserError
-from problems.loading import load_problems
-from problems.problem import Problem, ProblemSet
-from problems.spec import SOURCES, has_source, parse_spec
+from rltf.config import ProblemsConfig, UserError
+from rltf.problems.loading import load_problems
+from rltf.problems.problem import Problem, ProblemSet
+from rltf.problems.spec import SOURCES, has_source, parse_spec
 
 SHARE = 0.1
 """What `problems.held_out auto` holds out of problems that have no held-out set of their own."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from config import UserError, first_line
-from problems.spec import Spec
+from rltf.config import UserError, first_line
+from rltf.problems.spec import Spec
 
 
 def hub_rows(spec: Spec, *arguments: str, **options: Any) -> Iterable[dict[str, Any]]:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from problems.fields import hinted, unread
-from problems.files import read_records, unix_lines
-from problems.problem import Problem, Skipped, TestSuite, Unread
-from problems.spec import Spec, parse_ids
+from rltf.problems.fields import hinted, unread
+from rltf.problems.files import read_records, unix_lines
+from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
+from rltf.problems.spec import Spec, parse_ids
 
 _ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from config import UserError
-from problems import apps, jsonl, mbpp
-from problems.problem import CheckerName, Problem, ProblemSet, Skipped, Unread
-from problems.quarantine import honour
-from problems.spec import Spec, parse_spec
-from problems.starter.tasks import starter_problems
+from rltf.config import UserError
+from rltf.problems import apps, jsonl, mbpp
+from rltf.problems.problem import CheckerName, Problem, ProblemSet, Skipped, Unread
+from rltf.problems.quarantine import honour
+from rltf.problems.spec import Spec, parse_spec
+from rltf.problems.starter.tasks import starter_problems
 
 
 def load_problems(spec: str, *, seed: int = 0, checked: str = "", must_match: bool = True, shown_tests: int = 3) -> ProblemSet:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from problems.fields import unread
-from problems.files import read_records, unix_lines
-from problems.hub import hub_rows
-from problems.problem import Problem, Skipped, TestSuite, Unread
-from problems.spec import Spec, parse_ids
+from rltf.problems.fields import unread
+from rltf.problems.files import read_records, unix_lines
+from rltf.problems.hub import hub_rows
+from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
+from rltf.problems.spec import Spec, parse_ids
 
 SPLITS = ("prompt", "test", "validation", "train")
 _FIELDS = ("task_id", "text", "prompt", "code", "test_list", "test_setup_code", "test_imports", "challenge_test_list", "source_file")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from problems.problem import Problem
+from rltf.problems.problem import Problem
 
 LONGEST_QUESTION = 150_000
 """Characters of a question that are looked at before it is cut to a number of tokens."""

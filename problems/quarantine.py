@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from config import UserError
-from problems.files import read_records
-from problems.problem import MOST_SECONDS, Problem, ProblemSet, Skipped
+from rltf.config import UserError
+from rltf.problems.files import read_records
+from rltf.problems.problem import MOST_SECONDS, Problem, ProblemSet, Skipped
 
 Status = Literal["ok", "warned", "quarantined", "skipped"]
 

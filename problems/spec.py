@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import UserError
+from rltf.config import UserError
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "starter": ("split",),

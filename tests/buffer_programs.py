@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from buffer.flow import Flow
-from buffer.groups import members_of, traces_of
-from buffer.keys import Keys
-from buffer.records import Feedback, Group, Program, VersionRun, decode_parts
-from buffer.work_queue import Claim
+from rltf.buffer.flow import Flow
+from rltf.buffer.groups import members_of, traces_of
+from rltf.buffer.keys import Keys
+from rltf.buffer.records import Feedback, Group, Program, VersionRun, decode_parts
+from rltf.buffer.work_queue import Claim
 
 PASS = Feedback(outcome="pass", passed=1, run=1)
 

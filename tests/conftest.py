@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import BufferConfig
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import BufferConfig
 
 RAY = (
     "actors_ray", "bad_input", "doctor", "driver_supervision", "executor_worker", "full_disk", "learner_ray", "monitor_ray_metrics",

@@ -28,10 +28,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from attacks import ATTACKS, GOT, MODES, Attack, program, suite  # noqa: E402
 
-from buffer.records import Feedback  # noqa: E402
-from executor.judge import Judge  # noqa: E402
-from executor.namespaces import CLONE_NEWUSER, mount, unshare  # noqa: E402
-from problems.problem import TestSuite  # noqa: E402
+from rltf.buffer.records import Feedback  # noqa: E402
+from rltf.executor.judge import Judge  # noqa: E402
+from rltf.executor.namespaces import CLONE_NEWUSER, mount, unshare  # noqa: E402
+from rltf.problems.problem import TestSuite  # noqa: E402
 
 BIND, RECURSIVE = 4096, 16384
 OWN = ("/var/tmp", "/dev/shm")

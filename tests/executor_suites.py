@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from problems.problem import TestSuite
+from rltf.problems.problem import TestSuite
 
 
 def stdin_suite(*pairs: tuple[str, str], time_limit_s: float = 1.0, memory_limit_mb: int = 512) -> TestSuite:

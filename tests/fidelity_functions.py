@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from executor_suites import assert_suite, call_suite
 
-from problems.problem import TestSuite
+from rltf.problems.problem import TestSuite
 
 ADD = call_suite("add", ([[1, 2], 3], [4, 5]), ([[], 1], []), ([[0], -1], [-1]), time_limit_s=4.0)
 """Add a number to each of a list."""

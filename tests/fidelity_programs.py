@@ -9,7 +9,7 @@ from __future__ import annotations
 from executor_suites import SUM, stdin_suite
 from fidelity_functions import ADD, CHECK, CODED, HALVES, HONEST_ASSERT, HONEST_CALL
 
-from problems.problem import TestSuite
+from rltf.problems.problem import TestSuite
 
 GRID = stdin_suite(("2 3\n#.#\n..#\n", "3\n"), ("1 1\n.\n", "0\n"), time_limit_s=4.0)
 """Rows and columns, then a map; the number of '#'."""

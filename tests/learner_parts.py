@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from buffer.records import Feedback, Group, Outcome, Program, Sample, TestResult, VersionRun
-from config import LearnerConfig, PolicyConfig
-from policy.encoding import decode_with_offsets, encode_program
-from policy.policy import Policy, build_policy, make_spec
+from rltf.buffer.records import Feedback, Group, Outcome, Program, Sample, TestResult, VersionRun
+from rltf.config import LearnerConfig, PolicyConfig
+from rltf.policy.encoding import decode_with_offsets, encode_program
+from rltf.policy.policy import Policy, build_policy, make_spec
 
 CORPUS = [f"def f(xs):\n    return {word}(xs) + {number}\n" for word in ("sum", "max", "min", "len") for number in range(9)]
 _numbers = itertools.count()

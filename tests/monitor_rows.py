@@ -6,10 +6,10 @@ import math
 import random
 from typing import Any
 
-from buffer.columns import Floats
-from buffer.records import Archived, Fate, Feedback, Program, Sample, TestResult, VersionRun, encode
-from config import Config
-from monitor.run_folder import RunFolder
+from rltf.buffer.columns import Floats
+from rltf.buffer.records import Archived, Fate, Feedback, Program, Sample, TestResult, VersionRun, encode
+from rltf.config import Config
+from rltf.monitor.run_folder import RunFolder
 
 Row = dict[str, Any]
 BEGIN = 1_700_000_000.0

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from buffer.flow import FlowAddress
-from buffer.worker_loop import WorkerLoop
-from config import UserError
+from rltf.buffer.flow import FlowAddress
+from rltf.buffer.worker_loop import WorkerLoop
+from rltf.config import UserError
 
 
 class OrderedWorker(WorkerLoop):

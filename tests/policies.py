@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from config import PolicyConfig
-from policy.policy import Policy, PolicySpec, build_policy, make_spec
+from rltf.config import PolicyConfig
+from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
 
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]
 TEXTS = ["def f(xs):\n    xs = sorted(xs)\n    return sum(x for x in xs if x > 3)\n", "print(max(xs) if xs else 0)\n"] * 20

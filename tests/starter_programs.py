@@ -7,7 +7,7 @@ import io
 import warnings
 from typing import Any
 
-from problems import Problem
+from rltf.problems import Problem
 
 
 def passes(problem: Problem, program: str) -> bool:

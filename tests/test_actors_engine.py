@@ -2,10 +2,10 @@ import pytest
 import torch
 from policies import FAMILIES, policy_of, spec_of, with_end_likely
 
-from actors.engine import Completion, SamplingEngine
-from policy.log_probs import collate, token_log_probs
-from policy.policy import Policy, build_policy
-from policy.weights import load_into, pack
+from rltf.actors.engine import Completion, SamplingEngine
+from rltf.policy.log_probs import collate, token_log_probs
+from rltf.policy.policy import Policy, build_policy
+from rltf.policy.weights import load_into, pack
 
 WAYS = [{}, {"fuse": False}, {"share_prefix": False}]
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [20], [21, 22]]

@@ -11,11 +11,11 @@ import pytest
 from policies import Prompt, policy_of, spec_of
 from weight_publisher import Publisher, model_of
 
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import Config
-from policy.slots import make_slot
-from policy.weights import load_into, pack
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config
+from rltf.policy.slots import make_slot
+from rltf.policy.weights import load_into, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +47,7 @@ def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
 
 def elsewhere(store: Any, timeout_s: float = 30) -> Any:
     """The source of an actor on another machine than the store's: versions come through Ray's object store."""
-    from policy.ray_weight_store import StoreSource
+    from rltf.policy.ray_weight_store import StoreSource
 
     source = StoreSource(store, timeout_s)
     source._node = "another"
@@ -62,7 +62,7 @@ def weights_of(found: Any) -> Any:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(cluster: Any, shared: bool) -> None:
-    from policy.ray_weight_store import StoreSource, WeightStoreError, start_store
+    from rltf.policy.ray_weight_store import StoreSource, WeightStoreError, start_store
 
     store = start_store(timeout_s=60)
     assert elsewhere(store).latest(-1) is None
@@ -89,7 +89,7 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
 
 
 def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: Any) -> None:
-    from policy.ray_weight_store import StoreSource, WeightStoreError, start_store
+    from rltf.policy.ray_weight_store import StoreSource, WeightStoreError, start_store
 
     store = start_store(timeout_s=60)
     learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
@@ -127,7 +127,7 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
 
 @pytest.mark.parametrize("near", [True, False])
 def test_a_store_that_was_killed_gets_the_newest_version_again(cluster: Any, near: bool, request: pytest.FixtureRequest) -> None:
-    from policy.ray_weight_store import StoreSource, start_store
+    from rltf.policy.ray_weight_store import StoreSource, start_store
 
     store = start_store(timeout_s=60)
 
@@ -185,8 +185,8 @@ def _is_dead(ray: Any, handle: Any) -> bool:
 
 
 def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tmp_path: Path) -> None:
-    from actors.ray_actor import generator_actor
-    from policy.ray_weight_store import publish, start_store
+    from rltf.actors.ray_actor import generator_actor
+    from rltf.policy.ray_weight_store import publish, start_store
 
     server = EmbeddedRedis.start(tmp_path)
     store = start_store(timeout_s=60)

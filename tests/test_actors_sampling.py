@@ -1,6 +1,6 @@
 import torch
 
-from actors.sampling import choose, draw
+from rltf.actors.sampling import choose, draw
 
 
 def _frequencies(logits: torch.Tensor, draws: int, temperature: float = 1.0, top_p: float = 1.0) -> torch.Tensor:

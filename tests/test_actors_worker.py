@@ -7,19 +7,19 @@ import pytest
 from buffer_programs import whole
 from policies import Prompt, policy_of, spec_of
 
-from actors.visits import Visits
-from actors.weight_loader import MOST_FAILURES, WeightLoader
-from actors.worker import ActorWorker, Stalled
-from buffer.control import Phase
-from buffer.flow import Flow, FlowAddress
-from buffer.records import Feedback, Program
-from buffer.server import EmbeddedRedis
-from config import Config
-from monitor.metrics import Recorder, Row
-from policy.encoding import decode_with_offsets, encode_prompt
-from policy.log_probs import collate, token_log_probs
-from policy.policy import build_policy
-from policy.weights import Bucket, ChecksumError, Manifest, pack
+from rltf.actors.visits import Visits
+from rltf.actors.weight_loader import MOST_FAILURES, WeightLoader
+from rltf.actors.worker import ActorWorker, Stalled
+from rltf.buffer.control import Phase
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Feedback, Program
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config
+from rltf.monitor.metrics import Recorder, Row
+from rltf.policy.encoding import decode_with_offsets, encode_prompt
+from rltf.policy.log_probs import collate, token_log_probs
+from rltf.policy.policy import build_policy
+from rltf.policy.weights import Bucket, ChecksumError, Manifest, pack
 
 TRAIN = {f"train-{index}": Prompt("", f"task {index}", "\n") for index in range(5)}
 HELD_OUT = {f"held-{index}": Prompt("", f"other task {index}", "\n") for index in range(3)}
@@ -244,7 +244,7 @@ def test_a_stop_ends_the_loop_from_a_wait(start: Callable[..., Run]) -> None:
 
 
 def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.weight_loader.PAUSE_S", 0.01)
+    monkeypatch.setattr("rltf.actors.weight_loader.PAUSE_S", 0.01)
     policy = policy_of("llama", 12, seed=3)
     before = policy.model.lm_head.weight.clone()
     source, rows = Source(), list[Row]()

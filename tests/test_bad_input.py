@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import launch
+from rltf import launch
 
 
 def _problem(name: str) -> str:
@@ -115,7 +115,7 @@ def test_prompts_that_cannot_be_made_to_fit_are_told(tmp_path: Path, capsys: pyt
 
 
 def _tokenizer(folder: Path) -> Path:
-    from policy.tokenizers import train_tokenizer
+    from rltf.policy.tokenizers import train_tokenizer
 
     path = folder / "tokenizer"
     train_tokenizer(["def add(a, b):\n    return a + b\n"] * 50, 300).save_pretrained(path)

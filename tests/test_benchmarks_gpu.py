@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from config import UserError
-from learner.engine import TrainingEngine
-from learner.world import World
+from rltf.config import UserError
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.world import World
 
 
 def test_a_machine_without_a_gpu_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

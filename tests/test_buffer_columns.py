@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from buffer_programs import program
 
-from buffer.columns import Floats, Ints, from_wire, to_wire
-from buffer.records import Malformed, Program, Source, decode_program, encode
+from rltf.buffer.columns import Floats, Ints, from_wire, to_wire
+from rltf.buffer.records import Malformed, Program, Source, decode_program, encode
 
 FLOATS = [0.0, -0.5, -1e-9, -88.0, 1.5e38, 2.0**-149]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from buffer_programs import PASS, fates, group_of, places
 
-from buffer.flow import Flow, FlowAddress
-from buffer.position import BufferPosition
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.position import BufferPosition
 
 GROUPS_PER_ACTOR = 60
 ACTORS = 3

@@ -7,8 +7,8 @@ import time
 import pytest
 from buffer_programs import PASS, buffered, fates, group_of, program
 
-from buffer.flow import Flow, FlowAddress
-from config import Config
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.config import Config
 
 
 def write(flow, chunk, actor):

@@ -16,15 +16,15 @@ import pytest
 import redis
 from buffer_programs import PASS, buffered, fates, grade_all, group_of, names
 
-from buffer.connection import DataLost, ServerLost, connect, hazards
-from buffer.flow import Flow, FlowAddress
-from buffer.marker import LASTING
-from buffer.online_buffer import WentBack
-from buffer.position import BufferPosition
-from buffer.server import EmbeddedRedis
-from config import BufferConfig, ExecutorConfig, UserError
-from executor.worker import ExecutorWorker
-from monitor.metrics import Recorder
+from rltf.buffer.connection import DataLost, ServerLost, connect, hazards
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.marker import LASTING
+from rltf.buffer.online_buffer import WentBack
+from rltf.buffer.position import BufferPosition
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import BufferConfig, ExecutorConfig, UserError
+from rltf.executor.worker import ExecutorWorker
+from rltf.monitor.metrics import Recorder
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import random
 from buffer_programs import fates, grade_all, places
 
 from benchmarks.buffer import program
-from config import Config
-from monitor.memory import sample_bytes
+from rltf.config import Config
+from rltf.monitor.memory import sample_bytes
 
 
 def test_a_full_flow_takes_no_more_memory_than_its_bound(make_flow):

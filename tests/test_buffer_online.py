@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from buffer_programs import PASS, buffered, fates, grade_all, group_of, names, places
 
-from buffer.flow import Flow
-from buffer.online_buffer import StepFinished
-from buffer.position import BufferPosition, Resumed
+from rltf.buffer.flow import Flow
+from rltf.buffer.online_buffer import StepFinished
+from rltf.buffer.position import BufferPosition, Resumed
 
 
 def test_the_full_buffer_evicts_its_oldest_groups_whole_and_counts_them(make_flow):

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from buffer_programs import PASS, buffered, fates, grade_all, group_of, names, places
 
-from buffer.flow import Flow, FlowAddress
-from buffer.position import BufferPosition, Consumed, Resumed
-from buffer.server import EmbeddedRedis
-from config import BufferConfig, UserError
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.position import BufferPosition, Consumed, Resumed
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import BufferConfig, UserError
 
 
 def train(flow: Flow, step: int, groups: int = 1, version: int = 0) -> list[str]:

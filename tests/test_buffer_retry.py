@@ -11,11 +11,11 @@ import pytest
 import redis
 from buffer_programs import PASS, buffered, fates, group_of, places
 
-import buffer
-from buffer.flow import Flow
-from buffer.lua import Scripts
-from buffer.position import BufferPosition, Consumed
-from buffer.records import decode_program
+import rltf.buffer
+from rltf.buffer.flow import Flow
+from rltf.buffer.lua import Scripts
+from rltf.buffer.position import BufferPosition, Consumed
+from rltf.buffer.records import decode_program
 
 SAME_ANSWER = {
     "admit",
@@ -143,7 +143,7 @@ def test_every_script_may_run_twice(doubled):
     assert flow.evaluations.complete("step-000000") and len(flow.evaluations.results("step-000000")) == 1
     flow.evaluations.close("step-000000")
     assert flow.ledger.check() is None
-    scripts = {file.stem for file in (Path(buffer.__file__).parent / "scripts").glob("*.lua")} - {"common"}
+    scripts = {file.stem for file in (Path(rltf.buffer.__file__).parent / "scripts").glob("*.lua")} - {"common"}
     assert ran == scripts
 
 

@@ -17,10 +17,10 @@ import pytest
 import redis
 from buffer_programs import PASS, fates, group_of, places
 
-from buffer.connection import connect, masked
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis, find_binary
-from config import BufferConfig, UserError
+from rltf.buffer.connection import connect, masked
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis, find_binary
+from rltf.config import BufferConfig, UserError
 
 
 def address_of(server: EmbeddedRedis, near: bool) -> FlowAddress:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from buffer_programs import buffered, fates
 
-from buffer.flow import Flow, FlowAddress
-from config import Config
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.config import Config
 
 
 def test_rows_are_read_by_position_by_any_number_of_readers(flow):
@@ -29,7 +29,7 @@ def test_rows_are_read_by_position_by_any_number_of_readers(flow):
 
 
 def test_what_a_reader_missed_is_counted(flow, monkeypatch):
-    monkeypatch.setattr("buffer.telemetry.KEPT_ROWS", 10)
+    monkeypatch.setattr("rltf.buffer.telemetry.KEPT_ROWS", 10)
     for number in range(7):
         flow.telemetry.append([{"n": number}] * 4)
     read = flow.telemetry.rows()

@@ -14,10 +14,10 @@ import pytest
 import redis
 from buffer_programs import buffered, group_of, places
 
-from buffer.connection import connect
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis, find_binary
-from config import BufferConfig, UserError
+from rltf.buffer.connection import connect
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis, find_binary
+from rltf.config import BufferConfig, UserError
 
 if shutil.which("openssl") is None:
     pytest.skip("there is no openssl command to make certificates with", allow_module_level=True)

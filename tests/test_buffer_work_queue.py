@@ -9,8 +9,8 @@ import time
 import pytest
 from buffer_programs import PASS, fates, grade_all, group_of, names, places, program, whole
 
-from buffer.flow import Flow
-from buffer.records import decode_program, source_of
+from rltf.buffer.flow import Flow
+from rltf.buffer.records import decode_program, source_of
 
 
 def test_a_group_travels_from_push_to_its_fate(flow):

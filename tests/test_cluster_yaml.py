@@ -12,9 +12,9 @@ from ray.autoscaler._private.node_provider_availability_tracker import NodeAvail
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-import config as configuration
-from buffer.worker_loop import ray_options
-from driver.guard import STOPPED_WITHIN_S
+from rltf import config as configuration
+from rltf.buffer.worker_loop import ray_options
+from rltf.driver.guard import STOPPED_WITHIN_S
 
 ROOT = Path(__file__).parents[1]
 START = ("head_start_ray_commands", "worker_start_ray_commands")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import config as configuration
-import launch
-from config import Config, UserError
-from config.help import described, keys
+from rltf import config as configuration
+from rltf import launch
+from rltf.config import Config, UserError
+from rltf.config.help import described, keys
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, str(ROOT / "launch.py")]

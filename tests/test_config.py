@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import config
-from config import Config, UserError
+from rltf import config
+from rltf.config import Config, UserError
 
 
 def test_every_field_has_a_sentence() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-import config as configuration
-import launch
-from config import RltfConfig
-from problems.spec import parse_spec
+from rltf import config as configuration
+from rltf import launch
+from rltf.config import RltfConfig
+from rltf.problems.spec import parse_spec
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))

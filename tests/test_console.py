@@ -14,10 +14,10 @@ import pytest
 from monitor_rows import config, fill
 from rich.console import Console
 
-from monitor.console import progress, time_left
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from monitor.status_line import Goal, StatusLine
+from rltf.monitor.console import progress, time_left
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.status_line import Goal, StatusLine
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, str(ROOT / "launch.py")]
@@ -31,11 +31,11 @@ ASCII = [
 SHOW = """
 import sys
 from rich.console import Console
-from monitor.console import complain, outlast, output, progress, warn
-from monitor.plan import Section
-from monitor.state import RunState
-from monitor.status import print_end, print_plan
-from monitor.status_line import Goal, StatusLine
+from rltf.monitor.console import complain, outlast, output, progress, warn
+from rltf.monitor.plan import Section
+from rltf.monitor.state import RunState
+from rltf.monitor.status import print_end, print_plan
+from rltf.monitor.status_line import Goal, StatusLine
 outlast()
 console = output()
 print_plan(console, [Section("run: Łódź", [("folder", "…/größe → ±1")])])
@@ -146,9 +146,9 @@ def test_time_left_in_words() -> None:
 GOES_ON = """
 import sys, time
 from pathlib import Path
-from monitor.console import outlast, output, warn
-from monitor.state import RunState
-from monitor.status_line import Goal, StatusLine
+from rltf.monitor.console import outlast, output, warn
+from rltf.monitor.state import RunState
+from rltf.monitor.status_line import Goal, StatusLine
 outlast()
 with StatusLine(output(), Goal(9)) as line:
     for number in range(100):
@@ -205,7 +205,7 @@ def run(tmp_path: Path) -> RunFolder:
         ("{launch} --help-all | head -1; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("{launch} status {run} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {launch} status {run}", 0, ""),
-        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {python} -m monitor.report {run}", 0, ""),
+        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {python} -m rltf.monitor.report {run}", 0, ""),
         ("PYTHONIOENCODING=ascii {launch} status größe", 2, "error: gro?e: there is no run folder of this name"),
     ],
 )

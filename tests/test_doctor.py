@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from config import Config
-from driver.doctor import _ray
-from executor import doctor
-from executor.doctor import advice
+from rltf.config import Config
+from rltf.driver.doctor import _ray
+from rltf.executor import doctor
+from rltf.executor.doctor import advice
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,18 +14,18 @@ import pytest
 from buffer_programs import buffered, fates, group_of
 from monitor_rows import config, step_row
 
-import launch
-from buffer.flow import Flow, FlowAddress
-from buffer.position import BufferPosition
-from buffer.server import EmbeddedRedis
-from config import Config, UserError
-from driver import aftermath, continuing
-from driver.parts import goes_on_after
-from learner.checkpoint import FORMAT, Checkpoints, Saved
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from monitor.watcher import CONFIRMED, Watcher
-from policy.checksums import seal
+from rltf import launch
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.position import BufferPosition
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.driver import aftermath, continuing
+from rltf.driver.parts import goes_on_after
+from rltf.learner.checkpoint import FORMAT, Checkpoints, Saved
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.watcher import CONFIRMED, Watcher
+from rltf.policy.checksums import seal
 
 
 class Stopped:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-import config as configuration
-from config import Config, UserError
-from driver import resume
-from driver.inputs import Inputs
-from monitor.plan import ClusterFacts, make_plan
-from monitor.run_folder import RunFolder
-from policy.encoding import encode_prompt
-from policy.policy import build_policy
+from rltf import config as configuration
+from rltf.config import Config, UserError
+from rltf.driver import resume
+from rltf.driver.inputs import Inputs
+from rltf.monitor.plan import ClusterFacts, make_plan
+from rltf.monitor.run_folder import RunFolder
+from rltf.policy.encoding import encode_prompt
+from rltf.policy.policy import build_policy
 
 SHAPE = {"policy.d_model": "16", "policy.layers": "1", "policy.heads": "2", "policy.d_ff": "16"}
 PROGRAM = "def add(a, b):\n    return a + b\n"

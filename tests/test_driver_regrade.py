@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from monitor_rows import archived, config, sample
 
-import launch
-from monitor.run_folder import RunFolder
+from rltf import launch
+from rltf.monitor.run_folder import RunFolder
 
 
 def test_a_run_without_kept_programs_is_not_said_to_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

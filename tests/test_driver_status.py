@@ -10,12 +10,12 @@ import pytest
 from buffer_programs import buffered, group_of
 from monitor_rows import config, held_out_row, step_row
 
-import launch
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from driver import status as standing
-from monitor.absent import write_absent
-from monitor.run_folder import RunFolder
+from rltf import launch
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.driver import status as standing
+from rltf.monitor.absent import write_absent
+from rltf.monitor.run_folder import RunFolder
 
 
 def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

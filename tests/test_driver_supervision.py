@@ -15,16 +15,16 @@ import pytest
 import ray
 from ordered_worker import OrderedWorker
 
-from buffer.connection import ServerError, ServerLost, connect
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from buffer.worker_loop import NotYet
-from config import Config, RestartConfig, UserError
-from driver import RunFailed
-from driver.back_off import BackOff
-from driver.failures import in_a_sentence
-from driver.redis_keeper import RedisKeeper
-from driver.supervisor import Started, Supervisor
+from rltf.buffer.connection import ServerError, ServerLost, connect
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.worker_loop import NotYet
+from rltf.config import Config, RestartConfig, UserError
+from rltf.driver import RunFailed
+from rltf.driver.back_off import BackOff
+from rltf.driver.failures import in_a_sentence
+from rltf.driver.redis_keeper import RedisKeeper
+from rltf.driver.supervisor import Started, Supervisor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,7 +72,7 @@ def test_a_killed_redis_comes_back_with_its_data_and_nobody_notices(tmp_path: Pa
 
 def test_one_folder_has_one_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = EmbeddedRedis.start(tmp_path)
-    monkeypatch.setattr("buffer.server.LOCKED_S", 0.2)
+    monkeypatch.setattr("rltf.buffer.server.LOCKED_S", 0.2)
     with pytest.raises(UserError, match="another Redis server runs on"):
         EmbeddedRedis.start(tmp_path)
     monkeypatch.undo()

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from monitor_rows import config, sample
 
-from buffer.evaluations import label_of
-from buffer.flow import Flow, FlowAddress
-from buffer.records import Feedback
-from buffer.server import EmbeddedRedis
-from driver.held_out import HeldOutBook
-from evaluation.collector import HeldOutCollector
-from evaluation.tasks import HeldOutTasks
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from problems import Problem, Skipped, TestSuite
+from rltf.buffer.evaluations import label_of
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Feedback
+from rltf.buffer.server import EmbeddedRedis
+from rltf.driver.held_out import HeldOutBook
+from rltf.evaluation.collector import HeldOutCollector
+from rltf.evaluation.tasks import HeldOutTasks
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.problems import Problem, Skipped, TestSuite
 
 SUITE = TestSuite("stdin", None, ("1",), ("1",))
 TASKS = HeldOutTasks("own", 5, tuple(Problem(name, f"Question {name}.", "", SUITE, (), "unknown", "apps") for name in "ab"))

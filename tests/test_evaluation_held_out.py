@@ -1,7 +1,7 @@
 import pytest
 from monitor_rows import sample
 
-from evaluation import before_and_after, summarise
+from rltf.evaluation import before_and_after, summarise
 
 
 def test_summary_counts_tasks_samples_outcomes_and_errors() -> None:

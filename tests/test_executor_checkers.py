@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from executor_suites import stdin_suite
 
-from config import UserError
-from executor.apps_compat import AppsCompat
-from executor.checkers import Standard, Tokens, make_checker
-from executor.judge import Judge
-from problems import load_problems
-from problems.problem import TestSuite
+from rltf.config import UserError
+from rltf.executor.apps_compat import AppsCompat
+from rltf.executor.checkers import Standard, Tokens, make_checker
+from rltf.executor.judge import Judge
+from rltf.problems import load_problems
+from rltf.problems.problem import TestSuite
 
 STANDARD, APPS = Standard(), AppsCompat()
 

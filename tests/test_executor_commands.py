@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import launch
-from config import UserError
-from problems import load_problems
-from problems.files import replacing
-from problems.quarantine import read_checked
+from rltf import launch
+from rltf.config import UserError
+from rltf.problems import load_problems
+from rltf.problems.files import replacing
+from rltf.problems.quarantine import read_checked
 
 ROOT = Path(__file__).resolve().parent.parent
 ADD = "print(sum(map(int, input().split())))\n"
@@ -180,7 +180,7 @@ def test_no_program_is_no_success(data: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
-    from driver.inputs import Inputs
+    from rltf.driver.inputs import Inputs
 
     checked = tmp_path / "checked.jsonl"
     suites = {problem.id: problem.suite for problem in load_problems(f"jsonl:{data}")}
@@ -230,7 +230,7 @@ def test_a_command_that_does_not_end_well_leaves_the_file_of_the_one_before(
     def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("executor.check_data.check_data", interrupted)
+    monkeypatch.setattr("rltf.executor.check_data.check_data", interrupted)
     assert run(*check, "--out", out) == 1
     assert out.read_text() == "kept\n" and not list(tmp_path.glob("*.partial"))
 

@@ -8,8 +8,8 @@ import pytest
 from executor_suites import HONEST_SUMS, SUM, WRONG_SUMS
 from fidelity_programs import HONEST, WRONG
 
-from executor.judge import Judge
-from problems.problem import TestSuite
+from rltf.executor.judge import Judge
+from rltf.problems.problem import TestSuite
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 from executor_suites import HONEST_SUMS, SUM, assert_suite, call_suite, stdin_suite
 
-from buffer.records import decode_feedback, encode
-from executor.carried_state import can_carry, changes_shared
-from executor.checkers import Standard, Tokens
-from executor.grading import Grader
-from executor.judge import InfrastructureFailure, Judge
-from executor.labels import Report
-from executor.lane import Lane
-from executor.suites import make_ready
+from rltf.buffer.records import decode_feedback, encode
+from rltf.executor.carried_state import can_carry, changes_shared
+from rltf.executor.checkers import Standard, Tokens
+from rltf.executor.grading import Grader
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.labels import Report
+from rltf.executor.lane import Lane
+from rltf.executor.suites import make_ready
 
 BURN = "import time\ndef burn(s):\n    end = time.process_time() + s\n    while time.process_time() < end: pass\n"
 

@@ -16,10 +16,10 @@ import pytest
 from attacks.common import SCAN
 from executor_suites import HONEST_SUMS, SUM, stdin_suite
 
-from buffer.records import Feedback
-from executor import seccomp, syscalls
-from executor.isolation import empty
-from executor.judge import Judge
+from rltf.buffer.records import Feedback
+from rltf.executor import seccomp, syscalls
+from rltf.executor.isolation import empty
+from rltf.executor.judge import Judge
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "/usr/include/asm-generic/unistd.h"}
@@ -41,10 +41,10 @@ def _printed(judge: Judge, program: str) -> str:
 # A process that puts itself under a filter like a container's, then says which tier a judge gets.
 REFUSING = """
 import ctypes, json, os, struct, sys
-from executor import seccomp
-from executor.judge import Judge
-from executor.lane import NoSandbox
-from executor.syscalls import libc
+from rltf.executor import seccomp
+from rltf.executor.judge import Judge
+from rltf.executor.lane import NoSandbox
+from rltf.executor.syscalls import libc
 from executor_suites import HONEST_SUMS, SUM
 numbers, error, tiers = json.loads(sys.argv[1])
 code = struct.pack("=HBBI", 0x20, 0, 0, 0)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from executor_suites import call_suite, stdin_suite
 
-from executor.judge import Judge
-from executor.labels import Report, of_death
-from executor.lane import Ended
-from executor.protocol import ENDED, LaneFailure
-from executor.suites import make_ready
+from rltf.executor.judge import Judge
+from rltf.executor.labels import Report, of_death
+from rltf.executor.lane import Ended
+from rltf.executor.protocol import ENDED, LaneFailure
+from rltf.executor.suites import make_ready
 
 ONE = stdin_suite(("1\n", "2\n"), time_limit_s=0.5, memory_limit_mb=128)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from executor_suites import HONEST_SUMS, SUM, WRONG_SUMS, assert_suite, call_suite, stdin_suite
 
-from executor.judge import Judge
-from executor.protocol import LaneFailure
+from rltf.executor.judge import Judge
+from rltf.executor.protocol import LaneFailure
 
 
 @pytest.fixture(scope="module")

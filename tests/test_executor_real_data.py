@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.real_data import DATA, SETS, compare
-from executor.judge import Judge
+from rltf.executor.judge import Judge
 
 pytestmark = [
     pytest.mark.real_problems,

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.soak import in_a_throw_away_namespace, sound
-from config import UserError
+from rltf.config import UserError
 
 
 def test_after_many_programs_everything_is_as_it_was() -> None:

@@ -12,8 +12,8 @@ import pytest
 from executor_suites import SUM, stdin_suite
 from test_executor_labels import CASES, ONE
 
-from executor.judge import Judge
-from problems.problem import TestSuite
+from rltf.executor.judge import Judge
+from rltf.problems.problem import TestSuite
 
 MORE = [
     ("f'{a b}'\n", "compile_error", "SyntaxError", 1),

@@ -15,12 +15,12 @@ import pytest
 from buffer_programs import group_of
 from executor_suites import HONEST_SUMS, SUM, assert_suite, stdin_suite
 
-from buffer.connection import ServerLost
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import BufferConfig, ExecutorConfig
-from executor.worker import ExecutorWorker
-from monitor.metrics import Recorder, Row
+from rltf.buffer.connection import ServerLost
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import BufferConfig, ExecutorConfig
+from rltf.executor.worker import ExecutorWorker
+from rltf.monitor.metrics import Recorder, Row
 
 ROOT = Path(__file__).resolve().parent.parent
 RIGHT = HONEST_SUMS["input"]
@@ -205,7 +205,7 @@ def test_a_worker_takes_over_what_its_dead_predecessor_held(make_flow: Callable[
 def test_the_ray_shell(make_flow: Callable[..., Flow], tmp_path: Path) -> None:
     os.environ["RAY_AUTH_MODE"] = "disabled"
     ray = pytest.importorskip("ray")
-    from executor.ray_executor import executor_actor
+    from rltf.executor.ray_executor import executor_actor
 
     flow = make_flow(group_size=2)
     _store(flow)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from small_disk import on_small_disk
 
-from config import DiskFailure, disk_sentence, saving
+from rltf.config import DiskFailure, disk_sentence, saving
 
 WRITERS = '''
 from monitor_rows import archived, config, count, held_out_row, sample, step_row
-from config import UserError
-from monitor.report import write_report
-from monitor.run_folder import RunFolder
+from rltf.config import UserError
+from rltf.monitor.report import write_report
+from rltf.monitor.run_folder import RunFolder
 
 writers = {
     "metrics.jsonl": lambda folder: folder.add_step(step_row(7) | {"sample_ids": [str(n) for n in range(9000)]}),
@@ -50,7 +50,7 @@ def begun():
 
 def refused(folder, number):
     """Every writer fails with the path of what it writes, and leaves what was there."""
-    from config import disk_sentence
+    from rltf.config import disk_sentence
     for name, write in writers.items():
         before = contents()
         try:
@@ -149,11 +149,11 @@ LEARNER = """
 from learner_parts import policy
 from test_learner_damage import engine_of
 from test_learner_critic import TOKENS
-from config import DiskFailure
-from learner.checkpoint import Checkpoints
-from learner.critic import Critic
-from learner.export import load_weights, save_model
-from learner.on_disk import write_whole
+from rltf.config import DiskFailure
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.critic import Critic
+from rltf.learner.export import load_weights, save_model
+from rltf.learner.on_disk import write_whole
 
 def refused(what):
     try:
@@ -237,13 +237,13 @@ def test_what_else_a_disk_says(number: int, words: str, tmp_path: Path) -> None:
 
 REDIS = """
 import time
-from buffer.connection import ServerError
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
+from rltf.buffer.connection import ServerError
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
 from buffer_programs import group_of
-from config import BufferConfig
-from driver import RunFailed
-from driver.failures import in_a_sentence
+from rltf.config import BufferConfig
+from rltf.driver import RunFailed
+from rltf.driver.failures import in_a_sentence
 
 mount("size=16m")
 server = EmbeddedRedis.start(disk / "redis")
@@ -294,7 +294,7 @@ def test_redis_on_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
 WHOLE = """
 import json
 from run_parts import Launched
-from monitor.run_folder import RunFolder
+from rltf.monitor.run_folder import RunFolder
 
 mount("size=96m")
 folder, terminals = disk / "run", disk.parent

@@ -15,14 +15,14 @@ import torch
 from learner_parts import learner_config, policy
 from test_learner_engine import engine_of, programs
 
-from config import UserError
-from learner.checkpoint import Checkpoints, Saved
-from learner.engine import TrainingEngine
-from learner.objectives.base import totals_of
-from learner.objectives.supervised import Supervised
-from learner.world import free_address
-from policy.checksums import seal
-from policy.policy import Policy
+from rltf.config import UserError
+from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.objectives.base import totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.world import free_address
+from rltf.policy.checksums import seal
+from rltf.policy.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,9 +67,9 @@ def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) 
 WORKER = """
 import sys
 from pathlib import Path
-from learner.checkpoint import Checkpoints
-from learner.engine import TrainingEngine
-from learner.world import World
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.world import World
 from learner_parts import learner_config, policy
 from test_learner_checkpoint import same_again, steps
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -14,20 +14,20 @@ import torch
 from learner_parts import characters, feedback, group, policy
 from test_learner_worker import Run
 
-import config as configuration
-import launch
-from buffer.records import Archived, Outcome, Sample, encode
-from buffer.server import EmbeddedRedis
-from config import Config, RltfConfig, UserError
-from driver.inputs import Inputs
-from learner.batching import plan
-from learner.critic import OUTCOMES, Critic, items_of, load_critic, train_critic
-from learner.engine import TrainingEngine
-from learner.export import save_model
-from learner.objectives.rltf import Rltf
-from learner.world import World
-from monitor.run_folder import RunFolder
-from policy.policy import Policy, build_policy
+from rltf import config as configuration
+from rltf import launch
+from rltf.buffer.records import Archived, Outcome, Sample, encode
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, RltfConfig, UserError
+from rltf.driver.inputs import Inputs
+from rltf.learner.batching import plan
+from rltf.learner.critic import OUTCOMES, Critic, items_of, load_critic, train_critic
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.export import save_model
+from rltf.learner.objectives.rltf import Rltf
+from rltf.learner.world import World
+from rltf.monitor.run_folder import RunFolder
+from rltf.policy.policy import Policy, build_policy
 
 TOKENS = 200
 

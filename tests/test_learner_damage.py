@@ -16,13 +16,13 @@ from learner_parts import policy
 from test_learner_critic import TOKENS
 from test_learner_engine import engine_of
 
-from config import PolicyConfig, UserError
-from learner.checkpoint import Checkpoints
-from learner.critic import Critic, load_critic
-from learner.export import load_weights, save_model
-from learner.world import free_address
-from policy.checksums import LIST
-from policy.policy import Policy, build_policy, make_spec
+from rltf.config import PolicyConfig, UserError
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.critic import Critic, load_critic
+from rltf.learner.export import load_weights, save_model
+from rltf.learner.world import free_address
+from rltf.policy.checksums import LIST
+from rltf.policy.policy import Policy, build_policy, make_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,9 +88,9 @@ def test_after_damage_the_checkpoints_that_follow_are_kept(checkpoints: Path, tm
 WORKER = """
 import sys
 from pathlib import Path
-from config import UserError
-from learner.checkpoint import Checkpoints
-from learner.world import World
+from rltf.config import UserError
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.world import World
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for folder in sys.argv[4:]:
     try:

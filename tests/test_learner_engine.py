@@ -20,16 +20,16 @@ import pytest
 import torch
 from learner_parts import learner_config, policy
 
-from learner.batching import plan, split_by_rank, tensors
-from learner.checkpoint import Checkpoints
-from learner.engine import TrainingEngine
-from learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
-from learner.objectives.supervised import Supervised
-from learner.schedules import cosine, linear
-from learner.world import World, free_address
-from policy.log_probs import collate, rows_of, token_log_probs
-from policy.policy import Policy
-from policy.weights import named_weights, pack, pack_tensors
+from rltf.learner.batching import plan, split_by_rank, tensors
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.schedules import cosine, linear
+from rltf.learner.world import World, free_address
+from rltf.policy.log_probs import collate, rows_of, token_log_probs
+from rltf.policy.policy import Policy
+from rltf.policy.weights import named_weights, pack, pack_tensors
 
 STEPS = 20
 
@@ -285,8 +285,8 @@ def test_schedules_begin_above_zero_and_end_at_their_share(schedule: Any) -> Non
 
 WORKER = """
 import sys
-from learner.engine import TrainingEngine
-from learner.world import World
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.world import World
 from learner_parts import learner_config, policy
 from test_learner_engine import STEPS, poisoned, steep, train
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])

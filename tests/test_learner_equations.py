@@ -18,22 +18,22 @@ import pytest
 import torch
 from learner_parts import characters, feedback, group, policy
 
-from buffer.records import Group, Sample
-from config import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
-from learner.batching import plan, tensors
-from learner.objectives import Mixed
-from learner.objectives.base import Objective, Totals, TrainItem
-from learner.objectives.grpo import Grpo
-from learner.objectives.ppo_clip import PpoClip
-from learner.objectives.reinforce import Reinforce
-from learner.objectives.rloo import Rloo
-from learner.objectives.rltf import Rltf
-from learner.objectives.supervised import Supervised
-from learner.reference import Reference
-from policy.encoding import decode_with_offsets, encode_program
-from policy.log_probs import token_log_probs
-from policy.policy import Policy
-from policy.tree_attention import plug_into
+from rltf.buffer.records import Group, Sample
+from rltf.config import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
+from rltf.learner.batching import plan, tensors
+from rltf.learner.objectives import Mixed
+from rltf.learner.objectives.base import Objective, Totals, TrainItem
+from rltf.learner.objectives.grpo import Grpo
+from rltf.learner.objectives.ppo_clip import PpoClip
+from rltf.learner.objectives.reinforce import Reinforce
+from rltf.learner.objectives.rloo import Rloo
+from rltf.learner.objectives.rltf import Rltf
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.reference import Reference
+from rltf.policy.encoding import decode_with_offsets, encode_program
+from rltf.policy.log_probs import token_log_probs
+from rltf.policy.policy import Policy
+from rltf.policy.tree_attention import plug_into
 
 FAMILIES = ["t5", "gpt2", "codegen", "llama", "qwen2"]
 LIMIT = 48

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from learner_parts import characters, feedback
 
-from config import RltfConfig
-from learner.error_classes import error_class
-from learner.spans import is_last_line
+from rltf.config import RltfConfig
+from rltf.learner.error_classes import error_class
+from rltf.learner.spans import is_last_line
 
 PAPER = RltfConfig()
 WHOLE = [

@@ -14,14 +14,14 @@ import yaml
 from learner_parts import CORPUS, learner_config, policy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actors.engine import SamplingEngine
-from actors.programs import programs_of
-from config import Config, PolicyConfig, UserError
-from learner.engine import TrainingEngine
-from learner.export import load_weights, save_model, write_card
-from learner.world import World
-from policy.encoding import encode_program
-from policy.policy import Policy, build_policy, make_spec
+from rltf.actors.engine import SamplingEngine
+from rltf.actors.programs import programs_of
+from rltf.config import Config, PolicyConfig, UserError
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.export import load_weights, save_model, write_card
+from rltf.learner.world import World
+from rltf.policy.encoding import encode_program
+from rltf.policy.policy import Policy, build_policy, make_spec
 
 SIZES = {"max_prompt_tokens": 32, "max_program_tokens": 24}
 GENERATION = {"bos_token_id": 1, "pad_token_id": 0, "temperature": 0.6, "top_p": 0.9, "transformers_version": "4.40.0"}

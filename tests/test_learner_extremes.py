@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 
-from config import GrpoConfig, ObjectiveConfig, PpoClipConfig, RltfConfig
-from learner.objectives.base import Signal, Totals
-from learner.objectives.grpo import Grpo
-from learner.objectives.mixed import Mixed
-from learner.objectives.ppo_clip import PpoClip
-from learner.objectives.surrogates import clipped, divergence_from, linear
+from rltf.config import GrpoConfig, ObjectiveConfig, PpoClipConfig, RltfConfig
+from rltf.learner.objectives.base import Signal, Totals
+from rltf.learner.objectives.grpo import Grpo
+from rltf.learner.objectives.mixed import Mixed
+from rltf.learner.objectives.ppo_clip import PpoClip
+from rltf.learner.objectives.surrogates import clipped, divergence_from, linear
 
 APART = [-1e30, -300.0, -104.0, -88.0, -3.0, -0.25, -1e-4, 0.0, 1e-6, 0.1, 0.25, 2.0, 88.5, 88.9, 104.0, 300.0, 709.0, 1000.0, 1e30]
 """log p - log p_sampler."""

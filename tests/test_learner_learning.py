@@ -8,12 +8,12 @@ import pytest
 import torch
 from learner_parts import characters, feedback, group, learner_config, policy
 
-from actors.engine import SamplingEngine
-from buffer.records import Group, Sample
-from config import Config
-from learner.engine import TrainingEngine
-from learner.objectives import make_objective
-from learner.world import World
+from rltf.actors.engine import SamplingEngine
+from rltf.buffer.records import Group, Sample
+from rltf.config import Config
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.objectives import make_objective
+from rltf.learner.world import World
 
 PROMPTS = [[5, 6, 7], [9, 8]]
 GOOD = range(4, 70)

@@ -14,19 +14,19 @@ from learner_parts import learner_config, policy
 from test_learner_engine import engine_of, programs
 from test_learner_worker import Published, Run
 
-from buffer.server import EmbeddedRedis
-from config import UserError
-from learner.batching import tensors
-from learner.engine import TrainingEngine
-from learner.export import load_weights, save_model
-from learner.objectives.base import totals_of
-from learner.objectives.supervised import Supervised
-from learner.publish import Versions
-from learner.world import World
-from policy.log_probs import token_log_probs
-from policy.lora import AdapterLoader, named_adapters
-from policy.policy import Policy, build_policy
-from policy.weights import ChecksumError, ManifestMismatch, named_weights
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import UserError
+from rltf.learner.batching import tensors
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.export import load_weights, save_model
+from rltf.learner.objectives.base import totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.publish import Versions
+from rltf.learner.world import World
+from rltf.policy.log_probs import token_log_probs
+from rltf.policy.lora import AdapterLoader, named_adapters
+from rltf.policy.policy import Policy, build_policy
+from rltf.policy.weights import ChecksumError, ManifestMismatch, named_weights
 
 pytest.importorskip("peft", reason="adapters need peft, which is not installed here")
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]

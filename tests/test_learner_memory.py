@@ -13,10 +13,10 @@ from learner_parts import policy
 from test_learner_engine import engine_of, programs
 from transformers.pytorch_utils import Conv1D
 
-from config import UserError
-from learner.objectives.base import totals_of
-from learner.objectives.supervised import Supervised
-from policy.policy import checkpoint_layers
+from rltf.config import UserError
+from rltf.learner.objectives.base import totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.policy.policy import checkpoint_layers
 
 
 def count(calls: Iterator[int], *_: Any) -> None:

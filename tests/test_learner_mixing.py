@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_learner_worker import Run
 
-from buffer.server import EmbeddedRedis
+from rltf.buffer.server import EmbeddedRedis
 
 
 def test_a_run_with_the_supervised_term_in_every_step(redis_server: EmbeddedRedis, tmp_path: Path) -> None:

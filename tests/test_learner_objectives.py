@@ -11,21 +11,21 @@ import pytest
 import torch
 from learner_parts import characters, feedback, group, policy, written
 
-import config as configuration
-from buffer.records import Group, Sample
-from config import Config, GrpoConfig, PpoClipConfig, ReinforceConfig, RltfConfig, UserError
-from learner.batching import plan, tensors
-from learner.objectives import make_objective, supervised_normalise, with_supervised
-from learner.objectives.base import Signal, Totals, not_finite, totals_of
-from learner.objectives.grpo import Grpo, advantages
-from learner.objectives.ppo_clip import PpoClip, whitened
-from learner.objectives.reinforce import Reinforce
-from learner.objectives.rloo import leave_one_out
-from learner.objectives.rltf import Rltf
-from learner.objectives.supervised import Supervised
-from learner.rewards import fine_feedback
-from policy.log_probs import token_log_probs
-from policy.policy import Policy
+from rltf import config as configuration
+from rltf.buffer.records import Group, Sample
+from rltf.config import Config, GrpoConfig, PpoClipConfig, ReinforceConfig, RltfConfig, UserError
+from rltf.learner.batching import plan, tensors
+from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
+from rltf.learner.objectives.base import Signal, Totals, not_finite, totals_of
+from rltf.learner.objectives.grpo import Grpo, advantages
+from rltf.learner.objectives.ppo_clip import PpoClip, whitened
+from rltf.learner.objectives.reinforce import Reinforce
+from rltf.learner.objectives.rloo import leave_one_out
+from rltf.learner.objectives.rltf import Rltf
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.rewards import fine_feedback
+from rltf.policy.log_probs import token_log_probs
+from rltf.policy.policy import Policy
 
 LIMIT = 64
 

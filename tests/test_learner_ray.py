@@ -12,16 +12,16 @@ import pytest
 import ray
 from test_learner_worker import PROBLEMS, SHAPE
 
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from buffer.worker_loop import NotYet
-from config import Config
-from learner.ray_learner import LearnerGroup
-from learner.task import LearnerTask
-from policy.policy import build_policy, make_spec
-from policy.ray_weight_store import StoreSource, start_store
-from policy.weights import load_into
-from problems.corpus import SolutionCorpus
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.worker_loop import NotYet
+from rltf.config import Config
+from rltf.learner.ray_learner import LearnerGroup
+from rltf.learner.task import LearnerTask
+from rltf.policy.policy import build_policy, make_spec
+from rltf.policy.ray_weight_store import StoreSource, start_store
+from rltf.policy.weights import load_into
+from rltf.problems.corpus import SolutionCorpus
 
 CONFIG = Config.model_validate(
     {

@@ -18,14 +18,14 @@ import pytest
 import torch
 from learner_parts import characters, feedback, group
 
-from buffer.records import Feedback, Group, Sample
-from config import Config, PolicyConfig
-from learner.batching import plan
-from learner.critic import OUTCOMES, Critic
-from learner.frozen import frozen_models
-from learner.objectives.rltf import Rltf
-from policy.encoding import decode_with_offsets, encode_program
-from policy.policy import Policy, build_policy, make_spec
+from rltf.buffer.records import Feedback, Group, Sample
+from rltf.config import Config, PolicyConfig
+from rltf.learner.batching import plan
+from rltf.learner.critic import OUTCOMES, Critic
+from rltf.learner.frozen import frozen_models
+from rltf.learner.objectives.rltf import Rltf
+from rltf.policy.encoding import decode_with_offsets, encode_program
+from rltf.policy.policy import Policy, build_policy, make_spec
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 pytestmark = [

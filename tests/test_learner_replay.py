@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from test_learner_worker import PROBLEMS, Run, make_run  # noqa: F401  (the fixture)
 
-from buffer.records import Group, Sample
-from config import Config
-from learner.record import CORPUS, fingerprints
-from learner.replay import RecordedStep, Replay, first_weights, remembers
-from problems.corpus import SolutionCorpus
+from rltf.buffer.records import Group, Sample
+from rltf.config import Config
+from rltf.learner.record import CORPUS, fingerprints
+from rltf.learner.replay import RecordedStep, Replay, first_weights, remembers
+from rltf.problems.corpus import SolutionCorpus
 
 
 def recorded(run: Run) -> list[RecordedStep]:

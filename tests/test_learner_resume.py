@@ -14,10 +14,10 @@ import pytest
 from safetensors.torch import load_file
 from test_learner_worker import Run
 
-import learner.engine
-from buffer.server import EmbeddedRedis
-from config import Config, UserError
-from learner.checkpoint import Checkpoints
+import rltf.learner.engine
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.learner.checkpoint import Checkpoints
 
 FIELDS: dict[str, Any] = {
     "run": {"name": "test", "stall_timeout_s": 60, "deterministic": True},
@@ -107,14 +107,14 @@ def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], mon
     fields: dict[str, Any] = {"run": {"name": "test", "stall_timeout_s": 60}, "learner": FIELDS["learner"] | {"supervised_ratio": 0}}
     fields["checkpoint"] = {"every": 4, "keep": 2, "best": False}
     crashed = make_run("crashed", **fields)
-    once, steps = learner.engine.TrainingEngine.plan, itertools.count(1)
+    once, steps = rltf.learner.engine.TrainingEngine.plan, itertools.count(1)
 
     def dies(*arguments: Any) -> Any:
         if next(steps) == FIELDS["warm_start"]["steps"] + 7:
             raise MemoryError("the machine is gone")  # after the draw of step 7, and two steps after the checkpoint of step 4
         return once(*arguments)
 
-    monkeypatch.setattr(learner.engine.TrainingEngine, "plan", dies)
+    monkeypatch.setattr(rltf.learner.engine.TrainingEngine, "plan", dies)
     with crashed.others(), pytest.raises(MemoryError):
         crashed.learner.run(threading.Event())
     monkeypatch.undo()

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from learner_parts import characters, feedback, group
 
-from buffer.records import Feedback, Program, Sample
-from config import RltfConfig
-from learner.baselines import Baselines
-from learner.error_classes import error_class
-from learner.rewards import adaptive_reward, binary_reward, coarse_reward, fine_feedback, fine_weights, pass_ratio
+from rltf.buffer.records import Feedback, Program, Sample
+from rltf.config import RltfConfig
+from rltf.learner.baselines import Baselines
+from rltf.learner.error_classes import error_class
+from rltf.learner.rewards import adaptive_reward, binary_reward, coarse_reward, fine_feedback, fine_weights, pass_ratio
 
 BOTH = (coarse_reward, adaptive_reward)
 PAPER, RELEASED = RltfConfig(), RltfConfig(preset="released_code")

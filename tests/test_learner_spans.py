@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from learner_parts import characters, feedback, policy, written
 
-from config import RltfConfig
-from learner.rewards import fine_feedback, fine_weights
-from learner.spans import is_last_line, line_span, resolve_line
+from rltf.config import RltfConfig
+from rltf.learner.rewards import fine_feedback, fine_weights
+from rltf.learner.spans import is_last_line, line_span, resolve_line
 
 
 def text_of(program, span):  # type: ignore[no-untyped-def]

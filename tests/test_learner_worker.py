@@ -16,29 +16,29 @@ from buffer_programs import program
 from learner_parts import learner_config  # noqa: F401  (sets the number of threads)
 from msgspec.structs import replace
 
-from actors.worker import ActorWorker
-from buffer.flow import Flow, FlowAddress
-from buffer.server import EmbeddedRedis
-from config import Config, UserError
-from executor.worker import ExecutorWorker
-from learner.checkpoint import Checkpoints
-from learner.corpus_stream import POOL_BATCHES, CorpusStream
-from learner.engine import TrainingEngine
-from learner.export import load_weights, save_model, write_card
-from learner.metrics import age_distribution
-from learner.position import Position
-from learner.schedules import is_supervised
-from learner.task import LearnerTask
-from learner.waiting import Stalled
-from learner.warm_start import warm_start
-from learner.worker import LearnerWorker
-from learner.world import World
-from monitor.metrics import Recorder
-from policy.policy import build_policy, make_spec
-from policy.weights import Bucket, Manifest, load_into, pack_tensors
-from problems.corpus import SolutionCorpus
-from problems.problem import Problem, TestSuite
-from problems.prompts import prompt_of
+from rltf.actors.worker import ActorWorker
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.executor.worker import ExecutorWorker
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.export import load_weights, save_model, write_card
+from rltf.learner.metrics import age_distribution
+from rltf.learner.position import Position
+from rltf.learner.schedules import is_supervised
+from rltf.learner.task import LearnerTask
+from rltf.learner.waiting import Stalled
+from rltf.learner.warm_start import warm_start
+from rltf.learner.worker import LearnerWorker
+from rltf.learner.world import World
+from rltf.monitor.metrics import Recorder
+from rltf.policy.policy import build_policy, make_spec
+from rltf.policy.weights import Bucket, Manifest, load_into, pack_tensors
+from rltf.problems.corpus import SolutionCorpus
+from rltf.problems.problem import Problem, TestSuite
+from rltf.problems.prompts import prompt_of
 
 SHAPE = {"d_model": 64, "layers": 1, "heads": 4, "d_ff": 96, "vocab_size": 300, "max_prompt_tokens": 64, "max_program_tokens": 24}
 

@@ -9,13 +9,13 @@ import pytest
 from monitor_rows import config, step_row
 from test_monitor_status import FACTS
 
-import config as configuration
 from benchmarks.clipping import figures, main
-from config import Config
-from monitor.clipping import ClipWatch, clip_watch
-from monitor.paper import not_in_force
-from monitor.plan import make_plan
-from monitor.run_folder import RunFolder
+from rltf import config as configuration
+from rltf.config import Config
+from rltf.monitor.clipping import ClipWatch, clip_watch
+from rltf.monitor.paper import not_in_force
+from rltf.monitor.plan import make_plan
+from rltf.monitor.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,13 +14,13 @@ import pytest
 from damage import damages
 from monitor_rows import archived, config, fill, held_out_row, sample, step_row
 
-import launch
-import monitor.report
-import monitor.samples
-from config import UserError
-from driver import resume
-from monitor.run_folder import RunFolder
-from monitor.samples import SampleWriter
+import rltf.monitor.report
+import rltf.monitor.samples
+from rltf import launch
+from rltf.config import UserError
+from rltf.driver import resume
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import SampleWriter
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_lines_that_are_none_are_left_out_and_counted(file: str, whole: Path, tm
     (told,) = folder.damage()
     assert told.startswith(f"{len(bad)} lines of {path / file} cannot be read and are left out; the first is line 2: 'utf-8' codec can't")
     assert read[file]() == before and folder.damage() == [told], "told once"
-    report = monitor.report.write_report(RunFolder.open(path)).read_text()
+    report = rltf.monitor.report.write_report(RunFolder.open(path)).read_text()
     assert report.count(told) == 1
     assert launch.main(["status", str(path)]) == 0
     assert capsys.readouterr().out.count(told) == 1
@@ -77,7 +77,7 @@ def test_an_event_without_what_goes_with_it_is_left_out(tmp_path: Path) -> None:
     for event in ("started", "resumed", "died", "restarted", "imbalance"):
         folder.add_event({"time": time.time(), "event": event})
     folder.add_event({"time": time.time(), "event": "died", "part": "learner", "reason": "killed"})
-    assert "learner died: killed" in monitor.report.write_report(RunFolder.open(folder.path)).read_text()
+    assert "learner died: killed" in rltf.monitor.report.write_report(RunFolder.open(folder.path)).read_text()
     folder = RunFolder.open(folder.path)
     assert [row["event"] for row in folder.events()] == ["died"] and folder.damage()[0].startswith("5 lines of ")
 
@@ -117,19 +117,19 @@ def test_the_report_of_a_damaged_folder_is_written(whole: Path, tmp_path: Path, 
         (path / file).write_bytes(data)
     (part,) = (path / "telemetry").glob("part-*")
     part.write_bytes(part.read_bytes()[:-600])
-    assert monitor.report.main([str(path)]) == 0
+    assert rltf.monitor.report.main([str(path)]) == 0
     report = (path / "report.md").read_text()
     for words in ("lines? of .*metrics.jsonl cannot be read", "result.json cannot be read", "1 parts of .*telemetry cannot be read to"):
         assert re.search(f"- Warning: .*{words}", report), words
     lines = (path / "config.yaml").read_text().splitlines(keepends=True)
     for text in (None, "", "".join(lines[:60])):
         (path / "config.yaml").write_text(text) if text is not None else None
-        assert monitor.report.main([str(path)]) == 0
+        assert rltf.monitor.report.main([str(path)]) == 0
         assert (f"- Warning: {path}/config.yaml has no " in (path / "report.md").read_text()) == bool(text)
         assert (f"- Warning: {path}/config.yaml holds no configuration" in (path / "report.md").read_text()) == (text == "")
     (path / "report.md").unlink()
     (path / "report.md").mkdir()
-    assert monitor.report.main([str(path)]) == 2 and "report.md cannot be written" in capsys.readouterr().err
+    assert rltf.monitor.report.main([str(path)]) == 2 and "report.md cannot be written" in capsys.readouterr().err
 
 
 def test_progress_that_says_nothing_readable_is_told(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +146,7 @@ def test_progress_that_says_nothing_readable_is_told(whole: Path, tmp_path: Path
 
 
 def _written(folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor.samples, "ROWS_PER_PART", 2)  # none is merged
+    monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 2)  # none is merged
     writer = SampleWriter(folder, 10**9)
     for number in range(parts):
         writer.add([archived(sample("p", "pass", id=f"s{2 * number + each}"), "trained", step=number) for each in (0, 1)])
@@ -183,13 +183,13 @@ def test_a_run_goes_on_behind_damaged_samples(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         _written(tmp_path, 3, patch)
     (tmp_path / "part-000001.parquet").write_bytes(b"PAR1 and then nothing")
-    monkeypatch.setattr(monitor.samples, "SMALL_PARTS", 2)
+    monkeypatch.setattr(rltf.monitor.samples, "SMALL_PARTS", 2)
     writer = SampleWriter(tmp_path, 10**9, kept=6)
     for number in (10, 11, 12):
         writer.add([archived(sample("p", "pass", id=f"s{number}"), "trained", step=number)])
     assert writer.kept == 9
-    lost = monitor.samples.Lost()
-    assert [kept.id for kept in monitor.samples.read_samples(tmp_path, lost)] == ["s0", "s1", "s4", "s5", "s10", "s11", "s12"]
+    lost = rltf.monitor.samples.Lost()
+    assert [kept.id for kept in rltf.monitor.samples.read_samples(tmp_path, lost)] == ["s0", "s1", "s4", "s5", "s10", "s11", "s12"]
     assert lost.in_words(tmp_path, 9).startswith(f"2 programs of {tmp_path} are lost: part-000001.parquet is damaged: ")
     # One whose footer is whole is met when it is to be merged.
     (newest,) = [path for path in tmp_path.glob("part-*") if path.name != "part-000001.parquet" and pq.read_metadata(path).num_rows > 2]
@@ -198,7 +198,7 @@ def test_a_run_goes_on_behind_damaged_samples(tmp_path: Path, monkeypatch: pytes
     writer = SampleWriter(tmp_path, 10**9)
     for number in (13, 14, 15):
         writer.add([archived(sample("p", "pass", id=f"s{number}"), "trained", step=number)])
-    assert [kept.id for kept in monitor.samples.read_samples(tmp_path)][-3:] == ["s13", "s14", "s15"]
+    assert [kept.id for kept in rltf.monitor.samples.read_samples(tmp_path)][-3:] == ["s13", "s14", "s15"]
 
 
 def test_replay_says_that_a_part_of_the_record_is_lost(

@@ -13,7 +13,7 @@ def test_rows_appear_in_rays_prometheus_endpoint(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
-        from monitor.ray_metrics import RaySink
+        from rltf.monitor.ray_metrics import RaySink
 
         sink = RaySink()
         sink([count("actor-0", "programs", 3, 0), count("actor-0", "programs", 4, 1), phase("actor-0", "wait", 0, 2.5, "learner")])

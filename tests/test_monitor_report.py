@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from monitor_rows import BEGIN, config, count, fill, held_out_row, phase, sample, step_row, telemetry
 
-from evaluation import before_and_after
-from monitor import curves, report
-from monitor.examples import as_rows
-from monitor.run_folder import RunFolder
-from monitor.timeline import Counts, binned, overlap, shares, timeline, training_window
-from monitor.vocabulary import PRODUCTS
+from rltf.evaluation import before_and_after
+from rltf.monitor import curves, report
+from rltf.monitor.examples import as_rows
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.timeline import Counts, binned, overlap, shares, timeline, training_window
+from rltf.monitor.vocabulary import PRODUCTS
 
 PICTURES = ("held_out.png", "error_types.png", "throughput.png", "timeline.png")
 

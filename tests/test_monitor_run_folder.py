@@ -6,9 +6,9 @@ import yaml
 from monitor_rows import config, count, fill, held_out_row, phase, step_row
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from config import Config, UserError
-from monitor.line_parts import PartWriter, read_parts
-from monitor.run_folder import LOG_BYTES, RunFolder
+from rltf.config import Config, UserError
+from rltf.monitor.line_parts import PartWriter, read_parts
+from rltf.monitor.run_folder import LOG_BYTES, RunFolder
 
 
 def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:

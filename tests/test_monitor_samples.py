@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from monitor_rows import archived, config, sample
 
-import monitor.samples
-from buffer.records import Archived, Feedback, VersionRun, encode
-from monitor.run_folder import RunFolder
-from monitor.samples import SampleWriter, dropped_samples, read_samples
+import rltf.monitor.samples
+from rltf.buffer.records import Archived, Feedback, VersionRun, encode
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import SampleWriter, dropped_samples, read_samples
 
 LOTS = 10**9
 
@@ -65,8 +65,8 @@ def test_a_number_that_no_column_holds_is_kept_as_it_came(tmp_path: Path) -> Non
 
 
 def test_small_parts_become_one_and_a_crash_on_the_way_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor.samples, "SMALL_PARTS", 4)
-    monkeypatch.setattr(monitor.samples, "ROWS_PER_PART", 6)
+    monkeypatch.setattr(rltf.monitor.samples, "SMALL_PARTS", 4)
+    monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 6)
     writer = SampleWriter(tmp_path, LOTS)
     for number in range(3):
         writer.add([one(number)])
@@ -90,7 +90,7 @@ def test_small_parts_become_one_and_a_crash_on_the_way_changes_nothing(tmp_path:
 
 
 def test_a_reader_that_is_overtaken_by_a_merge_misses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor.samples, "SMALL_PARTS", 3)
+    monkeypatch.setattr(rltf.monitor.samples, "SMALL_PARTS", 3)
     writer = SampleWriter(tmp_path, LOTS)
     writer.add([one(0)])
     writer.add([one(1)])
@@ -102,7 +102,7 @@ def test_a_reader_that_is_overtaken_by_a_merge_misses_nothing(tmp_path: Path, mo
 
 
 def test_beyond_the_bound_the_oldest_go_and_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor.samples, "ROWS_PER_PART", 1)
+    monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 1)
     text = itertools.count()
 
     def big(number: int) -> Archived:

@@ -1,7 +1,7 @@
 import pytest
 from monitor_rows import BEGIN, count, phase, step_row, telemetry
 
-from monitor.state import RunState
+from rltf.monitor.state import RunState
 
 
 def test_rates_are_counts_over_the_last_ten_seconds() -> None:

@@ -6,13 +6,13 @@ from monitor_rows import sample
 from rich.console import Console
 from transformers import GPT2Config, Qwen2Config, T5Config
 
-import config as configuration
-from config import Config
-from evaluation import before_and_after
-from monitor.examples import as_rows
-from monitor.memory import Estimate, Shape, actor_bytes, learner_bytes, weight_bytes
-from monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
-from monitor.status import print_end, print_plan
+from rltf import config as configuration
+from rltf.config import Config
+from rltf.evaluation import before_and_after
+from rltf.monitor.examples import as_rows
+from rltf.monitor.memory import Estimate, Shape, actor_bytes, learner_bytes, weight_bytes
+from rltf.monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
+from rltf.monitor.status import print_end, print_plan
 
 FACTS = Facts(
     folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", shape=Shape(4, 0, 128, 128, 384),

@@ -9,9 +9,9 @@ import pytest
 from monitor_rows import BEGIN, held_out_row, phase, step_row, telemetry
 from rich.console import Console
 
-from monitor.pace import Pace
-from monitor.state import RunState
-from monitor.status_line import MOST_LINES, Goal, StatusLine, fitted, status_parts
+from rltf.monitor.pace import Pace
+from rltf.monitor.state import RunState
+from rltf.monitor.status_line import MOST_LINES, Goal, StatusLine, fitted, status_parts
 
 NOW = BEGIN + 55
 GOAL = Goal(40)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from monitor_rows import config, sample, step_row
 
-from buffer.flow import Flow, FlowAddress
-from buffer.records import Feedback
-from buffer.server import EmbeddedRedis
-from config import Config, UserError
-from monitor.metrics import Recorder, Row
-from monitor.run_folder import RunFolder
-from monitor.state import RunState
-from monitor.watcher import Watcher
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Feedback
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.monitor.metrics import Recorder, Row
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.watcher import Watcher
 
 
 @pytest.fixture(scope="module")

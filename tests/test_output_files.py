@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from monitor_rows import config
 
-import launch
-from config import UserError
-from monitor.run_folder import RunFolder
-from problems.files import replacing
+from rltf import launch
+from rltf.config import UserError
+from rltf.monitor.run_folder import RunFolder
+from rltf.problems.files import replacing
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "print(sum(map(int, input().split())))\n"

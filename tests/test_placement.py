@@ -14,16 +14,16 @@ from ordered_worker import OrderedWorker
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
 
-from buffer.flow import FlowAddress
-from buffer.server import EmbeddedRedis
-from buffer.worker_loop import NotYet, asked, ray_options
-from config import Config, RestartConfig
-from driver.kinds import Kinds
-from driver.nodes import place, shortage
-from driver.supervisor import Started, Supervisor
-from monitor.absent import read_absent, write_absent
-from monitor.state import RunState
-from monitor.status_line import Goal, status_parts
+from rltf.buffer.flow import FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.worker_loop import NotYet, asked, ray_options
+from rltf.config import Config, RestartConfig
+from rltf.driver.kinds import Kinds
+from rltf.driver.nodes import place, shortage
+from rltf.driver.supervisor import Started, Supervisor
+from rltf.monitor.absent import read_absent, write_absent
+from rltf.monitor.state import RunState
+from rltf.monitor.status_line import Goal, status_parts
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,8 +6,8 @@ import torch
 from policies import FAMILIES, TEXTS, policy_of, spec_of
 from transformers import ViTConfig
 
-from config import PolicyConfig, UserError
-from policy.policy import build_policy, make_spec
+from rltf.config import PolicyConfig, UserError
+from rltf.policy.policy import build_policy, make_spec
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -17,16 +17,16 @@ import pytest
 import torch
 from policies import policy_of
 
-from actors.weight_loader import WeightLoader
-from learner.direct_publisher import DirectPublisher
-from monitor.metrics import Recorder, Row
-from policy import weight_receiver
-from policy.line import Line, LineLost
-from policy.lora import AdapterLoader, LoraSettings, attach, named_adapters
-from policy.snapshot import Snapshot
-from policy.weight_receiver import DirectSource
-from policy.weight_sender import Offer, WeightSender
-from policy.weights import Bucket, Manifest, load_into, named_weights, pack_tensors, unpack, word_sums
+from rltf.actors.weight_loader import WeightLoader
+from rltf.learner.direct_publisher import DirectPublisher
+from rltf.monitor.metrics import Recorder, Row
+from rltf.policy import weight_receiver
+from rltf.policy.line import Line, LineLost
+from rltf.policy.lora import AdapterLoader, LoraSettings, attach, named_adapters
+from rltf.policy.snapshot import Snapshot
+from rltf.policy.weight_receiver import DirectSource
+from rltf.policy.weight_sender import Offer, WeightSender
+from rltf.policy.weights import Bucket, Manifest, load_into, named_weights, pack_tensors, unpack, word_sums
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")

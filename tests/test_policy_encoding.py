@@ -3,9 +3,9 @@ import random
 import pytest
 from policies import TEXTS, TOKENIZERS, Prompt, policy_of
 
-from config import PolicyConfig
-from policy.encoding import PromptTooLong, decode_with_offsets, encode_program, encode_prompt, too_long
-from policy.policy import Policy, build_policy, make_spec
+from rltf.config import PolicyConfig
+from rltf.policy.encoding import PromptTooLong, decode_with_offsets, encode_program, encode_prompt, too_long
+from rltf.policy.policy import Policy, build_policy, make_spec
 
 ODD_TEXTS = [
     "def f(xs):\n\treturn [x  for x in xs]\n\n\n",
@@ -93,7 +93,7 @@ def test_a_sentencepiece_like_tokenizer_decodes_as_transformers_does() -> None:
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    from policy.byte_texts import TextPieces
+    from rltf.policy.byte_texts import TextPieces
 
     inner = Tokenizer(BPE(byte_fallback=True, unk_token="<unk>"))
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])

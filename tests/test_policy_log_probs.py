@@ -2,9 +2,9 @@ import pytest
 import torch
 from policies import FAMILIES, policy_of
 
-from policy.log_probs import collate, collate_rows, rows_of, token_log_probs
-from policy.tree_attention import FAMILIES as TREE_FAMILIES
-from policy.tree_attention import plug_into, takes_trees
+from rltf.policy.log_probs import collate, collate_rows, rows_of, token_log_probs
+from rltf.policy.tree_attention import FAMILIES as TREE_FAMILIES
+from rltf.policy.tree_attention import plug_into, takes_trees
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [20]]
 PROGRAMS = [[30, 31, 32, 33, 2], [40, 2], [50, 51, 52]]
@@ -87,7 +87,7 @@ def test_log_probs_and_entropies_do_not_depend_on_the_slices_they_are_computed_i
     expected.values.square().sum().backward()
     gradients = [parameter.grad.clone() for parameter in policy.model.parameters()]
     policy.model.zero_grad()
-    monkeypatch.setattr("policy.log_probs._SLICE_ELEMENTS", elements)
+    monkeypatch.setattr("rltf.policy.log_probs._SLICE_ELEMENTS", elements)
     found = token_log_probs(policy.model, collate(policy, TREE_PROMPTS, TREE_PROGRAMS))
     found.values.square().sum().backward()
     torch.testing.assert_close((found.values, found.entropy), (expected.values, expected.entropy))

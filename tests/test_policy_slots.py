@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from policy.slots import Slot, SlotLost, SlotName, make_slot
+from rltf.policy.slots import Slot, SlotLost, SlotName, make_slot
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITER = """
 import sys
-from policy.slots import Slot, SlotName
+from rltf.policy.slots import Slot, SlotName
 slot = Slot(SlotName(int(sys.argv[1]), int(sys.argv[2]), bytes.fromhex(sys.argv[3]), 1 << 20))
 assert slot.begin_writing()
 slot.data[:] = 7

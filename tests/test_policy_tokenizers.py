@@ -16,10 +16,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE, Unigram, WordPiece
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from buffer.records import Program
-from learner.spans import line_span
-from policy.byte_texts import TextPieces
-from policy.tokenizers import from_files, read_tokenizer, to_files
+from rltf.buffer.records import Program
+from rltf.learner.spans import line_span
+from rltf.policy.byte_texts import TextPieces
+from rltf.policy.tokenizers import from_files, read_tokenizer, to_files
 
 CORPUS = [
     "def f(xs):\n    return [x  for x in xs]\n\n\tif a:\n\t\tb = 'naïve – 日本 👍'\n        y = 1\n",

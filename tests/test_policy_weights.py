@@ -5,8 +5,8 @@ import pytest
 import torch
 from policies import FAMILIES, policy_of, spec_of
 
-from policy.policy import build_policy
-from policy.weights import CHECKED_BYTES, ChecksumError, ManifestMismatch, load_into, named_weights, pack, pack_tensors, unpack
+from rltf.policy.policy import build_policy
+from rltf.policy.weights import CHECKED_BYTES, ChecksumError, ManifestMismatch, load_into, named_weights, pack, pack_tensors, unpack
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import launch
-from config import UserError
-from problems import load_problems, prompt_of
-from problems.fields import foreign, mistakes
-from problems.quarantine import read_checked
+from rltf import launch
+from rltf.config import UserError
+from rltf.problems import load_problems, prompt_of
+from rltf.problems.fields import foreign, mistakes
+from rltf.problems.quarantine import read_checked
 
 GOOD = {"question": "Echo the line.", "inputs": ["1\n"], "outputs": ["1\n"]}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import config as configuration
-from config import ProblemsConfig, UserError
-from problems import Problem, ProblemSets, load_problems, problem_sets, prompt_of
+from rltf import config as configuration
+from rltf.config import ProblemsConfig, UserError
+from rltf.problems import Problem, ProblemSets, load_problems, problem_sets, prompt_of
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from config import UserError
-from problems import corpus_of, load_problems
-from problems.apps import from_row
-from problems.spec import parse_spec
-from problems.wrapped_outputs import unwrap_outputs
+from rltf.config import UserError
+from rltf.problems import corpus_of, load_problems
+from rltf.problems.apps import from_row
+from rltf.problems.spec import parse_spec
+from rltf.problems.wrapped_outputs import unwrap_outputs
 
 ROOT = Path(__file__).parents[1]
 

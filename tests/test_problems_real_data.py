@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from problems import corpus_of, load_problems, prompt_of
+from rltf.problems import corpus_of, load_problems, prompt_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 pytestmark = [pytest.mark.real_problems, pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent")]

@@ -6,10 +6,10 @@ import random
 import pytest
 from starter_programs import passes
 
-from problems import corpus_of, load_problems, prompt_of
-from problems.starter.operations import OPERATIONS
-from problems.starter.reducers import REDUCERS
-from problems.starter.tasks import Task, program_text, starter_problems
+from rltf.problems import corpus_of, load_problems, prompt_of
+from rltf.problems.starter.operations import OPERATIONS
+from rltf.problems.starter.reducers import REDUCERS
+from rltf.problems.starter.tasks import Task, program_text, starter_problems
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from problems import Problem, TestSuite, prompt_of
+from rltf.problems import Problem, TestSuite, prompt_of
 
 CALL = TestSuite("call", "f", ([[1, 2], {"b": 1.5, "a": None}], [[], {}]), (3, True), time_limit_s=2.0)
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-import launch
-from config import Config, UserError
-from driver import ray_start
-from driver.ray_address import knock, wanted_address
-from driver.ray_ask import answer_of
-from driver.ray_start import KEPT_SESSIONS, Session, raise_open_files, ready, remove_old_sessions
+from rltf import launch
+from rltf.config import Config, UserError
+from rltf.driver import ray_start
+from rltf.driver.ray_address import knock, wanted_address
+from rltf.driver.ray_ask import answer_of
+from rltf.driver.ray_start import KEPT_SESSIONS, Session, raise_open_files, ready, remove_old_sessions
 
 ROOT = Path(__file__).parents[1]
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
@@ -64,7 +64,7 @@ def test_the_sentence_names_whoever_gave_the_address(short: Path, monkeypatch: p
 
 
 def test_what_is_no_ray_is_told_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driver.ray_ask.BOUND_S", 2.0)
+    monkeypatch.setattr("rltf.driver.ray_ask.BOUND_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert answer_of(f"127.0.0.1:{silent.getsockname()[1]}") == {"error": "what listens there does not speak as Ray does within 2 s"}
 
@@ -89,9 +89,10 @@ def test_folders_for_sessions(short: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_folder_of_another_user_is_left_alone(short: Path) -> None:
     (short / "ray").mkdir(mode=0o755)
     short.chmod(0o755)
-    code = "import os; from pathlib import Path; from driver.ray_start import _unusable; os.setuid(65534); print(_unusable(Path({!r})))"
+    code = "import os; from pathlib import Path; from rltf.driver.ray_start import _unusable; os.setuid(65534); "
+    code += "print(_unusable(Path({!r})))"
     assert _python(code.format(str(short / "ray"))).stdout == "cannot be written (Permission denied)\n"
-    code = "import os; from driver.ray_start import _sessions_folder; os.setuid(65534); print(_sessions_folder())"
+    code = "import os; from rltf.driver.ray_start import _sessions_folder; os.setuid(65534); print(_sessions_folder())"
     Path("/tmp/ray").mkdir(exist_ok=True)  # root's then, not the other user's
     done = _python(code, RAY_TMPDIR="", TMPDIR=str(short))
     assert done.stdout.strip() in ("/tmp/ray", "/tmp/ray-65534"), done.stderr
@@ -114,7 +115,7 @@ def test_the_limit_of_open_files_is_raised_or_told() -> None:
 def test_a_machine_without_loopback_is_told_at_once(short: Path) -> None:
     if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("this machine allows no namespaces")
-    done = _python("from driver.ray_start import ready; ready(3)", *NAMESPACE)
+    done = _python("from rltf.driver.ray_start import ready; ready(3)", *NAMESPACE)
     assert "UserError: this machine has no loopback interface that works (127.0.0.1: " in done.stderr.splitlines()[-1]
 
 
@@ -151,8 +152,8 @@ def test_ray_starts_in_hostile_surroundings_and_for_this_machine_alone(short: Pa
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 import psutil, ray
-from config import Config
-from driver.ray_cluster import node_address, ray_cluster
+from rltf.config import Config
+from rltf.driver.ray_cluster import node_address, ray_cluster
 with ray_cluster(Config.model_validate({"ray": {"address": "local"}}), print) as facts:
     assert ray.get(ray.remote(lambda: 7).remote(), timeout=60) == 7 and not facts.dashboard and node_address() == "127.0.0.1"
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]

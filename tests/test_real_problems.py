@@ -12,7 +12,7 @@ import pytest
 from run_parts import Launched
 
 from benchmarks.real_problems import CASES, DATA, FULL_STEPS, QUICK_STEPS, Case, Facts, prepare, problems_for, settings_of
-from monitor.run_folder import RunFolder
+from rltf.monitor.run_folder import RunFolder
 
 STEPS = int(os.environ.get("RLTF_REAL_STEPS", QUICK_STEPS))
 pytestmark = [

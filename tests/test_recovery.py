@@ -13,11 +13,11 @@ import redis
 from run_parts import Launched
 from safetensors.torch import load_file
 
-import launch
 from benchmarks.killed_run import Found, Run, kill, verify
-from buffer.server import EmbeddedRedis
-from config import UserError
-from monitor.run_folder import RunFolder
+from rltf import launch
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import UserError
+from rltf.monitor.run_folder import RunFolder
 
 
 def steps_go_on_while_the_driver_is_stopped(run: Run) -> None:

@@ -13,12 +13,12 @@ import pytest
 from run_parts import Launched
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import launch
-from buffer.records import Archived, encode
-from config import Config
-from monitor.memory import step_bytes
-from monitor.run_folder import RunFolder
-from monitor.samples import SampleWriter
+from rltf import launch
+from rltf.buffer.records import Archived, encode
+from rltf.config import Config
+from rltf.monitor.memory import step_bytes
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import SampleWriter
 
 
 @pytest.fixture(scope="module")

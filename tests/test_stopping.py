@@ -21,17 +21,17 @@ from small_disk import on_small_disk
 
 from benchmarks.killed_run import Command, Found, Run, alive, verify
 from benchmarks.stops import SETTINGS, Stop, expect, seen_in, stop_one, stop_run
-from driver import RunFailed, guard
-from driver.ray_calls import RayCalls
-from driver.stopping import APART_S, SENTENCE
-from executor.boxes import Box, remove_boxes
+from rltf.driver import RunFailed, guard
+from rltf.driver.ray_calls import RayCalls
+from rltf.driver.stopping import APART_S, SENTENCE
+from rltf.executor.boxes import Box, remove_boxes
 
 ROOT = Path(__file__).parent.parent
 BEGINS = """
 import os, signal, subprocess, sys, time
-from driver import guard
+from rltf.driver import guard
 guard.stand()
-from driver.stopping import leave, stopping, tell
+from rltf.driver.stopping import leave, stopping, tell
 def ready(): print(os.getpid(), flush=True)
 """
 WAITS = """

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from policy.ray_weight_store import StorePublisher, publish
-from policy.weights import named_weights, pack_tensors
+from rltf.policy.ray_weight_store import StorePublisher, publish
+from rltf.policy.weights import named_weights, pack_tensors
 
 
 def model_of(seed: int) -> torch.nn.Sequential:

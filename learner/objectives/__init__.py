@@ -1,13 +1,13 @@
 """What can be minimised: one module per objective, one small interface (`learner.objectives.base`)."""
 
-from config import Config, Normalise
-from learner.objectives.base import Objective
-from learner.objectives.grpo import Grpo
-from learner.objectives.mixed import Mixed, Stream
-from learner.objectives.ppo_clip import PpoClip
-from learner.objectives.reinforce import Reinforce
-from learner.objectives.rloo import Rloo
-from learner.objectives.rltf import Rltf
+from rltf.config import Config, Normalise
+from rltf.learner.objectives.base import Objective
+from rltf.learner.objectives.grpo import Grpo
+from rltf.learner.objectives.mixed import Mixed, Stream
+from rltf.learner.objectives.ppo_clip import PpoClip
+from rltf.learner.objectives.reinforce import Reinforce
+from rltf.learner.objectives.rloo import Rloo
+from rltf.learner.objectives.rltf import Rltf
 
 __all__ = ["Objective", "make_objective", "supervised_normalise", "with_supervised"]
 

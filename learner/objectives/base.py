@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from buffer.records import Group, LearnerFate, Outcome, Program
+from rltf.buffer.records import Group, LearnerFate, Outcome, Program
 
 Weights = npt.NDArray[np.float32]
 

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from buffer.records import Group
-from config import GrpoConfig, RltfConfig
-from learner.objectives.base import LossResult, Signal, Totals
-from learner.objectives.policy_gradient import PolicyGradient
-from learner.objectives.surrogates import clipped
+from rltf.buffer.records import Group
+from rltf.config import GrpoConfig, RltfConfig
+from rltf.learner.objectives.base import LossResult, Signal, Totals
+from rltf.learner.objectives.policy_gradient import PolicyGradient
+from rltf.learner.objectives.surrogates import clipped
 
 
 def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from buffer.records import Group
-from config import Normalise
-from learner.objectives.base import LossResult, Objective, Prepared, Signal, Totals, TrainItem
-from learner.objectives.surrogates import divisor_of, linear
+from rltf.buffer.records import Group
+from rltf.config import Normalise
+from rltf.learner.objectives.base import LossResult, Objective, Prepared, Signal, Totals, TrainItem
+from rltf.learner.objectives.surrogates import divisor_of, linear
 
 
 class Stream(Protocol):

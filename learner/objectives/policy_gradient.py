@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from buffer.records import Group, LearnerFate
-from config import AdvantageConfig, RltfConfig
-from learner.baselines import Baselines
-from learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, greedy_fates, totals_of
-from learner.objectives.surrogates import divisor_of, linear
-from learner.rewards import REWARDS, fine_feedback, fine_weights
+from rltf.buffer.records import Group, LearnerFate
+from rltf.config import AdvantageConfig, RltfConfig
+from rltf.learner.baselines import Baselines
+from rltf.learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, greedy_fates, totals_of
+from rltf.learner.objectives.surrogates import divisor_of, linear
+from rltf.learner.rewards import REWARDS, fine_feedback, fine_weights
 
 
 class PolicyGradient(ABC):

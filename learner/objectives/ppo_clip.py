@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from buffer.records import Group
-from config import PpoClipConfig, RltfConfig
-from learner.objectives.base import LossResult, Signal, Totals
-from learner.objectives.policy_gradient import PolicyGradient
-from learner.objectives.surrogates import clipped
+from rltf.buffer.records import Group
+from rltf.config import PpoClipConfig, RltfConfig
+from rltf.learner.objectives.base import LossResult, Signal, Totals
+from rltf.learner.objectives.policy_gradient import PolicyGradient
+from rltf.learner.objectives.surrogates import clipped
 
 
 def whitened(rows: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buffer.records import Group
-from learner.objectives.policy_gradient import PolicyGradient
+from rltf.buffer.records import Group
+from rltf.learner.objectives.policy_gradient import PolicyGradient
 
 
 def leave_one_out(rewards: Sequence[float]) -> list[float]:

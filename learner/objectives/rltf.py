@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from buffer.records import Group, LearnerFate, Sample
-from config import RltfConfig
-from learner.baselines import Baselines
-from learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, Weights, greedy_fates, totals_of
-from learner.objectives.surrogates import divisor_of, linear
-from learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
+from rltf.buffer.records import Group, LearnerFate, Sample
+from rltf.config import RltfConfig
+from rltf.learner.baselines import Baselines
+from rltf.learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, Weights, greedy_fates, totals_of
+from rltf.learner.objectives.surrogates import divisor_of, linear
+from rltf.learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
 
 
 class Rltf:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from config import Normalise
-from learner.objectives.base import LossResult, Signal, Totals, TrainItem
-from learner.objectives.surrogates import divisor_of, linear
+from rltf.config import Normalise
+from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem
+from rltf.learner.objectives.surrogates import divisor_of, linear
 
 
 class Supervised:

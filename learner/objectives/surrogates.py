@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
-from config import Normalise, ObjectiveConfig
-from learner.objectives.base import LossResult, Signal, Totals
+from rltf.config import Normalise, ObjectiveConfig
+from rltf.learner.objectives.base import LossResult, Signal, Totals
 
 UNGUARDED = ObjectiveConfig()
 

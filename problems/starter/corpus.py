@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from problems.problem import Problem
-from problems.prompts import Prompt, prompt_of
-from problems.starter.tasks import Task, program_text
+from rltf.problems.problem import Problem
+from rltf.problems.prompts import Prompt, prompt_of
+from rltf.problems.starter.tasks import Task, program_text
 
 
 class StarterCorpus:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from problems.starter.line import Line
+from rltf.problems.starter.line import Line
 
 MISTAKES = 0.34
 """Share of an operation's lines that are wrong in the corpus."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from problems.starter.line import Line
+from rltf.problems.starter.line import Line
 
 Form = Literal["call", "stdin"]
 

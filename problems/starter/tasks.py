@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from problems.problem import Problem, TestSuite
-from problems.starter import operations, reducers
-from problems.starter.line import Line, fill
-from problems.starter.operations import OPERATIONS, Operation
-from problems.starter.reducers import REDUCERS, Form, Reducer, begin_line, finish_line
+from rltf.problems.problem import Problem, TestSuite
+from rltf.problems.starter import operations, reducers
+from rltf.problems.starter.line import Line, fill
+from rltf.problems.starter.operations import OPERATIONS, Operation
+from rltf.problems.starter.reducers import REDUCERS, Form, Reducer, begin_line, finish_line
 
 COUNTS = {"train": 3072, "heldout": 384}
 """Tasks of each split."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from attacks import cheats, crashes, files, network, processes, resources, rights, signals, texts
 from attacks.common import GOT, LIMIT_S, Attack
-from problems.problem import TestSuite
+from rltf.problems.problem import TestSuite
 
 __all__ = ["ATTACKS", "GOT", "MODES", "Attack", "program", "suite", "table"]
 
