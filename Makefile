@@ -11,7 +11,7 @@ ARGS ?=
 help:
 	@echo "make run     train the quick start (ARGS=... is passed to launch.py)"
 	@echo "make test    run the tests (ARGS=... is passed to pytest)"
-	@echo "make lint    ruff, mypy and the import contracts"
+	@echo "make lint    ruff (rules and format), mypy and the import contracts"
 	@echo "make setup   only make the virtual environment .venv (FORCE=1: again, although it is up to date)"
 	@echo "make clean   remove .venv"
 
@@ -35,6 +35,7 @@ test: $(READY)
 lint: $(READY)
 	@status=0; \
 	$(VENV_PYTHON) -m ruff check . || status=1; \
+	$(VENV_PYTHON) -m ruff format --check . || status=1; \
 	$(VENV_PYTHON) -m mypy || status=1; \
 	.venv/bin/lint-imports --no-logo || status=1; \
 	exit $$status

@@ -1,7 +1,7 @@
 """The commands. Wires the parts together and holds no logic of theirs: `python launch.py [COMMAND] --help`.
 
-Ray, torch and the rooms that need them are imported only once the command line is known to be right. Up to the imports of packages
-this file is understood by older Pythons too, which are told what to do.
+Ray, torch and the rooms that need them are imported only once the command line is known to be right. Up to the imports
+of packages this file is understood by older Pythons too, which are told what to do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def _not_here(reason: str) -> NoReturn:
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     _not_here(f"launch.py needs Python 3.11, 3.12 or 3.13, and this is {sys.version_info[0]}.{sys.version_info[1]}")
 if __name__ == "__main__":
-    guard.stand()  # before whatever takes time: a stop is heard from here on, and all that follows runs in the guard's child
+    # before whatever takes time: a stop is heard from here on, and all that follows runs in the guard's child
+    guard.stand()
 try:
     from rich.console import Console
 
@@ -38,7 +39,13 @@ except ModuleNotFoundError as error:
     _not_here(f"the package {error.name} is not installed for {sys.executable}")
 
 _SPEC = "the problem set: starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
-_JUDGE = ("executor.lanes one per core", "executor.time_limit_s", "executor.memory_limit_mb", "executor.python", "executor.unsafe")
+_JUDGE = (
+    "executor.lanes one per core",
+    "executor.time_limit_s",
+    "executor.memory_limit_mb",
+    "executor.python",
+    "executor.unsafe",
+)
 """What judging on this machine reads of the configuration."""
 
 
@@ -60,8 +67,12 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         UserError: an unknown key, a value that does not fit, a missing file.
     """
     parser = Arguments("", COMMANDS["train"].sentence, Config.model_fields, _sentences())
-    parser.add_argument("--config", metavar="FILE", help="YAML file, or the name of a preset in configs/ (default: starter)")
-    parser.add_argument("--resume", metavar="RUN", help="go on with this run (its folder, or its name), from its newest checkpoint")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file, or the name of a preset in configs/ (default: starter)"
+    )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with this run (its folder, or its name), from its newest checkpoint"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
     known, overrides = parser.read(arguments)
     if known.resume is not None:
@@ -101,12 +112,21 @@ def _train(arguments: Sequence[str], console: Console) -> int:
 
 
 def _grade(arguments: Sequence[str], console: Console) -> int:
-    """`grade`: programs of a file judged by the tests of a problem set. FAILED when a line, or with --strict a program, has no verdict."""
+    """`grade`: programs of a file judged by the tests of a problem set.
+
+    FAILED when a line, or with --strict a program, has no verdict.
+    """
     parser = Arguments("grade", COMMANDS["grade"].sentence, (*_JUDGE, "problems.checked", "run.seed"))
     parser.add_argument("--problems", required=True, metavar="SPEC", help=_SPEC)
-    parser.add_argument("--programs", required=True, type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..}')
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write a JSON line per verdict")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 also when programs of quarantined problems were left out")
+    parser.add_argument(
+        "--programs", required=True, type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..}'
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE", help="where to write a JSON line per verdict"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 also when programs of quarantined problems were left out"
+    )
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
     from rltf.executor.grade import grade_file
@@ -124,12 +144,24 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
 
 
 def _check_data(arguments: Sequence[str], console: Console) -> int:
-    """`check-data`: what is wrong with a problem set, and how much time its tests need. FAILED when it is not fit for training."""
+    """`check-data`: what is wrong with a problem set, and how much time its tests need.
+
+    FAILED when it is not fit for training.
+    """
     parser = Arguments("check-data", COMMANDS["check-data"].sentence, (*_JUDGE, "run.seed"))
     parser.add_argument("spec", metavar="SPEC", help=_SPEC)
     default = Path("check-data.jsonl")
-    parser.add_argument("--out", type=Path, default=default, metavar="FILE", help=f"where to write a line per problem (default: {default})")
-    strict = "exit with 1 also when a problem is quarantined or a field likely to be misnamed; without it only when a record cannot be "
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help=f"where to write a line per problem (default: {default})",
+    )
+    strict = (
+        "exit with 1 also when a problem is quarantined or a field likely to be misnamed; without it only when a "
+        "record cannot be "
+    )
     parser.add_argument("--strict", action="store_true", help=strict + "loaded, or every problem is quarantined")
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
@@ -141,7 +173,9 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
     console.print(f"Reading {known.spec} ...", markup=False)
     problems = read_problems(known.spec, config.run.seed)
     stopping.work()
-    with replacing(known.out, parse_spec(known.spec).path) as file:  # a file that cannot be written is told before the work
+    with replacing(
+        known.out, parse_spec(known.spec).path
+    ) as file:  # a file that cannot be written is told before the work
         checked = checking.check_data(problems, config.executor, _lanes(config, overrides), console)
         checking.write(checked, file)
     checking.show(problems, checked, known.out, console)
@@ -177,7 +211,9 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
     reads = (*_JUDGE, "problems.train", "problems.held_out", "problems.checked", "run.seed")
     parser = Arguments("replay", COMMANDS["replay"].sentence, reads)
     parser.add_argument("run", metavar="RUN", help="folder of the run, or its name below runs/")
-    parser.add_argument("--step", type=int, metavar="N", help="take learner step N again: batch, rewards, token weights and loss")
+    parser.add_argument(
+        "--step", type=int, metavar="N", help="take learner step N again: batch, rewards, token weights and loss"
+    )
     known, overrides = parser.read(arguments)
     from rltf.driver.installed import require
     from rltf.driver.resume import find
@@ -186,7 +222,10 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
     folder = RunFolder.open(find(known.run))
     if known.step is not None:
         if overrides:
-            raise UserError(f"--{next(iter(overrides))} cannot be given with --step: a step is taken with the configuration of its run")
+            raise UserError(
+                f"--{next(iter(overrides))} cannot be given with --step: a step is taken with the configuration of "
+                "its run"
+            )
         require("train", "replay --step")
         console.print("Loading torch ...")
         from rltf.driver.replay_step import replay_step
@@ -207,10 +246,13 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
 def _doctor(arguments: Sequence[str], console: Console) -> int:
     """`doctor`: what of this machine a run can use. FAILED when one cannot start here."""
     reads = (
-        *_JUDGE[1:], "actors.gpus_per_actor", "learner.gpus_per_worker", "ray.address", "redis.timeout_s", "redis.url", "run.folder",
+        *_JUDGE[1:], "actors.gpus_per_actor", "learner.gpus_per_worker", "ray.address", "redis.timeout_s", "redis.url",
+        "run.folder",
     )  # fmt: skip
     parser = Arguments("doctor", COMMANDS["doctor"].sentence, reads)
-    parser.add_argument("--config", default=None, metavar="FILE", help="YAML file, or the name of a preset, of the run that is planned")
+    parser.add_argument(
+        "--config", default=None, metavar="FILE", help="YAML file, or the name of a preset, of the run that is planned"
+    )
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the findings as JSON as well")
     known, overrides = parser.read(arguments)
     file = None if known.config is None else configuration.preset(known.config)
@@ -252,10 +294,13 @@ COMMANDS: dict[str, Command] = {
     "train": Command("Train a code model on unit-test feedback; the word itself may be left out.", _train),
     "grade": Command("Judge the programs of a file by a problem set's tests, on this machine.", _grade),
     "check-data": Command(
-        "Run a problem set's references, find problems that are not fit for training, calibrate time limits.", _check_data
+        "Run a problem set's references, find problems that are not fit for training, calibrate time limits.",
+        _check_data,
     ),
     "status": Command("Show where a run stands: its step, who waits for whom, where every program is.", _status),
-    "replay": Command("Judge every recorded program of a run again, or take one of its learner steps again, and compare.", _replay),
+    "replay": Command(
+        "Judge every recorded program of a run again, or take one of its learner steps again, and compare.", _replay
+    ),
     "train-critic": Command("Train a critic on the samples of a run; rltf.critic names its folder.", _train_critic),
     "doctor": Command("Try every part that a run needs on this machine, and say what to change.", _doctor),
     "help": Command("Show this text, the help of a command, or the fields of a part of the configuration.", _help),
@@ -294,7 +339,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _unless_lost(code: int, arguments: Sequence[str], lost: str) -> int:
-    """The exit code where standard output could not be written, for the reason `lost`: a command has failed then; a run has its folder."""
+    """The exit code where standard output could not be written, for the reason `lost`: a command has failed then; a run
+    has its folder.
+    """
     if not lost:
         return code
     if code == DONE and choose(arguments, _sentences(), "train")[0] != "train":

@@ -1,4 +1,6 @@
-"""One token for every row: the two ways the engine runs a model, with a shared prefix and with `transformers` caches."""
+"""One token for every row: the two ways the engine runs a model, with a shared prefix and with `transformers`
+caches.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Decoding(ABC):
 
     @abstractmethod
     def prefill(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
-        """Computes each prompt once; returns the first logits of all rows, (G * per_prompt, V), a prompt's rows together."""
+        """Computes each prompt once; returns the first logits of all rows, (G * per_prompt, V), a prompt's rows
+        together.
+        """
 
     @abstractmethod
     def step(self, tokens: Tensor, index: int) -> Tensor:
@@ -62,13 +66,17 @@ class SharedPrefixDecoding(Decoding):
         count = len(prompts) * per_prompt
         bias = None
         if not bool(mask.all()):
-            bias = torch.zeros(mask.shape, device=self._device, dtype=self._model.dtype).masked_fill_(~mask, float("-inf"))[:, None, None]
+            bias = torch.zeros(mask.shape, device=self._device, dtype=self._model.dtype).masked_fill_(
+                ~mask, float("-inf")
+            )[:, None, None]
         prompt_of_row = torch.arange(len(prompts), device=self._device).repeat_interleave(per_prompt)
         self._rows = Rows(prompt_of_row, len(prompts), bias)
         self._own.start(count)
         cache = OwnTokensCache(self._own, self._layers)
         if self._policy.is_encoder_decoder:
-            self._encoder_states = self._model.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+            self._encoder_states = self._model.get_encoder()(
+                input_ids=ids, attention_mask=mask.long()
+            ).last_hidden_state
             self._cache: Any = EncoderDecoderCache(cache, DynamicCache())
             self._prefix = SharedPrefix(self._rows, [], [])
             return self._decode(self._start(count), None)
@@ -199,8 +207,13 @@ class PlainDecoding(Decoding):
     def _decode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         inputs: dict[str, Any]
         if self._policy.is_encoder_decoder:
-            inputs = {"decoder_input_ids": tokens, "encoder_outputs": BaseModelOutput(last_hidden_state=self._encoder_states)}
+            inputs = {
+                "decoder_input_ids": tokens,
+                "encoder_outputs": BaseModelOutput(last_hidden_state=self._encoder_states),
+            }
         else:
             inputs = {"input_ids": tokens, "position_ids": positions}
-        logits: Tensor = self._model(**inputs, attention_mask=self._mask, past_key_values=self._cache, use_cache=True).logits
+        logits: Tensor = self._model(
+            **inputs, attention_mask=self._mask, past_key_values=self._cache, use_cache=True
+        ).logits
         return logits[:, -1]

@@ -1,8 +1,8 @@
 """The sampling engine: batches of prompts to completions, for decoder-only and encoder-decoder policies.
 
-Each prompt is computed once and shared by its samples; finished rows are dropped at once, so the batch shrinks as programs
-end. The model is an unmodified `transformers` one; what is ours is the loop, the cache and, where the model lets attention
-be plugged in, the attention function.
+Each prompt is computed once and shared by its samples; finished rows are dropped at once, so the batch shrinks as
+programs end. The model is an unmodified `transformers` one; what is ours is the loop, the cache and, where the model
+lets attention be plugged in, the attention function.
 """
 
 from __future__ import annotations
@@ -33,9 +33,14 @@ class Completion:
 
 
 class SamplingEngine:
-    """Samples from a policy whose weights may be replaced between two calls of `sample`. Not for use by several threads at once."""
+    """Samples from a policy whose weights may be replaced between two calls of `sample`.
 
-    def __init__(self, policy: Policy, device: torch.device | str = "cpu", share_prefix: bool = True, fuse: bool = True) -> None:
+    Not for use by several threads at once.
+    """
+
+    def __init__(
+        self, policy: Policy, device: torch.device | str = "cpu", share_prefix: bool = True, fuse: bool = True
+    ) -> None:
         """Moves the model to `device`.
 
         With `share_prefix` false, or for a model that cannot, `transformers` caches are used. With `fuse` a model that
@@ -63,19 +68,22 @@ class SamplingEngine:
         generator: torch.Generator | None = None,
         max_tokens: int | None = None,
     ) -> list[list[Completion]]:
-        """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its list.
+        """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
+        list.
 
-        `generator` (on the CPU) makes the result reproducible; `max_tokens` defaults to the policy's max_program_tokens.
-        Raises ValueError when there is nothing to do.
+        `generator` (on the CPU) makes the result reproducible; `max_tokens` defaults to the policy's
+        max_program_tokens. Raises ValueError when there is nothing to do.
         """
         per_prompt = samples_per_prompt + int(greedy)
         limit = self._policy.spec.max_program_tokens if max_tokens is None else max_tokens
         if not prompts or not all(prompts) or per_prompt < 1 or limit < 1:
             raise ValueError(
-                f"nothing to sample: {len(prompts)} prompts (none may be empty), {per_prompt} completions each, {limit} tokens"
+                f"nothing to sample: {len(prompts)} prompts (none may be empty), {per_prompt} completions each, "
+                f"{limit} tokens"
             )
         count = len(prompts) * per_prompt
-        # All random numbers are drawn beforehand, one per row and token, so dropping rows changes no other row's sample.
+        # All random numbers are drawn beforehand, one per row and token, so dropping rows changes no other row's
+        # sample.
         uniforms = torch.rand(limit, count, generator=generator, dtype=torch.float64).to(self._device)
         is_greedy = torch.zeros(len(prompts), per_prompt, dtype=torch.bool, device=self._device)
         if greedy:
@@ -118,7 +126,9 @@ class SamplingEngine:
         return decoding, decoding.prefill(prompts, per_prompt)
 
 
-def _completions(tokens: Tensor, log_probs: Tensor, lengths: Tensor, stopped: Tensor, is_greedy: Tensor) -> list[list[Completion]]:
+def _completions(
+    tokens: Tensor, log_probs: Tensor, lengths: Tensor, stopped: Tensor, is_greedy: Tensor
+) -> list[list[Completion]]:
     longest = int(lengths.max())
     columns: list[list[Any]] = [
         tokens[:, :longest].tolist(),

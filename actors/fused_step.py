@@ -1,8 +1,9 @@
 """One decoding step of a small Llama or Qwen2 in a third of the calls.
 
-At a million parameters a step spends as much time in calling modules as in arithmetic. The weights are still those of the
-`transformers` model and the numbers are the same up to rounding (a test holds them together); only the calls are fewer:
-one product for query, key and value, one for gate and up, fused norms, residuals added by the product before them.
+At a million parameters a step spends as much time in calling modules as in arithmetic. The weights are still those of
+the `transformers` model and the numbers are the same up to rounding (a test holds them together); only the calls are
+fewer: one product for query, key and value, one for gate and up, fused norms, residuals added by the product before
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def fits(model: Any) -> bool:
 
 
 class FusedStep:
-    """Copies and joins the weights of `model` as they are now; made anew for each batch, which costs less than one step."""
+    """Copies and joins the weights of `model` as they are now; made anew for each batch, which costs less than one
+    step.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -79,7 +82,8 @@ class FusedStep:
         cosine, sine = decoder.rotary_emb(hidden, positions[None])
         half = cosine.shape[-1] // 2
         cosine = cosine.view(n, 1, -1)
-        # Rotating by halves is rolling by a half, with the sign of the first half in the sine (Su et al., arXiv 2104.09864).
+        # Rotating by halves is rolling by a half, with the sign of the first half in the sine (Su et al., arXiv
+        # 2104.09864).
         sine = torch.cat([-sine[..., :half], sine[..., half:]], dim=-1).view(n, 1, -1)
         rotated = self._heads + self._key_heads
         for index, layer in enumerate(self._layers):
@@ -89,7 +93,9 @@ class FusedStep:
             turned = torch.addcmul(turned * cosine, turned.roll(half, -1), sine)
             keys, values = own.append(index, turned[:, self._heads :, None], projected[:, rotated:, None])
             queries = turned[:, : self._heads].reshape(n, self._key_heads, self._heads // self._key_heads, -1)
-            context = joint_attention(queries, keys, values, prefix.prompt_keys[index], prefix.prompt_values[index], prefix.rows)
+            context = joint_attention(
+                queries, keys, values, prefix.prompt_keys[index], prefix.prompt_values[index], prefix.rows
+            )
             hidden = torch.addmm(hidden, context.reshape(n, -1), layer.output)
             gate, up = F.linear(F.rms_norm(hidden, size, layer.norm_2, self._eps), layer.gate_up).chunk(2, dim=-1)
             hidden = torch.addmm(hidden, F.silu(gate).mul_(up), layer.down)

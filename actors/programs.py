@@ -24,7 +24,9 @@ def programs_of(
     purpose: Purpose = "train",
     label: str = "",
 ) -> list[Program]:
-    """The programs of one visit; their ids are the group's with a number, so a visit that is repeated makes the same ids."""
+    """The programs of one visit; their ids are the group's with a number, so a visit that is repeated makes the same
+    ids.
+    """
     programs = []
     for number, completion in enumerate(completions):
         text, offsets = decode_with_offsets(policy, completion.token_ids)

@@ -42,7 +42,9 @@ class GeneratorActor(WorkerLoop):
         config: Config,
         logs: Path,
     ) -> None:
-        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store; `logs`: folder of log files."""
+        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store; `logs`: folder of
+        log files.
+        """
         super().__init__(name, address, logs)
         settings = config.actors
         device = "cuda" if settings.gpus_per_actor > 0 else "cpu"
@@ -73,7 +75,8 @@ def generator_options(config: ActorsConfig, offered: Mapping[str, float]) -> dic
 
 
 def generator_actor(config: Config, name: str, offered: Mapping[str, float]) -> Any:
-    """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes GeneratorActor's arguments.
+    """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes GeneratorActor's
+    arguments.
 
     What a dead actor was to write is handed out again. `offered`: see ray_options.
     """

@@ -8,12 +8,15 @@ from torch import Tensor
 _BLOCK = 256
 
 
-def choose(logits: Tensor, uniforms: Tensor, temperature: float, top_p: float, greedy: Tensor | None) -> tuple[Tensor, Tensor]:
+def choose(
+    logits: Tensor, uniforms: Tensor, temperature: float, top_p: float, greedy: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Next tokens (n,) and their log-probabilities (n,) under the policy itself, temperature and nucleus not applied.
 
-    `logits` (n, V); `uniforms` (n,) float64 in [0, 1), one per row, so that a row's draw does not depend on which other rows
-    are still there; rows where `greedy` (n,) is true take the most probable token. The nucleus is the smallest set of most
-    probable tokens whose probabilities, at this temperature, add up to `top_p` (Holtzman et al., arXiv 1904.09751).
+    `logits` (n, V); `uniforms` (n,) float64 in [0, 1), one per row, so that a row's draw does not depend on which other
+    rows are still there; rows where `greedy` (n,) is true take the most probable token. The nucleus is the smallest set
+    of most probable tokens whose probabilities, at this temperature, add up to `top_p` (Holtzman et al., arXiv
+    1904.09751).
     """
     logits = logits.float()
     plain = torch.softmax(logits, dim=-1)
@@ -30,9 +33,11 @@ def choose(logits: Tensor, uniforms: Tensor, temperature: float, top_p: float, g
 
 
 def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Index drawn in proportion to `weights` (n, V) by inverting the cumulative sum, in double precision, at `uniforms` (n,).
+    """Index drawn in proportion to `weights` (n, V) by inverting the cumulative sum, in double precision, at `uniforms`
+    (n,).
 
-    Much faster on a CPU than torch.multinomial, which draws one random number per entry. Entries of weight zero are never drawn.
+    Much faster on a CPU than torch.multinomial, which draws one random number per entry. Entries of weight zero are
+    never drawn.
     """
     n, size = weights.shape
     if size <= 16 * _BLOCK:

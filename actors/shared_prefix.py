@@ -2,7 +2,8 @@
 
 Decoding one token at a time is bound by reading keys and values, and n samples of a prompt would read the same ones n
 times. Here the queries of a prompt's samples are gathered and meet its keys in one matrix product; only a sample's own
-tokens are read per sample. It is plugged in through the attention interface of `transformers`; model classes stay as they are.
+tokens are read per sample. It is plugged in through the attention interface of `transformers`; model classes stay as
+they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "shared_prefix"
 FAMILIES = frozenset({"llama", "qwen2", "gpt2", "t5"})
-"""Model types whose attention goes through the interface and attends to all earlier tokens; others use `transformers` caches."""
+"""Model types whose attention goes through the interface and attends to all earlier tokens; others use `transformers`
+caches."""
 
 
 _SHORT = 12  # tokens; measured on a CPU with heads 32 wide
@@ -31,7 +33,9 @@ class Rows:
     """
 
     def __init__(self, prompt_of_row: Tensor, prompts: int, prompt_bias: Tensor | None) -> None:
-        """`prompt_of_row` (n,); `prompt_bias` (G, 1, 1, P), 0 at tokens and -inf at padding, or None without padding."""
+        """`prompt_of_row` (n,); `prompt_bias` (G, 1, 1, P), 0 at tokens and -inf at padding, or None without
+        padding.
+        """
         self.prompt_of_row = prompt_of_row
         self.prompts = prompts
         self.prompt_bias = prompt_bias
@@ -66,7 +70,8 @@ class Rows:
 
 
 class OwnTokens:
-    """Keys and values of the tokens that each row has written: one block of memory for all layers, appended to in place.
+    """Keys and values of the tokens that each row has written: one block of memory for all layers, appended to in
+    place.
 
     A finished row is overwritten by the last one, so that dropping it moves one row and not all of them.
     """
@@ -112,9 +117,12 @@ class OwnTokens:
         )
         if block is not None and fits and block.shape[4] > self.length:
             return
-        # Grown in steps: rows of keys that lie close together are read faster than rows with room for the longest program.
+        # Grown in steps: rows of keys that lie close together are read faster than rows with room for the longest
+        # program.
         tokens = 32 * (self.length // 32 + 1)
-        larger = like.new_empty(self._layers, 2, max(rows, block.shape[2]) if fits and block is not None else rows, heads, tokens, width)
+        larger = like.new_empty(
+            self._layers, 2, max(rows, block.shape[2]) if fits and block is not None else rows, heads, tokens, width
+        )
         if self.length and block is not None:
             larger[:, :, :rows, :, : self.length] = block[:, :, :rows, :, : self.length]
         self._block = larger
@@ -159,10 +167,14 @@ class OwnTokensCache(Cache):
 
 
 class SharedPrefix:
-    """What attention needs beside its arguments: the grid of rows and, for decoder-only models, the prompts' keys and values."""
+    """What attention needs beside its arguments: the grid of rows and, for decoder-only models, the prompts' keys and
+    values.
+    """
 
     def __init__(self, rows: Rows, prompt_keys: list[Tensor], prompt_values: list[Tensor]) -> None:
-        """`prompt_keys`, `prompt_values`: per layer (G, heads, P, width); empty for an encoder-decoder, whose cache has them."""
+        """`prompt_keys`, `prompt_values`: per layer (G, heads, P, width); empty for an encoder-decoder, whose cache has
+        them.
+        """
         self.rows = rows
         self.prompt_keys = prompt_keys
         self.prompt_values = prompt_values
@@ -180,13 +192,22 @@ def attention(
     prefix: SharedPrefix | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function registered with `transformers`; without a `prefix` it is torch's scaled dot-product attention.
+    """The attention function registered with `transformers`; without a `prefix` it is torch's scaled dot-product
+    attention.
 
     Shapes: query (n, heads, 1, width), key and value (n or G, key heads, tokens, width); returns (n, 1, heads, width).
     """
     if prefix is None:
         result: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, position_bias=position_bias, **kwargs
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            position_bias=position_bias,
+            **kwargs,
         )
         return result
     n, heads, _, width = query.shape
@@ -197,7 +218,9 @@ def attention(
         queries = queries * scale
     if prefix.prompt_keys:
         layer = module.layer_idx
-        context = joint_attention(queries, key, value, prefix.prompt_keys[layer], prefix.prompt_values[layer], prefix.rows)
+        context = joint_attention(
+            queries, key, value, prefix.prompt_keys[layer], prefix.prompt_values[layer], prefix.rows
+        )
     elif getattr(module, "is_causal", True):
         own = _scores(queries, key)
         if position_bias is not None:
@@ -222,10 +245,13 @@ def _from_grid(grid: Tensor, width: int) -> Tensor:
     return grid.unflatten(2, (width, -1)).transpose(1, 2)
 
 
-def joint_attention(queries: Tensor, keys: Tensor, values: Tensor, prompt_keys: Tensor, prompt_values: Tensor, rows: Rows) -> Tensor:
+def joint_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, prompt_keys: Tensor, prompt_values: Tensor, rows: Rows
+) -> Tensor:
     """Attention over a row's prompt and its own tokens under one softmax: (n, key heads, r, width).
 
-    `queries` (n, key heads, r, width), scaled; own `keys`, `values` (n, key heads, t, width); prompts' (G, key heads, P, width).
+    `queries` (n, key heads, r, width), scaled; own `keys`, `values` (n, key heads, t, width); prompts' (G, key heads,
+    P, width).
     """
     length = prompt_keys.shape[2]
     prompt = rows.to_rows(_from_grid(_prompt_scores(queries, prompt_keys, rows), rows.width))

@@ -1,4 +1,6 @@
-"""Which problem each visit of the run is for: every problem once per epoch, in a seeded order that all actors agree on."""
+"""Which problem each visit of the run is for: every problem once per epoch, in a seeded order that all actors
+agree on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ from collections.abc import Sequence
 
 
 class Visits:
-    """Visit number -> problem. Visit numbers are handed out by the buffer, so several actors share one order without meeting."""
+    """Visit number -> problem.
+
+    Visit numbers are handed out by the buffer, so several actors share one order without meeting.
+    """
 
     def __init__(self, problem_ids: Sequence[str], seed: int) -> None:
         """`problem_ids` in an order that is the same for every actor. Raises ValueError when there is none."""

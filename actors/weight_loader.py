@@ -21,14 +21,19 @@ class WeightSource(Protocol):
     """Where an actor gets its weights: the Ray weight store, the learner itself, or anything that keeps versions."""
 
     def latest(self, newer_than: int) -> tuple[Manifest, Sequence[Bytes]] | None:
-        """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded time."""
+        """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded
+        time.
+        """
 
     def acknowledge(self, version: int) -> None:
         """Says that `version` has been loaded and its buckets are needed no more."""
 
 
 class WeightLoader:
-    """Loads versions into a model in place. A version that fails its checksum is counted, tried again, and never generated with."""
+    """Loads versions into a model in place.
+
+    A version that fails its checksum is counted, tried again, and never generated with.
+    """
 
     def __init__(self, model: Any, source: WeightSource, recorder: Recorder, load: Load = load_into) -> None:
         """`load` puts a version into the model (`policy.weights.load_into`, or `policy.lora.AdapterLoader`)."""
@@ -44,8 +49,8 @@ class WeightLoader:
     def refresh(self) -> bool:
         """Loads a newer version if there is one; whether it did.
 
-        A failed load leaves the model as it was, and for a while the next calls do nothing. Raises the last failure after
-        MOST_FAILURES in a row.
+        A failed load leaves the model as it was, and for a while the next calls do nothing. Raises the last failure
+        after MOST_FAILURES in a row.
         """
         if time.monotonic() < self._try_at:
             return False

@@ -1,4 +1,7 @@
-"""The actor's loop: newest weights, an evaluation if one is asked for, else the next visits of training problems. No Ray in here."""
+"""The actor's loop: newest weights, an evaluation if one is asked for, else the next visits of training problems.
+
+No Ray in here.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ _POLL_S = 0.02
 _IDLE_POLL_S = 0.2
 """The same while the learner has all of the machine, before training and after it."""
 _LOOK_AROUND_S = 0.1
-"""Seconds between two looks for new weights and evaluations while the buffer has no room: each look costs several calls."""
+"""Seconds between two looks for new weights and evaluations while the buffer has no room: each look costs several
+calls."""
 _LIFE_S = 1.0
 """Seconds of a wait between two looks whether the run goes on."""
 _PATIENCE_S = 0.25
@@ -60,7 +64,8 @@ class ActorWorker:
         recorder: Recorder,
         device: str = "cpu",
     ) -> None:
-        """`train` and `held_out` are prompts by problem id, the same for every actor; `policy` may have undefined weights.
+        """`train` and `held_out` are prompts by problem id, the same for every actor; `policy` may have undefined
+        weights.
 
         Where only adapters are published, it has the weights that they are put upon, and none itself.
         """
@@ -135,7 +140,10 @@ class ActorWorker:
         self._push(self._flow.work, programs)
 
     def _admitted(self, groups: int) -> int:
-        """Groups that may be written now, 0 when something else is to be done first. Waits for whom the buffer names."""
+        """Groups that may be written now, 0 when something else is to be done first.
+
+        Waits for whom the buffer names.
+        """
         asked_at = time.monotonic()
         looked_at = asked_at
         granted = 0
@@ -221,7 +229,9 @@ class ActorWorker:
                     purpose="evaluation" if label else "train",
                     label=label,
                 )
-                for group, group_id, problem_id, prompt in zip(completions, group_ids, problem_ids, prompts, strict=True)
+                for group, group_id, problem_id, prompt in zip(
+                    completions, group_ids, problem_ids, prompts, strict=True
+                )
             ]
         self._recorder.count("programs", sum(len(group) for group in groups))
         self._recorder.count("tokens", sum(len(program.token_ids) for group in groups for program in group))
@@ -245,7 +255,9 @@ class ActorWorker:
         return self._encoded[problem_id]
 
     def _idle(self, without_work: Callable[[], bool]) -> None:
-        """Waits for work outside of training: for the learner and, once it is done, for the driver, which ends the run."""
+        """Waits for work outside of training: for the learner and, once it is done, for the driver, which
+        ends the run.
+        """
 
         def blocked() -> str:
             if not without_work():
@@ -257,8 +269,8 @@ class ActorWorker:
     def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S) -> None:
         """Waits until `blocked` no longer names a part; every wait is recorded with the part it is for.
 
-        Raises Stopped when the run ends meanwhile, and Stalled after run.stall_timeout_s in which no program got anywhere and nobody
-        showed life: slow executors, a warm start, a last evaluation take as long as they take.
+        Raises Stopped when the run ends meanwhile, and Stalled after run.stall_timeout_s in which no program got
+        anywhere and nobody showed life: slow executors, a warm start, a last evaluation take as long as they take.
         """
         bound_s = self._config.run.stall_timeout_s
         deadline = look_at = 0.0
@@ -282,6 +294,8 @@ class ActorWorker:
                     waits_for = blocked()
 
     def _generator(self, *what: object) -> torch.Generator:
-        """A generator seeded by the run's seed and what is sampled: the same visits with the same version give the same programs."""
+        """A generator seeded by the run's seed and what is sampled: the same visits with the same version give the same
+        programs.
+        """
         text = repr((self._config.run.seed, *what)).encode()
         return torch.Generator().manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big"))

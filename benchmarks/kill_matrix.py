@@ -1,14 +1,15 @@
 """Kills each part of a run at random moments under load, and checks what came of it.
 
-    python -m benchmarks.kill_matrix [--quick] [--parts actor,executor,..] [--kills N] [--fsync everysec,always] [--seed N]
-                                    [--json FILE]
+    python -m benchmarks.kill_matrix [--quick] [--parts actor,executor,..] [--kills N] [--fsync everysec,always] [--seed
+                                    N] [--json FILE]
 
-For each setting of redis.fsync three runs of `launch.py` (a small model on the built-in tasks, Ray and Redis of their own): one for most
-parts, one with two learner workers (`rank`), one on a cluster of two nodes on this machine (`node`). In it each part is killed with
-SIGKILL N times, in a random order, each time some seconds after training went on; `pause` stops Redis for 20 s instead. After each kill:
-the seconds until a learner step was taken with everything back, and whether the ledger balances. After each run, on its Redis and its
-folder: programs without a place or fate, visits of problems that were passed over, samples trained on twice. With --json the matrix can
-be made piece by piece: Ctrl-C keeps what was measured, and the same command goes on with what is missing.
+For each setting of redis.fsync three runs of `launch.py` (a small model on the built-in tasks, Ray and Redis of their
+own): one for most parts, one with two learner workers (`rank`), one on a cluster of two nodes on this machine (`node`).
+In it each part is killed with SIGKILL N times, in a random order, each time some seconds after training went on;
+`pause` stops Redis for 20 s instead. After each kill: the seconds until a learner step was taken with everything back,
+and whether the ledger balances. After each run, on its Redis and its folder: programs without a place or fate, visits
+of problems that were passed over, samples trained on twice. With --json the matrix can be made piece by piece: Ctrl-C
+keeps what was measured, and the same command goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,18 @@ PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "store", 
 APART = ("rank", "node")
 """Parts that need a run of their own: two learner workers, a cluster of two nodes."""
 START_LIMIT_S = 240.0
-COLUMNS = ("killed", "fsync", "kills", "went on", "after seconds", "ledger", "programs", "lost", "trained twice", "rolled back")
+COLUMNS = (
+    "killed",
+    "fsync",
+    "kills",
+    "went on",
+    "after seconds",
+    "ledger",
+    "programs",
+    "lost",
+    "trained twice",
+    "rolled back",
+)
 NAMES = {
     "actor": "the actor",
     "executor": "one of two executors",
@@ -55,8 +67,12 @@ NAMES = {
 }
 
 
-def measure(wanted: Mapping[str, int], fsync: str, parent: Path, rng: random.Random, console: Console) -> tuple[list[Found], bool]:
-    """One run in which each part is killed as often as `wanted` says, in rounds of a random order; and whether Ctrl-C ended it early."""
+def measure(
+    wanted: Mapping[str, int], fsync: str, parent: Path, rng: random.Random, console: Console
+) -> tuple[list[Found], bool]:
+    """One run in which each part is killed as often as `wanted` says, in rounds of a random order; and whether Ctrl-C
+    ended it early.
+    """
     results = {part: Found(part, fsync) for part in wanted}
     rounds = [[part for part, kills in wanted.items() if kills > number] for number in range(max(wanted.values()))]
     interrupted = False
@@ -96,7 +112,10 @@ def measure(wanted: Mapping[str, int], fsync: str, parent: Path, rng: random.Ran
 
 @contextmanager
 def _cluster(parts: Collection[str]) -> Iterator[tuple[str, Callable[[], None] | None]]:
-    """For `node` a cluster of two nodes whose second can be killed; a new one takes its place after two seconds. Else nothing."""
+    """For `node` a cluster of two nodes whose second can be killed; a new one takes its place after two seconds.
+
+    Else nothing.
+    """
     if "node" not in parts:
         yield "", None
         return
@@ -104,7 +123,9 @@ def _cluster(parts: Collection[str]) -> Iterator[tuple[str, Callable[[], None] |
     from ray.cluster_utils import Cluster
 
     # As in cluster.yaml, kinds of workers keep to nodes of their own: the executors' node goes.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"trainer": 2}, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"trainer": 2}, "include_dashboard": False}
+    )
     nodes = [cluster.add_node(num_cpus=1, resources={"executor": 1})]
 
     def replace() -> None:
@@ -139,8 +160,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one kill of each part, fsync everysec")
     parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas (default: all)")
-    parser.add_argument("--kills", type=int, default=5, metavar="N", help="of each part, those in the JSON file counted (default: 5)")
-    parser.add_argument("--fsync", default="everysec,always", help="everysec, always, or both (default: everysec,always)")
+    parser.add_argument(
+        "--kills", type=int, default=5, metavar="N", help="of each part, those in the JSON file counted (default: 5)"
+    )
+    parser.add_argument(
+        "--fsync", default="everysec,always", help="everysec, always, or both (default: everysec,always)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", type=Path, metavar="FILE", help="figures so far, and those of this call")
     options = parser.parse_args()
@@ -148,7 +173,9 @@ def main() -> int:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]}: {', '.join(PARTS)}")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    results = [Found(**row) for row in json.loads(options.json.read_text())] if options.json and options.json.exists() else []
+    results = (
+        [Found(**row) for row in json.loads(options.json.read_text())] if options.json and options.json.exists() else []
+    )
     kills = 1 if options.quick else options.kills
     together = [[part for part in parts if part not in APART], *([part] for part in parts if part in APART)]
     for fsync, group in itertools.product(["everysec"] if options.quick else options.fsync.split(","), together):
@@ -158,7 +185,9 @@ def main() -> int:
         if not wanted:
             continue
         parent = Path(tempfile.mkdtemp(prefix="kill-"))
-        measured, interrupted = measure(wanted, fsync, parent, random.Random(f"{options.seed} {fsync} {wanted}"), console)
+        measured, interrupted = measure(
+            wanted, fsync, parent, random.Random(f"{options.seed} {fsync} {wanted}"), console
+        )
         measured = [found for found in measured if found.kills]
         new = {found.part: before[found.part] + found for found in measured}
         results = [row for row in results if row.part not in new or row.fsync != fsync] + list(new.values())
@@ -169,7 +198,11 @@ def main() -> int:
         if interrupted:
             break
     show(results, console)
-    return 1 if any(found.failures or found.imbalances or found.lost or found.twice or found.slow for found in results) else 0
+    return (
+        1
+        if any(found.failures or found.imbalances or found.lost or found.twice or found.slow for found in results)
+        else 0
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One run of the whole system that is killed in parts: `benchmarks.kill_matrix` and the tests use it.
 
-`Run` is `launch.py` in processes of its own, `kill` ends a part and waits until training goes on, `verify` looks at what is left.
+`Run` is `launch.py` in processes of its own, `kill` ends a part and waits until training goes on, `verify` looks at
+what is left.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ TITLES = {
     "store": "WeightStore",
 }
 LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Agents of Ray that try to tell Ray's dead server for a minute, before they end too, that a driver which started Ray was killed."""
+"""Agents of Ray that try to tell Ray's dead server for a minute, before they end too, that a driver which started Ray
+was killed."""
 
 
 class Failed(Exception):
@@ -96,7 +98,9 @@ class Found:
 
     def __add__(self, other: Found) -> Found:
         """The figures of both."""
-        sums = {name: getattr(self, name) + getattr(other, name) for name in vars(self) if name not in ("part", "fsync")}
+        sums = {
+            name: getattr(self, name) + getattr(other, name) for name in vars(self) if name not in ("part", "fsync")
+        }
         return Found(self.part, self.fsync, **sums)
 
 
@@ -116,13 +120,16 @@ class Command:
     def start(self, arguments: Sequence[str]) -> None:
         """Starts `launch.py` with these arguments."""
         self.began = time.time()
-        environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")}
+        environment = {
+            key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")
+        }
         self.begun_at = self.terminal.stat().st_size if self.terminal.exists() else 0
         with self.terminal.open("a") as terminal:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "launch.py"), *arguments],
                 cwd=ROOT,
-                env=environment | {"RLTF_KILL": self.mark, "TMPDIR": str(self.temporary), "RAY_TMPDIR": tempfile.gettempdir()},
+                env=environment
+                | {"RLTF_KILL": self.mark, "TMPDIR": str(self.temporary), "RAY_TMPDIR": tempfile.gettempdir()},
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -151,13 +158,18 @@ class Command:
             time.sleep(0.1)
 
     def processes(self) -> dict[int, str]:
-        """Command lines of the live processes of this run, by process id. Programs' sandboxes have an environment of their own."""
+        """Command lines of the live processes of this run, by process id.
+
+        Programs' sandboxes have an environment of their own.
+        """
         found = {}
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
                 try:
                     if self.mark.encode() in (path / "environ").read_bytes():
-                        found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                        found[int(path.name)] = (
+                            (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                        )
                 except OSError:  # ended meanwhile, or not ours to look at
                     continue
         return {pid: command for pid, command in found.items() if command}
@@ -171,7 +183,9 @@ class Command:
         return {pid: _command(pid) for pid in found}
 
     def end(self) -> None:
-        """Ctrl-C, which a terminal sends to the whole group; what is left 20 s after its end is noted in `survivors` and killed."""
+        """Ctrl-C, which a terminal sends to the whole group; what is left 20 s after its end is noted in `survivors`
+        and killed.
+        """
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
             try:
@@ -216,7 +230,11 @@ class Run(Command):
 
     def steps_newer(self, moment: float, version: int) -> list[dict[str, Any]]:
         """Those of them that trained on samples, and only on such as newer versions than this one wrote."""
-        return [row for row in self.steps_since(moment) if row.get("samples") and row["version"] - row["staleness_max"] > version]
+        return [
+            row
+            for row in self.steps_since(moment)
+            if row.get("samples") and row["version"] - row["staleness_max"] > version
+        ]
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Rows of events.jsonl of one kind."""
@@ -247,7 +265,8 @@ class Run(Command):
 def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
     """Kills a part, or pauses Redis; seconds until a learner step was taken with everything back. Raises Failed.
 
-    Ray starts the weight store again, and nobody waits for it: it is back when all samples of a step are of versions made since.
+    Ray starts the weight store again, and nobody waits for it: it is back when all samples of a step are of versions
+    made since.
     """
     before = {name: len(run.events(name)) for name in ("restarted", "resumed")}
     flow = run.flow()
@@ -273,7 +292,10 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
         deadline = time.monotonic() + 30
         while left := [pid for pid, command in everything.items() if alive(pid) and not command.startswith(LINGERING)]:
             if time.monotonic() > deadline:
-                raise Failed(f"30 s after its driver was killed processes of the run are left: {[everything[pid] for pid in left]}")
+                raise Failed(
+                    "30 s after its driver was killed processes of the run are left: "
+                    f"{[everything[pid] for pid in left]}"
+                )
             time.sleep(0.05)
         run.resume()
         run.until(lambda: len(run.events("resumed")) > before["resumed"], "resumption")
@@ -284,7 +306,9 @@ def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
     if part == "store":
-        run.until(lambda: run.steps_newer(begin, published), "step on samples of versions after the weight store's death")
+        run.until(
+            lambda: run.steps_newer(begin, published), "step on samples of versions after the weight store's death"
+        )
         return float(run.steps_newer(begin, published)[0]["time"]) - begin
     wanted = {"driver": 0, "executors": 2, "node": 2}.get(part, 1)
     run.until(lambda: len(run.events("restarted")) - before["restarted"] >= wanted, f"restart of the {part}")
@@ -304,20 +328,32 @@ def verify(run: Run, found: Found) -> None:
         found.programs = counts["generated"]
         found.rolled_back = flow.ledger.events().get("rolled_back", 0)
         found.lost += abs(counts["generated"] - sum(value for name, value in counts.items() if name != "generated"))
-        kept = [sample for sample in RunFolder(run.folder).samples() if sample.program is None or sample.program.purpose == "train"]
+        kept = [
+            sample
+            for sample in RunFolder(run.folder).samples()
+            if sample.program is None or sample.program.purpose == "train"
+        ]
         fates = Counter(sample.fate for sample in kept)
         for fate in ("trained", "baseline", "no_signal", "evicted", "stale"):
             found.lost += abs(counts[fate] - fates[fate])
-        found.lost += abs(sum(counts[place] for place in ("queued", "executing", "waiting", "buffered")) - fates["under_way"])
+        found.lost += abs(
+            sum(counts[place] for place in ("queued", "executing", "waiting", "buffered")) - fates["under_way"]
+        )
         base = f"rltf:{{{RunFolder(run.folder).key}}}:"
         here = {key.decode().rpartition(":")[2] for key in flow.client.scan_iter(f"{base}train:group:*", count=1000)}
-        waiting = {key.decode() for key in [*flow.client.hkeys(f"{base}visits"), *flow.client.zrange(f"{base}returned", 0, -1)]}
+        waiting = {
+            key.decode() for key in [*flow.client.hkeys(f"{base}visits"), *flow.client.zrange(f"{base}returned", 0, -1)]
+        }
         visits = int(flow.client.hget(f"{base}control", "visits") or 0)
-        found.lost += len({f"{visit:08d}" for visit in range(visits)} - here - waiting - {sample.group_id for sample in kept})
+        found.lost += len(
+            {f"{visit:08d}" for visit in range(visits)} - here - waiting - {sample.group_id for sample in kept}
+        )
     finally:
         flow.close()
         server.stop()
-    steps = {(row["step"], row["time"]): row for row in run.rows()}  # the same row may be there twice after a driver was killed
+    steps = {
+        (row["step"], row["time"]): row for row in run.rows()
+    }  # the same row may be there twice after a driver was killed
     used = Counter(sample for row in steps.values() for sample in row.get("sample_ids", ()))
     found.twice = sum(number > 1 for number in used.values())
 

@@ -1,19 +1,24 @@
 """What a training step of the learner costs, beside Hugging Face's Trainer and beside the bare computation.
 
-    python -m benchmarks.learner [--quick] [--steps N] [--threads N] [--json FILE] [--groups FILE] [--peer-attention eager|sdpa]
+    python -m benchmarks.learner [--quick] [--steps N] [--threads N] [--json FILE] [--groups FILE] [--peer-attention
+    eager|sdpa]
 
 Three comparisons, each interleaved step by step in one process, on a fresh Llama shape of 6 million parameters:
 
-1. `trainer`: supervised steps of 64 programs. The peer is transformers.Trainer with a collator that pads to the longest of each random
-   batch, in two accumulated batches of 32, on its fastest settings here. Programs are functions of Python's standard library with their
-   signature and docstring as the prompt, so that lengths are spread as in real code.
-2. `groups`: the same peer on a reinforcement step's programs, 8 groups of 8 for one prompt each, which begin alike: sampled ones, from
-   `--groups` (JSON lines with task, prompt and code), else drawn from the starter corpus, bugs included.
-3. `bare`: forward, backward, clipping and the optimizer step in plain torch on the learner's own micro-batches, already planned and
-   collated. What the learner takes beyond it is planning, collation, DeepSpeed and the statistics of the step.
+1. `trainer`: supervised steps of 64 programs. The peer is transformers.Trainer with a collator that pads to the longest
+   of each random batch, in two accumulated batches of 32, on its fastest settings here. Programs are functions of
+   Python's standard library with their signature and docstring as the prompt, so that lengths are spread as in real
+   code.
+2. `groups`: the same peer on a reinforcement step's programs, 8 groups of 8 for one prompt each, which begin alike:
+   sampled ones, from `--groups` (JSON lines with task, prompt and code), else drawn from the starter corpus, bugs
+   included.
+3. `bare`: forward, backward, clipping and the optimizer step in plain torch on the learner's own micro-batches, already
+   planned and collated. What the learner takes beyond it is planning, collation, DeepSpeed and the statistics of the
+   step.
 
-Useful tokens are the prompt and program tokens of the programs, each counted by itself; tokens that are padding or that programs have in
-common do not count twice. Both sides clip the gradient, use AdamW and have their matrix products in bfloat16 where the CPU can. Medians.
+Useful tokens are the prompt and program tokens of the programs, each counted by itself; tokens that are padding or that
+programs have in common do not count twice. Both sides clip the gradient, use AdamW and have their matrix products in
+bfloat16 where the CPU can. Medians.
 """
 
 from __future__ import annotations
@@ -59,8 +64,10 @@ from rltf.problems.prompts import Prompt
 SHAPE = {"family": "llama", "d_model": 256, "layers": 6, "heads": 8, "d_ff": 704, "vocab_size": 4096}
 PROMPT_TOKENS, PROGRAM_TOKENS = 192, 320
 BATCH, PEER_BATCH, GROUP = 64, 32, 8
-_MODULES = ("argparse", "ast", "calendar", "configparser", "csv", "datetime", "difflib", "fractions", "heapq", "inspect", "ipaddress",
-            "locale", "mailbox", "optparse", "pathlib", "pickle", "pprint", "random", "shlex", "shutil", "statistics", "string", "tarfile",
+_MODULES = ("argparse", "ast", "calendar", "configparser", "csv", "datetime", "difflib", "fractions", "heapq",
+"inspect", "ipaddress",
+            "locale", "mailbox", "optparse", "pathlib", "pickle", "pprint", "random", "shlex", "shutil", "statistics",
+            "string", "tarfile",
             "textwrap", "tokenize", "traceback", "turtle", "typing", "zipfile")  # fmt: skip
 Pair = tuple[Prompt, str]
 
@@ -103,7 +110,9 @@ def sampled_groups(file: Path) -> list[list[Pair]]:
     with opened as lines:
         for line in lines:
             record = json.loads(line)
-            tasks[record["task"]].append((Prompt("", record.get("prompt") or f"{record['task']}\n", ""), record["code"]))
+            tasks[record["task"]].append(
+                (Prompt("", record.get("prompt") or f"{record['task']}\n", ""), record["code"])
+            )
     groups = [pairs[:GROUP] for pairs in tasks.values() if len(pairs) >= GROUP]
     if not groups:
         raise UserError(f"--groups {file}: no task has {GROUP} programs")
@@ -123,13 +132,17 @@ def starter_groups(number: int) -> list[list[Pair]]:
 
 def encode(policy: Policy, pairs: Sequence[Pair], name: str) -> list[TrainItem]:
     """Items of weight one for every token."""
-    encoded = [(encode_prompt(policy, prompt), encode_program(policy, program)[:PROGRAM_TOKENS]) for prompt, program in pairs]
+    encoded = [
+        (encode_prompt(policy, prompt), encode_program(policy, program)[:PROGRAM_TOKENS]) for prompt, program in pairs
+    ]
     return Supervised().items(encoded, name)
 
 
 def policy_of(texts: Sequence[str]) -> Policy:
     """The same weights at every call."""
-    config = PolicyConfig.model_validate(SHAPE | {"max_prompt_tokens": PROMPT_TOKENS, "max_program_tokens": PROGRAM_TOKENS})
+    config = PolicyConfig.model_validate(
+        SHAPE | {"max_prompt_tokens": PROMPT_TOKENS, "max_program_tokens": PROGRAM_TOKENS}
+    )
     return build_policy(make_spec(config, texts), seed=0)
 
 
@@ -160,13 +173,17 @@ class Bare:
             if hasattr(module, "config"):
                 module.config._attn_implementation = ours.policy.model.config._attn_implementation
         self._clip = config.gradient_clip
-        self._optimizer = torch.optim.AdamW(self._policy.model.parameters(), lr=1e-4, betas=config.betas, weight_decay=0.0, fused=True)
+        self._optimizer = torch.optim.AdamW(
+            self._policy.model.parameters(), lr=1e-4, betas=config.betas, weight_decay=0.0, fused=True
+        )
 
     def step(self, items: Sequence[TrainItem]) -> float:
         """Seconds of forward, backward, clipping and the optimizer step."""
         engine = self._ours.engine
         totals, loss = totals_of(items), Supervised().loss
-        batches = [tensors(self._policy, part, mask_dtype=engine.score_dtype) for part in engine.plan(items).micro_batches]
+        batches = [
+            tensors(self._policy, part, mask_dtype=engine.score_dtype) for part in engine.plan(items).micro_batches
+        ]
         began = time.perf_counter()
         for batch, signal in batches:
             with torch.autocast("cpu", torch.bfloat16, enabled=engine.mixed):
@@ -217,11 +234,15 @@ def beside_trainer(ours: Ours, texts: Sequence[str], batches: Sequence[list[Trai
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
             output_dir=folder, use_cpu=True, bf16=ours.engine.mixed, per_device_train_batch_size=PEER_BATCH,
-            gradient_accumulation_steps=BATCH // PEER_BATCH, max_steps=len(batches), learning_rate=1e-4, max_grad_norm=1.0,
-            optim="adamw_torch_fused", lr_scheduler_type="constant", save_strategy="no", logging_strategy="no", report_to="none",
+            gradient_accumulation_steps=BATCH // PEER_BATCH, max_steps=len(batches), learning_rate=1e-4,
+            max_grad_norm=1.0,
+            optim="adamw_torch_fused", lr_scheduler_type="constant", save_strategy="no", logging_strategy="no",
+            report_to="none",
             remove_unused_columns=False, disable_tqdm=True,
         )  # fmt: skip
-        InOrder(model=theirs.model, args=settings, train_dataset=rows, data_collator=collate, callbacks=[Turns()]).train()
+        InOrder(
+            model=theirs.model, args=settings, train_dataset=rows, data_collator=collate, callbacks=[Turns()]
+        ).train()
     return times
 
 
@@ -229,7 +250,9 @@ def beside_bare(ours: Ours, bare: Bare, batches: Sequence[list[TrainItem]]) -> T
     """Steps of both in an order that changes."""
     times = Times([], [])
     for number, batch in enumerate(batches):
-        for side, into in ((ours, times.ours), (bare, times.peer)) if number % 2 else ((bare, times.peer), (ours, times.ours)):
+        for side, into in (
+            ((ours, times.ours), (bare, times.peer)) if number % 2 else ((bare, times.peer), (ours, times.ours))
+        ):
             into.append(side.step(batch))
     return times
 
@@ -249,15 +272,27 @@ def group_steps(groups: Sequence[list[TrainItem]], number: int) -> Iterator[list
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 with a sentence when the command line is wrong or accelerate is missing."""
-    parser = argparse.ArgumentParser(prog="benchmarks.learner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.learner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="two steps each: only to see that it runs")
-    parser.add_argument("--steps", type=int, default=12, metavar="N", help="measured steps of each comparison (default: 12)")
+    parser.add_argument(
+        "--steps", type=int, default=12, metavar="N", help="measured steps of each comparison (default: 12)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     parser.add_argument(
-        "--groups", type=Path, metavar="FILE", help="sampled programs: JSON lines with task, prompt and code, gzipped or not"
+        "--groups",
+        type=Path,
+        metavar="FILE",
+        help="sampled programs: JSON lines with task, prompt and code, gzipped or not",
     )
-    parser.add_argument("--peer-attention", choices=("eager", "sdpa"), default="eager", help="attention of the peer (default: the faster)")
+    parser.add_argument(
+        "--peer-attention",
+        choices=("eager", "sdpa"),
+        default="eager",
+        help="attention of the peer (default: the faster)",
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     steps = 2 if options.quick else options.steps
@@ -275,10 +310,22 @@ def main(arguments: Sequence[str]) -> int:
     items = encode(ours.policy, functions, "function")
     grouped = [encode(ours.policy, pairs, f"group-{number}") for number, pairs in enumerate(groups)]
     comparisons: list[tuple[str, list[list[TrainItem]], Callable[[list[list[TrainItem]]], Times]]] = [
-        ("trainer", steps_of(items, steps + 2, 3), lambda found: beside_trainer(ours, texts, found, options.peer_attention)),
-        ("groups", list(group_steps(grouped, steps + 2)), lambda found: beside_trainer(ours, texts, found, options.peer_attention)),
+        (
+            "trainer",
+            steps_of(items, steps + 2, 3),
+            lambda found: beside_trainer(ours, texts, found, options.peer_attention),
+        ),
+        (
+            "groups",
+            list(group_steps(grouped, steps + 2)),
+            lambda found: beside_trainer(ours, texts, found, options.peer_attention),
+        ),
         ("bare", steps_of(items, steps + 2, 4), lambda found: beside_bare(ours, Bare(ours, texts, config), found)),
-        ("bare, groups", list(group_steps(grouped, steps + 2)), lambda found: beside_bare(ours, Bare(ours, texts, config), found)),
+        (
+            "bare, groups",
+            list(group_steps(grouped, steps + 2)),
+            lambda found: beside_bare(ours, Bare(ours, texts, config), found),
+        ),
     ]
     table = Table(title=f"One step of {BATCH} programs, {options.threads} thread(s): medians of {steps}")
     for column in (
@@ -301,7 +348,8 @@ def main(arguments: Sequence[str]) -> int:
         plans = [ours.engine.plan(batch) for batch in batches[2:]]
         seconds = [statistics.median(side) for side in (times.ours, times.peer)]
         row = {
-            "comparison": name, "useful_tokens": useful, "ours_s": seconds[0], "peer_s": seconds[1], "ratio": times.ratio,
+            "comparison": name, "useful_tokens": useful, "ours_s": seconds[0], "peer_s": seconds[1],
+            "ratio": times.ratio,
             "padding_share": statistics.mean(plan.padding_share for plan in plans),
             "shared_share": statistics.mean(plan.shared_share for plan in plans),
             "peer_padding_share": _peer_padding(batches[2:]), "all_ours_s": times.ours, "all_peer_s": times.peer,
@@ -318,8 +366,17 @@ def main(arguments: Sequence[str]) -> int:
         )
     Console(highlight=False, soft_wrap=True).print(table)
     if options.json:
-        facts = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": options.threads, "torch": torch.__version__}
-        facts |= {"mixed": ours.engine.mixed, "peer_attention": options.peer_attention, "parameters": ours.policy.parameters}
+        facts = {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "threads": options.threads,
+            "torch": torch.__version__,
+        }
+        facts |= {
+            "mixed": ours.engine.mixed,
+            "peer_attention": options.peer_attention,
+            "parameters": ours.policy.parameters,
+        }
         options.json.write_text(json.dumps({"rows": rows, **facts}, indent=1) + "\n")
     return 0
 

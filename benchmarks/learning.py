@@ -2,9 +2,9 @@
 
     python -m benchmarks.learning [--seeds SEED...] [--presets NAME...] [--folder FOLDER] [--picture FILE] [--json FILE]
 
-Runs `launch.py` with one preset after the other. Presets with the model of `starter` begin from the warm start of its run with the same
-seed, so their curves share the first point. Runs are kept in the folder. Those that are there already are not repeated, and all that are
-there are shown, so the benchmark can be run in parts.
+Runs `launch.py` with one preset after the other. Presets with the model of `starter` begin from the warm start of its
+run with the same seed, so their curves share the first point. Runs are kept in the folder. Those that are there already
+are not repeated, and all that are there are shown, so the benchmark can be run in parts.
 """
 
 from __future__ import annotations
@@ -39,9 +39,15 @@ def main(arguments: Sequence[str]) -> int:
     """Exit code 0, 1 when a run failed, 2 when the command line is wrong."""
     parser = argparse.ArgumentParser(prog="benchmarks.learning", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)")
-    parser.add_argument("--presets", nargs="+", choices=LABELS, default=list(LABELS), metavar="NAME", help=f"of {', '.join(LABELS)}")
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "learning", help="where the runs are (default: runs/learning)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)"
+    )
+    parser.add_argument(
+        "--presets", nargs="+", choices=LABELS, default=list(LABELS), metavar="NAME", help=f"of {', '.join(LABELS)}"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "runs" / "learning", help="where the runs are (default: runs/learning)"
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the curves into this PNG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     options = parser.parse_args(arguments)
@@ -62,7 +68,10 @@ def main(arguments: Sequence[str]) -> int:
             }
             options.json.write_text(json.dumps(figures, indent=1) + "\n")
         if options.picture:
-            curves = {LABELS[preset]: [read_curve(str(run.path), "seconds")[1] for run in group] for preset, group in runs.items()}
+            curves = {
+                LABELS[preset]: [read_curve(str(run.path), "seconds")[1] for run in group]
+                for preset, group in runs.items()
+            }
             draw_curves(options.picture, curves, "seconds since the first training program")
         console.print(table(runs), markup=False)
     return ending.code
@@ -76,7 +85,10 @@ def train(folder: Path, preset: str, seed: int, console: Console) -> None:
     if preset not in OWN_MODEL:
         first = folder / f"{FIRST}-{seed}" / "warm_start"
         if not first.exists():
-            raise UserError(f"{first} is missing: run the preset {FIRST} with seed {seed} first, {preset} begins from its warm start")
+            raise UserError(
+                f"{first} is missing: run the preset {FIRST} with seed {seed} first, {preset} begins from its warm "
+                "start"
+            )
         command.append(f"--warm_start.reuse={first}")
     _, wall_s = run_command(command, folder / f"{name}.log", name, console)
     _wall(folder, name).write_text(json.dumps({"wall_s": round(wall_s, 1)}) + "\n")
@@ -95,7 +107,9 @@ def _figures(run: RunFolder) -> dict[str, Any]:
 
 
 def table(runs: dict[str, list[RunFolder]]) -> str:
-    """The figures in Markdown: held-out pass@1 with its standard error over tasks, seconds of warm start, training and the whole run."""
+    """The figures in Markdown: held-out pass@1 with its standard error over tasks, seconds of warm start, training and
+    the whole run.
+    """
     lines = [
         "| preset | seed | before training | after | training, s | learner steps | warm start, s | whole run, s |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

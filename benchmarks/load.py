@@ -2,10 +2,11 @@
 
     python -m benchmarks.load [--programs N] [--limit SECONDS] [--json FILE]
 
-500 programs by default. Of each 25, six use half of their CPU limit (two of these in a thread, two in three threads at once), one loops for
-ever, and of every 100 one sleeps; the rest is short. They are judged with nothing else running, then beside as many busy processes as the
-machine has cores, four times and sixteen times as many. Compared are outcome, error type, line and the outcome of every test. Exit code 1
-when one verdict differs, or is not what the program deserves.
+500 programs by default. Of each 25, six use half of their CPU limit (two of these in a thread, two in three threads at
+once), one loops for ever, and of every 100 one sleeps; the rest is short. They are judged with nothing else running,
+then beside as many busy processes as the machine has cores, four times and sixteen times as many. Compared are outcome,
+error type, line and the outcome of every test. Exit code 1 when one verdict differs, or is not what the program
+deserves.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ EVERY, SLEEPER_EVERY = 25, 100
 _WORK = "import time\n\n\ndef work(seconds):\n    while time.{clock}() < seconds:\n        pass\n    return 1\n\n\n"
 HALF = (
     _WORK + "work({half})\nprint('ok')\n",
-    _WORK + "import threading\n\nthread = threading.Thread(target=work, args=({half},))\nthread.start()\nthread.join()\nprint('ok')\n",
+    _WORK
+    + "import threading\n\nthread = threading.Thread(target=work, args=({half},))\nthread.start()\nthread.join()\n"
+    "print('ok')\n",
     _WORK + "from concurrent.futures import ThreadPoolExecutor\n\nwith ThreadPoolExecutor(3) as pool:\n"
     "    list(pool.map(work, [{half} / 3] * 3))\nprint('ok')\n",
 )
@@ -96,7 +99,9 @@ def deserved(result: Feedback | InfrastructureFailure, wanted: str) -> bool:
 
 
 def compare(work: Work, factors: Sequence[int], lanes: int) -> list[dict[str, Any]]:
-    """Per number of busy processes per core: seconds, verdicts that agree with the first row's, and those that are deserved."""
+    """Per number of busy processes per core: seconds, verdicts that agree with the first row's, and those that are
+    deserved.
+    """
     rows: list[dict[str, Any]] = []
     first: list[tuple[Any, ...]] = []
     for factor in factors:
@@ -109,7 +114,15 @@ def compare(work: Work, factors: Sequence[int], lanes: int) -> list[dict[str, An
         pairs = zip(first, verdicts, work, strict=True)
         differ = [f"{before} then {now}: {text!r}" for before, now, (_, text, _) in pairs if before != now]
         right = sum(deserved(result, wanted) for result, (_, _, wanted) in zip(results, work, strict=True))
-        rows.append({"busy": factor, "seconds": seconds, "agree": len(work) - len(differ), "right": right, "differ": differ[:20]})
+        rows.append(
+            {
+                "busy": factor,
+                "seconds": seconds,
+                "agree": len(work) - len(differ),
+                "right": right,
+                "differ": differ[:20],
+            }
+        )
     return rows
 
 

@@ -1,13 +1,15 @@
-"""What the whole system costs beside one process: RL seconds to held-out pass@1 0.65 and samples/s, beside TRL's GRPOTrainer.
+"""What the whole system costs beside one process: RL seconds to held-out pass@1 0.65 and samples/s, beside TRL's
+GRPOTrainer.
 
-    python -m benchmarks.loop [--quick] [--seeds SEED...] [--peer-to-target] [--peer-threads N] [--peer-micro-batch N] [--json FILE]
-                              [--config FILE] [--part.field VALUE ...]
+    python -m benchmarks.loop [--quick] [--seeds SEED...] [--peer-to-target] [--peer-threads N] [--peer-micro-batch N]
+                              [--json FILE] [--config FILE] [--part.field VALUE ...]
 
-For each seed, one after the other: `launch.py` as it is (Ray, Redis, actor, executor, learner, driver), then TRL in a process of its
-own (`benchmarks.trl_peer`, extra `benchmark`) from the same warm start, on the same problems in the same order, with the same rewards and
-hyper-parameters. Seconds begin with the first training program, so neither start nor warm start is in them. Held-out evaluations run
-beside training in the system and are in its seconds; TRL's clock stands still for them. Both have their matrix products in bfloat16
-where the CPU can; `--learner.mixed_precision never` has both train in float32.
+For each seed, one after the other: `launch.py` as it is (Ray, Redis, actor, executor, learner, driver), then TRL in a
+process of its own (`benchmarks.trl_peer`, extra `benchmark`) from the same warm start, on the same problems in the same
+order, with the same rewards and hyper-parameters. Seconds begin with the first training program, so neither start nor
+warm start is in them. Held-out evaluations run beside training in the system and are in its seconds; TRL's clock stands
+still for them. Both have their matrix products in bfloat16 where the CPU can; `--learner.mixed_precision never` has
+both train in float32.
 """
 
 from __future__ import annotations
@@ -53,13 +55,36 @@ def main(arguments: Sequence[str]) -> int:
     """Exit code 0, 1 when a run failed, 2 when the command line is wrong or TRL is missing."""
     parser = argparse.ArgumentParser(prog="benchmarks.loop", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="one seed, four small steps, hardly any warm start: only to see that it runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well, beside those of runs it holds")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "starter.yaml", metavar="FILE", help="preset of both")
-    parser.add_argument("--peer-threads", type=int, default=2, metavar="N", help="torch threads, and programs graded at once, of TRL")
-    parser.add_argument("--peer-micro-batch", type=int, default=0, metavar="N", help="programs in one forward pass of TRL; 0: about ours")
-    parser.add_argument("--peer-to-target", action="store_true", help=f"TRL ends at its first evaluation of at least {TARGET}")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one seed, four small steps, hardly any warm start: only to see that it runs",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="seeds to run (default: 0 1 2)"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the figures to this file as well, beside those of runs it holds",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "configs" / "starter.yaml", metavar="FILE", help="preset of both"
+    )
+    parser.add_argument(
+        "--peer-threads", type=int, default=2, metavar="N", help="torch threads, and programs graded at once, of TRL"
+    )
+    parser.add_argument(
+        "--peer-micro-batch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="programs in one forward pass of TRL; 0: about ours",
+    )
+    parser.add_argument(
+        "--peer-to-target", action="store_true", help=f"TRL ends at its first evaluation of at least {TARGET}"
+    )
     options, extra = parser.parse_known_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -96,18 +121,24 @@ def _earlier(file: Path | None, seeds: Sequence[int]) -> list[Figures]:
             raise ValueError
         return [row for row in held["runs"] if row["seed"] not in seeds]
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"--json {file}: it exists and holds no figures of this benchmark; choose another file") from None
+        raise UserError(
+            f"--json {file}: it exists and holds no figures of this benchmark; choose another file"
+        ) from None
 
 
 def _ours(config: Config, settings: Sequence[str], folder: Path, seed: int, console: Console) -> Figures:
     """One run of `launch.py` in a Ray of its own."""
     own = [f"--run.seed={seed}", f"--run.folder={folder}", f"--run.name=seed-{seed}", "--ray.address=local"]
-    load, wall_s = run_command([sys.executable, "launch.py", *settings, *own], folder / f"seed-{seed}.log", f"{OURS}, seed {seed}", console)
+    load, wall_s = run_command(
+        [sys.executable, "launch.py", *settings, *own], folder / f"seed-{seed}.log", f"{OURS}, seed {seed}", console
+    )
     run = RunFolder.open(folder / f"seed-{seed}")
     result, steps = run.result(), run.steps()
     curve = result.get("curve") or []
     if not curve or int(curve[-1][0]) != config.learner.steps or len(steps) != config.learner.steps:
-        raise RunFailed(f"{OURS}, seed {seed}: {len(steps)} of {config.learner.steps} steps, held-out curve {curve}; see {run.path}")
+        raise RunFailed(
+            f"{OURS}, seed {seed}: {len(steps)} of {config.learner.steps} steps, held-out curve {curve}; see {run.path}"
+        )
     end = float(steps[-1]["time"])
     seconds = float(curve[-1][1])
     busy = _busy(run, end - seconds, end)
@@ -125,7 +156,9 @@ def _peer(folder: Path, seed: int, options: argparse.Namespace, console: Console
     command = [sys.executable, "-m", "benchmarks.trl_peer", "--run", str(folder / f"seed-{seed}"), "--out", str(out)]
     command += ["--threads", str(threads), "--lanes", str(threads), "--micro-batch", str(options.peer_micro_batch)]
     command += ["--until", str(TARGET)] if options.peer_to_target else []
-    load, wall_s = run_command(command, folder / f"seed-{seed}-trl.log", f"{PEER}, seed {seed}", console, {"OMP_NUM_THREADS": str(threads)})
+    load, wall_s = run_command(
+        command, folder / f"seed-{seed}-trl.log", f"{PEER}, seed {seed}", console, {"OMP_NUM_THREADS": str(threads)}
+    )
     result = json.loads(out.read_text())
     last, count = result["steps"][-1], len(result["steps"])
     parts = dict.fromkeys(_PARTS, 0.0) | {part: last[part] / count for part in ("generation", "reward")}
@@ -174,7 +207,9 @@ def _learner_seconds(steps: Sequence[Figures]) -> dict[str, float]:
     return {name: sum(row["seconds"].get(name, 0.0) for row in steps) / len(steps) for name in names}
 
 
-def _row(system: str, seed: int, curve: list[list[float]], seconds: float, steps: int, samples: int, parts: dict[str, float]) -> Figures:
+def _row(
+    system: str, seed: int, curve: list[list[float]], seconds: float, steps: int, samples: int, parts: dict[str, float]
+) -> Figures:
     return {
         "system": system,
         "seed": seed,
@@ -190,7 +225,9 @@ def _row(system: str, seed: int, curve: list[list[float]], seconds: float, steps
 
 
 def seconds_to(curve: Sequence[Sequence[float]], target: float) -> float | None:
-    """When a curve of [step, seconds, pass@1] first reaches `target`, linear between its points; None when it does not."""
+    """When a curve of [step, seconds, pass@1] first reaches `target`, linear between its points; None when it
+    does not.
+    """
     if curve and curve[0][2] >= target:
         return float(curve[0][1])
     for (_, before, low), (_, after, high) in zip(curve, curve[1:], strict=False):
@@ -235,7 +272,17 @@ def show(figures: Figures, console: Console) -> None:
     title = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, Python {about['python']}, "
     title += f"TRL {about['libraries']['trl']}, {number_format}"
     table = Table(title=title)
-    columns = ["seed", "", f"s to {figures['target_pass_at_1']}", "samples/s", "s per step", "generation", "reward", "training", "weights"]
+    columns = [
+        "seed",
+        "",
+        f"s to {figures['target_pass_at_1']}",
+        "samples/s",
+        "s per step",
+        "generation",
+        "reward",
+        "training",
+        "weights",
+    ]
     for heading in [*columns, "actor waits", "learner waits", "evaluation", "pass@1"]:
         table.add_column(heading, justify="left" if heading == "" else "right")
     for row in figures["runs"]:
@@ -260,7 +307,8 @@ def show(figures: Figures, console: Console) -> None:
     console.width = width
     console.print(
         f"{OURS}: the parts run at the same time in processes of their own and do not add up to a step; "
-        f"held-out evaluation, its grading among reward, is in the seconds. {PEER}: one part after the other, its clock stands still for "
+        f"held-out evaluation, its grading among reward, is in the seconds. {PEER}: one part after the other, its "
+        "clock stands still for "
         "evaluations. Last row: median of the seeds' ratios."
     )
 

@@ -1,10 +1,12 @@
-"""The executor's verdicts beside those that public data sets come with: references that must pass, programs with a known status and line.
+"""The executor's verdicts beside those that public data sets come with: references that must pass, programs with a
+known status and line.
 
-    python -m benchmarks.real_data [--only NAME ..] [--sample N] [--data FOLDER] [--humaneval FILE] [--lanes N] [--json FILE]
+    python -m benchmarks.real_data [--only NAME ..] [--sample N] [--data FOLDER] [--humaneval FILE] [--lanes N] [--json
+    FILE]
 
-FOLDER (default: ../shared/data beside the project) holds the data sets (CONTRIBUTING.md says which); one that is absent is left out by
-name. Each disagreement is either explained by a rule that is checked against the program's own results, or listed as unexplained; the exit
-code is 1 if one is.
+FOLDER (default: ../shared/data beside the project) holds the data sets (CONTRIBUTING.md says which); one that is absent
+is left out by name. Each disagreement is either explained by a rule that is checked against the program's own results,
+or listed as unexplained; the exit code is 1 if one is.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class Item:
     calls: frozenset[str] = frozenset()
     """debugbench: names by which the label-maker passed arguments."""
     tests: tuple[str, ...] = ()
-    """Per test, where it is known: PASS, WRONG, TIMEOUT or ERR with a class; or one CRASH where the program did not load."""
+    """Per test, where it is known: PASS, WRONG, TIMEOUT or ERR with a class; or one CRASH where the program did not
+    load."""
 
 
 Explain = Callable[[Item, Feedback], str]
@@ -144,13 +147,19 @@ def first_failing(feedback: Feedback) -> tuple[str, str | None]:
 
 def stops_at_first(item: Item, feedback: Feedback) -> str:
     """The label is that of the first test that fails; here a later test, which raises, counts more."""
-    if item.status == "wrong" and status(feedback) in ("runtime_error", "timeout") and first_failing(feedback)[0] == "wrong":
+    if (
+        item.status == "wrong"
+        and status(feedback) in ("runtime_error", "timeout")
+        and first_failing(feedback)[0] == "wrong"
+    ):
         return "label of the first test that fails; a later one raises"
     return ""
 
 
 def in_one_namespace(item: Item, feedback: Feedback) -> str:
-    """The label-maker ran all tests of a program in one namespace; here each begins afresh, with what the program itself defines."""
+    """The label-maker ran all tests of a program in one namespace; here each begins afresh, with what the program
+    itself defines.
+    """
     if item.status == "wrong" and feedback.outcome == "pass":
         together = replace(item.suite, asserts=("\n".join(item.suite.asserts),))
         with Judge(1, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
@@ -246,7 +255,9 @@ def mbpp_labeled(data: Path) -> Iterator[Item]:
         known = row["status"] in ("runtime_error", "compile_error")
         name = f"{row['task']} {row['src']}"
         suite = problems["mbpp/" + row["task"].removeprefix("MBPP/")].suite
-        yield Item(name, suite, row["code"], row["status"], row["error"] if known else None, row["line"] if known else None)
+        yield Item(
+            name, suite, row["code"], row["status"], row["error"] if known else None, row["line"] if known else None
+        )
 
 
 def refactory(data: Path) -> Iterator[Item]:
@@ -265,7 +276,8 @@ def refactory(data: Path) -> Iterator[Item]:
 def debugbench(data: Path) -> Iterator[Item]:
     """638 LeetCode programs with an injected bug, and the same without it, with what running them shows.
 
-    Problems about trees and lists have no plain tests: theirs are the data set's check functions, with its helpers before the program.
+    Problems about trees and lists have no plain tests: theirs are the data set's check functions, with its helpers
+    before the program.
     """
     suites = {problem.id: problem.suite for problem in load_problems(f"jsonl:{data / 'leetcode' / 'dev.jsonl.gz'}")}
     checks = {row["task_id"]: row for row in _zipped(data / "leetcode" / "raw_asserts_dev.jsonl.gz")}
@@ -364,10 +376,25 @@ def main() -> int:
 
 def show(rows: list[Compared], python: str, console: Console) -> None:
     """Prints the table, and each disagreement that nothing explains."""
-    table = Table("data set", "programs", "agree", "lines", "explained", "unexplained", title=f"Python {python}, {platform.machine()}")
+    table = Table(
+        "data set",
+        "programs",
+        "agree",
+        "lines",
+        "explained",
+        "unexplained",
+        title=f"Python {python}, {platform.machine()}",
+    )
     for row in rows:
         lines = f"{row.lines} / {row.lines_known}" if row.lines_known else ""
-        table.add_row(row.name, str(row.programs), str(row.agree), lines, str(row.explained.total() or ""), str(len(row.unexplained)))
+        table.add_row(
+            row.name,
+            str(row.programs),
+            str(row.agree),
+            lines,
+            str(row.explained.total() or ""),
+            str(len(row.unexplained)),
+        )
     console.print(table)
     for row in rows:
         for reason, count in row.explained.items():

@@ -2,10 +2,11 @@
 
     python -m benchmarks.real_problems [--quick] [--json FILE] [--folder FOLDER]
 
-The data lie in `../shared/data` beside the project (CONTRIBUTING.md says what it holds). For each case all problems of the set are loaded
-and counted; the run then trains on at most eight of them, those with the shortest solutions, each with its shortest one. A fresh small
-model learns these by heart until one sample at temperature 1 passes (`warm_start.until_pass`); then come 50 learner steps on what the
-tests say of the programs it writes, half of them supervised.
+The data lie in `../shared/data` beside the project (CONTRIBUTING.md says what it holds). For each case all problems of
+the set are loaded and counted; the run then trains on at most eight of them, those with the shortest solutions, each
+with its shortest one. A fresh small model learns these by heart until one sample at temperature 1 passes
+(`warm_start.until_pass`); then come 50 learner steps on what the tests say of the programs it writes, half of them
+supervised.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from rltf.problems import Problem, ProblemSet, load_problems
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 FULL_STEPS, QUICK_STEPS = 50, 6
-"""Learner steps, the supervised ones among them: the quick ones hold three reinforcement steps, so the last needs new weights."""
+"""Learner steps, the supervised ones among them: the quick ones hold three reinforcement steps, so the last needs new
+weights."""
 RUN_LIMIT_S = 900.0
 """Longest wait for one run."""
 
@@ -128,9 +130,17 @@ class Facts:
         """Read from the folder of a run that is done."""
         result, ledger = folder.result(), folder.result()["ledger"]
         warm_start = json.loads((folder.path / "warm_start" / "warm_start.json").read_text())
-        samples = [kept.sample for kept in folder.samples() if kept.sample is not None and kept.sample.program.purpose == "train"]
+        samples = [
+            kept.sample
+            for kept in folder.samples()
+            if kept.sample is not None and kept.sample.program.purpose == "train"
+        ]
         outcomes = Counter(sample.feedback.outcome for sample in samples)
-        failures = (row["value"] for row in folder.telemetry() if row["kind"] == "count" and row["name"] == "infrastructure_failures")
+        failures = (
+            row["value"]
+            for row in folder.telemetry()
+            if row["kind"] == "count" and row["name"] == "infrastructure_failures"
+        )
         return cls(
             warm_start_s=warm_start["seconds"],
             warm_start_steps=warm_start["steps"],
@@ -146,7 +156,9 @@ class Facts:
 
 
 def prepare(case: Case, folder: Path, count: int) -> tuple[ProblemSet, str]:
-    """All problems of a case, and the SPEC of the `count` with the shortest solutions; `folder` takes what has to be unpacked."""
+    """All problems of a case, and the SPEC of the `count` with the shortest solutions; `folder` takes what has to be
+    unpacked.
+    """
     if case.source == "mbpp":
         spec = f"mbpp:{DATA / case.file}"
         problems = load_problems(spec)
@@ -163,7 +175,11 @@ def prepare(case: Case, folder: Path, count: int) -> tuple[ProblemSet, str]:
 
 def settings_of(case: Case, spec: str, steps: int) -> dict[str, object]:
     """Fields of the configuration by dotted key."""
-    settings = _SETTINGS | dict(case.settings) | {"problems.train": spec, "learner.steps": steps, "policy.max_program_tokens": case.tokens}
+    settings = (
+        _SETTINGS
+        | dict(case.settings)
+        | {"problems.train": spec, "learner.steps": steps, "policy.max_program_tokens": case.tokens}
+    )
     if steps < FULL_STEPS:
         settings |= _QUICK | {"policy.max_program_tokens": min(case.tokens, 80)}
     return settings
@@ -188,9 +204,13 @@ def main(arguments: Sequence[str]) -> int:
     """Exit code 0, 1 when a run failed, 2 when the command line is wrong or the data are absent."""
     parser = argparse.ArgumentParser(prog="benchmarks.real_problems", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="two problems and six steps each: only to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="two problems and six steps each: only to see that it runs"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
-    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="keep the runs here (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="keep the runs here (default: a temporary folder)"
+    )
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     steps = QUICK_STEPS if options.quick else FULL_STEPS
@@ -214,7 +234,10 @@ def main(arguments: Sequence[str]) -> int:
         complain(f"benchmark failed: {error}; the run's last lines:\n{text[-2000:]}")
         return 1
     if options.json:
-        figures = [{"case": case.name, "problems": loaded, "chosen": chosen} | asdict(facts) for case, loaded, chosen, facts in rows]
+        figures = [
+            {"case": case.name, "problems": loaded, "chosen": chosen} | asdict(facts)
+            for case, loaded, chosen, facts in rows
+        ]
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     console.print(table(rows), markup=False)
     return 0
@@ -242,7 +265,10 @@ def table(rows: Sequence[tuple[Case, int, int, Facts]]) -> str:
         ("warm start, steps", [fact.warm_start_steps for fact in facts]),
         ("training, seconds", [f"{fact.training_s:.0f}" for fact in facts]),
         ("learner steps", [fact.steps for fact in facts]),
-        *((f"programs: {outcome.replace('_', ' ')}", [fact.outcomes[outcome] for fact in facts]) for outcome in OUTCOMES),
+        *(
+            (f"programs: {outcome.replace('_', ' ')}", [fact.outcomes[outcome] for fact in facts])
+            for outcome in OUTCOMES
+        ),
         ("samples trained on", [fact.trained_on for fact in facts]),
         ("policy versions that wrote them", [fact.versions for fact in facts]),
         ("infrastructure errors", [fact.infrastructure_errors for fact in facts]),

@@ -33,14 +33,23 @@ class RunFailed(Exception):
 def run_command(
     command: Sequence[str], log: Path, name: str, console: Console, environment: dict[str, str] | None = None
 ) -> tuple[float, float]:
-    """Runs a command to its end; load of the machine before it and its wall seconds. Raises RunFailed with the last line it wrote."""
+    """Runs a command to its end; load of the machine before it and its wall seconds.
+
+    Raises RunFailed with the last line it wrote.
+    """
     load = os.getloadavg()[0]
     console.print(f"{name}: running (load {load:.1f} before; log: {log})", markup=False)
     began = time.monotonic()
     with log.open("w") as output:
-        # A session of its own: Ctrl-C reaches the run once, through the signal below, and not a second time from the terminal.
+        # A session of its own: Ctrl-C reaches the run once, through the signal below, and not a second time from the
+        # terminal.
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}, start_new_session=True
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
         try:
             code = process.wait(RUN_LIMIT_S)
@@ -70,7 +79,9 @@ def machine() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         cpu = names[0] if names else cpu
     return {
         "cpu": cpu,

@@ -2,9 +2,10 @@
 
     python -m benchmarks.soak [--quick] [--programs N] [--lanes N] [--seed N] [--json FILE]
 
-Every program is another text, so none is answered from memory; CPU limit 0.2 s. The hostile ones are those of the attack tests. Counted at
-the start (after a warm-up) and at the end: descriptors and memory of the judge and of its lanes, processes, temporary files. Runs inside
-throw-away pid, mount and network namespaces. The exit code is 1 when a verdict is wrong or anything was left.
+Every program is another text, so none is answered from memory; CPU limit 0.2 s. The hostile ones are those of the
+attack tests. Counted at the start (after a warm-up) and at the end: descriptors and memory of the judge and of its
+lanes, processes, temporary files. Runs inside throw-away pid, mount and network namespaces. The exit code is 1 when a
+verdict is wrong or anything was left.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ BATCH = 200
 REST_S = 10.0
 """The longest that a lane may need to tidy up after its last program."""
 MOST_GROWTH_MB = 8.0
-"""Of a lane: its heap is left with holes of different sizes, but must not follow the number of programs. The judge remembers up to
-20,000 verdicts, and so grows until it has them."""
+"""Of a lane: its heap is left with holes of different sizes, but must not follow the number of programs. The judge
+remembers up to 20,000 verdicts, and so grows until it has them."""
 _HONEST = TestSuite(
     kind="stdin",
     fn_name=None,
@@ -84,12 +85,16 @@ def in_a_throw_away_namespace(arguments: list[str]) -> dict[str, Any]:
     """The figures of a run with these arguments. Raises UserError where such namespaces are not allowed."""
     unshare = shutil.which("unshare")
     if unshare is None:
-        raise UserError("the soak needs the unshare command (util-linux): hostile programs run inside throw-away namespaces")
+        raise UserError(
+            "the soak needs the unshare command (util-linux): hostile programs run inside throw-away namespaces"
+        )
     inside = [unshare, *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     inside += ["--pid", "--mount", "--net", "--fork", "--mount-proc", "--kill-child"]
     tried = subprocess.run([*inside, "true"], capture_output=True, text=True)
     if tried.returncode:
-        raise UserError(f"this machine allows no throw-away namespaces: {tried.stderr.strip()}; `python launch.py doctor` has more")
+        raise UserError(
+            f"this machine allows no throw-away namespaces: {tried.stderr.strip()}; `python launch.py doctor` has more"
+        )
     command = [*inside, sys.executable, "-m", "benchmarks.soak", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -104,7 +109,10 @@ def soak(programs: int, lanes: int, seed: int) -> dict[str, Any]:
     folder = tempfile.mkdtemp(prefix="soak-")
     tempfile.tempdir = folder
     places = {"PORT": "9", "CANARY": folder, "MARK": "soak", "PROJECT": str(ROOT), "LENGTH": "20"}
-    attacks = [(replace(suite("stdin", "no answer"), time_limit_s=LIMIT_S), program(attack, "stdin", places)) for attack in ATTACKS]
+    attacks = [
+        (replace(suite("stdin", "no answer"), time_limit_s=LIMIT_S), program(attack, "stdin", places))
+        for attack in ATTACKS
+    ]
     draw = random.Random(seed)
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
@@ -138,7 +146,13 @@ def soak(programs: int, lanes: int, seed: int) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder)
     return {
-        "machine": {"cores": os.cpu_count(), "python": python, "system": " ".join(os.uname()[::2][:2]), "tier": tier, "lanes": lanes},
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": python,
+            "system": " ".join(os.uname()[::2][:2]),
+            "tier": tier,
+            "lanes": lanes,
+        },
         "programs": programs,
         "wall_s": wall,
         "cpu_ms_per_program": 1000 * used / programs,
@@ -167,7 +181,9 @@ def _state(judge: Judge, folder: str) -> dict[str, float]:
 
 
 def _wait_for_rest(lanes: list[int]) -> None:
-    """Until every process waits for a request: a lane tidies up after it has answered, and still has the program's files meanwhile."""
+    """Until every process waits for a request: a lane tidies up after it has answered, and still has the program's
+    files meanwhile.
+    """
     end = time.monotonic() + REST_S
     while any(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S" for pid in lanes):
         if time.monotonic() > end:
@@ -182,7 +198,10 @@ def _descriptors(pid: int) -> int:
 def _memory_mb(pid: int) -> float:
     """Private memory: what is shared with other processes is not counted."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(("Private_Clean", "Private_Dirty"))) / 1024
+    return (
+        sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(("Private_Clean", "Private_Dirty")))
+        / 1024
+    )
 
 
 def _shmem_mb() -> float:
@@ -195,7 +214,10 @@ def sound(figures: dict[str, Any]) -> bool:
     """Whether all verdicts were right and nothing was left."""
     before, after = figures["before"], figures["after"]
     same = all(after[name] <= before[name] for name in before if "memory" not in name)
-    flat = after["memory of the lanes, MB"] <= before["memory of the lanes, MB"] + MOST_GROWTH_MB * figures["machine"]["lanes"]
+    flat = (
+        after["memory of the lanes, MB"]
+        <= before["memory of the lanes, MB"] + MOST_GROWTH_MB * figures["machine"]["lanes"]
+    )
     return same and flat and not figures["wrong"] and not figures["restarts"]
 
 

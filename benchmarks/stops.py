@@ -2,9 +2,10 @@
 
     python -m benchmarks.stops [--quick] [--json FILE]
 
-A small model on the built-in tasks. For each signal one run is stopped in the warm start, in training, in the final evaluation and while it
-writes its report, and goes on after each stop; others are stopped before they have begun, and so are `grade` and `check-data`. Besides,
-parts of Ray, the driver and its guard are killed or paused under a run in training. Exit code 1 when something is left or lost.
+A small model on the built-in tasks. For each signal one run is stopped in the warm start, in training, in the final
+evaluation and while it writes its report, and goes on after each stop; others are stopped before they have begun, and
+so are `grade` and `check-data`. Besides, parts of Ray, the driver and its guard are killed or paused under a run in
+training. Exit code 1 when something is left or lost.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ ENDS: tuple[tuple[str, str, signal.Signals, tuple[signal.Signals, ...], str], ..
     ("SIGTERM to every process", "all", signal.SIGTERM, (), ""),
     ("Ctrl-C three times", "guard", signal.SIGINT, (signal.SIGINT, signal.SIGINT), SENTENCE),
 )
-"""What else may end a run in training: in words, whom a signal goes to, which, what the guard gets afterwards, words of the last line."""
+"""What else may end a run in training: in words, whom a signal goes to, which, what the guard gets afterwards, words of
+the last line."""
 ENDED_S = 240.0
 """Longest wait for a stopped command."""
 PROGRAMS = 400
@@ -102,7 +104,11 @@ def stop_command(command: Command, stop: Stop, seen: Callable[[], object], send:
 def stop_run(run: Run, stop: Stop, seen: Callable[[], object], send: Callable[[], None]) -> None:
     """The same of a run, and what is kept of it."""
     begun = stop_command(run, stop, seen, send)
-    stop.kept = [name for name in ("result.json", "report.md") if (path := run.folder / name).exists() and path.stat().st_mtime >= begun]
+    stop.kept = [
+        name
+        for name in ("result.json", "report.md")
+        if (path := run.folder / name).exists() and path.stat().st_mtime >= begun
+    ]
     if steps := sorted(path.parent.name for path in run.folder.glob("checkpoints/step_*/COMPLETE")):
         stop.kept.insert(0, f"checkpoint {int(steps[-1].removeprefix('step_'))}")
 
@@ -128,7 +134,9 @@ def seen_in(run: Run, phase: str, attempt: int) -> bool:
 
 
 def chain(signals: Mapping[str, signal.Signals], parent: Path) -> Iterator[Stop]:
-    """One run that is stopped in each phase that `signals` name and goes on after each, but for those before it has a folder."""
+    """One run that is stopped in each phase that `signals` name and goes on after each, but for those before it has a
+    folder.
+    """
     run: Run | None = None
     attempt = 0
     before: Stop | None = None
@@ -172,7 +180,14 @@ def balance(run: Run, stop: Stop) -> None:
 def stop_one(name: str, number: signal.Signals, parent: Path) -> Stop:
     """`grade` or `check-data` on programs that run into their time limit, stopped in the middle."""
     stop, folder = Stop(name, number.name), _new(parent)
-    problem = {"question": "Add.", "starter_code": "", "fn_name": "f", "inputs": [[1]], "outputs": [2], "solutions": ["while True: pass\n"]}
+    problem = {
+        "question": "Add.",
+        "starter_code": "",
+        "fn_name": "f",
+        "inputs": [[1]],
+        "outputs": [2],
+        "solutions": ["while True: pass\n"],
+    }
     problems, programs, out = folder / "problems.jsonl", folder / "programs.jsonl", folder / "out.jsonl"
     problems.write_text("".join(json.dumps(problem | {"id": f"p{index}"}) + "\n" for index in range(PROGRAMS)))
     lines = ({"problem_id": f"p{index}", "code": f"while True: pass  # {index}\n"} for index in range(PROGRAMS))
@@ -253,7 +268,13 @@ def show(stops: list[Stop], console: Console) -> None:
     for name in ("stopped in", "by", "exit status", "last line", "left", "kept", "seconds", "went on"):
         table.add_column(name, justify="right" if name in ("exit status", "seconds") else "left", overflow="fold")
     for stop in stops:
-        cells = (stop.last_line, ", ".join(stop.left) or "nothing", ", ".join(stop.kept) or "-", f"{stop.seconds:.1f}", stop.went_on)
+        cells = (
+            stop.last_line,
+            ", ".join(stop.left) or "nothing",
+            ", ".join(stop.kept) or "-",
+            f"{stop.seconds:.1f}",
+            stop.went_on,
+        )
         table.add_row(stop.phase, stop.signal, str(stop.status), *cells)
     console.print(table, markup=False)
     for failure in (failure for stop in stops for failure in stop.failures):

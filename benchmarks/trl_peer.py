@@ -1,9 +1,11 @@
-"""The peer of `benchmarks.loop`: TRL's GRPOTrainer trains the warm start of a run folder as that run's configuration says.
+"""The peer of `benchmarks.loop`: TRL's GRPOTrainer trains the warm start of a run folder as that run's configuration
+says.
 
-    python -m benchmarks.trl_peer --run RUN_FOLDER --out FILE [--threads N] [--lanes N] [--micro-batch N] [--until PASS@1]
+    python -m benchmarks.trl_peer --run RUN_FOLDER --out FILE [--threads N] [--lanes N] [--micro-batch N] [--until
+    PASS@1]
 
-Problems, their order, prompts (checked to be the same token ids), rewards, hyper-parameters and held-out tasks are the run's own; the
-loop is TRL's, in one process. Held-out evaluations stop its clock.
+Problems, their order, prompts (checked to be the same token ids), rewards, hyper-parameters and held-out tasks are the
+run's own; the loop is TRL's, in one process. Held-out evaluations stop its clock.
 """
 
 from __future__ import annotations
@@ -53,9 +55,13 @@ def refuse_if_not_comparable(config: Config) -> None:
         "learner.dtype and actors.dtype must be float32": {config.learner.dtype, config.actors.dtype} != {"float32"},
         "grpo.reward must be binary": config.grpo.reward != "binary",
         "actors.greedy must be false": config.actors.greedy,
-        "policy.family must be decoder-only, TRL cannot train t5": not config.policy.model and config.policy.family == "t5",
-        "warm_start.steps must be above 0 and warm_start.reuse empty": not config.warm_start.steps or bool(config.warm_start.reuse),
-        "learner.gpus_per_worker and actors.gpus_per_actor must be 0": bool(config.learner.gpus_per_worker or config.actors.gpus_per_actor),
+        "policy.family must be decoder-only, TRL cannot train t5": not config.policy.model
+        and config.policy.family == "t5",
+        "warm_start.steps must be above 0 and warm_start.reuse empty": not config.warm_start.steps
+        or bool(config.warm_start.reuse),
+        "learner.gpus_per_worker and actors.gpus_per_actor must be 0": bool(
+            config.learner.gpus_per_worker or config.actors.gpus_per_actor
+        ),
         "problems.held_out must name problems": config.problems.held_out in ("", "none"),
     }
     for sentence, applies in wrong.items():
@@ -96,7 +102,9 @@ class Tasks:
     """The run's problems, policy and prompts, made as the run itself makes them."""
 
     def __init__(self, folder: RunFolder) -> None:
-        """Raises UserError when the folder holds no warm start, or the prompts are not the run's own, token by token."""
+        """Raises UserError when the folder holds no warm start, or the prompts are not the run's own, token
+        by token.
+        """
         self.config = config = configuration.load(folder.path / "config.yaml")
         warm_start = folder.path / "warm_start"
         if not warm_start.is_dir():
@@ -126,11 +134,17 @@ class Tasks:
             if program is None or program.purpose != "train" or program.problem_id in self.checked_prompts:
                 continue
             if self.prompts.get(program.problem_id) != list(program.prompt_ids):
-                raise UserError(f"the prompt of {program.problem_id} is not the one in {folder.path}/samples: the code has changed since")
+                raise UserError(
+                    f"the prompt of {program.problem_id} is not the one in {folder.path}/samples: the code has "
+                    "changed since"
+                )
             self.checked_prompts.add(program.problem_id)
 
     def rows(self) -> list[dict[str, str]]:
-        """TRL's data set: the problems of all steps in the order of the run's visits. Raises UserError if a text gives other ids."""
+        """TRL's data set: the problems of all steps in the order of the run's visits.
+
+        Raises UserError if a text gives other ids.
+        """
         learner = self.config.learner
         visits = Visits(list(self.problems), self.config.run.seed)
         ids = [visits.problem(visit) for visit in range(learner.steps * learner.groups_per_step)]
@@ -142,7 +156,10 @@ class Tasks:
         ids, prefix = self.prompts[problem_id], list(self.policy.prompt_prefix)
         text, _ = decode_with_offsets(self.policy, ids[len(prefix) :])
         special = "".join(self.policy.tokenizer.convert_ids_to_tokens(prefix))
-        for candidate in (text, special + text):  # with the special tokens spelt out where the tokenizer does not add them
+        for candidate in (
+            text,
+            special + text,
+        ):  # with the special tokens spelt out where the tokenizer does not add them
             if list(self.policy.tokenizer(text=candidate)["input_ids"]) == ids:
                 return candidate
         raise UserError(f"no text gives TRL the prompt ids of {problem_id}: the runs would not be comparable")
@@ -158,22 +175,30 @@ class Examiner:
         self._prompts = [encode_prompt(tasks.policy, prompt_of(problem)) for problem in tasks.held_out]
 
     def pass_at_1(self, model: Any, step: int) -> float:
-        """Share of programs, sampled at temperature 1, that pass all tests; a program that could not be judged did not pass."""
+        """Share of programs, sampled at temperature 1, that pass all tests; a program that could not be judged did not
+        pass.
+        """
         policy, samples = self._tasks.policy, self._tasks.config.evaluation.samples
         policy.model.load_state_dict(model.state_dict())
         generator = torch.Generator().manual_seed(self._tasks.config.run.seed * 1_000_003 + step)
         work = []
         for start in range(0, len(self._prompts), _EVALUATION_BATCH):
             problems = self._tasks.held_out[start : start + _EVALUATION_BATCH]
-            groups = self._engine.sample(self._prompts[start : start + _EVALUATION_BATCH], samples, False, generator=generator)
+            groups = self._engine.sample(
+                self._prompts[start : start + _EVALUATION_BATCH], samples, False, generator=generator
+            )
             for problem, group in zip(problems, groups, strict=True):
                 work += [(problem.suite, decode_with_offsets(policy, completion.token_ids)[0]) for completion in group]
         feedbacks = self._judge.grade(work)
-        return sum(isinstance(feedback, Feedback) and feedback.outcome == "pass" for feedback in feedbacks) / len(feedbacks)
+        return sum(isinstance(feedback, Feedback) and feedback.outcome == "pass" for feedback in feedbacks) / len(
+            feedbacks
+        )
 
 
 def train(tasks: Tasks, judge: Judge, scratch: str, micro_batch: int, until: float) -> dict[str, Any]:
-    """Runs GRPOTrainer, to the first evaluation that reaches `until` at most; the curve, seconds of each step by part, and pass rates."""
+    """Runs GRPOTrainer, to the first evaluation that reaches `until` at most; the curve, seconds of each step by part,
+    and pass rates.
+    """
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, TrainerCallback
 
@@ -187,7 +212,9 @@ def train(tasks: Tasks, judge: Judge, scratch: str, micro_batch: int, until: flo
     def unit_tests(completions: list[str], problem_id: list[str], **_: Any) -> list[float | None]:
         nonlocal failures
         with clock.part("reward"):
-            feedbacks = judge.grade([(tasks.problems[key].suite, text) for key, text in zip(problem_id, completions, strict=True)])
+            feedbacks = judge.grade(
+                [(tasks.problems[key].suite, text) for key, text in zip(problem_id, completions, strict=True)]
+            )
         rewards = [binary_reward(feedback) if isinstance(feedback, Feedback) else None for feedback in feedbacks]
         failures += rewards.count(None)
         rates.append(sum(reward or 0.0 for reward in rewards) / len(rewards))
@@ -281,7 +308,9 @@ _MICRO_BATCH = 32
 
 
 def _micro_batch(config: Config) -> int:
-    """The largest that divides a step and is not above the fastest size: a whole step at once takes about twice the CPU time."""
+    """The largest that divides a step and is not above the fastest size: a whole step at once takes about twice the CPU
+    time.
+    """
     return max(size for size in range(1, _MICRO_BATCH + 1) if config.samples_per_step % size == 0)
 
 
@@ -298,12 +327,16 @@ def _optimizer(model: Any, config: Config) -> tuple[Any, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 with a sentence when the input is wrong."""
     parser = argparse.ArgumentParser(prog="benchmarks.trl_peer", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--run", type=Path, required=True, help="folder of a finished run of the project with a warm start")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of a finished run of the project with a warm start"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--lanes", type=int, default=2, help="programs that are graded at the same time")
     parser.add_argument("--micro-batch", type=int, default=0, help="programs in one forward pass; 0: about 32")
-    parser.add_argument("--until", type=float, default=1.0, help="end at the first evaluation with this held-out pass@1")
+    parser.add_argument(
+        "--until", type=float, default=1.0, help="end at the first evaluation with this held-out pass@1"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -313,12 +346,17 @@ def main(arguments: Sequence[str]) -> int:
         tasks = Tasks(folder)
         micro_batch = options.micro_batch or _micro_batch(tasks.config)
         if tasks.config.samples_per_step % micro_batch:
-            raise UserError(f"--micro-batch {micro_batch} does not divide the {tasks.config.samples_per_step} programs of a step")
+            raise UserError(
+                f"--micro-batch {micro_batch} does not divide the {tasks.config.samples_per_step} programs of a step"
+            )
     except UserError as error:
         complain(f"error: {error}")
         return 2
     limits = tasks.config.executor
-    with tempfile.TemporaryDirectory() as scratch, Judge(options.lanes, limits.time_limit_s, limits.memory_limit_mb) as judge:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Judge(options.lanes, limits.time_limit_s, limits.memory_limit_mb) as judge,
+    ):
         facts: Mapping[str, Any] = {
             "trl": importlib.metadata.version("trl"),
             "threads": options.threads,

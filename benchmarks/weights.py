@@ -1,15 +1,17 @@
-"""What a policy version costs on its way from the learner to an actor of the same machine, beside one memcpy of its bytes.
+"""What a policy version costs on its way from the learner to an actor of the same machine, beside one memcpy of its
+bytes.
 
-    python -m benchmarks.weights [--quick] [--repeats N] [--json FILE] [--learner-dtype bfloat16|float32] [--transfer store|direct]
+    python -m benchmarks.weights [--quick] [--repeats N] [--json FILE] [--learner-dtype bfloat16|float32] [--transfer
+    store|direct]
 
-T5 shapes of 60 and 220 million parameters (CodeT5 small and base), random weights. An actor process holds the same model and loads in
-place every version that the learner, this process, publishes through the weight store; versions are bfloat16. Each repeat measures, in an
-order that changes, one memcpy of the version's bytes between two arrays that are in memory already, and one publish with its load. The
-learner is blocked from the beginning of the publish until the store has the version; the whole way ends when the actor has verified the
-checksum and written every parameter. Medians.
+T5 shapes of 60 and 220 million parameters (CodeT5 small and base), random weights. An actor process holds the same
+model and loads in place every version that the learner, this process, publishes through the weight store; versions are
+bfloat16. Each repeat measures, in an order that changes, one memcpy of the version's bytes between two arrays that are
+in memory already, and one publish with its load. The learner is blocked from the beginning of the publish until the
+store has the version; the whole way ends when the actor has verified the checksum and written every parameter. Medians.
 
-With `--transfer direct` the learner sends the version itself: between these two processes over gloo. It is blocked until its snapshot is
-written; the hand-over to the weight store goes on beside the transfer.
+With `--transfer direct` the learner sends the version itself: between these two processes over gloo. It is blocked
+until its snapshot is written; the hand-over to the weight store goes on beside the transfer.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ class Actor:
             self._source = DirectSource("actor-0", self._source, _CPU, BOUND_S, self._recorder)
 
     def load(self, newer_than: int) -> tuple[float, float]:
-        """Loads the newest version; the machine's monotonic clock at the end, and a number that tells which weights it has."""
+        """Loads the newest version; the machine's monotonic clock at the end, and a number that tells which weights it
+        has.
+        """
         from rltf.actors.weight_loader import WeightLoader
 
         loader = WeightLoader(self._model, self._source, self._recorder)
@@ -81,7 +85,9 @@ class Actor:
         return time.monotonic(), float(self._model.shared.weight[0, 0])
 
 
-def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, repeats: int, direct: bool) -> dict[str, Any]:
+def measure(
+    store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, repeats: int, direct: bool
+) -> dict[str, Any]:
     """Medians in seconds of memcpy, blocked and whole way for one shape."""
     model = model_of(shape, dtype)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -100,7 +106,9 @@ def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, re
 
     def publish() -> None:
         nonlocal version
-        model.shared.weight[0, 0] = float(version % 100)  # exact in bfloat16, so the actor can show that it has this version
+        model.shared.weight[0, 0] = float(
+            version % 100
+        )  # exact in bfloat16, so the actor can show that it has this version
         began = time.monotonic()
         (beside or kept).take(list(named_weights(model)), version + 1, torch.bfloat16)
         handed_over = time.monotonic()
@@ -124,18 +132,33 @@ def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, re
         beside.__exit__(None, None, None)
     ray.kill(actor)
     medians = {key: statistics.median(values[-repeats:]) for key, values in times.items()}
-    facts = {"shape": name, "parameters": parameters, "bytes": 2 * parameters, "learner_dtype": str(dtype), "direct": direct}
+    facts = {
+        "shape": name,
+        "parameters": parameters,
+        "bytes": 2 * parameters,
+        "learner_dtype": str(dtype),
+        "direct": direct,
+    }
     return facts | medians | {"all": times}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0."""
-    parser = argparse.ArgumentParser(prog="benchmarks.weights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.weights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a small shape and few repeats: only to see that it runs")
     parser.add_argument("--repeats", type=int, default=20, metavar="N", help="measured repeats (default: 20)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
-    parser.add_argument("--learner-dtype", choices=sorted(_DTYPES), default="bfloat16", help="number format of the learner's own weights")
-    parser.add_argument("--transfer", choices=("store", "direct"), default="store", help="how versions reach the actor (default: store)")
+    parser.add_argument(
+        "--learner-dtype",
+        choices=sorted(_DTYPES),
+        default="bfloat16",
+        help="number format of the learner's own weights",
+    )
+    parser.add_argument(
+        "--transfer", choices=("store", "direct"), default="store", help="how versions reach the actor (default: store)"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     ray.init(
@@ -163,7 +186,12 @@ def main(arguments: Sequence[str]) -> int:
         ray.shutdown()
     Console(highlight=False, soft_wrap=True).print(table)
     if options.json:
-        machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "torch": torch.__version__, "ray": ray.__version__}
+        machine = {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "torch": torch.__version__,
+            "ray": ray.__version__,
+        }
         options.json.write_text(json.dumps({"rows": rows, **machine}, indent=1) + "\n")
     return 0
 

@@ -1,1 +1,3 @@
-"""The data flow: wire records, work queue, online buffer, evaluations, ledger, problem store, and the embedded Redis they live in."""
+"""The data flow: wire records, work queue, online buffer, evaluations, ledger, problem store, and the embedded Redis
+they live in.
+"""

@@ -1,4 +1,6 @@
-"""Connecting to Redis: one place for retry, time limits, TLS and the sentences that a person reads when it does not work."""
+"""Connecting to Redis: one place for retry, time limits, TLS and the sentences that a person reads when it does not
+work.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +23,28 @@ from rltf.config import UserError
 READ_BYTES = 1 << 20
 """Bytes asked of the socket at once: a step's groups are megabytes."""
 OPTIONS = (
-    "db", "username", "password", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs",
+    "db", "username", "password", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password",
+    "ssl_cert_reqs",
     "ssl_check_hostname",
 )  # fmt: skip
-"""What may follow `?` in an address; redis-py gives them their meaning. Files are read by every process, so on every node."""
+"""What may follow `?` in an address; redis-py gives them their meaning. Files are read by every process, so on every
+node."""
 OLDEST_SERVER = (6, 2)
 """XAUTOCLAIM and streams inside scripts need this version; every Valkey has them."""
 
 
 def masked(url: str) -> str:
-    """`url` without its password, before the host or among the options (unknown ones may be meant as one), fit for a message or a log."""
+    """`url` without its password, before the host or among the options (unknown ones may be meant as one), fit for a
+    message or a log.
+    """
     url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
     return re.sub(r"([?&](?!db=|ssl_(?!password))\w+=)[^&]*", r"\1***", url)
 
 
 def server_of(url: str) -> tuple[str, int, int] | None:
-    """Host, port and number of the database at `url`, with or without its password; None where there is no address in it."""
+    """Host, port and number of the database at `url`, with or without its password; None where there is no address in
+    it.
+    """
     try:
         parts = parse_url(url)
     except ValueError:
@@ -49,11 +57,15 @@ ServerError = redis.RedisError
 
 
 class ServerLost(Exception):
-    """Redis could not be reached for longer than `redis.outage_s`; the message says where, how long, and what the last try met."""
+    """Redis could not be reached for longer than `redis.outage_s`; the message says where, how long, and what the last
+    try met.
+    """
 
 
 class DataLost(LookupError):
-    """Redis answers, and what the run keeps there is lost, or another attempt's by now; the message says where and what."""
+    """Redis answers, and what the run keeps there is lost, or another attempt's by now; the message says where and
+    what.
+    """
 
 
 LOST = "RUNLOST"
@@ -63,8 +75,8 @@ LOST = "RUNLOST"
 class _Patience(Retry):
     """Tries again for `outage_s` seconds, with pauses that grow to a second.
 
-    A retry inside another one (redis-py connects again within a command that it repeats) is left to the outer one, so that bounds do not
-    multiply. Each connection has a copy of its own, and is used by one thread at a time.
+    A retry inside another one (redis-py connects again within a command that it repeats) is left to the outer one, so
+    that bounds do not multiply. Each connection has a copy of its own, and is used by one thread at a time.
     """
 
     def __init__(self, url: str, outage_s: float) -> None:
@@ -91,7 +103,9 @@ class _Patience(Retry):
                     else:
                         fail(error)
                     if time.monotonic() - began > self._outage_s:
-                        raise ServerLost(f"Redis at {self._where} has not answered for {self._outage_s:g} s: {_reason(error)}") from error
+                        raise ServerLost(
+                            f"Redis at {self._where} has not answered for {self._outage_s:g} s: {_reason(error)}"
+                        ) from error
                     time.sleep(self._backoff.compute(failures))
         finally:
             self._trying = False
@@ -100,15 +114,16 @@ class _Patience(Retry):
 def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = False, socket: str = "") -> redis.Redis:
     """A client of the server at `url` that rides over outages.
 
-    `socket` is the Unix socket of the same server, used where it exists: on the machine of the server, by whoever may open it. It
-    moves large records about twice as fast as TCP does; elsewhere `url` counts.
+    `socket` is the Unix socket of the same server, used where it exists: on the machine of the server, by whoever may
+    open it. It moves large records about twice as fast as TCP does; elsewhere `url` counts.
 
-    One answer is waited for `timeout_s` seconds at most. A command whose connection breaks, or whose answer does not come, is sent again
-    for `outage_s` seconds, so a server that is restarted meanwhile is not noticed; then ServerLost is raised. A command may so reach
-    the server twice: everything the flow sends has the same effect when it does.
+    One answer is waited for `timeout_s` seconds at most. A command whose connection breaks, or whose answer does not
+    come, is sent again for `outage_s` seconds, so a server that is restarted meanwhile is not noticed; then ServerLost
+    is raised. A command may so reach the server twice: everything the flow sends has the same effect when it does.
 
     Raises:
-        UserError: the address is malformed, nothing answers there, the password is wrong, or the server cannot hold a run.
+        UserError: the address is malformed, nothing answers there, the password is wrong, or the server cannot hold a
+            run.
         ServerLost: instead of the UserError for a server that does not answer, after `outage_s` seconds, if `patient`.
     """
     _check_address(url)
@@ -122,8 +137,13 @@ def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = 
 
 
 def _check_address(url: str) -> None:
-    """Raises UserError when `url` is malformed; redis-py would take another database, or fail with a sentence for its developers."""
-    wrong = f"redis.url {masked(url)!r} is no Redis address: write redis://[[user]:password@]host:port/db, or rediss:// for TLS"
+    """Raises UserError when `url` is malformed; redis-py would take another database, or fail with a sentence for its
+    developers.
+    """
+    wrong = (
+        f"redis.url {masked(url)!r} is no Redis address: write redis://[[user]:password@]host:port/db, or rediss:// "
+        "for TLS"
+    )
     try:
         parts = urlsplit(url)
         # Reading the port raises when it is no number; its message would show what may be part of a password.
@@ -144,11 +164,16 @@ def _check_address(url: str) -> None:
             raise UserError(f"redis.url {masked(url)!r} has the option {name} but no TLS: write rediss://")
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         if name in options and not Path(options[name][-1]).is_file():
-            raise UserError(f"redis.url {masked(url)!r} names a file for {name} that this machine does not have: {options[name][-1]}")
+            raise UserError(
+                f"redis.url {masked(url)!r} names a file for {name} that this machine does not have: "
+                f"{options[name][-1]}"
+            )
 
 
 def _reachable(path: str) -> bool:
-    """Whether a server listens at the Unix socket: another machine that shares the folder has the file, but no server behind it."""
+    """Whether a server listens at the Unix socket: another machine that shares the folder has the file, but no server
+    behind it.
+    """
     with contextlib.closing(socketlib.socket(socketlib.AF_UNIX)) as probe:
         try:
             probe.connect(path)
@@ -180,16 +205,23 @@ def _check(url: str, timeout_s: float, retry: Retry, near: str) -> None:
     """One quick conversation; without retries a wrong address is reported at once."""
     probe = _client(url, timeout_s, retry, near)
     try:
-        facts: dict[str, Any] = {name: value for part in ("server", "memory", "replication") for name, value in probe.info(part).items()}
+        facts: dict[str, Any] = {
+            name: value for part in ("server", "memory", "replication") for name, value in probe.info(part).items()
+        }
     finally:
         probe.close()
     version = str(facts.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         raise ValueError(f"it is version {version}, the flow needs {'.'.join(map(str, OLDEST_SERVER))} or later")
     if int(facts.get("maxmemory", 0)) and facts.get("maxmemory_policy", "noeviction") != "noeviction":
-        raise ValueError(f"it deletes keys when memory is short (maxmemory-policy {facts['maxmemory_policy']}), which would lose samples")
+        raise ValueError(
+            f"it deletes keys when memory is short (maxmemory-policy {facts['maxmemory_policy']}), which would lose "
+            "samples"
+        )
     if facts.get("role") == "slave":
-        raise ValueError(f"it is a replica of {facts.get('master_host')}:{facts.get('master_port')}, which alone may be written to")
+        raise ValueError(
+            f"it is a replica of {facts.get('master_host')}:{facts.get('master_port')}, which alone may be written to"
+        )
 
 
 def hazards(client: redis.Redis, url: str) -> list[str]:
@@ -202,10 +234,19 @@ def hazards(client: redis.Redis, url: str) -> list[str]:
             saves = server.config_get("save").get("save")
         except redis.ResponseError:  # which many hosted servers refuse
             saves = None
-        how = "keeps nothing on disk (appendonly no, no save)" if saves == "" else "writes to disk now and then alone (appendonly no)"
-        found.append(f"Redis at {masked(url)} {how}: a restart of it ends the run, which cannot go on then; set appendonly yes")
+        how = (
+            "keeps nothing on disk (appendonly no, no save)"
+            if saves == ""
+            else "writes to disk now and then alone (appendonly no)"
+        )
+        found.append(
+            f"Redis at {masked(url)} {how}: a restart of it ends the run, which cannot go on then; set appendonly yes"
+        )
     if (policy := facts.get("maxmemory_policy", "noeviction")) != "noeviction":
-        found.append(f"Redis at {masked(url)} deletes keys once a maxmemory is set and reached ({policy}): set maxmemory-policy noeviction")
+        found.append(
+            f"Redis at {masked(url)} deletes keys once a maxmemory is set and reached ({policy}): set "
+            "maxmemory-policy noeviction"
+        )
     return found
 
 

@@ -27,9 +27,10 @@ class Control:
     def next_visits(self, n: int, actor: str) -> list[int]:
         """`n` visit numbers for `actor`, ascending; visit numbers order the problems over all actors.
 
-        A visit is handed out until its group, whose id is `visit_id`, is pushed: first the actor's own that an earlier life of it did
-        not push, then those that another actor released, then new ones. So no problem is skipped and none is visited twice when an
-        actor dies. An actor pushes all visits of a call, or releases them (`OnlineBuffer.release`), before it asks again.
+        A visit is handed out until its group, whose id is `visit_id`, is pushed: first the actor's own that an earlier
+        life of it did not push, then those that another actor released, then new ones. So no problem is skipped and
+        none is visited twice when an actor dies. An actor pushes all visits of a call, or releases them
+        (`OnlineBuffer.release`), before it asks again.
         """
         return [int(visit) for visit in self._messages.send("next_visits", n, actor)]
 
@@ -55,12 +56,18 @@ class Control:
         return cast("Phase | None", self._text("phase"))
 
     def show_life(self, role: Role) -> None:
-        """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may wait on."""
+        """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may
+        wait on.
+        """
         self._client.hincrby(self._keys.control, f"life:{role}", 1)
 
     def life(self, *roles: Role) -> tuple[int, ...]:
-        """How often each of `roles` has shown life; numbers that stay the same for long mean that none of them goes on."""
-        return tuple(int(value or 0) for value in self._client.hmget(self._keys.control, [f"life:{role}" for role in roles]))
+        """How often each of `roles` has shown life; numbers that stay the same for long mean that none of
+        them goes on.
+        """
+        return tuple(
+            int(value or 0) for value in self._client.hmget(self._keys.control, [f"life:{role}" for role in roles])
+        )
 
     def resume(self) -> None:
         """Forgets the phase of an earlier attempt; a part of `Flow.resume`."""

@@ -27,7 +27,9 @@ def label_of(step: int) -> str:
 
 
 def labels_of(label: str) -> Iterator[str]:
-    """`label`, `label`-2, `label`-3 .. without end: what it is requested under, one after the other (see `Evaluations.unused`)."""
+    """`label`, `label`-2, `label`-3 .. without end: what it is requested under, one after the other (see
+    `Evaluations.unused`).
+    """
     return itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
 
 
@@ -107,13 +109,15 @@ class Evaluations:
     def next_chunk(self, actor: str, version: int = ANY_VERSION) -> Chunk | None:
         """A chunk for `actor`, which can sample with policy `version`; None when there is none.
 
-        An actor holds one chunk at a time and gets the same again, after a restart too, until `done`. A chunk whose actor has not
-        asked again within a lease is offered to others; programs that both push count once.
+        An actor holds one chunk at a time and gets the same again, after a restart too, until `done`. A chunk whose
+        actor has not asked again within a lease is offered to others; programs that both push count once.
         """
         answer = self._scripts.run("next_chunk", actor, version)
         if not answer:
             return None
-        label, chunk_version, problem_ids, samples = msgspec.msgpack.decode(answer[1], type=tuple[str, int, list[str], int])
+        label, chunk_version, problem_ids, samples = msgspec.msgpack.decode(
+            answer[1], type=tuple[str, int, list[str], int]
+        )
         return Chunk(answer[0].decode(), label, chunk_version, problem_ids, samples)
 
     def done(self, chunk: Chunk) -> None:
@@ -145,13 +149,17 @@ class Evaluations:
         return self.progress(label).complete
 
     def results(self, label: str) -> list[Sample]:
-        """The samples so far, problem by problem in order of completion, the greedy one of a problem last; empty after `close`."""
+        """The samples so far, problem by problem in order of completion, the greedy one of a problem last; empty after
+        `close`.
+        """
         ids = self._client.lrange(self._keys.label(label) + ":results", 0, -1)
         groups = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in ids])
         return [sample for group in groups for sample in [*group.samples, *([group.greedy] if group.greedy else [])]]
 
     def close(self, label: str, reader: Reader | None = None) -> None:
-        """Sends the samples to the archive, fate `evaluated`; call it once the results have been read. Later ones follow by themselves.
+        """Sends the samples to the archive, fate `evaluated`; call it once the results have been read.
+
+        Later ones follow by themselves.
 
         With a `reader` only when the other one has said so too: neither takes away what the other still has to read.
         """

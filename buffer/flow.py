@@ -49,11 +49,14 @@ class FlowAddress:
     socket: str = ""
     """Unix socket of the same server, for processes on its machine; empty: none."""
     token: str = field(default="", repr=False)
-    """Of the attempt that may move the run's data (`buffer.marker`); empty: that of a reader, which is not looked at."""
+    """Of the attempt that may move the run's data (`buffer.marker`); empty: that of a reader, which is not looked
+    at."""
 
     @classmethod
     def of(cls, config: Config, url: str, run: str, socket: str = "", token: str = "") -> FlowAddress:
-        """The address of the flow of a configured run on the server at `url`, which listens at `socket` too if that is given."""
+        """The address of the flow of a configured run on the server at `url`, which listens at `socket` too if that is
+        given.
+        """
         return cls(
             url=url,
             run=run,
@@ -76,7 +79,9 @@ class Flow:
     """Every place of one run. Cheap to make; each process makes its own, the threads of a process may share it."""
 
     def __init__(self, address: FlowAddress) -> None:
-        """Connects; raises UserError when the server cannot be used, ServerLost when it does not answer for `outage_s` seconds."""
+        """Connects; raises UserError when the server cannot be used, ServerLost when it does not answer for `outage_s`
+        seconds.
+        """
         self.address = address
         self.client = connect(address.url, address.timeout_s, address.outage_s, patient=True, socket=address.socket)
         train, evaluation = Keys(address.run, "train"), Keys(address.run, "evaluation")
@@ -90,7 +95,11 @@ class Flow:
         self.evaluation_work = WorkQueue(self.client, for_evaluation, evaluation, "evaluation", address.timeout_s)
         self.online = OnlineBuffer(self.client, for_training, train)
         self.evaluations = Evaluations(self.client, for_evaluation, evaluation)
-        self.ledger = Ledger(self.client, {"train": for_training, "evaluation": for_evaluation}, {"train": train, "evaluation": evaluation})
+        self.ledger = Ledger(
+            self.client,
+            {"train": for_training, "evaluation": for_evaluation},
+            {"train": train, "evaluation": evaluation},
+        )
         self.telemetry = Telemetry(self.client, for_training, train)
         self.control = Control(self.client, for_training, train)
 
@@ -100,11 +109,12 @@ class Flow:
         return cls(address)
 
     def resume(self) -> int:
-        """To be called by the driver of a run that goes on, before it starts the first worker; returns the programs given back.
+        """To be called by the driver of a run that goes on, before it starts the first worker; returns the programs
+        given back.
 
-        Phase and stop of the earlier attempt are forgotten. What its executors held goes back to the queue without a failed try,
-        what its actors had reserved is dropped, and visits that they were handed and did not push are handed out again before
-        new ones. The learner calls `online.resume` itself, with the position in its checkpoint.
+        Phase and stop of the earlier attempt are forgotten. What its executors held goes back to the queue without a
+        failed try, what its actors had reserved is dropped, and visits that they were handed and did not push are
+        handed out again before new ones. The learner calls `online.resume` itself, with the position in its checkpoint.
         """
         given_back = self.work.recover() + self.evaluation_work.recover()
         self.control.resume()

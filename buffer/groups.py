@@ -46,16 +46,20 @@ def read_groups(
 ) -> list[Group]:
     """Complete groups, without members that are dead letters.
 
-    A member that does not decode, or for which `check` raises Malformed, is left out and counted as malformed, with the reason.
+    A member that does not decode, or for which `check` raises Malformed, is left out and counted as malformed, with the
+    reason.
 
     Raises DataLost when the samples of a group are not there.
     """
     groups: list[Group] = []
     spoiled: defaultdict[str, list[str]] = defaultdict(list)
-    for group_id, fields in zip(group_ids, read_fields(client, [keys.group(group_id) for group_id in group_ids]), strict=True):
+    for group_id, fields in zip(
+        group_ids, read_fields(client, [keys.group(group_id) for group_id in group_ids]), strict=True
+    ):
         if not fields:
             raise DataLost(
-                f"Redis at {scripts.where} has lost a part of the run's data: the samples of group {group_id}, which somebody deleted"
+                f"Redis at {scripts.where} has lost a part of the run's data: the samples of group {group_id}, which "
+                "somebody deleted"
             )
         samples: list[Sample] = []
         greedy: Sample | None = None

@@ -1,4 +1,7 @@
-"""Names of everything a run keeps in Redis. All keys of a run share one hash tag, so scripts work on a Redis cluster too."""
+"""Names of everything a run keeps in Redis.
+
+All keys of a run share one hash tag, so scripts work on a Redis cluster too.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ RUN_KEYS = {
     "rows": "stream; recorder rows, id = rows so far",
     "steps": "stream; learner step rows, id = rows so far",
     "senders": "hash; sender -> number of its last message and the answer it got (a retry is recognised by it)",
-    "control": "hash; phase, stop reason, visits handed out and pushed, newest policy version that was published, signs of life by role",
+    "control": "hash; phase, stop reason, visits handed out and pushed, newest policy version that was published, "
+    "signs of life by role",
     "visits": "hash; group id of a visit that was handed out and is not pushed -> the actor",
     "returned": "sorted set; visits that an actor did not push, to be handed out again before new ones, by number",
     "problems": "hash; problem id -> content hash of its tests",
     "suites": "hash; content hash -> tests",
-    "marker": "hash; the attempt that moves things here: its token, number and holder; beats of its driver, numbers of problems and tests",
+    "marker": "hash; the attempt that moves things here: its token, number and holder; beats of its driver, numbers "
+    "of problems and tests",
     "alive": "string; the holder, while its driver shows life; expires",
 }
 """Keys of the run as a whole and what they hold."""
@@ -25,7 +30,8 @@ QUEUE_KEYS = {
     "claims": "hash; consumer -> its last claim, so that a retry gets the same",
     "counts": "hash; the ledger",
     "events": "hash; what happened that is no fate: given back, reclaimed, evicted as a group",
-    "state": "hash; scan position, arrivals, newest policy version, draws of that version, last finished step, last checkpoint",
+    "state": "hash; scan position, arrivals, newest policy version, draws of that version, last finished step, last "
+    "checkpoint",
     "open": "set; groups with a member that has neither verdict nor dead letter",
     "known": "sorted set; pushed group -> server time; a push of the last hour is recognised by it",
     "dead": "list; the newest dead letters, for people",
@@ -40,8 +46,10 @@ QUEUE_KEYS = {
     "held": "sorted set; evaluation chunks held by an actor -> end of the lease in milliseconds",
     "holders": "hash; evaluation chunk -> the actor that holds it",
     "group": "prefix of one hash per group: the bytes of its programs and feedbacks, once, and its counters",
-    "staged": "prefix of one hash per push under way: the programs' bytes, renamed to the group's hash by the push; expires",
-    "label": "prefix of one hash per evaluation (counters) and one list (finished groups) and one set (problems pushed)",
+    "staged": "prefix of one hash per push under way: the programs' bytes, renamed to the group's hash by the push; "
+    "expires",
+    "label": "prefix of one hash per evaluation (counters) and one list (finished groups) and one set (problems "
+    "pushed)",
 }
 """Keys that training and evaluation have each of their own, and what they hold."""
 
@@ -99,4 +107,7 @@ def lua_prelude() -> str:
     """Lua source that makes the same names from KEYS[1] and the purpose in the settings, for the scripts."""
     run = ", ".join(f"{name} = base .. '{name}'" for name in RUN_KEYS)
     own = ", ".join(f"{name} = own .. '{name}{':' if name in PREFIXES else ''}'" for name in QUEUE_KEYS)
-    return f"local C = cmsgpack.unpack(ARGV[1])\nlocal base = KEYS[1]\nlocal own = base .. C.purpose .. ':'\nlocal K = {{{run}, {own}}}\n"
+    return (
+        "local C = cmsgpack.unpack(ARGV[1])\nlocal base = KEYS[1]\nlocal own = base .. C.purpose .. ':'\nlocal K = "
+        f"{{{run}, {own}}}\n"
+    )

@@ -53,8 +53,8 @@ class Ledger:
     def check(self) -> str | None:
         """None when the ledger of training and that of evaluation balance, else a sentence that says what does not.
 
-        One script reads the counters and what the queue, the open groups and the buffer really hold, at one moment. Its time grows
-        with the number of groups under way, so it is for once in a while.
+        One script reads the counters and what the queue, the open groups and the buffer really hold, at one moment. Its
+        time grows with the number of groups under way, so it is for once in a while.
         """
         for purpose in PLACES:
             problem = self._check(purpose)

@@ -1,4 +1,6 @@
-"""Runs the scripts under ``scripts/`` on the server: by their SHA, in pipelines, and again after a server restart forgot them."""
+"""Runs the scripts under ``scripts/`` on the server: by their SHA, in pipelines, and again after a server restart
+forgot them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Call:
     name: str
     arguments: Sequence[Argument]
     staged: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
-    """Hashes by key, written just before the script runs. Large values go this way: as arguments they would be copied through Lua."""
+    """Hashes by key, written just before the script runs. Large values go this way: as arguments they would be copied
+    through Lua."""
 
 
 @functools.cache
@@ -75,7 +78,8 @@ class Scripts:
             answers = pipe.execute(raise_on_error=False)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
                 break
-            # A new or restarted server knows no script. Those of this batch that did run may run again: that is every script's promise.
+            # A new or restarted server knows no script. Those of this batch that did run may run again: that is every
+            # script's promise.
             for name in {call.name for call in calls}:
                 self._client.script_load(source_of(name)[0])
         for answer in answers:
@@ -90,6 +94,7 @@ class Scripts:
         if holder:
             return f"the run's data in Redis at {self.where} have been taken over by {holder}"
         return (
-            f"Redis at {self.where} has lost the run's data: nothing of it is there any more (it was flushed, came back without its data, "
+            f"Redis at {self.where} has lost the run's data: nothing of it is there any more (it was flushed, came "
+            "back without its data, "
             "or with another run's)"
         )

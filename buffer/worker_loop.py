@@ -1,4 +1,6 @@
-"""What the Ray shells of all workers have in common: a connection, a recorder, and a thread that runs the worker's loop."""
+"""What the Ray shells of all workers have in common: a connection, a recorder, and a thread that runs the worker's
+loop.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,10 @@ class NotYet(Exception):
 def ray_options(cpus: float, gpus: float, nodes: str, offered: Mapping[str, float]) -> dict[str, Any]:
     """What every worker is given to Ray with; `offered`: the resources of KINDS that are in use.
 
-    `nodes` is the resource that nodes with the packages of its kind offer (cluster.yaml): "executor", or "trainer" for what needs torch.
-    Where it is in use, as much of it as of CPUs is asked for, so that the worker runs on such nodes alone; a worker that asks for no CPU
-    asks for some of both then. A dead worker is started again by the driver, not by Ray, which would not call `start`.
+    `nodes` is the resource that nodes with the packages of its kind offer (cluster.yaml): "executor", or "trainer" for
+    what needs torch. Where it is in use, as much of it as of CPUs is asked for, so that the worker runs on such nodes
+    alone; a worker that asks for no CPU asks for some of both then. A dead worker is started again by the driver, not
+    by Ray, which would not call `start`.
     """
     if nodes in offered:
         cpus = max(cpus, _LEAST)
@@ -92,7 +95,9 @@ class WorkerLoop(ABC):
                 sentence = f"{type(self._error).__name__}: {sentence}"
             return Health(name=self.name, state="failed", failure=sentence, final=final)
         state: Literal["starting", "running", "done"] = "running" if self._thread.is_alive() else "done"
-        return Health(name=self.name, state="starting" if self._thread.ident is None else state, failure="", final=False)
+        return Health(
+            name=self.name, state="starting" if self._thread.ident is None else state, failure="", final=False
+        )
 
     def stop(self, timeout_s: float = STOP_S) -> bool:
         """Asks the loop to end and waits for it; whether it did. What it is at is finished first."""

@@ -1,7 +1,7 @@
 """The configuration of a run: one frozen model per part, a sentence under each field.
 
-The sentence under a field is its documentation and its ``--help`` text. Nothing here imports torch, Ray or a room of the
-project, so every process, an executor node's too, can read it.
+The sentence under a field is its documentation and its ``--help`` text. Nothing here imports torch, Ray or a room of
+the project, so every process, an executor node's too, can read it.
 """
 
 from rltf.config.base import Part, UserError, first_line

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, mod
 
 
 class UserError(Exception):
-    """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit code 2)."""
+    """Bad input from the person who started the run: one sentence that says what is wrong, where, and what to do (exit
+    code 2).
+    """
 
 
 def first_line(error: BaseException) -> str:
@@ -25,13 +27,16 @@ Folder = Annotated[str, AfterValidator(_from_anywhere)]
 """A folder that workers read, whose working directory is another one: an absolute path, or empty."""
 
 LIMIT = 2**31
-"""No number of the configuration is this large: beyond it products of two no longer fit into what Redis and the clocks count with."""
+"""No number of the configuration is this large: beyond it products of two no longer fit into what Redis and the clocks
+count with."""
 
 
 class Part(BaseModel):
     """Base of every part: frozen, unknown keys refused, the docstring under a field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -40,7 +45,9 @@ class Part(BaseModel):
         if not isinstance(given, dict):
             return given
         optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
-        return {name: None if name in optional and value in ("none", "null", "") else value for name, value in given.items()}
+        return {
+            name: None if name in optional and value in ("none", "null", "") else value for name, value in given.items()
+        }
 
     @field_validator("*")
     @classmethod

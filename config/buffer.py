@@ -14,8 +14,8 @@ class BufferConfig(Part):
 
         BufferConfig(capacity=6400, when_full="evict", max_uses=1, max_staleness=2, when_stale="drop", refresh_steps=50)
 
-    holds 6,400 samples to train on, evicts the oldest when full, gives each sample to one step at most, drops what is more than two
-    policy versions old, and draws from a snapshot that is taken anew every 50 steps.
+    holds 6,400 samples to train on, evicts the oldest when full, gives each sample to one step at most, drops what is
+    more than two policy versions old, and draws from a snapshot that is taken anew every 50 steps.
     """
 
     capacity: int = Field(6400, ge=1)
@@ -35,19 +35,23 @@ class BufferConfig(Part):
     work_capacity: int = Field(2048, ge=1)
     """Length of the work queue in programs; when it is full the actors wait."""
     lease_s: float = Field(60.0, gt=0)
-    """Seconds after which a claimed program that its executor neither graded nor refreshed is another's; longer than any grading."""
+    """Seconds after which a claimed program that its executor neither graded nor refreshed is another's; longer than
+    any grading."""
     archive_capacity: int = Field(8192, ge=1)
-    """Samples with a known fate kept for the driver to write out, beside an evaluation's; beyond it the oldest are lost and counted."""
+    """Samples with a known fate kept for the driver to write out, beside an evaluation's; beyond it the oldest are lost
+    and counted."""
 
 
 class RedisConfig(Part):
     """The Redis server that holds work queue, online buffer and ledger."""
 
     url: str = ""
-    """An existing server, redis://[[user]:password@]host:port/db, rediss:// for TLS; empty: a server of the run's own is started."""
+    """An existing server, redis://[[user]:password@]host:port/db, rediss:// for TLS; empty: a server of the run's own
+    is started."""
     timeout_s: float = Field(10.0, gt=0)
     """Longest wait for an answer of the server."""
     fsync: Literal["everysec", "always"] = "everysec"
-    """When the run's own server makes the disk durable: a power loss costs its last seconds, or with always nothing (slower)."""
+    """When the run's own server makes the disk durable: a power loss costs its last seconds, or with always nothing
+    (slower)."""
     outage_s: float = Field(60.0, gt=0)
     """Longest time for which a server that does not answer is tried again; then the run ends, and can be resumed."""

@@ -1,6 +1,8 @@
-"""The command line: a command's own options, by argparse, and the fields of the configuration that it reads; each mistake in one sentence.
+"""The command line: a command's own options, by argparse, and the fields of the configuration that it reads; each
+mistake in one sentence.
 
-`Arguments` is one command's. Its help lists what the command takes and nothing else, with the values that each field may have.
+`Arguments` is one command's. Its help lists what the command takes and nothing else, with the values that each field
+may have.
 """
 
 from __future__ import annotations
@@ -27,16 +29,18 @@ _WIDEST = 140
 class Arguments(argparse.ArgumentParser):
     """The arguments of one command. Errors are a UserError, without a usage text in front."""
 
-    def __init__(self, command: str, description: str, reads: Iterable[str] = (), commands: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: str, description: str, reads: Iterable[str] = (), commands: Mapping[str, str] | None = None
+    ) -> None:
         """Arguments without options of their own yet.
 
         Args:
             command: its name, empty for the program itself.
             description: what it does, in a sentence.
-            reads: parts of the configuration, or dotted keys, that it takes. A key may be followed by a blank and the default that this
-                command has for it.
-            commands: of the program itself, every command with a sentence. Its help is brief: it names the parts of the configuration, and
-                lists the fields of one where `--help PART` asks for them.
+            reads: parts of the configuration, or dotted keys, that it takes. A key may be followed by a blank and the
+                default that this command has for it.
+            commands: of the program itself, every command with a sentence. Its help is brief: it names the parts of the
+                configuration, and lists the fields of one where `--help PART` asks for them.
 
         """
         super().__init__(
@@ -61,7 +65,8 @@ class Arguments(argparse.ArgumentParser):
     def read(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         """The command's own options, and the fields that are given beside them.
 
-        Raises UserError when something is unknown, given twice, or lacks its value, and SystemExit with 0 after printing the help.
+        Raises UserError when something is unknown, given twice, or lacks its value, and SystemExit with 0 after
+        printing the help.
         """
         self._help_if_asked(arguments)
         rest, fields = self._split(arguments)
@@ -120,19 +125,23 @@ class Arguments(argparse.ArgumentParser):
             meant = f"--{bare}{' ' + value if equals else ' VALUE'}"
             raise UserError(f"unexpected argument {word!r}: a field is written with two dashes, {meant}")
         if word.startswith("-"):
-            near = [name[2:] for name in difflib.get_close_matches("--" + bare.replace("_", "-"), options, n=1, cutoff=0.7)]
+            near = [
+                name[2:] for name in difflib.get_close_matches("--" + bare.replace("_", "-"), options, n=1, cutoff=0.7)
+            ]
             near = near or [key for key in self._reads if key.split(".")[1] == bare.replace("-", "_")]
             parts = [part for part in sections() if part == bare]
             hint = (
                 f"did you mean {' or '.join(f'--{name}' for name in near)}?" if near
-                else f"{bare} is a part of the configuration, whose fields are --{bare}.FIELD ({self.prog} --help {bare})" if parts
+                else f"{bare} is a part of the configuration, whose fields are --{bare}.FIELD ({self.prog} --help "
+                     f"{bare})" if parts
                 else f"{self.prog} --help lists what it takes"
             )  # fmt: skip
             raise UserError(f"unknown option {word!r}: {hint}")
         if word in (self._commands or ()):
             raise UserError(f"unexpected argument {word!r}: a command comes first, {PROGRAM} {word} ...")
         raise UserError(
-            f"unexpected argument {word!r}: it belongs to no option; fields are given as --part.field VALUE, and text with blanks in quotes"
+            f"unexpected argument {word!r}: it belongs to no option; fields are given as --part.field VALUE, and "
+            "text with blanks in quotes"
         )
 
     def _help_if_asked(self, arguments: Sequence[str]) -> None:
@@ -141,7 +150,13 @@ class Arguments(argparse.ArgumentParser):
             if option in ("-h", "--help", "--help-all"):
                 following = arguments[place + 1] if place + 1 < len(arguments) else ""
                 chosen = what or ("" if following.startswith("-") or self._commands is None else following)
-                sys.stdout.write(self._help_on(chosen) if chosen else self.format_help() if option != "--help-all" else self.help_all())
+                sys.stdout.write(
+                    self._help_on(chosen)
+                    if chosen
+                    else self.format_help()
+                    if option != "--help-all"
+                    else self.help_all()
+                )
                 sys.stdout.flush()
                 raise SystemExit(0)
 
@@ -156,18 +171,29 @@ class Arguments(argparse.ArgumentParser):
 
     def help_all(self) -> str:
         """The help, and every field that is read."""
-        title = "\nfields of the configuration that it reads, each given as --part.field VALUE:\n" if self._reads else ""
+        title = (
+            "\nfields of the configuration that it reads, each given as --part.field VALUE:\n" if self._reads else ""
+        )
         return super().format_help() + title + self.fields_help(self._reads)
 
     def format_help(self) -> str:
-        """The help: of the program itself the commands and the parts of the configuration, of a command the fields that it reads."""
+        """The help: of the program itself the commands and the parts of the configuration, of a command the fields that
+        it reads.
+        """
         if self._commands is None:
             return self.help_all()
         commands = _listed(self._commands)
-        parts = _listed({part: sentence for part, sentence in sections().items() if any(key.startswith(f"{part}.") for key in self._reads)})
+        parts = _listed(
+            {
+                part: sentence
+                for part, sentence in sections().items()
+                if any(key.startswith(f"{part}.") for key in self._reads)
+            }
+        )
         return (
             f"{super().format_help()}\ncommands ({PROGRAM} COMMAND --help has more):\n{commands}\n\n"
-            f"parts of the configuration, whose fields are given as --part.field VALUE ({PROGRAM} --help PART lists them):\n{parts}\n"
+            f"parts of the configuration, whose fields are given as --part.field VALUE ({PROGRAM} --help PART lists "
+            f"them):\n{parts}\n"
         )
 
     def fields_help(self, chosen: Sequence[str]) -> str:
@@ -179,9 +205,13 @@ class Arguments(argparse.ArgumentParser):
             if mine:
                 lines += ["", *textwrap.wrap(f"{part}: {sentence}", width)]
             for field in mine:
-                facts = "; ".join(word for word in (field.bounds, f"default: {self._defaults.get(field.key, field.default)}") if word)
+                facts = "; ".join(
+                    word for word in (field.bounds, f"default: {self._defaults.get(field.key, field.default)}") if word
+                )
                 lines.append(f"  --{field.key} {field.values}")
-                lines += textwrap.wrap(f"{field.sentence} ({facts})", width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+                lines += textwrap.wrap(
+                    f"{field.sentence} ({facts})", width, initial_indent=" " * 6, subsequent_indent=" " * 6
+                )
         return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -223,7 +253,12 @@ def nearest_key(key: str, known: Sequence[str]) -> str:
     namesakes = [full for full in known if full.split(".")[1] == key.rpartition(".")[2]]
     longer = [full for full in known if full.startswith(key)]
     lower = key.lower().replace("-", "_")
-    near = difflib.get_close_matches(lower, known, n=1, cutoff=0.8) or namesakes or longer or difflib.get_close_matches(lower, known, n=1)
+    near = (
+        difflib.get_close_matches(lower, known, n=1, cutoff=0.8)
+        or namesakes
+        or longer
+        or difflib.get_close_matches(lower, known, n=1)
+    )
     return f"; did you mean {near[0]}?" if near else f"; {PROGRAM} --help-all lists all keys"
 
 

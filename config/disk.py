@@ -12,7 +12,8 @@ from pathlib import Path
 
 _ADVICE = {
     errno.EDQUOT: "the user's quota there is used up: make room in it",
-    errno.EROFS: "the file system is mounted read-only: mount it for writing, or look into the kernel's log for why it was",
+    errno.EROFS: "the file system is mounted read-only: mount it for writing, or look into the kernel's log for why "
+    "it was",
     errno.EIO: "the disk or its connection is broken: look into the kernel's log",
     errno.EFBIG: "no file may become so large: raise the limit (ulimit -f)",
     errno.EACCES: "change who may write there, or run as another user",
@@ -21,7 +22,10 @@ _ADVICE = {
 
 
 class DiskFailure(Exception):
-    """The disk does not take what a worker writes; the sentence says where, why, and what to do. Another start would not mend it."""
+    """The disk does not take what a worker writes; the sentence says where, why, and what to do.
+
+    Another start would not mend it.
+    """
 
 
 def disk_sentence(error: OSError, place: Path | str) -> str:
@@ -38,13 +42,18 @@ def _advice(error: OSError, path: Path, place: Path) -> str:
     there = next((each for each in (path, *path.parents, place) if each.exists()), Path("/"))
     found = os.statvfs(there)
     if found.f_files and not found.f_favail and found.f_bavail:
-        return f"the file system has {found.f_bavail * found.f_frsize / 1e6:,.0f} MB left and no inodes: delete files there"
+        return (
+            f"the file system has {found.f_bavail * found.f_frsize / 1e6:,.0f} MB left and no inodes: delete files "
+            "there"
+        )
     return f"the disk is full ({found.f_bavail * found.f_frsize / 1e6:,.0f} MB are left): make room there"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Gives an OSError that comes from inside the path that was written: Python's own have none, or that of a temporary file."""
+    """Gives an OSError that comes from inside the path that was written: Python's own have none, or that of a temporary
+    file.
+    """
     try:
         yield
     except OSError as error:
@@ -54,7 +63,9 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def gone_on_failure(path: Path) -> Iterator[None]:
-    """Removes the half-written file or folder `path` when what is inside fails: on a full disk it would take the room of others."""
+    """Removes the half-written file or folder `path` when what is inside fails: on a full disk it would take the room
+    of others.
+    """
     try:
         yield
     except BaseException:
@@ -68,7 +79,9 @@ def gone_on_failure(path: Path) -> Iterator[None]:
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """What goes wrong in writing `path`, by Python or by safetensors, as a DiskFailure; nothing half-written is left of it."""
+    """What goes wrong in writing `path`, by Python or by safetensors, as a DiskFailure; nothing half-written is left of
+    it.
+    """
     try:
         with gone_on_failure(path):
             yield

@@ -38,7 +38,13 @@ def described(key: str) -> Described:
     part, _, name = key.partition(".")
     field: FieldInfo = Config.model_fields[part].annotation.model_fields[name]  # type: ignore[union-attr]
     sentence = " ".join((field.description or "").split())
-    return Described(key, sentence, _values(field.annotation), _bounds(field) or _bounds_of_each(field.annotation), written(field.default))
+    return Described(
+        key,
+        sentence,
+        _values(field.annotation),
+        _bounds(field) or _bounds_of_each(field.annotation),
+        written(field.default),
+    )
 
 
 def keys(part: str = "") -> list[str]:

@@ -21,7 +21,8 @@ class WarmStartConfig(Part):
     learning_rate: float = Field(2e-3, gt=0)
     """Peak learning rate; warmed up over a twentieth of the steps, then decayed by a cosine to a tenth."""
     until_pass: bool = False
-    """Go on in rounds of `steps` until one sample at temperature 1 on a training problem passes (small models on real problems)."""
+    """Go on in rounds of `steps` until one sample at temperature 1 on a training problem passes (small models on real
+    problems)."""
     reuse: Folder = ""
     """Folder of a warm-started model to begin from instead of training one (an earlier run's `warm_start` folder)."""
 
@@ -42,27 +43,34 @@ class LearnerConfig(Part):
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
-    """What is kept in the host's memory instead of the GPU's: optimizer: its state (zero_stage 1 or more); parameters: these too (3)."""
+    """What is kept in the host's memory instead of the GPU's: optimizer: its state (zero_stage 1 or more); parameters:
+    these too (3)."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of training; float16, for GPUs without bfloat16, scales the loss and needs zero_stage 1 or more."""
     gradient_checkpointing: bool = False
     """Keep each layer's input alone and compute the rest again in the backward pass: less memory, a third more time."""
     mixed_precision: Literal["auto", "never"] = "auto"
-    """auto: on a CPU with instructions for it, matrix products of short sequences in bfloat16 (1.7x faster); weights stay float32."""
+    """auto: on a CPU with instructions for it, matrix products of short sequences in bfloat16 (1.7x faster); weights
+    stay float32."""
     objective: Literal["grpo", "rltf", "reinforce", "rloo", "ppo_clip", "supervised"] = "grpo"
     """What is minimised; supervised trains on the corpus alone, the control without reinforcement learning."""
     steps: int = Field(100, ge=1)
     """Optimizer steps after the warm start, reinforcement and supervised ones together."""
     max_seconds: float | None = Field(None, gt=0)
-    """Seconds of training, waits included, after which the run ends as after its last step; none: `steps` alone end it."""
+    """Seconds of training, waits included, after which the run ends as after its last step; none: `steps` alone end
+    it."""
     groups_per_step: int = Field(24, ge=1)
-    """Groups (visits of a problem) drawn for one step over all workers; times actors.samples_per_problem is the batch in samples."""
+    """Groups (visits of a problem) drawn for one step over all workers; times actors.samples_per_problem is the batch
+    in samples."""
     micro_batch_tokens: int = Field(2048, ge=1)
-    """Most token positions in one forward pass of one worker, padding included; what programs of one prompt have in common counts once."""
+    """Most token positions in one forward pass of one worker, padding included; what programs of one prompt have in
+    common counts once."""
     supervised_ratio: float = Field(0.0, ge=0)
-    """Supervised steps per reinforcement step, or weight of the supervised term beside the other (supervised_mixing); the paper has 1."""
+    """Supervised steps per reinforcement step, or weight of the supervised term beside the other (supervised_mixing);
+    the paper has 1."""
     supervised_mixing: Literal["step", "micro_batch"] = "step"
-    """step: a step is one or the other, clipped by itself; micro_batch: every step is both, a mean weighted by supervised_ratio."""
+    """step: a step is one or the other, clipped by itself; micro_batch: every step is both, a mean weighted by
+    supervised_ratio."""
     supervised_batch_size: int = Field(32, ge=1)
     """Programs of one supervised step over all workers."""
     learning_rate: float = Field(4e-4, gt=0)
@@ -78,6 +86,8 @@ class LearnerConfig(Part):
     gradient_clip: float = Field(1.0, ge=0)
     """Largest gradient norm; 0: no clipping."""
     publish_every: int = Field(1, ge=0)
-    """Reinforcement steps between two policy versions, supervised ones beside; 0: offline, only the first policy samples for training."""
+    """Reinforcement steps between two policy versions, supervised ones beside; 0: offline, only the first policy
+    samples for training."""
     weight_transfer: Literal["store", "direct", "auto"] = "store"
-    """How versions reach actors: store: by the weight store; direct: from GPU to GPU; auto: direct where all have GPUs of their own."""
+    """How versions reach actors: store: by the weight store; direct: from GPU to GPU; auto: direct where all have GPUs
+    of their own."""

@@ -16,11 +16,14 @@ class ObjectiveConfig(Part):
     """What the sections of all reinforcement objectives have in common: guards, each off unless set."""
 
     log_prob_floor: float | None = Field(None, lt=0)
-    """A token is not pushed further down once its log-probability is below this, say -10; none: no floor, as in the paper."""
+    """A token is not pushed further down once its log-probability is below this, say -10; none: no floor, as in the
+    paper."""
     importance_cap: float | None = Field(None, gt=0)
-    """Weight each token by its ratio to the sampling policy, at most this (truncated importance sampling); none: see docs/objectives.md."""
+    """Weight each token by its ratio to the sampling policy, at most this (truncated importance sampling); none: see
+    docs/objectives.md."""
     kl: float = Field(0.0, ge=0)
-    """Weight of the divergence, per program token, from the policy at the start of training; above 0 a frozen copy of it is kept."""
+    """Weight of the divergence, per program token, from the policy at the start of training; above 0 a frozen copy of
+    it is kept."""
 
     _presets: ClassVar[tuple[str, dict[str, dict[str, Any]]]] = ("", {})
 
@@ -44,10 +47,14 @@ class ObjectiveConfig(Part):
 
 
 class RltfConfig(ObjectiveConfig):
-    """The RLTF objective of arXiv 2307.04349. The fine-grained fields also hold where another objective has `fine` true."""
+    """The RLTF objective of arXiv 2307.04349.
+
+    The fine-grained fields also hold where another objective has `fine` true.
+    """
 
     preset: Literal["paper", "released_code"] = "paper"
-    """paper: its equations; released_code: the authors' program. Sets the fields in which they differ; each given beside it wins."""
+    """paper: its equations; released_code: the authors' program. Sets the fields in which they differ; each given
+    beside it wins."""
     coarse: bool = True
     """Use the coarse term (Eq. 3, 8)."""
     fine: bool = True
@@ -57,31 +64,37 @@ class RltfConfig(ObjectiveConfig):
     fine_reward: float = Field(-0.3, le=0)
     """Reward of the tokens of a failing line (R_fine)."""
     critic_weighting: bool = False
-    """Multiply the coarse and the adaptive term of each token by a critic's probability of the true outcome (CodeRL)."""
+    """Multiply the coarse and the adaptive term of each token by a critic's probability of the true outcome
+    (CodeRL)."""
     critic: Folder = ""
     """Folder of the critic, which `launch.py train-critic` makes from the samples of a run."""
     fine_grained_type: Literal[0, 1] = 0
     """1: the critic weighs the fine term, too."""
     adaptive_mode: Literal["add", "replace"] = "add"
-    """add: a term of its own beside the coarse one (Eq. 6); replace: of a failure it stands in the coarse reward's place."""
+    """add: a term of its own beside the coarse one (Eq. 6); replace: of a failure it stands in the coarse reward's
+    place."""
     alpha: Literal["span_ratio", "const"] = "span_ratio"
     """Factor of the fine term: T / (E - S) (Eq. 9), or 1."""
     baseline: Baseline = "best"
-    """What a program is compared with: the problem's best so far, begun by a greedy one; its newest greedy one; its group; nothing."""
+    """What a program is compared with: the problem's best so far, begun by a greedy one; its newest greedy one; its
+    group; nothing."""
     normalise: Normalise = "sequence_sum"
-    """sequence_sum: sum over a program's tokens (Eq. 2), averaged over programs; sequence_mean: mean over them, averaged likewise;
-    token_mean: mean over all tokens of the step; constant: as sequence_sum, divided by policy.max_program_tokens."""
+    """sequence_sum: sum over a program's tokens (Eq. 2), averaged over programs; sequence_mean: mean over them,
+    averaged likewise; token_mean: mean over all tokens of the step; constant: as sequence_sum, divided by
+    policy.max_program_tokens."""
     timeouts: Literal["global", "ignore"] = "global"
     """Whether all of a program that runs too long gets fine-grained feedback, or none of it (Table 2: U_global)."""
     indentation_errors: Literal["ignore", "by_message"] = "ignore"
-    """by_message: only inconsistent tabs and unmatched dedents are ignored, other indentation errors blame a line (Table 2: ignored)."""
+    """by_message: only inconsistent tabs and unmatched dedents are ignored, other indentation errors blame a line
+    (Table 2: ignored)."""
     triple_quoted: Literal["ignore", "line"] = "ignore"
     """Whether an unterminated triple-quoted string is ignored or blames a line (Table 2: ignored)."""
     unfinished: Literal["length", "last_line"] = "length"
-    """Which syntax errors on a program's last line are U_global. length: those of a program cut off at the token limit; last_line:
-    those with one of three messages that the released code looks for, whether or not it was cut off."""
+    """Which syntax errors on a program's last line are U_global. length: those of a program cut off at the token limit;
+    last_line: those with one of three messages that the released code looks for, whether or not it was cut off."""
     other_errors: Literal["line", "ignore"] = "line"
-    """RuntimeError, crashes, exit codes and compile errors that Python finds after parsing blame their line (Table 2: Else), or nothing."""
+    """RuntimeError, crashes, exit codes and compile errors that Python finds after parsing blame their line (Table 2:
+    Else), or nothing."""
     lines: Literal["offsets", "first_text"] = "offsets"
     """Tokens of a failing line: by position; or the first place where its stripped text occurs in the program."""
     decoder_only_lines: bool = True
@@ -113,19 +126,22 @@ class AdvantageConfig(ObjectiveConfig):
     """What the objectives with one advantage per program have in common."""
 
     reward: Literal["binary", "pass_ratio", "coarse", "adaptive"] = "binary"
-    """1 if every test passes, else 0; share of tests that pass; RLTF's coarse reward (Eq. 3); coarse with Eq. 5 for wrong answers."""
+    """1 if every test passes, else 0; share of tests that pass; RLTF's coarse reward (Eq. 3); coarse with Eq. 5 for
+    wrong answers."""
     fine: bool = False
     """Add RLTF's fine-grained term (Eq. 9, fields of `rltf`) to the advantage of each token: credit by line."""
     normalise: Normalise = "token_mean"
-    """sequence_sum: sum over a program's tokens, averaged over programs; sequence_mean: mean over them, averaged likewise; token_mean:
-    mean over all tokens of the step; constant: as sequence_sum, divided by policy.max_program_tokens."""
+    """sequence_sum: sum over a program's tokens, averaged over programs; sequence_mean: mean over them, averaged
+    likewise; token_mean: mean over all tokens of the step; constant: as sequence_sum, divided by
+    policy.max_program_tokens."""
 
 
 class ReinforceConfig(AdvantageConfig):
     """REINFORCE (Williams 1992): the reward less a baseline."""
 
     baseline: Baseline = "group_mean"
-    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its group; nothing."""
+    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its
+    group; nothing."""
     normalise: Normalise = "sequence_sum"
     """As in the other objectives; a program is one action here, so its log-probability is the sum over its tokens."""
 
@@ -153,10 +169,13 @@ class GrpoConfig(AdvantageConfig):
 
 
 class PpoClipConfig(AdvantageConfig):
-    """PPO's clipped surrogate (arXiv 1707.06347) without a value function: the reward less a baseline, whitened over the step."""
+    """PPO's clipped surrogate (arXiv 1707.06347) without a value function: the reward less a baseline, whitened over
+    the step.
+    """
 
     baseline: Baseline = "group_mean"
-    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its group; nothing."""
+    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its
+    group; nothing."""
     whiten: bool = True
     """Whether the step's advantages are shifted and scaled to mean 0 and standard deviation 1."""
     clip_low: float = Field(0.2, ge=0)

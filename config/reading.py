@@ -24,7 +24,8 @@ PRESETS = (Path(__file__).absolute().parents[1] / "configs").resolve()
 
 
 def preset(name: str) -> Path:
-    """The configuration file that is meant: a path, or a preset's name, with or without its ending, from any working directory.
+    """The configuration file that is meant: a path, or a preset's name, with or without its ending, from any working
+    directory.
 
     Raises UserError when there is none.
     """
@@ -35,18 +36,21 @@ def preset(name: str) -> Path:
         return own
     there = sorted(preset.stem for preset in PRESETS.glob("*.yaml"))
     near = difflib.get_close_matches(path.stem, there, n=1)
-    hint = f"did you mean the preset {near[0]}?" if near else f"the presets are {', '.join(there) or 'not installed here'}"
+    hint = (
+        f"did you mean the preset {near[0]}?" if near else f"the presets are {', '.join(there) or 'not installed here'}"
+    )
     raise UserError(f"configuration file {name or repr(name)}: {os.strerror(errno.ENOENT)}; {hint}")
 
 
 def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
     """The configuration of a YAML file with dotted overrides on top, e.g. ``{"learner.steps": "50"}``.
 
-    A preset among the overrides (`rltf.preset`, `grpo.variant`) wins over the file's values of the fields that it sets, and with
-    `problems.train` among them the file's `problems.held_out` counts only where it is of the same data set.
+    A preset among the overrides (`rltf.preset`, `grpo.variant`) wins over the file's values of the fields that it sets,
+    and with `problems.train` among them the file's `problems.held_out` counts only where it is of the same data set.
 
     Raises:
-        UserError: the file is missing or no YAML, a key is unknown (the nearest right one is named), a value does not fit.
+        UserError: the file is missing or no YAML, a key is unknown (the nearest right one is named), a value does not
+            fit.
     """
     tree: dict[str, Any] = {}
     if file is not None:
@@ -84,17 +88,25 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
 
 
 def _clear_for_presets(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
-    """Takes out what a file says of the fields that a preset on the command line sets: only fields given beside it win over it."""
+    """Takes out what a file says of the fields that a preset on the command line sets: only fields given beside it win
+    over it.
+    """
     for part, values in tree.items():
         section = Config.model_fields[part].annotation
-        if isinstance(section, type) and issubclass(section, ObjectiveConfig) and f"{part}.{section.preset_field()}" in overrides:
+        if (
+            isinstance(section, type)
+            and issubclass(section, ObjectiveConfig)
+            and f"{part}.{section.preset_field()}" in overrides
+        ):
             for name in section.preset_sets():
                 if f"{part}.{name}" not in overrides:
                     values.pop(name, None)
 
 
 def _clear_held_out(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
-    """Takes out the held-out problems that a file names beside training problems of its own, where others are trained on now."""
+    """Takes out the held-out problems that a file names beside training problems of its own, where others are trained
+    on now.
+    """
     held_out = tree.get("problems", {}).get("held_out")
     if "problems.train" not in overrides or "problems.held_out" in overrides or not isinstance(held_out, str):
         return
@@ -114,8 +126,13 @@ def _refuse_what_deterministic_sets(config: Config, tree: dict[str, Any], overri
         part, name = key.split(".")
         if config.run.deterministic and key in (*DETERMINISTIC, "actors.problems_per_batch"):
             section = getattr(config, part)
-            if getattr(type(section).model_validate({name: tree[part][name]}), name) != (needed := getattr(section, name)):
-                raise UserError(f"--{key} {overrides[key]} does not go with run.deterministic, which needs {needed}: leave one of them out")
+            if getattr(type(section).model_validate({name: tree[part][name]}), name) != (
+                needed := getattr(section, name)
+            ):
+                raise UserError(
+                    f"--{key} {overrides[key]} does not go with run.deterministic, which needs {needed}: leave one "
+                    "of them out"
+                )
 
 
 def _value(key: str, text: str) -> Any:
@@ -142,13 +159,21 @@ def _value(key: str, text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, to which what looks like a date or a number and is none is a YAMLError too, with its line."""
+    """PyYAML's safe loader, to which what looks like a date or a number and is none is a YAMLError too, with
+    its line.
+    """
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """The value of a node. Raises ConstructorError for one that has none."""
         try:
             return super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # from int(), date() and the like
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # from int(), date() and the like
             problem = f"{node.value!r:.60} has no value ({error}); text of this look needs quotes"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 

@@ -17,17 +17,21 @@ class RunConfig(Part):
     folder: str = "runs"
     """Folder in which the run's folder is made."""
     seed: int = Field(0, ge=0)
-    """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's weights."""
+    """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's
+    weights."""
     deterministic: bool = False
     """Synchronous and repeatable: one actor, every version sampled for one step. Sets, whatever a file says,
-    actors.count 1, actors.problems_per_batch to learner.groups_per_step, buffer.fill_before_start 0, buffer.max_staleness 0,
-    buffer.refresh_steps 1, buffer.when_stale wait, buffer.when_full wait and learner.publish_every 1."""
+    actors.count 1, actors.problems_per_batch to learner.groups_per_step, buffer.fill_before_start 0,
+    buffer.max_staleness 0, buffer.refresh_steps 1, buffer.when_stale wait, buffer.when_full wait and
+    learner.publish_every 1."""
     stall_timeout_s: float = Field(600.0, gt=0)
-    """Seconds without a verdict or a program trained on after which the run ends with the name of the part waited for."""
+    """Seconds without a verdict or a program trained on after which the run ends with the name of the part waited
+    for."""
     samples_gb: float = Field(20.0, gt=0)
     """Most GB of samples/ in the run's folder; beyond it the oldest samples are deleted, and counted."""
     telemetry_gb: float = Field(0.2, gt=0)
-    """Most GB of telemetry/ in the run's folder (about 60 rows a KB); beyond it the oldest rows are deleted: the timeline begins later."""
+    """Most GB of telemetry/ in the run's folder (about 60 rows a KB); beyond it the oldest rows are deleted: the
+    timeline begins later."""
 
 
 class EvaluationConfig(Part):
@@ -38,11 +42,13 @@ class EvaluationConfig(Part):
     tasks: int = Field(256, ge=1)
     """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
     samples: int = Field(1, ge=1)
-    """Programs per held-out problem, sampled at temperature 1 over the whole distribution, whatever actors.temperature and top_p are."""
+    """Programs per held-out problem, sampled at temperature 1 over the whole distribution, whatever actors.temperature
+    and top_p are."""
     final_samples: int | None = Field(None, ge=1)
     """The same in the evaluation after the last step; none: as many as in the others."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
-    """The k of pass@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs per problem."""
+    """The k of pass@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs per
+    problem."""
 
     @property
     def ks(self) -> tuple[int, ...]:
@@ -88,11 +94,14 @@ class RayConfig(Part):
     """How the run meets Ray."""
 
     address: str = ""
-    """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started; local: start one."""
+    """A running cluster; empty: RAY_ADDRESS, else what `ray start` or `ray up` left running here, else one is started;
+    local: start one."""
     kinds: Literal["auto", "on", "off"] = "auto"
-    """Kinds of hosts in a cluster that is joined: on: actors and learner run on hosts that offer the resource trainer alone, executors on
-    those that offer executor, and wait for them; off: all run anywhere; auto: on as soon as a host that offers either was seen."""
+    """Kinds of hosts in a cluster that is joined: on: actors and learner run on hosts that offer the resource trainer
+    alone, executors on those that offer executor, and wait for them; off: all run anywhere; auto: on as soon as a host
+    that offers either was seen."""
     wait_s: float = Field(900.0, ge=0)
-    """Longest wait for nodes of a cluster that is joined: for the GPUs asked for, and (5 minutes at least) for room for each worker."""
+    """Longest wait for nodes of a cluster that is joined: for the GPUs asked for, and (5 minutes at least) for room for
+    each worker."""
     dashboard: bool = True
     """Start the Ray dashboard when Ray is started here."""

@@ -22,8 +22,9 @@ DETERMINISTIC: dict[str, Any] = {
     "buffer.when_full": "wait",
     "learner.publish_every": 1,
 }
-"""What `run.deterministic` sets, beside actors.problems_per_batch, which becomes learner.groups_per_step: each step is trained on exactly
-the programs that its version sampled in one batch, so neither the speed of a worker nor a stop and a resumption changes anything."""
+"""What `run.deterministic` sets, beside actors.problems_per_batch, which becomes learner.groups_per_step: each step is
+trained on exactly the programs that its version sampled in one batch, so neither the speed of a worker nor a stop and a
+resumption changes anything."""
 
 
 def _is_true(given: Any) -> bool:
@@ -105,17 +106,25 @@ class Config(Part):
         name = self.learner.objective
         baseline = getattr(self.objective, "baseline", "group_mean" if name in ("grpo", "rloo") else "none")
         if baseline in ("best", "latest_greedy") and not self.actors.greedy:
-            raise ValueError(f"learner.objective {name} compares with a greedy program: set actors.greedy true or {name}.baseline none")
+            raise ValueError(
+                f"learner.objective {name} compares with a greedy program: set actors.greedy true or {name}.baseline "
+                "none"
+            )
         if name == "rltf" and self.rltf.critic_weighting and not self.rltf.critic:
             raise ValueError("rltf.critic_weighting needs a critic: set rltf.critic, or rltf.critic_weighting false")
         if baseline == "group_mean" and self.actors.samples_per_problem < 2:
-            raise ValueError(f"learner.objective {name} compares programs of one visit: set actors.samples_per_problem to 2 or more")
+            raise ValueError(
+                f"learner.objective {name} compares programs of one visit: set actors.samples_per_problem to 2 or more"
+            )
         if self.buffer.work_capacity < self.group_size:
-            raise ValueError(f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}")
+            raise ValueError(
+                f"buffer.work_capacity {self.buffer.work_capacity} is less than a group of {self.group_size}"
+            )
         if self.buffer.capacity < self.samples_per_step:
             sampled = self.actors.samples_per_problem
             raise ValueError(
-                f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x {sampled} samples: "
+                f"buffer.capacity {self.buffer.capacity} is less than one step's {self.learner.groups_per_step} x "
+                f"{sampled} samples: "
                 "the learner would wait for ever"
             )
         if self.buffer.fill_before_start > self.buffer.capacity:
@@ -123,28 +132,38 @@ class Config(Part):
         most, greatest = max(self.evaluation.samples, self.evaluation.last_samples), max(self.evaluation.ks)
         if most > self.buffer.work_capacity:
             raise ValueError(
-                f"buffer.work_capacity {self.buffer.work_capacity} is less than the {most} programs that one problem has in an evaluation: "
+                f"buffer.work_capacity {self.buffer.work_capacity} is less than the {most} programs that one problem "
+                "has in an evaluation: "
                 "actors would wait for ever"
             )
         if greatest > most:
             raise ValueError(
-                f"evaluation.k asks for pass@{greatest}, which needs as many programs per problem: raise evaluation.final_samples "
+                f"evaluation.k asks for pass@{greatest}, which needs as many programs per problem: raise "
+                "evaluation.final_samples "
                 f"from {most}"
             )
         least = {"none": 0, "optimizer": 1, "parameters": 3}[self.learner.offload]
         if self.learner.zero_stage < least:
             raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")
         if self.learner.dtype == "float16" and not (self.learner.zero_stage and self.learner.gpus_per_worker):
-            raise ValueError("learner.dtype float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1 or more")
+            raise ValueError(
+                "learner.dtype float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1 or more"
+            )
         if self.actors.dtype == "float16" and not self.actors.gpus_per_actor:
-            raise ValueError("actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16")
+            raise ValueError(
+                "actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16"
+            )
         gpus = self.learner.gpus_per_worker, self.actors.gpus_per_actor
         if self.learner.weight_transfer == "direct" and max(gpus) > 0 and min(gpus) < 1:
             raise ValueError(
-                "learner.weight_transfer direct needs a GPU of its own for each actor and learner worker, or none for any: set "
-                f"learner.gpus_per_worker, which is {gpus[0]:g}, and actors.gpus_per_actor, which is {gpus[1]:g}, to 1, or use auto"
+                "learner.weight_transfer direct needs a GPU of its own for each actor and learner worker, or none "
+                "for any: set "
+                f"learner.gpus_per_worker, which is {gpus[0]:g}, and actors.gpus_per_actor, which is {gpus[1]:g}, to "
+                "1, or use auto"
             )
         mixed = self.learner.supervised_ratio > 0 and self.learner.supervised_mixing == "micro_batch"
         if self.learner.groups_per_step + mixed * self.learner.supervised_batch_size < self.learner.workers:
-            raise ValueError("learner.groups_per_step is less than learner.workers: a worker would have nothing to train on")
+            raise ValueError(
+                "learner.groups_per_step is less than learner.workers: a worker would have nothing to train on"
+            )
         return self

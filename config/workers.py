@@ -23,14 +23,18 @@ class ProblemsConfig(Part):
     """Where problems come from."""
 
     train: str = "starter"
-    """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas (apps:PATH,difficulty=introductory)."""
+    """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas
+    (apps:PATH,difficulty=introductory)."""
     held_out: HeldOut = "auto"
-    """Problems that are only ever evaluated on, written like `train`; a number, say 0.2: that share of the training problems, which are
-    then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1; none or empty: no evaluation."""
+    """Problems that are only ever evaluated on, written like `train`; a number, say 0.2: that share of the training
+    problems, which are then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1;
+    none or empty: no evaluation."""
     shown_tests: int = Field(3, ge=0)
-    """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones; 0: none."""
+    """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones;
+    0: none."""
     checked: str = ""
-    """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated time limits."""
+    """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated
+    time limits."""
     limit: int | None = Field(None, ge=1)
     """Use only so many training problems, drawn at random, the same in every run."""
 
@@ -51,7 +55,8 @@ class PolicyConfig(Part):
     d_ff: int = Field(352, ge=8)
     """Width of a fresh model's feed-forward layers."""
     tokenizer: str = "train"
-    """train: a byte-level BPE trained on the warm-start corpus; else a folder with tokenizer.json or vocab.json and merges.txt."""
+    """train: a byte-level BPE trained on the warm-start corpus; else a folder with tokenizer.json or vocab.json and
+    merges.txt."""
     vocab_size: int = Field(384, ge=260)
     """Size of a tokenizer that is trained."""
     max_prompt_tokens: int = Field(128, ge=8)
@@ -63,7 +68,8 @@ class PolicyConfig(Part):
     lora_alpha: float = Field(16.0, gt=0)
     """What an adapter adds is scaled by lora_alpha / lora_rank."""
     lora_targets: tuple[str, ...] = ()
-    """Names of the linear layers that get an adapter, say [q_proj, v_proj]; empty: those that peft names for the architecture."""
+    """Names of the linear layers that get an adapter, say [q_proj, v_proj]; empty: those that peft names for the
+    architecture."""
 
 
 class ActorsConfig(Part):
@@ -105,6 +111,8 @@ class ExecutorConfig(Part):
     memory_limit_mb: int = Field(1024, ge=64)
     """Memory of one program in MiB where the problem names no limit of its own."""
     python: str = ""
-    """Interpreter that programs run on, 3.11 to 3.13; empty: the one that runs the executor. One built with LTO forks fastest."""
+    """Interpreter that programs run on, 3.11 to 3.13; empty: the one that runs the executor. One built with LTO forks
+    fastest."""
     unsafe: bool = False
-    """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what their user can."""
+    """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what
+    their user can."""

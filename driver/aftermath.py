@@ -1,6 +1,7 @@
-"""What the driver's guard runs when the driver died without a word: result.json and report.md from what it left in the run's folder.
+"""What the driver's guard runs when the driver died without a word: result.json and report.md from what it left in the
+run's folder.
 
-    python -m rltf.driver.aftermath RUN REASON
+python -m rltf.driver.aftermath RUN REASON
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ UNKNOWN = "it is not known whether the ledger balances"
 
 
 def write(run: Path, reason: str) -> None:
-    """Reads what the run's own Redis still holds, and writes result.json and report.md with the `reason` among the warnings.
+    """Reads what the run's own Redis still holds, and writes result.json and report.md with the `reason` among the
+    warnings.
 
-    A result that the driver itself has written stays; so does that of the attempt before, if this one has come to no step. Problems left
-    out, examples and the inputs' remarks were known to the driver alone, and are not in it.
+    A result that the driver itself has written stays; so does that of the attempt before, if this one has come to no
+    step. Problems left out, examples and the inputs' remarks were known to the driver alone, and are not in it.
 
     Raises UserError when the folder is none or another driver has it, OSError when it cannot be written.
     """
@@ -62,7 +64,9 @@ def _stays(folder: RunFolder) -> bool:
 
 
 def _of_this_attempt(folder: RunFolder, rows: list[Row]) -> list[Row]:
-    begun = max((row["time"] for row in folder.events() if row.get("attempt") == folder.attempts()), default=float("inf"))
+    begun = max(
+        (row["time"] for row in folder.events() if row.get("attempt") == folder.attempts()), default=float("inf")
+    )
     return [row for row in rows if row.get("time", 0.0) >= begun]
 
 
@@ -85,7 +89,8 @@ def _result(folder: RunFolder) -> dict[str, Any]:
 
 
 def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]:
-    """Takes what the driver had not yet read out of the run's Redis: warnings, and the result's keys that are known there.
+    """Takes what the driver had not yet read out of the run's Redis: warnings, and the result's keys that are known
+    there.
 
     Raises as Flow.connect and EmbeddedRedis.start do.
     """

@@ -27,6 +27,10 @@ class BackOff:
         self._died_at = now
         limit = self._settings.limit
         if self._deaths > limit:
-            often = f"{self._deaths} times, each within {self._settings.forget_s:g} s of the last" if limit else "and restart.limit is 0"
+            often = (
+                f"{self._deaths} times, each within {self._settings.forget_s:g} s of the last"
+                if limit
+                else "and restart.limit is 0"
+            )
             raise RunFailed(f"{self._name} died {often}: {reason}")
         return min(LONGEST_S, self._settings.pause_s * 2.0 ** (self._deaths - 1))

@@ -1,4 +1,6 @@
-"""Whether a run can go on: what its folder and Redis still have of it, looked at before anything of the next attempt is started."""
+"""Whether a run can go on: what its folder and Redis still have of it, looked at before anything of the next attempt is
+started.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,19 @@ def way_out(folder: Path) -> str:
 
 
 def place(folder: RunFolder) -> str:
-    """Where a driver of this run is, for another one that would like to drive it; here the folder's lock keeps it out."""
-    path = str(folder.path.resolve()).encode(errors="backslashreplace").decode()  # a copy may be anywhere, and Redis takes text alone
+    """Where a driver of this run is, for another one that would like to drive it; here the folder's lock
+    keeps it out.
+    """
+    path = (
+        str(folder.path.resolve()).encode(errors="backslashreplace").decode()
+    )  # a copy may be anywhere, and Redis takes text alone
     return f"in {path} on {socket.gethostname()}"
 
 
 def take_charge(flow: Flow, folder: RunFolder, saved: Saved | None) -> Path:
-    """From here on no other attempt moves anything in Redis; the new attempt's folder for logs. `saved`: the newest checkpoint.
+    """From here on no other attempt moves anything in Redis; the new attempt's folder for logs.
+
+    `saved`: the newest checkpoint.
 
     Raises UserError, with nothing changed, when Redis does not have what an earlier attempt left there.
     """
@@ -53,7 +61,10 @@ def check_folder(folder: RunFolder, saved: Saved | None) -> None:
     if not (file.is_file() and file.read_text().strip()) and folder.attempts():
         kept = [str(row["run"]) for row in folder.events() if "run" in row]
         if not kept:
-            raise UserError(f"{file} is missing, which names the run's data: copy it too (cp -a FOLDER, not FOLDER/*), or begin a new run")
+            raise UserError(
+                f"{file} is missing, which names the run's data: copy it too (cp -a FOLDER, not FOLDER/*), or begin "
+                "a new run"
+            )
         write_whole(file, kept[-1] + "\n")
     step = folder.newest_step().get("step", 0)
     if step and saved is None:
@@ -61,9 +72,12 @@ def check_folder(folder: RunFolder, saved: Saved | None) -> None:
 
 
 def check_data(flow: Flow, folder: RunFolder, saved: Saved | None) -> None:
-    """Holds what Redis has, as a flow without a token sees it, against the folder, and `saved`, its newest checkpoint. Changes nothing.
+    """Holds what Redis has, as a flow without a token sees it, against the folder, and `saved`, its newest checkpoint.
 
-    Raises UserError when another driver has the run, or its data are lost, older than the folder, newer than it, or do not balance.
+    Changes nothing.
+
+    Raises UserError when another driver has the run, or its data are lost, older than the folder, newer than it, or do
+    not balance.
     """
     where, mark = f"Redis at {masked(flow.address.url)}", flow.marker.read()
     gone = flow.marker.missing()
@@ -71,14 +85,19 @@ def check_data(flow: Flow, folder: RunFolder, saved: Saved | None) -> None:
         what = "a part of the run's data (" + ", ".join(gone) + ")" if mark is not None else "the data of this run"
         raise UserError(f"{where} has lost {what}: {_BRING_BACK}, or {way_out(folder.path)}")
     if mark.alive and not mark.alive.endswith(place(folder)):
-        raise UserError(f"the run is still going on: {mark.alive} drives it; stop it first, or wait a minute if it was killed")
+        raise UserError(
+            f"the run is still going on: {mark.alive} drives it; stop it first, or wait a minute if it was killed"
+        )
     if mark.attempt > folder.attempts():
         raise UserError(
-            f"{folder.path} is an older copy of the run's folder: {mark.holder} has gone on with the run's data in {where}; resume that "
+            f"{folder.path} is an older copy of the run's folder: {mark.holder} has gone on with the run's data in "
+            f"{where}; resume that "
             f"folder, or {way_out(folder.path)}"
         )
     if mark.beats < int(folder.progress().get("beats", 0)) - 1:
-        raise UserError(f"{where} holds older data of this run than its folder knows of: {_BRING_BACK}, or {way_out(folder.path)}")
+        raise UserError(
+            f"{where} holds older data of this run than its folder knows of: {_BRING_BACK}, or {way_out(folder.path)}"
+        )
     if saved is None and (step := flow.online.finished_step()):
         raise UserError(_no_checkpoint(folder, step))
     if saved is not None:
@@ -88,15 +107,19 @@ def check_data(flow: Flow, folder: RunFolder, saved: Saved | None) -> None:
             raise UserError(f"{error}: {_BRING_BACK}, or {way_out(folder.path)}") from None
     if problem := flow.ledger.check():
         raise UserError(
-            f"{problem}: something outside of the run has changed its data in {where}; {_BRING_BACK}, or {way_out(folder.path)}"
+            f"{problem}: something outside of the run has changed its data in {where}; {_BRING_BACK}, or "
+            f"{way_out(folder.path)}"
         )
 
 
-_BRING_BACK = "bring back what it kept (the run's folder redis/, or the server's files), as they were when the run ended"
+_BRING_BACK = (
+    "bring back what it kept (the run's folder redis/, or the server's files), as they were when the run ended"
+)
 
 
 def _no_checkpoint(folder: RunFolder, step: int) -> str:
     return (
-        f"{folder.path / 'checkpoints'} has no complete checkpoint, and the run had come to step {step}: bring the checkpoints back, or "
+        f"{folder.path / 'checkpoints'} has no complete checkpoint, and the run had come to step {step}: bring the "
+        "checkpoints back, or "
         f"{way_out(folder.path)}"
     )

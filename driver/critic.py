@@ -17,10 +17,11 @@ from rltf.problems.files import or_user_error
 
 
 def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:
-    """Trains a critic on the training programs of the run in `run`, begun with the weights of its warm start, into the folder `out`.
+    """Trains a critic on the training programs of the run in `run`, begun with the weights of its warm start, into the
+    folder `out`.
 
-    Raises UserError when `run` is no run with a warm start and samples, or `out` exists or cannot be written, and FloatingPointError
-    when the loss is not finite.
+    Raises UserError when `run` is no run with a warm start and samples, or `out` exists or cannot be written, and
+    FloatingPointError when the loss is not finite.
     """
     folder = RunFolder.open(run)
     if out.exists():
@@ -30,7 +31,10 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     source = str(begun) if begun.is_dir() else config.policy.model
     if not source:
         raise UserError(f"{run} holds no model to begin with: it has neither a warm start nor policy.model")
-    lengths = {"max_prompt_tokens": config.policy.max_prompt_tokens, "max_program_tokens": config.policy.max_program_tokens}
+    lengths = {
+        "max_prompt_tokens": config.policy.max_prompt_tokens,
+        "max_program_tokens": config.policy.max_program_tokens,
+    }
     policy = build_policy(make_spec(PolicyConfig.model_validate({"model": source} | lengths), []))
     kept = (kept.sample for kept in folder.samples())
     samples = [sample for sample in kept if sample is not None and sample.program.purpose == "train"]
@@ -38,7 +42,9 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
         warn(sentence)
     critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
     with or_user_error(out):
-        out.mkdir(parents=True)  # a folder that cannot be made, or that another command has just made, is told before the work
+        out.mkdir(
+            parents=True
+        )  # a folder that cannot be made, or that another command has just made, is told before the work
     try:
         with progress(console, "steps", steps) as advance:
             report = train_critic(critic, items_of(samples), steps, batch_size, learning_rate, config.run.seed, advance)

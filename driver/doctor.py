@@ -94,7 +94,9 @@ def _system() -> Iterator[Finding]:
     uname = platform.uname()
     yield Finding("system", "kernel", "on", f"{uname.system} {uname.release}, {uname.machine}")
     if "gVisor" in Path("/proc/version").read_text():
-        yield Finding("system", "gVisor", "on", "the kernel is gVisor's: it isolates as well, and answers system calls slowly")
+        yield Finding(
+            "system", "gVisor", "on", "the kernel is gVisor's: it isolates as well, and answers system calls slowly"
+        )
     yield Finding("system", "Python", "on", platform.python_version())
     for name in _PACKAGES:
         try:
@@ -140,14 +142,18 @@ def _ray(config: Config) -> Iterator[Finding]:
     try:
         if wanted.starts_here:
             sessions = ready(config.workers)
-            yield Finding("Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, its sessions are in {sessions}")
+            yield Finding(
+                "Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, its sessions are in {sessions}"
+            )
             return
         knock(wanted)
     except UserError as error:
         yield Finding("Ray", "address", "bad", str(error))
         return
     found = (
-        "auto: a run joins what `ray start` left running here, and needs it" if wanted.address == "auto" else f"{wanted.address} answers"
+        "auto: a run joins what `ray start` left running here, and needs it"
+        if wanted.address == "auto"
+        else f"{wanted.address} answers"
     )
     yield Finding("Ray", "address", "on", found)
 
@@ -158,13 +164,20 @@ def _gpu(config: Config) -> Iterator[Finding]:
     try:
         asked = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=_ASK_S)
     except subprocess.TimeoutExpired:
-        yield Finding("GPU", "torch", "bad", f"it does not say within {_ASK_S:g} s which GPUs there are", "see the kernel's log")
+        yield Finding(
+            "GPU", "torch", "bad", f"it does not say within {_ASK_S:g} s which GPUs there are", "see the kernel's log"
+        )
         return
     if asked.returncode == _NO_TORCH:
         yield Finding("GPU", "torch", "off", "torch is not installed: this machine can only run executors")
         return
     if asked.returncode:
-        yield Finding("GPU", "torch", "bad", asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else "it cannot be imported")
+        yield Finding(
+            "GPU",
+            "torch",
+            "bad",
+            asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else "it cannot be imported",
+        )
         return
     version, devices = json.loads(asked.stdout.splitlines()[-1])
     for index, (name, size) in enumerate(devices):
@@ -186,7 +199,11 @@ def _room(config: Config) -> Iterator[Finding]:
     while not folder.exists():
         folder = folder.parent
     temporary = Path(tempfile.gettempdir())
-    for name, path in (("disk of runs", folder), ("disk of temporary files", temporary), ("shared memory", Path("/dev/shm"))):
+    for name, path in (
+        ("disk of runs", folder),
+        ("disk of temporary files", temporary),
+        ("shared memory", Path("/dev/shm")),
+    ):
         if path.exists():
             free = shutil.disk_usage(path).free / _GB
             least = 0.1 if path == Path("/dev/shm") else LEAST_DISK_GB

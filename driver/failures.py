@@ -16,13 +16,19 @@ from rltf.policy.weights import WeightsUnavailable
 
 @contextmanager
 def in_a_sentence(folder: Path) -> Iterator[None]:
-    """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk, on which `folder` is, let it down."""
+    """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk, on which `folder` is, let it
+    down.
+    """
     try:
         yield
     except (ServerLost, WeightsUnavailable, DiskFailure) as error:
         raise RunFailed(str(error)) from error
     except ServerError as error:
-        advice = ": make room on its disk, which a run's own server shares with the run's folder" if "MISCONF" in str(error) else ""
+        advice = (
+            ": make room on its disk, which a run's own server shares with the run's folder"
+            if "MISCONF" in str(error)
+            else ""
+        )
         raise RunFailed(f"Redis refuses to go on: {first_line(error)}{advice}") from error
     except (RayError, ConnectionError) as error:
         raise RunFailed(f"Ray does not go on: {first_line(error)}") from error

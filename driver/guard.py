@@ -1,9 +1,12 @@
-"""The guard: a small process between the terminal and a command. It answers at once, has the last word, and leaves nothing running.
+"""The guard: a small process between the terminal and a command.
 
-The command is its child in a session of its own, so that a terminal's Ctrl-C and hang-up reach the guard alone, which asks the command to
-stop; Ray's processes and the workers hear nothing of it. Whatever they leave behind becomes the guard's child (a subreaper) and is
-ended. A command that dies without a last word (Ray's C++ code ends it when a part of Ray dies, the kernel when memory is short) gets one
-here. Imports nothing but the standard library, so that it stands from the first moment on and takes no memory.
+It answers at once, has the last word, and leaves nothing running.
+
+The command is its child in a session of its own, so that a terminal's Ctrl-C and hang-up reach the guard alone, which
+asks the command to stop; Ray's processes and the workers hear nothing of it. Whatever they leave behind becomes the
+guard's child (a subreaper) and is ended. A command that dies without a last word (Ray's C++ code ends it when a part of
+Ray dies, the kernel when memory is short) gets one here. Imports nothing but the standard library, so that it stands
+from the first moment on and takes no memory.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ RAYS = ("raylet", "gcs_server")
 """Processes of Ray without which its driver does not live."""
 
 STOPPED_WITHIN_S = 175.0
-"""Longest wait for a command that was asked to stop. `driver.parts.STOP_LEARNER_S` and the rest of a stop fit into it."""
+"""Longest wait for a command that was asked to stop. `driver.parts.STOP_LEARNER_S` and the rest of a stop fit into
+it."""
 WISHES = 3
 """The first asks the command to stop, the second to hurry, this one ends it."""
 _ALONE_S = 3.0
@@ -42,10 +46,16 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def stand() -> None:
-    """Forks: returns in the child, which is to run the command; the parent stays as its guard and exits with its status."""
+    """Forks: returns in the child, which is to run the command; the parent stays as its guard and exits with its
+    status.
+    """
     stopping.take()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, as some parents leave it, the kernel keeps no child's status
-    watched = {one for one in (*SIGNALS, signal.SIGTSTP) if signal.getsignal(one) is not signal.SIG_IGN} | {signal.SIGCHLD}
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # where it is ignored, as some parents leave it, the kernel keeps no child's status
+    watched = {one for one in (*SIGNALS, signal.SIGTSTP) if signal.getsignal(one) is not signal.SIG_IGN} | {
+        signal.SIGCHLD
+    }
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # until it is known who is who
     reads, writes = _pipe()
     guard = os.getpid()
@@ -64,7 +74,9 @@ def stand() -> None:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe, neither end of which has the number of a standard stream: where one is closed the pipe would be written over as such."""
+    """A pipe, neither end of which has the number of a standard stream: where one is closed the pipe would be written
+    over as such.
+    """
     ends = os.pipe()
     reads, writes = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
     for end in ends:
@@ -119,7 +131,9 @@ class _Guard:
         os.kill(self._child, signal.SIGKILL)
 
     def _pause(self) -> None:
-        """Ctrl-Z: the command is paused with this process, and goes on with it; at once where there is no shell that could let it go on."""
+        """Ctrl-Z: the command is paused with this process, and goes on with it; at once where there is no shell that
+        could let it go on.
+        """
         os.kill(self._child, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGTSTP)  # of which the kernel makes nothing there
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
@@ -148,7 +162,10 @@ class _Guard:
         return dict(fact.split("=", 1) for fact in told.split("\0")[:-1])  # a folder's name may have anything but that
 
     def _end_what_is_left(self) -> None:
-        """Ends every process that the command left: it is waited for, asked to end, killed. One that is paused is killed at once."""
+        """Ends every process that the command left: it is waited for, asked to end, killed.
+
+        One that is paused is killed at once.
+        """
         begin, asked = time.monotonic(), False
         while (left := _descendants()) and (waited := time.monotonic() - begin) < _ALONE_S + _ASKED_S + _KILLED_S:
             asking = waited > _ALONE_S and not asked
@@ -163,7 +180,9 @@ class _Guard:
 
 
 def _last_word(reason: str, run: str, by_the_user: bool) -> None:
-    """What a command that died without a word would have said, and the report of a run; the user who ended it at once wants none."""
+    """What a command that died without a word would have said, and the report of a run; the user who ended it at once
+    wants none.
+    """
     sentence = f"{'run' if run else 'the command'} failed: {reason}"
     if by_the_user:
         sentence = f"{SENTENCE}: {reason}" if reason else SENTENCE
@@ -182,7 +201,10 @@ def _why(status: int, facts: Mapping[str, str]) -> str:
     if status == -signal.SIGKILL:
         return "its driver was killed (SIGKILL), by somebody or because memory was short: see the kernel's log"
     if dead:
-        return f"Ray's {' and '.join(dead)} has died, and Ray has ended the driver with it; its logs are in {facts['logs']}"
+        return (
+            f"Ray's {' and '.join(dead)} has died, and Ray has ended the driver with it; its logs are in "
+            f"{facts['logs']}"
+        )
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     return f"its driver was ended {how} without a word of its own"
 

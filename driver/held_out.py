@@ -19,7 +19,9 @@ from rltf.monitor.state import RunState
 class HeldOutBook:
     """Reads each evaluation once it is complete; keeps the first and the last one's programs."""
 
-    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, tasks: HeldOutTasks | None, ks: Sequence[int] = (1,)) -> None:
+    def __init__(
+        self, flow: Flow, folder: RunFolder, state: RunState, tasks: HeldOutTasks | None, ks: Sequence[int] = (1,)
+    ) -> None:
         """`tasks`: None where nothing is evaluated; `ks`: the k of pass@k."""
         self._flow = flow
         self._folder = folder
@@ -59,23 +61,35 @@ class HeldOutBook:
         self._folder.add_held_out(row)
         self._flow.evaluations.close(collected.label, "driver")
         for label in collected.superseded:
-            self._flow.evaluations.close(label)  # the learner that asked for it is dead, and the one that lives does not know it
+            self._flow.evaluations.close(
+                label
+            )  # the learner that asked for it is dead, and the one that lives does not know it
         self._state.fold_held_out(row)
-        self._rows = sorted([kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"]))
+        self._rows = sorted(
+            [kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"])
+        )
         if self._rows[0] is row:
             self._first = collected.samples
         self._last = collected.samples
         scores = ", ".join(f"pass@{k} {estimate}" for k, estimate in collected.held_out.pass_at.items())
-        lost = f"; {collected.held_out.lost:,} programs without a verdict count as not passed" if collected.held_out.lost else ""
+        lost = (
+            f"; {collected.held_out.lost:,} programs without a verdict count as not passed"
+            if collected.held_out.lost
+            else ""
+        )
         return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training{lost}"
 
     def close(self) -> None:
-        """Sends the held-out programs to the archive that are not there yet; nobody needs them in the buffer any more."""
+        """Sends the held-out programs to the archive that are not there yet; nobody needs them in the buffer
+        any more.
+        """
         for row in self._rows:
             self._flow.evaluations.close(row["label"])
 
     def result(self) -> dict[str, Any]:
-        """`held_out` of result.json: what the figures are about (`HeldOutTasks.about`), and `scores` of the evaluations so far."""
+        """`held_out` of result.json: what the figures are about (`HeldOutTasks.about`), and `scores` of the evaluations
+        so far.
+        """
         return self._about | scores(self._rows) if self._rows else {}
 
     def curve(self) -> list[list[float]]:
@@ -95,14 +109,18 @@ class HeldOutBook:
 
 
 def scores(rows: Sequence[Row]) -> dict[str, Any]:
-    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; `rows`: of evaluations, by step.
+    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; `rows`: of
+    evaluations, by step.
 
     Without `after` where only one evaluation was completed, empty where none was.
     """
     if not rows:
         return {}
     found = zip(("before", "after"), [*rows[:1], *rows[1:][-1:]], strict=False)
-    kept = {when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")} for when, row in found}
+    kept = {
+        when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")}
+        for when, row in found
+    }
     return {"tasks": rows[-1]["tasks"]} | kept
 
 

@@ -97,7 +97,9 @@ class Inputs:
     @property
     def hash(self) -> str:
         """`learner.task.hash_of_inputs`."""
-        return hash_of_inputs([problem.id for problem in self.problems], [problem.id for problem in self.held_out_problems], self.spec)
+        return hash_of_inputs(
+            [problem.id for problem in self.problems], [problem.id for problem in self.held_out_problems], self.spec
+        )
 
     @property
     def prompt(self) -> str:
@@ -110,12 +112,16 @@ class Inputs:
         warnings = list(self.remarks)
         for name in dict.fromkeys(name for name, _ in self.left_out):
             skipped = [str(one) for of, one in self.left_out if of == name]
-            more = f"; and {len(skipped) - _MOST_TOLD:,} more, which the report lists" if len(skipped) > _MOST_TOLD else ""
+            more = (
+                f"; and {len(skipped) - _MOST_TOLD:,} more, which the report lists" if len(skipped) > _MOST_TOLD else ""
+            )
             number = f"{len(skipped):,} problem{'s' if len(skipped) > 1 else ''} of {name}"
             warnings.append(f"{number} left out: {'; '.join(skipped[:_MOST_TOLD])}{more}")
         if self.held_out is not None and (too_long := self.held_out.too_long):
             count = f"{len(too_long):,} of {self.held_out.tasks:,} held-out problems"
-            warnings.append(f"no program can be written for {count}, which count as not solved; the first, {too_long[0]}")
+            warnings.append(
+                f"no program can be written for {count}, which count as not solved; the first, {too_long[0]}"
+            )
         return warnings
 
     def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
@@ -157,11 +163,15 @@ def _without_too_long(policy: Policy, problems: ProblemSet) -> tuple[ProblemSet,
 
 
 def _chat(config: PolicyConfig, policy: Policy) -> list[str]:
-    """A warning where the model was made for conversations: until prompts can be put into its template, its answers are no programs."""
+    """A warning where the model was made for conversations: until prompts can be put into its template, its answers are
+    no programs.
+    """
     if not (config.model and has_chat_template(config.model, policy.tokenizer)):
         return []
     return [
-        f"policy.model {config.model} has a chat template, as models made for conversations have, and prompts are plain text here, outside "
-        "it: an answer with words around its program, or with a fence of ```, is a compile error; take a base model, or warm it up "
+        f"policy.model {config.model} has a chat template, as models made for conversations have, and prompts are "
+        "plain text here, outside "
+        "it: an answer with words around its program, or with a fence of ```, is a compile error; take a base model, "
+        "or warm it up "
         "(warm_start.steps) on plain programs"
     ]

@@ -35,7 +35,9 @@ def _advice(extra: str) -> str:
 
 
 def _packages(extra: str) -> set[str]:
-    """Names of the packages of an extra, those of extras that it includes too; empty where the project is not installed."""
+    """Names of the packages of an extra, those of extras that it includes too; empty where the project is not
+    installed.
+    """
     try:
         declared = importlib.metadata.requires(_PROJECT) or []
     except importlib.metadata.PackageNotFoundError:

@@ -14,7 +14,9 @@ class Kinds:
     """Looked at whenever a worker is started, for hosts come and go; once a host of a kind was seen there are kinds."""
 
     def __init__(self, setting: Literal["auto", "on", "off"], joined: bool) -> None:
-        """`joined`: whether the cluster is another's; Ray that was started for the run has one host, which serves for everything."""
+        """`joined`: whether the cluster is another's; Ray that was started for the run has one host, which serves for
+        everything.
+        """
         self._apart = setting == "on" and joined
         self._looks = setting == "auto" and joined
 

@@ -1,4 +1,6 @@
-"""What Ray's head knows of nodes and actors, in words: where a worker could run, what is free there, what became of one that died."""
+"""What Ray's head knows of nodes and actors, in words: where a worker could run, what is free there, what became of one
+that died.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ def shortage(asked: Resources) -> str:
     """What is free on the nodes that could run what asks for `asked`, or that there are none: the end of a sentence."""
     able = hosts(asked)
     if not able:
-        most = {name: max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0) for name in asked}
+        most = {
+            name: max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+            for name in asked
+        }
         return f"no node that is up offers that (at most {in_words(most)})"
     available = state.available_resources_per_node()
     free = {node: {name: available.get(node, {}).get(name, 0.0) for name in asked} for node in able}
@@ -78,7 +83,9 @@ def cause_of_death(name: str, handle: Any, started: bool, error: Exception) -> D
     if context is not None and context.reason == type(context).NODE_DIED:
         because = context.node_death_info.reason_message
         node = _name(_actor(handle)["Address"]["NodeID"])
-        return Death(f"{name} {what}: its node {node} has died" + (f" ({because})" if because else ""), never_ran=not started)
+        return Death(
+            f"{name} {what}: its node {node} has died" + (f" ({because})" if because else ""), never_ran=not started
+        )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return Death(f"{name} {what}: {lines[-1].strip()}", never_ran=False)
 

@@ -47,7 +47,9 @@ class Parts:
         start_timeout_s: float,
         kinds: Kinds,
     ) -> None:
-        """Starts everything and returns at once. `logs`: folder with one log file per process; `told`, `start_timeout_s`: see Supervisor.
+        """Starts everything and returns at once.
+
+        `logs`: folder with one log file per process; `told`, `start_timeout_s`: see Supervisor.
 
         Raises WeightStoreError when the weight store does not start.
         """
@@ -71,7 +73,12 @@ class Parts:
 
         learner = LearnerGroup(task, address, self._store, logs)
         add = self.supervisor.add
-        add("learner", lambda: learner.start(kinds.offered()), self._mourn_learner, lambda: asked(learner.options(kinds.offered())))
+        add(
+            "learner",
+            lambda: learner.start(kinds.offered()),
+            self._mourn_learner,
+            lambda: asked(learner.options(kinds.offered())),
+        )
         asks = partial(_asked, lambda: generator_options(config.actors, kinds.offered()))
         for name in (f"actor-{index}" for index in range(config.actors.count)):
             add(name, partial(actor, name), partial(self._mourn_actor, name), asks, spare=True)
@@ -80,9 +87,13 @@ class Parts:
             add(name, partial(executor, name), partial(self._mourn_executor, name), asks, spare=True)
 
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        """Asks every loop to end, the learner to leave a checkpoint first, and waits until they have or `hurried`; `kill` ends the rest."""
+        """Asks every loop to end, the learner to leave a checkpoint first, and waits until they have or `hurried`;
+        `kill` ends the rest.
+        """
         handles = self.supervisor.handles()
-        learners = [handle.stop.remote(STOP_LEARNER_S) for name, handle in handles.items() if name.startswith("learner")]
+        learners = [
+            handle.stop.remote(STOP_LEARNER_S) for name, handle in handles.items() if name.startswith("learner")
+        ]
         others = [handle.stop.remote(STOP_S) for name, handle in handles.items() if not name.startswith("learner")]
         begin = time.monotonic()
         for answers, bound_s in ((others, STOP_S), (learners, STOP_LEARNER_S)):
@@ -110,7 +121,8 @@ class Parts:
 def goes_on_after(checkpoints: Path) -> dict[str, int]:
     """The `step` of the newest checkpoint, by which rank 0 begins; empty without one: it begins anew.
 
-    Looks at sizes alone, for the driver answers others meanwhile; rank 0 reads every byte, and its log says what it passes over.
+    Looks at sizes alone, for the driver answers others meanwhile; rank 0 reads every byte, and its log says what it
+    passes over.
     """
     steps = Checkpoints(checkpoints, 1, False).steps()
     return {"step": steps[-1]} if steps else {}

@@ -17,7 +17,8 @@ class Wanted(NamedTuple):
     """Which cluster a run is to join."""
 
     address: str | None
-    """HOST:PORT, `auto` (what `ray start` left here), `local` (a run starts one); None: nobody names one, so a run starts one."""
+    """HOST:PORT, `auto` (what `ray start` left here), `local` (a run starts one); None: nobody names one, so a run
+    starts one."""
     source: str
     """Who names it."""
 
@@ -45,7 +46,9 @@ def temporary_folder() -> Path:
 
 
 def wanted_address(config: Config) -> Wanted:
-    """The cluster that `ray.address` names, else the one of RAY_ADDRESS, else the one that `ray start` or `ray up` left running here."""
+    """The cluster that `ray.address` names, else the one of RAY_ADDRESS, else the one that `ray start` or `ray up` left
+    running here.
+    """
     if config.ray.address:
         return Wanted(config.ray.address, "ray.address")
     if address := os.environ.get("RAY_ADDRESS"):
@@ -58,14 +61,21 @@ def wanted_address(config: Config) -> Wanted:
 
 
 def knock(wanted: Wanted) -> None:
-    """Raises UserError when nothing listens at the address, or what no driver can join; Ray itself tries for minutes."""
+    """Raises UserError when nothing listens at the address, or what no driver can join; Ray itself tries for
+    minutes.
+    """
     address, source = str(wanted.address), wanted.source
     if address.startswith("ray://"):
-        raise UserError(f"{source} {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the head")
+        raise UserError(
+            f"{source} {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the "
+            "head"
+        )
     if "://" in address:
         raise UserError(
-            f"{source} {address} is a dashboard's, which takes jobs (`ray job submit --address {address} -- python launch.py ..`): "
-            f"to join the cluster from one of its nodes give HOST:PORT of the head, whose port is 6379 by default, or {HERE}"
+            f"{source} {address} is a dashboard's, which takes jobs (`ray job submit --address {address} -- python "
+            "launch.py ..`): "
+            "to join the cluster from one of its nodes give HOST:PORT of the head, whose port is 6379 by default, "
+            f"or {HERE}"
         )
     if address == "auto":
         return

@@ -16,9 +16,13 @@ _ANSWER_S = 20
 
 
 def answer_of(address: str) -> dict[str, Any]:
-    """What the cluster at HOST:PORT says: {"nodes": those that are up, "here": those of them on this machine} or {"error": why not}."""
+    """What the cluster at HOST:PORT says: {"nodes": those that are up, "here": those of them on this machine} or
+    {"error": why not}.
+    """
     try:
-        done = subprocess.run([sys.executable, "-P", __file__, address], capture_output=True, text=True, timeout=BOUND_S)
+        done = subprocess.run(
+            [sys.executable, "-P", __file__, address], capture_output=True, text=True, timeout=BOUND_S
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"what listens there does not speak as Ray does within {BOUND_S:g} s"}
     try:

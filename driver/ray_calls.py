@@ -1,4 +1,6 @@
-"""Ray's calls, made in a thread of their own: its C++ code waits for a raylet that hangs without a bound, and hears no signal meanwhile."""
+"""Ray's calls, made in a thread of their own: its C++ code waits for a raylet that hangs without a bound, and hears no
+signal meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ class RayCalls:
         """Why Ray does not answer any more; empty while it does."""
 
     def call(self, what: str, function: Callable[[], _T], bound_s: float) -> _T:
-        """What `function` gives back or raises. Raises RunFailed when it takes longer than `bound_s` seconds, and where Ray is gone."""
+        """What `function` gives back or raises.
+
+        Raises RunFailed when it takes longer than `bound_s` seconds, and where Ray is gone.
+        """
         if self.gone:
             raise RunFailed(self.gone)
         self._await(self._last, "what was asked of it before", TURN_S)
@@ -65,8 +70,14 @@ class RayCalls:
         try:
             call.exception(bound_s)
         except TimeoutError:
-            paused = [f"its {name} (process {pid}) is paused (SIGSTOP)" for name, pid in self._processes.items() if state_of(pid) == "T"]
-            self.gone = f"Ray does not answer: {what} has taken longer than {bound_s:g} s" + "".join(f"; {one}" for one in paused)
+            paused = [
+                f"its {name} (process {pid}) is paused (SIGSTOP)"
+                for name, pid in self._processes.items()
+                if state_of(pid) == "T"
+            ]
+            self.gone = f"Ray does not answer: {what} has taken longer than {bound_s:g} s" + "".join(
+                f"; {one}" for one in paused
+            )
             raise RunFailed(self.gone) from None
 
     def _dead(self) -> list[str]:
@@ -84,7 +95,9 @@ class RayCalls:
         return bool(self.gone) or any(state_of(pid) in ("", "T") for pid in self._processes.values())
 
     def give_up(self) -> None:
-        """Ends what is left of a broken Ray: its agents would print pages of a dead raylet's log below the run's last line."""
+        """Ends what is left of a broken Ray: its agents would print pages of a dead raylet's log below the run's last
+        line.
+        """
         for pid in self._processes.values():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -113,7 +126,9 @@ class RayCalls:
 
 
 class InCalls(AbstractContextManager[_T]):
-    """A context manager of Ray's, entered and left by `calls`; a Ray that is gone, or goes while it is left, is left to the guard."""
+    """A context manager of Ray's, entered and left by `calls`; a Ray that is gone, or goes while it is left, is left to
+    the guard.
+    """
 
     def __init__(self, calls: RayCalls, what: str, context: AbstractContextManager[_T], bound_s: float) -> None:
         self._calls, self._what, self._context, self._bound_s = calls, what, context, bound_s
@@ -121,7 +136,9 @@ class InCalls(AbstractContextManager[_T]):
     def __enter__(self) -> _T:
         return self._calls.call(f"{self._what}'s start", self._context.__enter__, self._bound_s)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self._calls.broken:
             with suppress(RunFailed):
                 self._calls.call(f"{self._what}'s end", lambda: self._context.__exit__(None, None, None), LEAVE_S)

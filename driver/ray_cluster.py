@@ -28,15 +28,18 @@ from rltf.monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
 MOST_STARTS = 3
-"""Tries to start Ray where its processes are slow: each of its own bounds, 30 s for a node, is soon reached on a machine that is busy."""
+"""Tries to start Ray where its processes are slow: each of its own bounds, 30 s for a node, is soon reached on a
+machine that is busy."""
 _LOOK_S = 2.0
 _ENVIRONMENT = {
-    # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard can be used.
+    # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard
+    # can be used.
     "RAY_AUTH_MODE": "disabled",
     # Workers at Ray's default niceness of 15 starve on a machine that is used for anything else.
     "RAY_worker_niceness": "0",
-    # Torch threads that wait sleep: spinning ones slow a crowded machine down twentyfold. They spin for the microseconds between two
-    # operations first, without which a warm start on two threads takes a fifth to a half longer.
+    # Torch threads that wait sleep: spinning ones slow a crowded machine down twentyfold. They spin for the
+    # microseconds between two operations first, without which a warm start on two threads takes a fifth to a half
+    # longer.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "2000",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -46,10 +49,11 @@ _ENVIRONMENT = {
 
 @contextmanager
 def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterFacts]:
-    """Connects to `ray.address`, RAY_ADDRESS or the cluster that `ray start` or `ray up` left running here; else starts Ray here.
+    """Connects to `ray.address`, RAY_ADDRESS or the cluster that `ray start` or `ray up` left running here; else starts
+    Ray here.
 
-    `say`: gets sentences for whoever started the run. Raises UserError when the address does not answer, the cluster there cannot be
-    joined, or Ray cannot be started.
+    `say`: gets sentences for whoever started the run. Raises UserError when the address does not answer, the cluster
+    there cannot be joined, or Ray cannot be started.
     """
     wanted = wanted_address(config)
     free_to_choose = "RAY_AUTH_MODE" not in os.environ
@@ -73,7 +77,9 @@ def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterF
             nodes=sum(node["Alive"] for node in ray.nodes()),
             cpus=resources.get("CPU", 0.0),
             gpus=resources.get("GPU", 0.0),
-            memory_bytes=min(resources.get("memory", 0.0), memory_bytes()[0]) if wanted.starts_here else resources.get("memory", 0.0),
+            memory_bytes=min(resources.get("memory", 0.0), memory_bytes()[0])
+            if wanted.starts_here
+            else resources.get("memory", 0.0),
             cores=float(os.cpu_count() or 1) if wanted.starts_here else resources.get("CPU", 0.0),
             dashboard=dashboard,
         )
@@ -94,7 +100,9 @@ def this_machine(config: Config) -> ClusterFacts:
 
 
 def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]) -> None:
-    """Returns when the cluster has the GPUs that the run asks for. Nodes of one that was joined may still be starting: they are waited for.
+    """Returns when the cluster has the GPUs that the run asks for.
+
+    Nodes of one that was joined may still be starting: they are waited for.
 
     Raises UserError when they are not there after `ray.wait_s`; at once where Ray was started for the run.
     """
@@ -104,7 +112,8 @@ def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]
         if time.monotonic() >= deadline:
             raise UserError(
                 f"{wanted:g} GPUs are asked for ({config.actors.count} actors x {config.actors.gpus_per_actor:g} + "
-                f"{config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees {there:g}: "
+                f"{config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees "
+                f"{there:g}: "
                 "lower actors.gpus_per_actor and learner.gpus_per_worker (0 uses the CPU), or add nodes"
             )
         if not said:
@@ -114,18 +123,24 @@ def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]
 
 
 def start_timeout_s(config: Config, cluster: ClusterFacts) -> float:
-    """Longest wait for a worker's process: nodes of a cluster that was joined may still be starting, or be started for it."""
+    """Longest wait for a worker's process: nodes of a cluster that was joined may still be starting, or be started for
+    it.
+    """
     return START_TIMEOUT_S if cluster.found == STARTED_HERE else max(START_TIMEOUT_S, config.ray.wait_s)
 
 
 def node_address() -> str:
-    """By which the cluster's other nodes know this one; 127.0.0.1 where Ray was started here, which nobody else is to reach."""
+    """By which the cluster's other nodes know this one; 127.0.0.1 where Ray was started here, which nobody else is to
+    reach.
+    """
     here = ray.get_runtime_context().get_node_id()
     return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
 
 
 def _logical_cpus(config: Config) -> int:
-    """CPUs that Ray is told of: parts that mostly wait share a core, so a laptop may have fewer cores than the parts ask for."""
+    """CPUs that Ray is told of: parts that mostly wait share a core, so a laptop may have fewer cores than the parts
+    ask for.
+    """
     return max(os.cpu_count() or 1, int(wanted_cpus(config) + 1))
 
 
@@ -174,7 +189,8 @@ def _end_since(before: set[int]) -> None:
 
 @contextmanager
 def _loopback_only() -> Iterator[None]:
-    """Lets Ray, and what it starts, take 127.0.0.1 for this machine's address, which it does only where it has no clusters of machines.
+    """Lets Ray, and what it starts, take 127.0.0.1 for this machine's address, which it does only where it has no
+    clusters of machines.
 
     Whoever reaches Ray's ports can run what they like, and there is no password where a run starts it.
     """
@@ -210,7 +226,10 @@ def _resolved(wanted: Wanted) -> Wanted:
 
 
 def _join(wanted: Wanted, common: dict[str, Any], free_to_choose: bool) -> str:
-    """Joins the cluster; the address of its dashboard. `free_to_choose`: whether the environment is silent about tokens."""
+    """Joins the cluster; the address of its dashboard.
+
+    `free_to_choose`: whether the environment is silent about tokens.
+    """
     _ask(wanted, free_to_choose)
     try:
         return ray.init(address=wanted.address, **common).dashboard_url or ""
@@ -235,7 +254,8 @@ def _ask(wanted: Wanted, free_to_choose: bool) -> None:
         raise UserError(f"no Ray cluster answers at {wanted} ({first_line(answer['error'])}): {wanted.remedy}")
     if not answer["here"]:
         raise UserError(
-            f"the Ray cluster at {wanted} answers ({answer['nodes']} nodes), but this machine is none of its nodes, and a run has to be "
+            f"the Ray cluster at {wanted} answers ({answer['nodes']} nodes), but this machine is none of its nodes, "
+            "and a run has to be "
             f"started on one: do it on the head, by `ray job submit` or `ray exec`, or {HERE}"
         )
 
@@ -245,7 +265,9 @@ def _wants(answer: dict[str, Any]) -> bool:
 
 
 def _wants_token(wanted: Wanted) -> UserError:
-    return UserError(f"the Ray cluster at {wanted} wants a token: set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token")
+    return UserError(
+        f"the Ray cluster at {wanted} wants a token: set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token"
+    )
 
 
 def _reason(error: BaseException) -> str:

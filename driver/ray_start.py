@@ -1,4 +1,7 @@
-"""What of this machine Ray needs to be started for a run, and what earlier runs left behind. Imports neither Ray nor torch."""
+"""What of this machine Ray needs to be started for a run, and what earlier runs left behind.
+
+Imports neither Ray nor torch.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from rltf.driver.ray_address import temporary_folder
 
 LOOPBACK = "127.0.0.1"
 OPEN_FILES, OPEN_FILES_PER_WORKER = 128, 16
-"""Files that one process has to be allowed to have open: each of Ray's has about 65 open beside three workers (measured), and the most that
-a worker can add to them is not known."""
+"""Files that one process has to be allowed to have open: each of Ray's has about 65 open beside three workers
+(measured), and the most that a worker can add to them is not known."""
 KEPT_SESSIONS = 3
 """Sessions of ended runs that are kept, the newest: their folders have what Ray's processes wrote."""
 _MOST_OPEN_FILES = 65536
@@ -38,7 +41,10 @@ def ready(workers: int) -> Path:
 
 
 def raise_open_files(workers: int) -> None:
-    """Raises this process's limit of open files, which its children inherit, as far as it may. Raises UserError where it is too low."""
+    """Raises this process's limit of open files, which its children inherit, as far as it may.
+
+    Raises UserError where it is too low.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -46,7 +52,8 @@ def raise_open_files(workers: int) -> None:
     needed = OPEN_FILES + OPEN_FILES_PER_WORKER * workers
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise UserError(
-            f"a process may have {hard} files open here, and with {workers} workers Ray needs {needed}: raise the hard limit "
+            f"a process may have {hard} files open here, and with {workers} workers Ray needs {needed}: raise the "
+            "hard limit "
             f"(`ulimit -Hn {needed}` by root, LimitNOFILE= of a systemd unit, `docker run --ulimit nofile={needed}`)"
         )
 
@@ -57,7 +64,8 @@ def _look_at_loopback() -> None:
             socket.create_connection(server.getsockname(), timeout=5.0).close()
     except OSError as error:
         raise UserError(
-            f"this machine has no loopback interface that works ({LOOPBACK}: {first_line(error)}), by which the parts of a run meet: "
+            f"this machine has no loopback interface that works ({LOOPBACK}: {first_line(error)}), by which the "
+            "parts of a run meet: "
             "`ip link set lo up` as root"
         ) from None
 
@@ -65,7 +73,11 @@ def _look_at_loopback() -> None:
 def _sessions_folder() -> Path:
     """The first of the folders that Ray may use which can be used."""
     own = Path("/tmp") / f"ray-{os.getuid()}"
-    folders = [temporary_folder()] if os.environ.get("RAY_TMPDIR") else list(dict.fromkeys([temporary_folder(), Path("/tmp/ray"), own]))
+    folders = (
+        [temporary_folder()]
+        if os.environ.get("RAY_TMPDIR")
+        else list(dict.fromkeys([temporary_folder(), Path("/tmp/ray"), own]))
+    )
     reasons = []
     for folder in folders:
         if reason := _unusable(folder):
@@ -73,7 +85,8 @@ def _sessions_folder() -> Path:
         else:
             return folder
     raise UserError(
-        f"Ray has no folder for what it needs while it runs: {'; '.join(reasons)}; set RAY_TMPDIR to a folder of yours with a short name"
+        f"Ray has no folder for what it needs while it runs: {'; '.join(reasons)}; set RAY_TMPDIR to a folder of "
+        "yours with a short name"
     )
 
 
@@ -87,7 +100,8 @@ def _unusable(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".rltf-"):
             pass
-        # Two links that Ray puts beside its sessions; in a folder with the sticky bit another user's cannot be replaced.
+        # Two links that Ray puts beside its sessions; in a folder with the sticky bit another user's cannot be
+        # replaced.
         link = folder / "session_latest"
         if link.is_symlink() and link.lstat().st_uid not in (os.getuid(), folder.stat().st_uid) and os.getuid():
             return "has another user's session_latest"

@@ -1,4 +1,6 @@
-"""Keeps the run's own Redis running: started again on its append-only file when it dies, from a thread that lives as long as the run."""
+"""Keeps the run's own Redis running: started again on its append-only file when it dies, from a thread that lives as
+long as the run.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,14 @@ STOPPED_S = 40.0
 class RedisKeeper:
     """The embedded server of one run. Workers wait out the second that a restart takes: their connections try again.
 
-    The server dies with the *thread* that started it, so the keeper starts it anew in the same one. It does not depend on what the
-    driver does otherwise: a driver that waits for an answer of the dead server gets one.
+    The server dies with the *thread* that started it, so the keeper starts it anew in the same one. It does not depend
+    on what the driver does otherwise: a driver that waits for an answer of the dead server gets one.
     """
 
     def __init__(self, folder: Path, bind: str, config: Config, told: Told) -> None:
-        """Starts the server and returns when it answers. `told`: called in the keeper's thread when the server was started again.
+        """Starts the server and returns when it answers.
+
+        `told`: called in the keeper's thread when the server was started again.
 
         Raises UserError as EmbeddedRedis.start does, RunFailed when the server does not come up.
         """
@@ -85,7 +89,9 @@ class RedisKeeper:
                 if not self._server.running():
                     self._restart(self._server)
         except Exception as error:  # raised by check() where the run is watched
-            self._failure = error if isinstance(error, RunFailed) else RunFailed(f"the embedded Redis cannot be restarted: {error}")
+            self._failure = (
+                error if isinstance(error, RunFailed) else RunFailed(f"the embedded Redis cannot be restarted: {error}")
+            )
         finally:
             self._server.stop()
 
@@ -98,7 +104,9 @@ class RedisKeeper:
         if self._stop.wait(pause_s):
             return
         if url_in(self._folder) != dead.url:
-            raise RunFailed(f"the embedded Redis has lost the run's data: its files in {self._folder} are gone", resumable=False)
+            raise RunFailed(
+                f"the embedded Redis has lost the run's data: its files in {self._folder} are gone", resumable=False
+            )
         server = self._start()
         self._server = server
         if server.url != dead.url:

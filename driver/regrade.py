@@ -1,4 +1,7 @@
-"""The command `replay RUN`: every recorded program judged again, on this machine. Needs neither Ray nor torch, and no Redis server."""
+"""The command `replay RUN`: every recorded program judged again, on this machine.
+
+Needs neither Ray nor torch, and no Redis server.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +57,16 @@ class Regraded:
 def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> Regraded:
     """Judges every recorded program with the limits that it was judged under, by the problems that `config` names.
 
-    Verdicts that differ go to replay/differing.jsonl, the numbers to replay/regraded.json, both in the run's folder. A verdict is
-    outcome, error type and line, and outcome and error type of each test; messages and seconds are not compared. Raises UserError when
-    the problems cannot be read or the folder not be written, executor.protocol.LaneFailure when nothing can be judged here.
+    Verdicts that differ go to replay/differing.jsonl, the numbers to replay/regraded.json, both in the run's folder. A
+    verdict is outcome, error type and line, and outcome and error type of each test; messages and seconds are not
+    compared. Raises UserError when the problems cannot be read or the folder not be written,
+    executor.protocol.LaneFailure when nothing can be judged here.
     """
     if next(folder.samples(), None) is None and not folder.damage():
-        raise UserError(f"{folder.path / 'samples'} keeps no program of this run{_why_none(folder)}: there is nothing to judge again")
+        raise UserError(
+            f"{folder.path / 'samples'} keeps no program of this run{_why_none(folder)}: there is nothing to judge "
+            "again"
+        )
     console.print("Reading problems ...")
     problems = _problems(config)
     found = Regraded(dropped=folder.dropped_samples)
@@ -112,10 +119,15 @@ def verdict(feedback: Feedback) -> dict[str, Any]:
 def show(found: Regraded, folder: RunFolder, console: Console) -> None:
     """Prints the numbers, and what is wrong last."""
     judged = found.same + found.different
-    console.print(f"{found.recorded:,} recorded programs, {judged:,} judged again in {found.seconds:.1f} s", markup=False)
+    console.print(
+        f"{found.recorded:,} recorded programs, {judged:,} judged again in {found.seconds:.1f} s", markup=False
+    )
     for version, number in found.executors.most_common():
         console.print(f"  {number:,} were judged by executor {version}", markup=False)
-    for number, words in ((found.without_verdict, "have no verdict to compare with"), (found.dropped, "are no longer in the record")):
+    for number, words in (
+        (found.without_verdict, "have no verdict to compare with"),
+        (found.dropped, "are no longer in the record"),
+    ):
         if number:
             console.print(f"  {number:,} {words}", markup=False)
     for reason, number in found.unjudged.most_common(MOST_SHOWN):
@@ -162,7 +174,9 @@ def _work(folder: RunFolder, problems: dict[str, Problem], found: Regraded) -> I
         found.executors[feedback.executor_version] += 1
         key = (problem.id, feedback.time_limit_s, feedback.memory_limit_mb)
         if key not in suites:
-            suites[key] = replace(problem.suite, time_limit_s=feedback.time_limit_s, memory_limit_mb=feedback.memory_limit_mb)
+            suites[key] = replace(
+                problem.suite, time_limit_s=feedback.time_limit_s, memory_limit_mb=feedback.memory_limit_mb
+            )
         yield sample, suites[key]
 
 

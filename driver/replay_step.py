@@ -24,9 +24,9 @@ from rltf.monitor.samples import KeptSample
 def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     """Takes `step` again and prints what came of it; whether all is as it was.
 
-    Programs with their rewards and token weights go to replay/step_N.jsonl, the comparison to replay/step_N.json, both in the run's
-    folder. Raises UserError when the run has no such step, its samples are not all in the record, or no weights are kept from which its
-    own can be had; the batch is compared then all the same.
+    Programs with their rewards and token weights go to replay/step_N.jsonl, the comparison to replay/step_N.json, both
+    in the run's folder. Raises UserError when the run has no such step, its samples are not all in the record, or no
+    weights are kept from which its own can be had; the batch is compared then all the same.
     """
     rows = {int(row["step"]): row for row in folder.steps()}
     if step not in rows:
@@ -82,7 +82,9 @@ def _recorded(folder: RunFolder, rows: Mapping[int, Row], wanted: Iterable[int])
             reasons = [(folder.dropped_samples, "run.samples_gb has cost"), (lost, "buffer.archive_capacity has cost")]
             why = "".join(f": {words} {number:,} programs" for number, words in reasons if number)
             why += "".join(f"; {sentence}" for sentence in folder.damage())
-            raise UserError(f"{len(missing)} of {len(row['sample_ids'])} programs of step {row['step']} are not in the record{why}")
+            raise UserError(
+                f"{len(missing)} of {len(row['sample_ids'])} programs of step {row['step']} are not in the record{why}"
+            )
         steps.append(RecordedStep(row, groups))
     return steps
 
@@ -93,7 +95,12 @@ def _require_whole(folder: RunFolder, rows: Mapping[int, Row], step: int) -> Non
     needed = ("time", "objective", "version", "learning_rate", "loss", "gradient_norm", *reinforced)
     if any(key not in row for key in needed):
         raise UserError(
-            "; ".join([f"the record of step {step}, which the replay needs, is not in {folder.path}/metrics.jsonl", *folder.damage()])
+            "; ".join(
+                [
+                    f"the record of step {step}, which the replay needs, is not in {folder.path}/metrics.jsonl",
+                    *folder.damage(),
+                ]
+            )
         )
 
 
@@ -119,12 +126,18 @@ def _take(replay: Replay, recorded: Sequence[RecordedStep], console: Console) ->
         for number, step in enumerate(recorded, start=1):
             again = replay.take(step)
             last = number == len(recorded)
-            sentences += again.differences if last else [f"on the way, at step {step.row['step']}, {each}" for each in again.differences]
+            sentences += (
+                again.differences
+                if last
+                else [f"on the way, at step {step.row['step']}, {each}" for each in again.differences]
+            )
             advance(1)
     return again, sentences
 
 
-def _write(out: Path, step: RecordedStep, again: Again, terms: Sequence[str], sentences: Sequence[str], where: str) -> None:
+def _write(
+    out: Path, step: RecordedStep, again: Again, terms: Sequence[str], sentences: Sequence[str], where: str
+) -> None:
     row = step.row
     name = f"step_{row['step']:06d}"
     facts = {key: row[key] for key in ("step", "version", "objective", "learning_rate", "loss", "gradient_norm")}
@@ -172,10 +185,13 @@ def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: boo
         console.print("a supervised step: its programs come from the corpus", markup=False)
     else:
         baselines = sum(group.greedy is not None for group in step.groups)
-        words = f"{len(step.groups)} groups, {len(prepared.rewards)} programs of which {len(prepared.items)} were forwarded"
+        words = (
+            f"{len(step.groups)} groups, {len(prepared.rewards)} programs of which {len(prepared.items)} were forwarded"
+        )
         mean = sum(prepared.rewards) / max(1, len(prepared.rewards))
         console.print(
-            f"batch: {words}, {baselines} greedy baselines; mean reward {mean:.4f}; policy version {row['version']}", markup=False
+            f"batch: {words}, {baselines} greedy baselines; mean reward {mean:.4f}; policy version {row['version']}",
+            markup=False,
         )
     if again.result is not None:
         console.print(f"loss: {row['loss']!r} then, {again.result.loss!r} now", markup=False)
@@ -185,13 +201,20 @@ def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: boo
             complain(sentence)
         complain(f"replay failed: step {row['step']} is not what it was")
     elif again.result is not None:
-        console.print(f"rewards, token weights and loss are those that were trained with, {how}", style="green", markup=False)
+        console.print(
+            f"rewards, token weights and loss are those that were trained with, {how}", style="green", markup=False
+        )
     else:
-        console.print("rewards and token weights are those that were trained with, to the last bit", style="green", markup=False)
+        console.print(
+            "rewards and token weights are those that were trained with, to the last bit", style="green", markup=False
+        )
 
 
 def _not_kept(step: int, config: Config, folder: Path) -> str:
     kept = Checkpoints(folder / "checkpoints", 1, False, writes=False).steps()
     there = f"from step {kept[0] + 1} on they can be had" if kept else "there is no checkpoint"
     why = "" if config.learner.dtype == "float32" else f" (those of the warm start are in {config.learner.dtype} only)"
-    return f"the loss of step {step} cannot be recomputed, for no weights from before it are kept{why}: {there}; checkpoint.keep keeps more"
+    return (
+        f"the loss of step {step} cannot be recomputed, for no weights from before it are kept{why}: {there}; "
+        "checkpoint.keep keeps more"
+    )

@@ -1,4 +1,7 @@
-"""`--resume RUN`: which folder is meant, and its configuration with what may be changed on the way. Imports no torch and no Ray."""
+"""`--resume RUN`: which folder is meant, and its configuration with what may be changed on the way.
+
+Imports no torch and no Ray.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,19 @@ def find(run: str) -> Path:
     there = sorted(file.parent.name for file in runs.glob("*/config.yaml"))
     near = sorted(difflib.get_close_matches(Path(run).name, there, n=_MOST_NAMED)) or there
     others = f"{len(near) - _MOST_NAMED} more, " if len(near) > _MOST_NAMED else ""
-    hint = f"there are {others}{', '.join(near[-_MOST_NAMED:])} in {runs.absolute()}" if near else f"there is none in {runs.absolute()}"
+    hint = (
+        f"there are {others}{', '.join(near[-_MOST_NAMED:])} in {runs.absolute()}"
+        if near
+        else f"there is none in {runs.absolute()}"
+    )
     raise UserError(f"{run or repr(run)}: there is no run folder of this name (a folder with a config.yaml); {hint}")
 
 
 def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     """Configuration and folder of the run that is to go on.
 
-    Raises UserError when there is no such run, its config.yaml is not whole, a key cannot be changed any more, by `overrides` or in the
-    file, it is given another Redis, or the password of its own is needed.
+    Raises UserError when there is no such run, its config.yaml is not whole, a key cannot be changed any more, by
+    `overrides` or in the file, it is given another Redis, or the password of its own is needed.
     """
     path = find(run)
     for key in overrides:
@@ -49,26 +56,36 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     config = configuration.load(path / "config.yaml", dict(overrides) | place)
     if server_of(config.redis.url) != server_of(earlier):
         raise UserError(
-            f"--redis.url names another server than the run's, {masked(earlier) or 'one of its own'}, where all is numbered: leave the "
+            f"--redis.url names another server than the run's, {masked(earlier) or 'one of its own'}, where all is "
+            "numbered: leave the "
             "option out, or begin a new run"
         )
     if "***" in config.redis.url:
-        raise UserError(f"the run used Redis at {config.redis.url}, and passwords are not kept: give --redis.url with the password")
+        raise UserError(
+            f"the run used Redis at {config.redis.url}, and passwords are not kept: give --redis.url with the password"
+        )
     return config, path
 
 
 def _refuse_edited(record: RunRecord, now: Config) -> None:
-    """Raises UserError when config.yaml has another value of a fixed field, or another server, than the run began with."""
+    """Raises UserError when config.yaml has another value of a fixed field, or another server, than the run
+    began with.
+    """
     first, values_now = record.first_config(), now.model_dump(mode="json")
     for part, values in first.items():
         for name, value in values.items():
             key = f"{part}.{name}"
-            if name not in values_now.get(part, {}) or not key.startswith((*FIXED, "redis.url")) or key in ("run.folder", "run.name"):
+            if (
+                name not in values_now.get(part, {})
+                or not key.startswith((*FIXED, "redis.url"))
+                or key in ("run.folder", "run.name")
+            ):
                 continue
             found = values_now[part][name]
             same = server_of(masked(found)) == server_of(value) if key == "redis.url" else found == value
             if not same:
                 raise UserError(
-                    f"{record.path / 'config.yaml'}: {key} is {found!r}, and the run began with {value!r} (config_1.yaml): put that back, "
+                    f"{record.path / 'config.yaml'}: {key} is {found!r}, and the run began with {value!r} "
+                    "(config_1.yaml): put that back, "
                     "or begin a new run"
                 )

@@ -65,7 +65,8 @@ class Run:
         kinds: Kinds,
         saved: Saved | None,
     ) -> None:
-        """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's process.
+        """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's
+        process.
 
         `saved`: the checkpoint to go on from. Raises UserError where the run cannot go on.
         """
@@ -90,7 +91,9 @@ class Run:
         self._config_kept = False
         """Whether the run has gone on with this attempt's configuration."""
         self._code_version = _code_version()
-        self._imbalance: str | None = "it is not known whether the ledger balances; what is shown of Redis is the last that was seen"
+        self._imbalance: str | None = (
+            "it is not known whether the ledger balances; what is shown of Redis is the last that was seen"
+        )
         self._dead_letters: list[DeadLetter] = []
         self._events: list[str] = []
         """Sentences for the terminal; the keeper's thread adds too."""
@@ -112,11 +115,16 @@ class Run:
         return RedisKeeper(self._folder.path / "redis", address, self._config, self._restarted)
 
     def go(self, goes_on: bool, saved: Saved | None = None) -> None:
-        """Starts the parts, watches them to the end, stops them, reports. What was gathered is kept whatever ends the run."""
+        """Starts the parts, watches them to the end, stops them, reports.
+
+        What was gathered is kept whatever ends the run.
+        """
         inputs, config = self._inputs, self._config
         self._begin(goes_on, saved)
         for part in (inputs.problems, inputs.held_out_problems):
-            self._flow.problems.put_many((problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part)
+            self._flow.problems.put_many(
+                (problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part
+            )
         self._flow.marker.problems_stored()
         task = LearnerTask(
             config=config,
@@ -144,7 +152,9 @@ class Run:
             self._kinds,
         )
         parts = self._calls.call("the start of the workers", starts, START_TIMEOUT_S + self._start_timeout_s + ANSWER_S)
-        with ExitStack() as ending:  # each step of it is done, whatever becomes of the others; the last that is named here first
+        with (
+            ExitStack() as ending
+        ):  # each step of it is done, whatever becomes of the others; the last that is named here first
             ending.callback(self._report, goes_on)
             ending.callback(self._read_the_rest)
             ending.callback(self._stop, parts)
@@ -163,7 +173,12 @@ class Run:
 
     def _begin(self, goes_on: bool, saved: Saved | None) -> None:
         """Writes down that an attempt begins, after `saved`; what the one before left half done is put right."""
-        row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self._folder.attempts(), "run": self._folder.key}
+        row: dict[str, Any] = {
+            "time": time.time(),
+            "event": "started",
+            "attempt": self._folder.attempts(),
+            "run": self._folder.key,
+        }
         if goes_on:
             self._begun_at = saved.step if saved else 0
             self._watcher.read_earlier()
@@ -176,18 +191,24 @@ class Run:
         """Ends the workers; a Ray that is gone is left to the guard."""
         if stopping.wishes:
             self._console.print(
-                "Stopping: the learner finishes its step and writes a checkpoint. Once more: without that. A third time: at once.",
+                "Stopping: the learner finishes its step and writes a checkpoint. Once more: without that. A third "
+                "time: at once.",
                 markup=False,
             )
         if not self._calls.gone:
-            self._calls.call("the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S)
+            self._calls.call(
+                "the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S
+            )
         if self._calls.broken:
             self._calls.give_up()
         else:
             self._calls.call("ray.kill", parts.kill, KILL_S)
 
     def _read_the_rest(self) -> None:
-        """Takes in what the ended workers left behind. Where Redis is gone the report says so beside the reason for the run's end."""
+        """Takes in what the ended workers left behind.
+
+        Where Redis is gone the report says so beside the reason for the run's end.
+        """
         if not self._reachable or (self._redis is not None and not self._redis.running):
             return
         try:
@@ -232,7 +253,8 @@ class Run:
             rows = self._watcher.poll()
             if self._watcher.imbalances >= CONFIRMED:
                 raise RunFailed(
-                    f"{self._state.imbalance}, in {CONFIRMED} checks in a row: something outside of the run has changed its data in Redis; "
+                    f"{self._state.imbalance}, in {CONFIRMED} checks in a row: something outside of the run has "
+                    "changed its data in Redis; "
                     f"it cannot go on with them: {continuing.way_out(self._folder.path)}",
                     resumable=False,
                 )
@@ -241,8 +263,13 @@ class Run:
                     warn(self._events.pop(0))
                 if imbalance := self._watcher.check_ledger():
                     warn(imbalance)
-            # Whatever is still refused is so before the first step: what an attempt was given is the run's only from then on.
-            if not self._config_kept and self._state.phase and (rows or self._state.phase in ("final_evaluation", "done")):
+            # Whatever is still refused is so before the first step: what an attempt was given is the run's only from
+            # then on.
+            if (
+                not self._config_kept
+                and self._state.phase
+                and (rows or self._state.phase in ("final_evaluation", "done"))
+            ):
                 self._folder.keep_config()
                 self._config_kept = True
             for row in rows:
@@ -266,8 +293,10 @@ class Run:
                 seen, moved_at = progress, now
             elif now - moved_at > self._config.run.stall_timeout_s:
                 raise RunFailed(
-                    f"nothing has moved for {self._config.run.stall_timeout_s:g} s: {self._state.waits_in_words(time.time())}; last seen: "
-                    f"step {self._state.step.get('step', 0)}, {in_words(self._state.ledger)}; the logs are in {self._folder.path}/logs"
+                    f"nothing has moved for {self._config.run.stall_timeout_s:g} s: "
+                    f"{self._state.waits_in_words(time.time())}; last seen: "
+                    f"step {self._state.step.get('step', 0)}, {in_words(self._state.ledger)}; the logs are in "
+                    f"{self._folder.path}/logs"
                 )
             time.sleep(_POLL_S)
 
@@ -284,7 +313,11 @@ class Run:
             warn(supervisor.notes.pop(0))
         if supervisor.running or time.monotonic() - self._looked_at >= _LOOK_S:
             self._looked_at = time.monotonic()
-            absent = {} if supervisor.running else self._calls.call("a look at who does not run", supervisor.absent, ANSWER_S)
+            absent = (
+                {}
+                if supervisor.running
+                else self._calls.call("a look at who does not run", supervisor.absent, ANSWER_S)
+            )
             if absent != self._state.absent:
                 self._state.absent = absent
                 write_absent(self._folder.path, absent)
@@ -320,7 +353,10 @@ class Run:
             "objective": self._config.learner.objective,
             "examples": as_rows(self._held_out.examples()),
             "warnings": warnings,
-            "left_out": [{"set": name, "problem": skipped.where, "reason": skipped.reason} for name, skipped in self._inputs.left_out],
+            "left_out": [
+                {"set": name, "problem": skipped.where, "reason": skipped.reason}
+                for name, skipped in self._inputs.left_out
+            ],
             "dead_letters": letter_rows(dead_letters),
             "attempts": folder.attempts(),
             "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),

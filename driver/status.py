@@ -1,6 +1,9 @@
-"""`status RUN`: where a run stands and where its programs are. Reads the run folder and, while its Redis answers, the ledger there.
+"""`status RUN`: where a run stands and where its programs are.
 
-Changes nothing, so it may be called at any time, from any machine that sees folder and Redis. Imports no torch and no Ray.
+Reads the run folder and, while its Redis answers, the ledger there.
+
+Changes nothing, so it may be called at any time, from any machine that sees folder and Redis. Imports no torch and no
+Ray.
 """
 
 from __future__ import annotations
@@ -32,7 +35,16 @@ _PATIENCE_S = 2.0
 _ROWS = 2000
 """Newest messages of the workers that are looked at."""
 _DEAD_LETTERS = 5
-_READ = ("config.yaml", "progress.json", "metrics.jsonl", "held_out.jsonl", "events.jsonl", "result.json", ".key", ".lock")
+_READ = (
+    "config.yaml",
+    "progress.json",
+    "metrics.jsonl",
+    "held_out.jsonl",
+    "events.jsonl",
+    "result.json",
+    ".key",
+    ".lock",
+)
 """Files of a run's folder that no output may take the place of."""
 
 
@@ -50,7 +62,8 @@ class Standing:
     steps: int
     """Steps that the run is to have."""
     redis: str = "not reached"
-    """What Redis said when it was asked: `answers`, or why not; then the figures below are the last ones written down."""
+    """What Redis said when it was asked: `answers`, or why not; then the figures below are the last ones written
+    down."""
     phase: str = ""
     step: dict[str, Any] = field(default_factory=dict)
     """The last row of metrics.jsonl."""
@@ -118,7 +131,9 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, pos
     if "***" in url:
         found.redis = f"{url}: its password is not kept, give --redis.url"
         return
-    quick = config.model_copy(update={"redis": config.redis.model_copy(update={"timeout_s": _PATIENCE_S, "outage_s": _PATIENCE_S})})
+    quick = config.model_copy(
+        update={"redis": config.redis.model_copy(update={"timeout_s": _PATIENCE_S, "outage_s": _PATIENCE_S})}
+    )
     try:
         flow = Flow.connect(FlowAddress.of(quick, url, folder.key))
     except (ServerLost, UserError) as error:
@@ -155,7 +170,9 @@ def _waits(flow: Flow, folder: RunFolder, position: int, absent: dict[str, str])
 
 
 def status(run: str, url: str, out: Path | None, console: Console) -> bool:
-    """The command: prints where the run stands, as JSON to `out` too; whether its ledger balances, as far as is known."""
+    """The command: prints where the run stands, as JSON to `out` too; whether its ledger balances, as far as
+    is known.
+    """
     folder = resume.find(run)
     with replacing(out, *(folder / name for name in _READ)) if out is not None else nullcontext() as file:
         found = standing(run, url)
@@ -170,14 +187,22 @@ def status(run: str, url: str, out: Path | None, console: Console) -> bool:
         for purpose in found.ledger:
             table.add_column(purpose, justify="right")
         for name in dict.fromkeys(name for counts in found.ledger.values() for name in counts):
-            table.add_row(name.replace("_", " "), *(f"{counts[name]:,}" if name in counts else "" for counts in found.ledger.values()))
+            table.add_row(
+                name.replace("_", " "),
+                *(f"{counts[name]:,}" if name in counts else "" for counts in found.ledger.values()),
+            )
         console.print(table)
     return found.balance in ("balances", "not known")
 
 
 def _lines(found: Standing) -> list[tuple[str, str]]:
     """What is known, by name."""
-    lines = [("phase", found.phase), ("Redis", found.redis), ("attempts", str(found.attempts)), ("restarts", _counted(found.restarts))]
+    lines = [
+        ("phase", found.phase),
+        ("Redis", found.redis),
+        ("attempts", str(found.attempts)),
+        ("restarts", _counted(found.restarts)),
+    ]
     if found.step:
         lines.append(("step", f"{found.step['step']} of {found.steps}"))
         shown = {"pass_rate": "pass rate", "staleness": "staleness"}

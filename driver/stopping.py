@@ -15,13 +15,14 @@ from types import FrameType
 from typing import Literal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Each means the same. One that was ignored when the command began stays so: SIGINT in what a script starts in the background, SIGHUP
-under nohup."""
+"""Each means the same. One that was ignored when the command began stays so: SIGINT in what a script starts in the
+background, SIGHUP under nohup."""
 SENTENCE = "stopped by the user"
 FAILED = 1
 """Exit status of a command that was stopped."""
 APART_S = 0.5
-"""Signals that come closer together are one wish: schedulers send theirs to every process, which the guard passes on besides."""
+"""Signals that come closer together are one wish: schedulers send theirs to every process, which the guard passes on
+besides."""
 
 State = Literal["preparing", "working", "ending"]
 
@@ -29,9 +30,9 @@ State = Literal["preparing", "working", "ending"]
 class Stopping:
     """What becomes of a wish to stop.
 
-    While a command is preparing (imports, reading problems) it ends at once, since nothing has been started; an exception in the middle of
-    an import would be lost in whatever imports. While it works KeyboardInterrupt is raised, once. While it ends, which is bounded, a
-    wish is only noted: what is being written is finished.
+    While a command is preparing (imports, reading problems) it ends at once, since nothing has been started; an
+    exception in the middle of an import would be lost in whatever imports. While it works KeyboardInterrupt is raised,
+    once. While it ends, which is bounded, a wish is only noted: what is being written is finished.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,9 @@ class Stopping:
         return self.wishes > 1
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a stop was wished for and the exception was lost on its way, as in the middle of a destructor."""
+        """Raises KeyboardInterrupt if a stop was wished for and the exception was lost on its way, as in the middle of
+        a destructor.
+        """
         if self.wishes and self._state != "preparing":
             raise KeyboardInterrupt
 
@@ -99,7 +102,9 @@ def hear_from(descriptor: int) -> None:
 
 
 def tell(**facts: str | int) -> None:
-    """Tells the guard what it is to say if this process dies without a word (`run`, the run's folder; Ray's processes); `said`: it has."""
+    """Tells the guard what it is to say if this process dies without a word (`run`, the run's folder; Ray's processes);
+    `said`: it has.
+    """
     if _guard is not None:
         told = "".join(f"{name}={value}\0" for name, value in facts.items())
         os.write(_guard, told.encode("utf-8", "surrogateescape"))

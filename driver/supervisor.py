@@ -1,4 +1,7 @@
-"""Looks after the run's workers: asks how they are, starts dead ones again, ends the run when one cannot be kept alive. Never waits."""
+"""Looks after the run's workers: asks how they are, starts dead ones again, ends the run when one cannot be kept alive.
+
+Never waits.
+"""
 
 from __future__ import annotations
 
@@ -90,13 +93,18 @@ class Supervisor:
         self.deaths: list[tuple[str, str]] = []
         """Units that died, with the reason, for whoever watches the run, who takes them out."""
         self._mourned: dict[str, tuple[str, dict[str, Any]]] = {}
-        """Of each unit that died and does not run again yet: why it died first, and what is to be told of the restart beside it."""
+        """Of each unit that died and does not run again yet: why it died first, and what is to be told of the restart
+        beside it."""
         self.units: dict[str, Unit] = {}
 
-    def add(self, name: str, start: Callable[[], Started], mourn: Mourn, asks: Callable[[], Resources], spare: bool = False) -> None:
+    def add(
+        self, name: str, start: Callable[[], Started], mourn: Mourn, asks: Callable[[], Resources], spare: bool = False
+    ) -> None:
         """Takes charge of a unit, which starts with the next `poll`. `asks` and `spare`: see Unit."""
         now = time.monotonic()
-        self.units[name] = Unit(name, start, mourn, BackOff(name, self._settings), asks, spare, since=now, down_since=now)
+        self.units[name] = Unit(
+            name, start, mourn, BackOff(name, self._settings), asks, spare, since=now, down_since=now
+        )
 
     def poll(self) -> None:
         """Looks at every unit. Raises RunFailed with the unit that cannot go on and the reason."""
@@ -209,7 +217,8 @@ class Supervisor:
         unit.kill()
         if unit.state == "running":
             unit.down_since = now
-        # Until Ray knows that a node is dead it goes on placing workers there: such a try says nothing about the worker.
+        # Until Ray knows that a node is dead it goes on placing workers there: such a try says nothing about the
+        # worker.
         lost = death.never_ran and now - unit.down_since <= self.start_timeout_s
         if unit.name not in self._mourned:
             self.deaths.append((unit.name, death.reason))

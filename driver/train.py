@@ -29,19 +29,24 @@ from rltf.monitor.status import print_plan, print_warnings
 
 
 def train(config: Config, preset: str, dry_run: bool, console: Console, resume: Path | None = None) -> None:
-    """Runs `python launch.py`. With `dry_run` the plan is printed and nothing is started; a cluster that runs is joined to see it.
+    """Runs `python launch.py`.
+
+    With `dry_run` the plan is printed and nothing is started; a cluster that runs is joined to see it.
 
     `resume`: folder of the run that goes on.
 
     Raises:
-        UserError: problems, model, Redis or resources are not what the configuration says, or the run is still going on.
+        UserError: problems, model, Redis or resources are not what the configuration says, or the run is still going
+            on.
         RunFailed: a part failed for good, or nothing moved for run.stall_timeout_s.
         KeyboardInterrupt: the user stopped the run; everything it started has ended.
     """
     console.print("Reading problems and model ...")
     inputs = Inputs.of(config)
     if config.redis.url:
-        with closing(connect(config.redis.url, config.redis.timeout_s)) as server:  # one that cannot be used is told before Ray starts
+        with closing(
+            connect(config.redis.url, config.redis.timeout_s)
+        ) as server:  # one that cannot be used is told before Ray starts
             inputs = replace(inputs, remarks=(*inputs.remarks, *hazards(server, config.redis.url)))
     if resume is None:
         RunFolder.planned(config, preset)  # so is a name that cannot be used
@@ -58,7 +63,10 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
                 saved.require_inputs(inputs.hash)
             print_warnings(checkpoints.passed_over)
             if config.redis.url and earlier.finished:
-                raise UserError(f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from its export")
+                raise UserError(
+                    f"the run in {resume} has ended and what it kept at redis.url is deleted: begin a new run from "
+                    "its export"
+                )
         say = partial(console.print, markup=False)
         stopping.work()
         calls = RayCalls()

@@ -27,18 +27,26 @@ class Collected:
 class HeldOutCollector:
     """Looks after the evaluations of one run.
 
-    The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a new request is forgotten as
-    soon as the row of a later one has been seen. After a crash it goes back some steps, and asks again for the evaluations of weights that
-    it has lost: the step it went back to, and those whose rows come again, are looked at again. Results stay in the buffer until the label
-    is closed.
+    The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a new request
+    is forgotten as soon as the row of a later one has been seen. After a crash it goes back some steps, and asks again
+    for the evaluations of weights that it has lost: the step it went back to, and those whose rows come again, are
+    looked at again. Results stay in the buffer until the label is closed.
     """
 
     def __init__(
-        self, flow: Flow, problem_ids: Sequence[str], ks: Sequence[int] = (1,), known: Collection[str] = (), not_asked: int = 0
+        self,
+        flow: Flow,
+        problem_ids: Sequence[str],
+        ks: Sequence[int] = (1,),
+        known: Collection[str] = (),
+        not_asked: int = 0,
     ) -> None:
-        """`problem_ids`: the held-out problems asked for; programs without a verdict count as not passed. `known`: labels done with.
+        """`problem_ids`: the held-out problems asked for; programs without a verdict count as not passed.
 
-        `ks`: the k of pass@k; of an evaluation with fewer programs per problem those that it allows. `not_asked`: further problems.
+        `known`: labels done with.
+
+        `ks`: the k of pass@k; of an evaluation with fewer programs per problem those that it allows. `not_asked`:
+        further problems.
         """
         self._flow = flow
         self._problem_ids = tuple(problem_ids)
@@ -69,14 +77,20 @@ class HeldOutCollector:
             if not self._flow.evaluations.complete(label):
                 pending.append(label)
                 continue
-            if self._flow.evaluations.closed(label):  # it was read, and its row in the run's folder is lost: what is left here is nothing
+            if self._flow.evaluations.closed(
+                label
+            ):  # it was read, and its row in the run's folder is lost: what is left here is nothing
                 self._known.add(label)
                 continue
             samples = self._flow.evaluations.results(label)
             programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
             ks = [k for k in self._ks if k <= programs] or [1]
             held_out = summarise(samples, self._problem_ids, ks, programs, self._not_asked)
-            complete.append(Collected(step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step))))))
-            self._known.add(label)  # its step stays open: a learner that crashes before the next row may ask for it again
+            complete.append(
+                Collected(step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step)))))
+            )
+            self._known.add(
+                label
+            )  # its step stays open: a learner that crashes before the next row may ask for it again
         self.pending = tuple(pending)
         return complete

@@ -1,4 +1,6 @@
-"""What the samples of one held-out evaluation say: pass@k, outcomes, error types, and example programs before and after training."""
+"""What the samples of one held-out evaluation say: pass@k, outcomes, error types, and example programs before and after
+training.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class HeldOut:
     missing: int
     """Problems asked for without a graded program (lost to infrastructure failures); they count as not passed."""
     lost: int
-    """Programs asked for without a verdict (infrastructure failures), those of `missing` included; they count as not passed."""
+    """Programs asked for without a verdict (infrastructure failures), those of `missing` included; they count as not
+    passed."""
     not_asked: int
     """Problems that no program could be asked for (`evaluation.tasks`); they count as not passed."""
     pass_at: Mapping[int, Estimate]
@@ -34,22 +37,42 @@ class HeldOut:
     """Policy versions that wrote the programs, ascending."""
 
     def as_row(self, *, label: str, step: int, seconds: float, time: float) -> dict[str, Any]:
-        """A JSON-able row for the run folder. `seconds`: since the first training program was begun; `time`: since the epoch."""
-        row: dict[str, Any] = {"label": label, "step": step, "seconds": seconds, "time": time, "tasks": self.tasks, "samples": self.samples}
-        row |= {"missing": self.missing, "lost": self.lost, "not_asked": self.not_asked, "versions": list(self.versions)}
+        """A JSON-able row for the run folder.
+
+        `seconds`: since the first training program was begun; `time`: since the epoch.
+        """
+        row: dict[str, Any] = {
+            "label": label,
+            "step": step,
+            "seconds": seconds,
+            "time": time,
+            "tasks": self.tasks,
+            "samples": self.samples,
+        }
+        row |= {
+            "missing": self.missing,
+            "lost": self.lost,
+            "not_asked": self.not_asked,
+            "versions": list(self.versions),
+        }
         for k, estimate in self.pass_at.items():
             row |= {f"pass@{k}": estimate.value, f"pass@{k}_se": estimate.standard_error}
         return row | {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
 
 
 def summarise(
-    samples: Iterable[Sample], problem_ids: Iterable[str] = (), ks: Sequence[int] = (1,), programs: int = 0, not_asked: int = 0
+    samples: Iterable[Sample],
+    problem_ids: Iterable[str] = (),
+    ks: Sequence[int] = (1,),
+    programs: int = 0,
+    not_asked: int = 0,
 ) -> HeldOut:
     """Folds the samples of one evaluation.
 
-    `problem_ids`: the problems that were asked for, `programs`: how many programs for each, `not_asked`: further problems; what is
-    missing of them all counts as not passed, so that it cannot raise the score. A greedy program counts like any other. Raises
-    ValueError when there is neither sample nor problem, and when `programs` and a problem's samples both are fewer than the largest k.
+    `problem_ids`: the problems that were asked for, `programs`: how many programs for each, `not_asked`: further
+    problems; what is missing of them all counts as not passed, so that it cannot raise the score. A greedy program
+    counts like any other. Raises ValueError when there is neither sample nor problem, and when `programs` and a
+    problem's samples both are fewer than the largest k.
     """
     graded: dict[str, list[bool]] = {problem_id: [] for problem_id in problem_ids}
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
@@ -65,7 +88,9 @@ def summarise(
     if not graded:
         raise ValueError("a held-out evaluation of no problems")
     most = max(ks)
-    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()] + [(most, 0)] * not_asked
+    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()] + [
+        (most, 0)
+    ] * not_asked
     return HeldOut(
         tasks=len(graded) + not_asked,
         samples=sum(len(passed) for passed in graded.values()),
@@ -89,11 +114,13 @@ class Example:
     after: Sample
 
 
-def before_and_after(before: Iterable[Sample], after: Iterable[Sample], questions: Mapping[str, str], count: int = 3) -> list[Example]:
+def before_and_after(
+    before: Iterable[Sample], after: Iterable[Sample], questions: Mapping[str, str], count: int = 3
+) -> list[Example]:
     """Up to `count` problems with the programs written for them before and after, the most telling first.
 
-    A program that failed and then passed comes before any other pair, pairs whose first program erred in a way not shown yet before
-    repetitions, and short programs before long ones; the choice depends on nothing but the samples.
+    A program that failed and then passed comes before any other pair, pairs whose first program erred in a way not
+    shown yet before repetitions, and short programs before long ones; the choice depends on nothing but the samples.
     """
     first = _by_problem(before)
     last = _by_problem(after)
@@ -101,13 +128,20 @@ def before_and_after(before: Iterable[Sample], after: Iterable[Sample], question
         Example(problem_id, questions.get(problem_id, problem_id), first[problem_id][0], last[problem_id][0])
         for problem_id in sorted(first.keys() & last.keys())
     ]
-    pairs.sort(key=lambda pair: (_rank(pair), len(pair.after.program.text) + len(pair.before.program.text), pair.problem_id))
+    pairs.sort(
+        key=lambda pair: (_rank(pair), len(pair.after.program.text) + len(pair.before.program.text), pair.problem_id)
+    )
     chosen: list[Example] = []
     kinds: Counter[tuple[str, str]] = Counter()
     for repetitions in range(count + 1):
         for pair in pairs:
             kind = (pair.before.feedback.outcome, pair.before.feedback.error_name)
-            if len(chosen) < count and pair not in chosen and kinds[kind] <= repetitions and (repetitions or _rank(pair) == 0):
+            if (
+                len(chosen) < count
+                and pair not in chosen
+                and kinds[kind] <= repetitions
+                and (repetitions or _rank(pair) == 0)
+            ):
                 kinds[kind] += 1
                 chosen.append(pair)
     return chosen

@@ -1,4 +1,7 @@
-"""The unbiased estimator of pass@k (Chen et al., arXiv 2107.03374, Eq. 1), averaged over problems with a standard error."""
+"""The unbiased estimator of pass@k (Chen et al., arXiv 2107.03374, Eq.
+
+1), averaged over problems with a standard error.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ class Estimate:
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:
-    """1 - C(n-c, k) / C(n, k): the chance that one of k programs drawn without replacement from `samples` (n) is one of the `passed` (c).
+    """1 - C(n-c, k) / C(n, k): the chance that one of k programs drawn without replacement from `samples` (n) is one of
+    the `passed` (c).
 
     In product form, which neither overflows nor cancels. Raises ValueError unless 1 <= k <= n and 0 <= c <= n.
     """
@@ -36,9 +40,9 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
 def mean_pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> Estimate:
     """pass@k averaged over problems, each problem weighing the same.
 
-    `counts`: (samples, passed) of each problem. The standard error is that of the mean over problems (standard deviation with n - 1,
-    over the root of n), so it covers the choice of problems and the sampling of programs; 0 for fewer than two problems.
-    Raises ValueError for no problems, and as `pass_at_k` does.
+    `counts`: (samples, passed) of each problem. The standard error is that of the mean over problems (standard
+    deviation with n - 1, over the root of n), so it covers the choice of problems and the sampling of programs; 0 for
+    fewer than two problems. Raises ValueError for no problems, and as `pass_at_k` does.
     """
     if not counts:
         raise ValueError("pass@k of no problems")

@@ -33,5 +33,7 @@ class HeldOutTasks:
 
     def __str__(self) -> str:
         drawn = f"{self.tasks:,} of {self.of:,}" if self.tasks < self.of else f"all {self.of:,}"
-        lost = f"; {len(self.too_long):,} of them, whose prompt does not fit, count as not solved" if self.too_long else ""
+        lost = (
+            f"; {len(self.too_long):,} of them, whose prompt does not fit, count as not solved" if self.too_long else ""
+        )
         return f"{drawn} from {self.name}{lost}"

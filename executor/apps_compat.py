@@ -1,8 +1,9 @@
-"""The comparison rules of the APPS harness as RLTF published them (`utils/testing_util.py`, commit af505b1): known to be wrong.
+"""The comparison rules of the APPS harness as RLTF published them (`utils/testing_util.py`, commit af505b1): known to
+be wrong.
 
-They are here so that published numbers can be reproduced, and nothing should be trained with them. They accept lines in another order,
-repeated lines and words only once, words of a line in another order, every number to three decimals, `1` for `True` and `12` for `'12'`;
-and they refuse floats of functions whose last digit differs.
+They are here so that published numbers can be reproduced, and nothing should be trained with them. They accept lines in
+another order, repeated lines and words only once, words of a line in another order, every number to three decimals, `1`
+for `True` and `12` for `'12'`; and they refuse floats of functions whose last digit differs.
 """
 
 from __future__ import annotations

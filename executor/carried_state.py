@@ -1,8 +1,8 @@
 """Whether one test of a program could leave something behind for the next: all of them share a process.
 
-Each test runs the program in a fresh namespace, so only modules, builtins and files can carry anything over. Looked for in the text:
-the question is how much running again it takes to trust a verdict, and a program that hides its intent is still caught by the
-confirm rule (`executor.grading`) as soon as a test fails.
+Each test runs the program in a fresh namespace, so only modules, builtins and files can carry anything over. Looked for
+in the text: the question is how much running again it takes to trust a verdict, and a program that hides its intent is
+still caught by the confirm rule (`executor.grading`) as soon as a test fails.
 """
 
 from __future__ import annotations
@@ -12,8 +12,30 @@ import re
 _REACHES = ("import", "__", "open", "class Solution")
 """Modules (the names that a `class Solution` finds imported among them), builtins by dunder names, files."""
 _WORDS = (
-    *("setattr", "delattr", "__dict__", "__builtins__", "builtins.", "sys.modules", "environ", "putenv", "getcontext", "setcontext"),
-    *("os.mkdir", "os.makedirs", "os.rename", "os.replace", "os.remove", "os.unlink", "os.rmdir", "os.open", "os.link", "os.symlink"),
+    *(
+        "setattr",
+        "delattr",
+        "__dict__",
+        "__builtins__",
+        "builtins.",
+        "sys.modules",
+        "environ",
+        "putenv",
+        "getcontext",
+        "setcontext",
+    ),
+    *(
+        "os.mkdir",
+        "os.makedirs",
+        "os.rename",
+        "os.replace",
+        "os.remove",
+        "os.unlink",
+        "os.rmdir",
+        "os.open",
+        "os.link",
+        "os.symlink",
+    ),
     *("os.chdir", "shelve", "sqlite3", ".write_text", ".write_bytes", ".touch(", "import_module"),
 )
 _WRITES = re.compile(r"""open\s*\([^)\n]*['"][rb]*[wax+]""")
@@ -29,7 +51,9 @@ def can_carry(program: str) -> bool:
 
 
 def changes_shared(program: str) -> bool:
-    """Whether the program visibly changes what outlives a test: then each test has a process of its own from the start."""
+    """Whether the program visibly changes what outlives a test: then each test has a process of its own from
+    the start.
+    """
     if not can_carry(program):
         return False
     if any(word in program for word in _WORDS) or ("open" in program and _WRITES.search(program)):

@@ -1,8 +1,8 @@
 """The command `check-data`: what is wrong with a data set's problems, and how much time its tests need.
 
-A record that could not be loaded is told with the reason, and so is a field that nobody reads. Every reference solution runs twice: once
-with a lane per core, then with four per core and another hash seed. A program that solves nothing must not pass. CPU limits are
-calibrated from the references that pass.
+A record that could not be loaded is told with the reason, and so is a field that nobody reads. Every reference solution
+runs twice: once with a lane per core, then with four per core and another hash seed. A program that solves nothing must
+not pass. CPU limits are calibrated from the references that pass.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite
 from rltf.problems.quarantine import Checked, Status
 
 FACTOR, LEAST_LIMIT_S = 10.0, 0.1
-"""A test may use so many times what the slowest reference needs, and at least so much: calibrated = max(least, factor x slowest)."""
+"""A test may use so many times what the slowest reference needs, and at least so much: calibrated = max(least, factor x
+slowest)."""
 TIGHT = 0.5
 """A limit of which a reference needs more than this share is too tight."""
 LONGER = 5.0
@@ -69,7 +70,8 @@ def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console
 
     What is being done, and how long it will take, goes to the console.
 
-    Raises LaneFailure when the sandbox does not start, or a program could not be judged twice in a row: that says nothing of the data.
+    Raises LaneFailure when the sandbox does not start, or a program could not be judged twice in a row: that says
+    nothing of the data.
     """
     unread = {one.id: one.fields for one in problems.unread}
     found = [_begun(problem, hinted(unread.get(problem.id, {}))) for problem in problems]
@@ -84,12 +86,21 @@ def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console
         return
     references = [(one, program) for one in usable for program in one.problem.solutions]
     with Judge.of(config, lanes) as judge:
-        doing = f"{counted(len(references), 'reference solution')} of {counted(len(found), 'problem')}, {lanes} at a time"
+        doing = (
+            f"{counted(len(references), 'reference solution')} of {counted(len(found), 'problem')}, {lanes} at a time"
+        )
         for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
             one.first.append(feedback)
-        tried = [(one, constant) for one in usable for constant in constants(_ready(one)) if could_pass(_ready(one), constant)]
+        tried = [
+            (one, constant)
+            for one in usable
+            for constant in constants(_ready(one))
+            if could_pass(_ready(one), constant)
+        ]
         _run_constants(judge, tried, console)
-        late = [one for one in usable if one.first and all(feedback.error_type == "TimeLimit" for feedback in one.first)]
+        late = [
+            one for one in usable if one.first and all(feedback.error_type == "TimeLimit" for feedback in one.first)
+        ]
         if late:
             _run_longer(judge, late, console)
     with Judge.of(config, LOAD * lanes, OTHER_HASH_SEED) as judge:
@@ -111,7 +122,9 @@ def _not_loaded(skipped: Skipped) -> Checked:
 
 
 def fit(problems: ProblemSet, checked: Sequence[Checked], strict: bool) -> bool:
-    """Whether every record could be loaded and a problem is fit for training; `strict`: all are, and no field is likely to be misnamed."""
+    """Whether every record could be loaded and a problem is fit for training; `strict`: all are, and no field is likely
+    to be misnamed.
+    """
     statuses = Counter(one.status for one in checked)
     if statuses["skipped"] or statuses["quarantined"] == len(checked):
         return False
@@ -123,7 +136,9 @@ def _ready(one: _Findings) -> ReadySuite:
     return one.ready
 
 
-def _judged(judge: Judge, work: Sequence[tuple[TestSuite, str]], doing: str, console: Console) -> list[Feedback | InfrastructureFailure]:
+def _judged(
+    judge: Judge, work: Sequence[tuple[TestSuite, str]], doing: str, console: Console
+) -> list[Feedback | InfrastructureFailure]:
     """Verdicts in the order of `work`; says what is done and shows how far it is."""
     console.print(doing, markup=False)
     with progress(console, "judging", len(work)) as advance:
@@ -178,7 +193,11 @@ def _judge_references(one: _Findings) -> float | None:
     """Adds what the references' runs say; the calibrated limit, None where no reference passes."""
     total = len(one.first)
     passed = [feedback for feedback in one.first if feedback.outcome == "pass"]
-    failed = [f"#{number} {_described(feedback)}" for number, feedback in enumerate(one.first, 1) if feedback.outcome != "pass"]
+    failed = [
+        f"#{number} {_described(feedback)}"
+        for number, feedback in enumerate(one.first, 1)
+        if feedback.outcome != "pass"
+    ]
     if one.longer:
         needed = [max(test.cpu_s for test in feedback.tests) for feedback in one.longer if feedback.outcome == "pass"]
         needs = f"{min(needed):.2g} s are needed" if needed else f"{LONGER:g} times as much is not enough"
@@ -193,12 +212,16 @@ def _judge_references(one: _Findings) -> float | None:
         if [test.outcome for test in first.tests] != [test.outcome for test in second.tests]
     ]
     if unlike:
-        one.bad.append(f"flaky: {len(unlike)} of {total} references not the same twice: " + "; ".join(unlike[:MOST_NAMED]))
+        one.bad.append(
+            f"flaky: {len(unlike)} of {total} references not the same twice: " + "; ".join(unlike[:MOST_NAMED])
+        )
     if not passed:
         return None
     slowest = max(test.cpu_s for feedback in passed for test in feedback.tests)
     if slowest > TIGHT * one.limit_s:
-        one.remarks.append(f"limit too tight: the slowest reference needs {slowest:.2g} of {one.limit_s:g} s of CPU time per test")
+        one.remarks.append(
+            f"limit too tight: the slowest reference needs {slowest:.2g} of {one.limit_s:g} s of CPU time per test"
+        )
     return min(one.limit_s, max(LEAST_LIMIT_S, math.ceil(100 * FACTOR * slowest) / 100))
 
 
@@ -218,7 +241,9 @@ def write(checked: Sequence[Checked], file: OutputFile) -> None:
 
 
 def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: Console) -> None:
-    """Prints how many of what, the problems that are quarantined and the records that could not be loaded, and the fields not read."""
+    """Prints how many of what, the problems that are quarantined and the records that could not be loaded, and the
+    fields not read.
+    """
     bad = [one for one in checked if one.status == "quarantined"]
     kinds = Counter(one.reasons[0].partition(":")[0].partition(" (")[0] for one in bad)
     counts = Counter(one.status for one in checked)
@@ -232,14 +257,18 @@ def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: C
         table.add_row("could not be loaded", str(len(problems.skipped)))
     console.print(table)
     if limits:
-        console.print(f"calibrated CPU limits per test: median {limits[len(limits) // 2]:g} s, largest {limits[-1]:g} s")
+        console.print(
+            f"calibrated CPU limits per test: median {limits[len(limits) // 2]:g} s, largest {limits[-1]:g} s"
+        )
     _show_first([f"{one.problem_id}: {'; '.join(one.reasons)}" for one in bad], "quarantined", console)
     _show_first([str(skipped) for skipped in problems.skipped], "not loaded", console)
     for sentence in mistakes(problems.unread):
         warn(sentence)
     if others := foreign(problems.unread):
         console.print(f"fields that are not read: {others}", markup=False)
-    console.print(f"written to {out}; --problems.checked {out} makes training, evaluation and grading honour it", markup=False)
+    console.print(
+        f"written to {out}; --problems.checked {out} makes training, evaluation and grading honour it", markup=False
+    )
 
 
 def _show_first(sentences: Sequence[str], status: str, console: Console) -> None:

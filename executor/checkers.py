@@ -1,6 +1,7 @@
 """Whether what a program gave is what was expected. Pure functions of data; nothing of a program's ever runs here.
 
-A checker is chosen per data set (`TestSuite.checker`); a problem may name a tolerance of its own (`TestSuite.tolerance`).
+A checker is chosen per data set (`TestSuite.checker`); a problem may name a tolerance of its own
+(`TestSuite.tolerance`).
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ def make_checker(suite: TestSuite) -> Checker:
 
 
 class Standard:
-    """Lines, then tokens, as DMOJ's judge of that name: amounts of white space and blank lines are free, all else is exact.
+    """Lines, then tokens, as DMOJ's judge of that name: amounts of white space and blank lines are free, all else is
+    exact.
 
-    Except that a number is compared by tolerance where, and only where, the expected one is written with a point or an exponent.
+    Except that a number is compared by tolerance where, and only where, the expected one is written with a point or an
+    exponent.
     """
 
     def __init__(self, tolerance: float = TOLERANCE) -> None:
@@ -111,7 +114,8 @@ class Standard:
 
 
 class Tokens(Standard):
-    """As contest sites do that read the output word by word: line ends count as any white space, and a number's value counts alone.
+    """As contest sites do that read the output word by word: line ends count as any white space, and a number's value
+    counts alone.
 
     `10098.0` is accepted for `10098` and, of a function, 1 for true; an integer must still be met exactly.
     """

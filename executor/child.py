@@ -1,7 +1,10 @@
-"""Runs a program's tests, inside the process that was forked for the program. Standard library only; expected outputs never come here.
+"""Runs a program's tests, inside the process that was forked for the program.
 
-What the process reports is data that the judge validates: one JSON line per test in a memory file, followed by `"end"`, and
-what the program wrote to standard output in another. Lines that faulthandler adds on a time limit or a crash end up behind them.
+Standard library only; expected outputs never come here.
+
+What the process reports is data that the judge validates: one JSON line per test in a memory file, followed by `"end"`,
+and what the program wrote to standard output in another. Lines that faulthandler adds on a time limit or a crash end up
+behind them.
 
     [0, cpu_us, offset]                               stdin: ended with status 0; standard output ends at this offset
     [0, cpu_us, value]                                call: returned
@@ -35,7 +38,8 @@ from rltf.executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
 LONGEST_MESSAGE = 300
 TICK_NS = 10_000_000
 _RESERVE = mmap.mmap(-1, 1 << 18)
-"""Address space that is let go of when a program has used up its own: to report that takes some. Nobody ever writes to it."""
+"""Address space that is let go of when a program has used up its own: to report that takes some. Nobody ever writes to
+it."""
 RECURSION_LIMIT = 1000 + 6  # a script's own frames, and the harness below them
 
 
@@ -59,7 +63,9 @@ def line_of(error: BaseException, trace: TracebackType | None) -> int | None:
 
 
 def class_of(error: BaseException, compiling: bool = False) -> str:
-    """Name of an exception's class; for null bytes and half characters in the source, which some versions call ValueError, SyntaxError."""
+    """Name of an exception's class; for null bytes and half characters in the source, which some versions call
+    ValueError, SyntaxError.
+    """
     return "SyntaxError" if compiling and isinstance(error, ValueError) else type(error).__name__[:100]
 
 
@@ -79,14 +85,20 @@ def kind_of(error: BaseException) -> str:
 
 
 def _leetcode_names() -> dict[str, Any]:
-    """What a program finds imported on the site that its `class Solution` was written for: modules, and what most of them hold."""
+    """What a program finds imported on the site that its `class Solution` was written for: modules, and what most of
+    them hold.
+    """
     names: dict[str, Any] = {}
     for module in "typing collections functools itertools heapq bisect string operator math".split():
         loaded = importlib.import_module(module)
         public = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
         names |= {name: getattr(loaded, name) for name in public if not hasattr(builtins, name)}
-    modules = "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
-    return names | {name: importlib.import_module(name) for name in modules}  # `bisect` is a function of its module, too
+    modules = (
+        "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
+    )
+    return names | {
+        name: importlib.import_module(name) for name in modules
+    }  # `bisect` is a function of its module, too
 
 
 LEETCODE_NAMES = _leetcode_names()
@@ -103,9 +115,14 @@ from heapq import *
 
 
 def _inside_a_function(source: str) -> ast.Module:
-    """The program as the APPS harness ran it: all that follows its first imports is the body of a function, lines as they were."""
+    """The program as the APPS harness ran it: all that follows its first imports is the body of a function, lines as
+    they were.
+    """
     tree = ast.parse(source, FILENAME)
-    first = next((index for index, node in enumerate(tree.body) if not isinstance(node, ast.Import | ast.ImportFrom)), len(tree.body))
+    first = next(
+        (index for index, node in enumerate(tree.body) if not isinstance(node, ast.Import | ast.ImportFrom)),
+        len(tree.body),
+    )
     wrapped = ast.parse("stdin = sys.stdin\nstdout = sys.stdout\ndef code():\n    pass\ncode()")
     function = wrapped.body[2]
     assert isinstance(function, ast.FunctionDef)
@@ -125,7 +142,9 @@ class Tests:
         self._limit_ns = limit_ns
         self._timer = timer
         self._random = "random" in self._source
-        self._names: dict[str, Any] = LEETCODE_NAMES if "class Solution" in self._source and self._mode == "call" else {}
+        self._names: dict[str, Any] = (
+            LEETCODE_NAMES if "class Solution" in self._source and self._mode == "call" else {}
+        )
         self._apps: bool = job["apps"]
         if self._apps:
             self._names = {}
@@ -246,7 +265,11 @@ class Tests:
                 os._exit(0)
             names.clear()
             if isinstance(error, SystemExit):
-                report(json.dumps([2, self.cpu_us(), 0, "", line_of(error, error.__traceback__), f"exit: {message_of(error)}", ""]))
+                report(
+                    json.dumps(
+                        [2, self.cpu_us(), 0, "", line_of(error, error.__traceback__), f"exit: {message_of(error)}", ""]
+                    )
+                )
             else:
                 # The APPS harness counts a program that does not load as one that does not compile.
                 self.failed(3 if self._apps and not loaded else 1, error, 0)
@@ -257,7 +280,8 @@ class Tests:
 
 
 def find_function(names: dict[str, Any], function: str) -> Any:
-    """The function under test: a method of a new `Solution` where that class has one of the name, else a plain function.
+    """The function under test: a method of a new `Solution` where that class has one of the name, else a plain
+    function.
 
     Raises NameError when the program defines neither.
     """

@@ -9,7 +9,22 @@ from typing import Any
 
 from rltf.executor.suites import ReadySuite
 
-TEXTS: tuple[Any, ...] = ("0", "1", "-1", "2", "YES", "NO", "Yes", "No", "yes", "no", "True", "False", "Possible", "Impossible")
+TEXTS: tuple[Any, ...] = (
+    "0",
+    "1",
+    "-1",
+    "2",
+    "YES",
+    "NO",
+    "Yes",
+    "No",
+    "yes",
+    "no",
+    "True",
+    "False",
+    "Possible",
+    "Impossible",
+)
 VALUES: tuple[Any, ...] = (None, 0, 1, -1, True, False, "", [], {}, 0.0)
 """What a policy may hit upon without having understood anything."""
 

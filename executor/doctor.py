@@ -1,4 +1,6 @@
-"""What this machine offers to hold untrusted programs: each tier tried, each layer with the reason where it is off and what to change."""
+"""What this machine offers to hold untrusted programs: each tier tried, each layer with the reason where it is off and
+what to change.
+"""
 
 from __future__ import annotations
 
@@ -113,9 +115,15 @@ def advice(reason: str) -> str:
     if reason.startswith("Landlock"):
         if "[Errno 95]" in reason:
             return "Landlock is compiled in but switched off: add landlock to the kernel's boot parameter lsm="
-        return "Landlock needs Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK, not masked by a container's seccomp profile"
+        return (
+            "Landlock needs Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK, not masked by a container's seccomp "
+            "profile"
+        )
     if reason.startswith("seccomp"):
-        return "seccomp filters need a kernel with CONFIG_SECCOMP_FILTER (every distribution's has it) on x86_64 or aarch64"
+        return (
+            "seccomp filters need a kernel with CONFIG_SECCOMP_FILTER (every distribution's has it) on x86_64 or "
+            "aarch64"
+        )
     if reason.startswith("numpy"):
         return "install the virtual environment in a folder that all users may enter"
     return ""
@@ -128,7 +136,8 @@ def _advice_on_namespaces() -> str:
         (
             "kernel/apparmor_restrict_unprivileged_userns",
             "1",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns` for the interpreter",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns` for the "
+            "interpreter",
         ),
     ]
     found = [change for name, bad, change in settings if _setting(name) == bad]
@@ -136,10 +145,15 @@ def _advice_on_namespaces() -> str:
         return "; ".join(found)
     if _in_container():
         return (
-            "this is a container whose profile forbids namespaces: docker run --security-opt seccomp=unconfined --security-opt "
-            "apparmor=unconfined --security-opt systempaths=unconfined, or Kubernetes' hostUsers: false with procMount: Unmasked"
+            "this is a container whose profile forbids namespaces: docker run --security-opt seccomp=unconfined "
+            "--security-opt "
+            "apparmor=unconfined --security-opt systempaths=unconfined, or Kubernetes' hostUsers: false with "
+            "procMount: Unmasked"
         )
-    return "no known host setting forbids them: see the kernel's log, security modules, and the process's own seccomp filter"
+    return (
+        "no known host setting forbids them: see the kernel's log, security modules, and the process's own seccomp "
+        "filter"
+    )
 
 
 def _setting(name: str) -> str:

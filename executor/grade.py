@@ -41,13 +41,19 @@ class Graded:
 
 
 def grade_file(
-    problems: ProblemSet, programs: Path, out: Path, judge: Judge, console: Console, also_read: Sequence[Path | None] = ()
+    problems: ProblemSet,
+    programs: Path,
+    out: Path,
+    judge: Judge,
+    console: Console,
+    also_read: Sequence[Path | None] = (),
 ) -> Graded:
-    """Judges JSON lines `{"problem_id": .., "code": ..}` (gzipped or not) and writes a line for each verdict, in the same order.
+    """Judges JSON lines `{"problem_id": .., "code": ..}` (gzipped or not) and writes a line for each verdict, in the
+    same order.
 
-    A line that is malformed, names no problem of the set or could not be judged has no verdict; it is named in the result and the
-    rest goes on. `out` is replaced once all are judged. Raises UserError when a file cannot be read or written,
-    or `out` is `programs` or one of the files `also_read`.
+    A line that is malformed, names no problem of the set or could not be judged has no verdict; it is named in the
+    result and the rest goes on. `out` is replaced once all are judged. Raises UserError when a file cannot be read or
+    written, or `out` is `programs` or one of the files `also_read`.
     """
     graded = Graded()
     start = time.monotonic()
@@ -64,7 +70,9 @@ def grade_file(
                     file.write(json.dumps(as_row(name, result)) + "\n")
             file.flush()
     if not graded.outcomes and not graded.unjudged:
-        graded.unjudged.append(f"{programs}: no program was judged" + ("" if graded.left_out else ", the file holds none"))
+        graded.unjudged.append(
+            f"{programs}: no program was judged" + ("" if graded.left_out else ", the file holds none")
+        )
     show(graded, problems, judge, time.monotonic() - start, out, console)
     return graded
 
@@ -86,7 +94,9 @@ def as_row(problem_id: str, feedback: Feedback) -> dict[str, Any]:
     }
 
 
-def _lines(problems: ProblemSet, records: Iterable[tuple[str, dict[str, Any] | Skipped]], graded: Graded) -> Iterator[Line]:
+def _lines(
+    problems: ProblemSet, records: Iterable[tuple[str, dict[str, Any] | Skipped]], graded: Graded
+) -> Iterator[Line]:
     quarantined = {skipped.id: skipped.reason for skipped in problems.skipped}
     for place, record in records:
         if isinstance(record, Skipped):
@@ -116,7 +126,10 @@ def show(graded: Graded, problems: ProblemSet, judge: Judge, seconds: float, out
     console.print(table)
     console.print(f"verdicts are in {out}", markup=False)
     if graded.left_out:
-        programs, problems_left = counted(graded.left_out.total(), "program"), counted(len(graded.left_out), "quarantined problem")
+        programs, problems_left = (
+            counted(graded.left_out.total(), "program"),
+            counted(len(graded.left_out), "quarantined problem"),
+        )
         warn(f"left out: {programs} of {problems_left}")
     for sentence in mistakes(problems.unread):
         warn(sentence)

@@ -1,11 +1,12 @@
 """One program against one suite, on one lane: runs, confirms, labels.
 
-All tests of a program share one process. Two rules keep that from changing a verdict. A program that visibly changes what tests
-share (`executor.carried_state`) gets a process per test. Of any other the first test that fails, unless it is the very first, is run
-again alone; if the verdict changes, state leaked from one test to the next, and each test gets a process of its own.
+All tests of a program share one process. Two rules keep that from changing a verdict. A program that visibly changes
+what tests share (`executor.carried_state`) gets a process per test. Of any other the first test that fails, unless it
+is the very first, is run again alone; if the verdict changes, state leaked from one test to the next, and each test
+gets a process of its own.
 
-A test's limit is CPU time. It is ended a little above its limit, and one that ends in between is run once more, alone and with
-nothing added, before it counts as too slow: clocks and caches of a busy machine are not the program's doing.
+A test's limit is CPU time. It is ended a little above its limit, and one that ends in between is run once more, alone
+and with nothing added, before it counts as too slow: clocks and caches of a busy machine are not the program's doing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ MOST_PROCESSES = 64
 GRACE, LONGEST_GRACE_S = 0.25, 1.0
 """A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
 UNTOLD, UNTOLD_S = 0.25, 0.1
-"""CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds, is set-up."""
+"""CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds,
+is set-up."""
 _BROKEN = runtime_error("Crash", None, "the program broke what reports its results")
 _RANK = {"not_run": 0, "pass": 0, "failure": 1, "runtime_error": 2, "compile_error": 3}
 
@@ -71,7 +73,8 @@ class Grader:
             return self._feedback(self._each_alone(everything))
         verdicts = self._run(everything)
         if self._untold():
-            # Its report says less than the clock: only limits set from outside count then, and no test may borrow from another.
+            # Its report says less than the clock: only limits set from outside count then, and no test may borrow from
+            # another.
             return self._feedback(self._each_alone(everything, grace=False))
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
         if first > 0 and not verdicts[first].final and can_carry(self._program):
@@ -110,7 +113,9 @@ class Grader:
         return settled
 
     def _run(self, indices: list[int], grace: bool = True) -> list[Verdict]:
-        """Verdicts in the order of `indices`; a process that dies on the way is followed by another one for the rest."""
+        """Verdicts in the order of `indices`; a process that dies on the way is followed by another one for
+        the rest.
+        """
         verdicts: list[Verdict] = []
         while len(verdicts) < len(indices):
             rest = indices[len(verdicts) :]
@@ -175,7 +180,9 @@ class Grader:
         if len(verdicts) < len(indices):
             timed = os.WIFEXITED(tester.status) and os.WEXITSTATUS(tester.status) == protocol.TIME_LIMIT_STATUS
             if timed and program.status == 0:  # it was the tests that went on for ever, with what the program gave them
-                verdicts.append(runtime_error("TimeLimit", None, f"its tests need more than {self._time_limit_s:g} s of CPU time"))
+                verdicts.append(
+                    runtime_error("TimeLimit", None, f"its tests need more than {self._time_limit_s:g} s of CPU time")
+                )
             else:
                 verdicts.append(of_death(self._ready, -1, program, report, 0, self._time_limit_s, self._lane.contained))
         spent = starts_to_spans(report.records, program.cpu_s, len(verdicts))
@@ -189,7 +196,10 @@ class Grader:
             error_type=worst.error_type,
             line=worst.line,
             message=worst.message,
-            tests=[TestResult(outcome=verdict.outcome, error_type=verdict.error_type, cpu_s=verdict.cpu_s) for verdict in verdicts],
+            tests=[
+                TestResult(outcome=verdict.outcome, error_type=verdict.error_type, cpu_s=verdict.cpu_s)
+                for verdict in verdicts
+            ],
             passed=sum(verdict.outcome == "pass" for verdict in verdicts),
             run=sum(verdict.outcome != "not_run" for verdict in verdicts) if compiled else 0,
             cpu_s=self._usage.cpu_s,

@@ -1,8 +1,10 @@
-"""What keeps a program inside its lane: the tier of the lane, and what each program's process is held to. Standard library only.
+"""What keeps a program inside its lane: the tier of the lane, and what each program's process is held to.
 
-Runs inside the zygote, which is started with nothing of the project on its path. Two tiers, and what remains without them:
+Standard library only. Runs inside the zygote, which is started with nothing of the project on its path. Two tiers, and
+what remains without them:
 
-    A     once per lane: namespaces, a root of its own, Landlock on itself; per program: a pid namespace, then limits, no rights, seccomp
+    A     once per lane: namespaces, a root of its own, Landlock on itself; per program: a pid namespace, then limits,
+          no rights, seccomp
     B     per program: Landlock, then limits, no rights, seccomp; for hosts that allow no namespaces
     none  whatever of these the host has; only if the user asked for it (`executor.unsafe`)
 
@@ -28,11 +30,17 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS =
 STACK_BYTES = 256 << 20
 CPU_CLOCK = 2
 SHARED_PROCESSES = 1024
-"""Where a program's threads count with all others of its user, it may have this many more than there were when its lane started."""
+"""Where a program's threads count with all others of its user, it may have this many more than there were when its lane
+started."""
 
 _timer_library = libc if hasattr(libc, "timer_create") else ctypes.CDLL("librt.so.1", use_errno=True)
 # Looked up once: for every program anew it would cost a tenth of all the pages that its process writes to.
-_timer_create, _timer_settime, _prctl, _capset = _timer_library.timer_create, _timer_library.timer_settime, libc.prctl, libc.capset
+_timer_create, _timer_settime, _prctl, _capset = (
+    _timer_library.timer_create,
+    _timer_library.timer_settime,
+    libc.prctl,
+    libc.capset,
+)
 
 
 class Refused(Exception):
@@ -44,14 +52,24 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 class _SignalEvent(ctypes.Structure):
-    _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("padding", ctypes.c_char * 48)]
+    _fields_ = [
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("padding", ctypes.c_char * 48),
+    ]
 
 
 class Isolation:
-    """The isolation of one zygote: `enter` in the process that becomes its parent, then `confine` in the one that serves."""
+    """The isolation of one zygote: `enter` in the process that becomes its parent, then `confine` in the one that
+    serves.
+    """
 
     def __init__(self, tier: Tier, python_paths: list[str], packages: list[str], box: str) -> None:
-        """`python_paths`, `packages`: folders that programs may read. `box`: working folder where the lane has no root of its own."""
+        """`python_paths`, `packages`: folders that programs may read.
+
+        `box`: working folder where the lane has no root of its own.
+        """
         self.tier = tier
         self.layers: dict[str, str] = {}
         """Layer -> "on", or "off: reason"."""
@@ -69,7 +87,10 @@ class Isolation:
         self._parent = os.getpid()
 
     def enter(self) -> bool:
-        """Unshares the lane's namespaces; whether there are any, and the next fork's child is inside. Raises Refused."""
+        """Unshares the lane's namespaces; whether there are any, and the next fork's child is inside.
+
+        Raises Refused.
+        """
         try:
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write("800")  # if memory runs out, the kernel ends a lane and not the trainer
@@ -83,16 +104,23 @@ class Isolation:
         except OSError as error:
             raise Refused(f"namespaces: {error}") from None
         self.layers["namespaces"] = "on"
-        self.layers["user namespace"] = "off: " + self._namespaces.user_namespace if self._namespaces.user_namespace else "on"
+        self.layers["user namespace"] = (
+            "off: " + self._namespaces.user_namespace if self._namespaces.user_namespace else "on"
+        )
         return True
 
     def confine(self) -> None:
-        """Sets up root, working folder and privileges. Raises Refused where the tier cannot be had, OSError otherwise."""
+        """Sets up root, working folder and privileges.
+
+        Raises Refused where the tier cannot be had, OSError otherwise.
+        """
         _prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
         if self.tier == "A":
             self._settle()
         else:
-            self.layers["namespaces"] = self.layers["read-only root"] = self.layers["pid namespace per program"] = "off: not in this tier"
+            self.layers["namespaces"] = self.layers["read-only root"] = self.layers["pid namespace per program"] = (
+                "off: not in this tier"
+            )
             self.proc = beyond_standard(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
             _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             self._choose_user()
@@ -110,7 +138,9 @@ class Isolation:
             new_pid_namespace(self._pid_namespace)
         except OSError as error:
             raise Refused(f"namespaces: {error}") from None
-        self.layers["pid namespace per program"] = self.layers["user id without rights"] = self.layers["process limit"] = "on"
+        self.layers["pid namespace per program"] = self.layers["user id without rights"] = self.layers[
+            "process limit"
+        ] = "on"
         if proc >= 0:
             self.proc = beyond_standard(proc)
         if self._uid is None and _release() < (5, 14):
@@ -131,7 +161,10 @@ class Isolation:
         if hidden is None:
             os.chown(self.box, self._uid, self._uid)
             return
-        reason = f"{hidden} cannot be read by a user without rights: chmod o+x the folders above it, or name another executor.python"
+        reason = (
+            f"{hidden} cannot be read by a user without rights: chmod o+x the folders above it, or name another "
+            "executor.python"
+        )
         if self.tier == "B":
             raise Refused(f"user id: {reason}")
         self._uid = None
@@ -176,7 +209,9 @@ class Isolation:
 
     @property
     def threads_only(self) -> bool:
-        """Whether a program can start no process: its own is the only one, and nobody inside can kill it from outside."""
+        """Whether a program can start no process: its own is the only one, and nobody inside can kill it from
+        outside.
+        """
         return self._filter is not None
 
     def before_fork(self) -> None:
@@ -246,7 +281,10 @@ def empty(folder: str) -> None:
 
 
 class CpuTimer:
-    """A timer on this process's CPU clock, all threads included. Unlike ITIMER_PROF it is not sampled by the scheduler's tick."""
+    """A timer on this process's CPU clock, all threads included.
+
+    Unlike ITIMER_PROF it is not sampled by the scheduler's tick.
+    """
 
     def __init__(self, signal: int) -> None:
         """`signal` is what it sends."""

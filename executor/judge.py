@@ -1,4 +1,7 @@
-"""The judge: lanes of this machine that grade programs, and a memory of what has been graded. No Ray, no Redis, no torch."""
+"""The judge: lanes of this machine that grade programs, and a memory of what has been graded.
+
+No Ray, no Redis, no torch.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ LONGEST_TRACEBACK = 10_000
 """Characters of a failed grading's traceback that are logged."""
 
 Key = tuple[str, bytes]
-"""What a verdict is remembered by: hash of the tests with their limits, hash of the program's exact text. Limits that a suite does not name
-and the executor's version are the same throughout a judge's life."""
+"""What a verdict is remembered by: hash of the tests with their limits, hash of the program's exact text. Limits that a
+suite does not name and the executor's version are the same throughout a judge's life."""
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +78,14 @@ class Judge:
             lanes: programs that run at the same time.
             time_limit_s: CPU seconds per test where a suite names no limit.
             memory_limit_mb: MiB per program where a suite names no limit.
-            tiers: of isolation, the first that this machine allows is taken; "none" as the last runs programs whatever it allows.
+            tiers: of isolation, the first that this machine allows is taken; "none" as the last runs programs whatever
+                it allows.
             python: the interpreter that programs run on; empty: the one that runs this.
             hash_seed: PYTHONHASHSEED of the programs.
 
         Raises:
-            LaneFailure: a lane does not start at all on this machine; NoSandbox, one, where none of the tiers can be had.
+            LaneFailure: a lane does not start at all on this machine; NoSandbox, one, where none of the tiers can be
+                had.
 
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
@@ -108,10 +113,15 @@ class Judge:
 
     @classmethod
     def of(cls, config: ExecutorConfig, lanes: int | None = None, hash_seed: int = 0) -> Judge:
-        """A judge as the configuration asks for, with so many lanes if it should be another number. Raises LaneFailure."""
+        """A judge as the configuration asks for, with so many lanes if it should be another number.
+
+        Raises LaneFailure.
+        """
         tiers: tuple[Tier, ...] = (*TIERS, "none") if config.unsafe else TIERS
         count = config.lanes if lanes is None else lanes
-        return cls(count, config.time_limit_s, config.memory_limit_mb, tiers=tiers, python=config.python, hash_seed=hash_seed)
+        return cls(
+            count, config.time_limit_s, config.memory_limit_mb, tiers=tiers, python=config.python, hash_seed=hash_seed
+        )
 
     @property
     def lanes(self) -> int:
@@ -136,14 +146,18 @@ class Judge:
     def grade(
         self, work: Sequence[tuple[TestSuite, str]], advance: Callable[[int], None] = lambda number: None
     ) -> list[Feedback | InfrastructureFailure]:
-        """Verdicts in the order of `work`; `advance` is called with the number of those that have come since its last call."""
+        """Verdicts in the order of `work`; `advance` is called with the number of those that have come since its last
+        call.
+        """
         results: list[Feedback | InfrastructureFailure | None] = [None] * len(work)
         for index, result in self.grade_each(work):
             results[index] = result
             advance(1)
         return [result for result in results if result is not None]
 
-    def grade_each(self, work: Sequence[tuple[TestSuite, str]]) -> Iterator[tuple[int, Feedback | InfrastructureFailure]]:
+    def grade_each(
+        self, work: Sequence[tuple[TestSuite, str]]
+    ) -> Iterator[tuple[int, Feedback | InfrastructureFailure]]:
         """Verdicts as they come, each with its place in `work`. Equal programs of equal suites are graded once."""
         places: dict[Key, list[int]] = {}
         readies: dict[Key, tuple[ReadySuite, str]] = {}
@@ -172,7 +186,9 @@ class Judge:
             for index in places[key]:
                 yield index, result
 
-    def _run_all(self, readies: dict[Key, tuple[ReadySuite, str]]) -> Iterator[tuple[Key, Feedback | InfrastructureFailure]]:
+    def _run_all(
+        self, readies: dict[Key, tuple[ReadySuite, str]]
+    ) -> Iterator[tuple[Key, Feedback | InfrastructureFailure]]:
         if self._threads is None:
             for key, (ready, program) in readies.items():
                 yield key, self._run(ready, program)
@@ -200,10 +216,13 @@ class Judge:
                     reasons.append(str(failure))
                     log.warning("lane started anew: %s", failure)
                 except Exception as error:
-                    # Whatever a program brought about that nobody foresaw, others' programs are to be graded. The lane may be in the
-                    # middle of a request, and the error's text may be the program's.
+                    # Whatever a program brought about that nobody foresaw, others' programs are to be graded. The lane
+                    # may be in the middle of a request, and the error's text may be the program's.
                     reasons.append(words(f"grading failed with {type(error).__name__}: {error}"))
-                    log.error("lane started anew, grading failed: %s", words("".join(traceback.format_exception(error)), LONGEST_TRACEBACK))
+                    log.error(
+                        "lane started anew, grading failed: %s",
+                        words("".join(traceback.format_exception(error)), LONGEST_TRACEBACK),
+                    )
                 self.restarts += 1
                 lane.stop()
             return InfrastructureFailure("; then ".join(reasons))
@@ -211,7 +230,8 @@ class Judge:
             self._lanes.put(pair)
 
     def _ready(self, suite: TestSuite) -> ReadySuite:
-        # By identity, for a content hash costs as much as a short program's grading; an entry keeps its suite alive and so its id.
+        # By identity, for a content hash costs as much as a short program's grading; an entry keeps its suite alive and
+        # so its id.
         ready = self._suites.get(id(suite))
         if ready is None:
             ready = self._suites[id(suite)] = make_ready(suite)
@@ -241,6 +261,8 @@ class Judge:
         """Return the judge."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the lanes; nobody wants what they run if the block was broken off."""
         self.close(at_once=error is not None)

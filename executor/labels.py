@@ -1,4 +1,7 @@
-"""From what a process left behind to labels: outcome, error type, line. Everything here is a program's word, and is checked."""
+"""From what a process left behind to labels: outcome, error type, line.
+
+Everything here is a program's word, and is checked.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,9 @@ def runtime_error(error_type: Any, line: int | None = None, message: Any = "", c
 
 
 def words(text: Any, longest: int = LONGEST_MESSAGE) -> str:
-    """Text of a program, shortened, such that it can be written as UTF-8 and tells a terminal nothing; empty for what is no text."""
+    """Text of a program, shortened, such that it can be written as UTF-8 and tells a terminal nothing; empty for what
+    is no text.
+    """
     return text[:longest].encode("utf-8", "replace").decode().translate(_CONTROLS) if isinstance(text, str) else ""
 
 
@@ -84,7 +89,8 @@ class Report:
 
         Args:
             data: the file's content.
-            most_bytes: for each line that there may be, how long it may be: reading takes far more time and memory than writing did.
+            most_bytes: for each line that there may be, how long it may be: reading takes far more time and memory than
+                writing did.
 
         """
         self.records: list[list[Any]] = []
@@ -104,7 +110,9 @@ class Report:
         self.last_words = data[start : start + 100_000].decode("utf-8", "replace")
 
     def line(self) -> int | None:
-        """Line of the program that faulthandler names: of the thread that was hit, or of another if that one only waited."""
+        """Line of the program that faulthandler names: of the thread that was hit, or of another if that one only
+        waited.
+        """
         blocks = re.split(r"\n\s*\n", self.last_words)
         blocks.sort(key=lambda block: "Current thread" not in block)
         found = [_deepest(block) for block in blocks]
@@ -133,7 +141,10 @@ def _deepest(block: str) -> int | None:
 
 
 def read_record(ready: ReadySuite, index: int, record: list[Any], output: bytes, start: int) -> tuple[Verdict, int]:
-    """Verdict of a test that came to an end, and where its output ended. Raises ValueError for a record that is none."""
+    """Verdict of a test that came to an end, and where its output ended.
+
+    Raises ValueError for a record that is none.
+    """
     code, cpu_us, third, *rest = record
     cpu_s = _seconds(cpu_us)
     if code == 0:
@@ -185,7 +196,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + ".."
 
 
-def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start: int, limit_s: float, contained: bool) -> Verdict:
+def of_death(
+    ready: ReadySuite, index: int, ended: Ended, report: Report, start: int, limit_s: float, contained: bool
+) -> Verdict:
     """Verdict of the test in which a process ended without saying so. `contained`: nobody inside can have killed it.
 
     Raises LaneFailure when that was neither the program's doing nor a limit.
@@ -197,7 +210,10 @@ def of_death(ready: ReadySuite, index: int, ended: Ended, report: Report, start:
     timed = status == TIME_LIMIT_STATUS and "most recent call first" in report.last_words
     if ended.cause == NAP_KILLED:
         reason = "all tests together were asleep or waiting for too long"
-        return replace(runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s), final=True)
+        return replace(
+            runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s),
+            final=True,
+        )
     if timed or ended.cause in (CPU_KILLED, WALL_KILLED) or status in (-signal.SIGXCPU, -signal.SIGPROF):
         reason = "asleep or waiting" if ended.cause == WALL_KILLED else f"more than {limit_s:g} s of CPU time"
         return runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s)
@@ -239,13 +255,16 @@ def verdict_of_tester(record: list[Any]) -> Verdict | None:
         error_type = LIMITS.get(limit, name) if isinstance(limit, str) else name
         return runtime_error(error_type, line_number(line), message)
     if kind == "error":
-        # The test's own code stumbled over what the program gave it (or did not define): Python's word for it, no line of the program.
+        # The test's own code stumbled over what the program gave it (or did not define): Python's word for it, no line
+        # of the program.
         return runtime_error(rest[0], None, rest[1])
     return None
 
 
 def starts_to_spans(records: list[list[Any]], total_s: float, count: int) -> list[float]:
-    """CPU seconds of each of the first `count` tests of a split run, from the program's own record of when each began."""
+    """CPU seconds of each of the first `count` tests of a split run, from the program's own record of when
+    each began.
+    """
     try:
         starts = [_seconds(record[1]) for record in records[:count]]
     except (ValueError, IndexError):
@@ -257,4 +276,6 @@ def starts_to_spans(records: list[list[Any]], total_s: float, count: int) -> lis
 
 def too_slow(verdict: Verdict, limit_s: float) -> Verdict:
     """The verdict of a test that ended by itself, twice, with more CPU time than it may have."""
-    return runtime_error("TimeLimit", None, f"more than {limit_s:g} s of CPU time: {verdict.cpu_s:.3g} s", verdict.cpu_s)
+    return runtime_error(
+        "TimeLimit", None, f"more than {limit_s:g} s of CPU time: {verdict.cpu_s:.3g} s", verdict.cpu_s
+    )

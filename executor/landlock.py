@@ -1,7 +1,8 @@
 """Landlock: which files a program may open, and whom it may signal, whatever user it runs as. Standard library only.
 
-A ruleset is made once per lane; every program's process restricts itself with it, which takes microseconds. Kernels know different
-versions (ABIs) of it; each right is asked for where the kernel knows it (Documentation/userspace-api/landlock.rst).
+A ruleset is made once per lane; every program's process restricts itself with it, which takes microseconds. Kernels
+know different versions (ABIs) of it; each right is asked for where the kernel knows it
+(Documentation/userspace-api/landlock.rst).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from rltf.executor.syscalls import call
 _CREATE_VERSION = 1
 _PATH_BENEATH = 1
 
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MAKE_DIR, MAKE_REG = (1 << bit for bit in range(9))
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MAKE_DIR, MAKE_REG = (
+    1 << bit for bit in range(9)
+)
 MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM, REFER, TRUNCATE, IOCTL_DEV = (1 << bit for bit in range(9, 16))
 READ = READ_FILE | READ_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
@@ -37,14 +40,24 @@ def abi() -> int:
 
 def known_rights(version: int) -> int:
     """All file rights that a version knows."""
-    last = IOCTL_DEV if version >= IOCTL_ABI else TRUNCATE if version >= TRUNCATE_ABI else REFER if version >= REFER_ABI else MAKE_SYM
+    last = (
+        IOCTL_DEV
+        if version >= IOCTL_ABI
+        else TRUNCATE
+        if version >= TRUNCATE_ABI
+        else REFER
+        if version >= REFER_ABI
+        else MAKE_SYM
+    )
     return 2 * last - 1
 
 
 def make_ruleset(version: int, rules: Iterable[tuple[str | int, int]]) -> int:
-    """A ruleset that allows nothing but `rules`: (path or descriptor, rights beneath it); paths that do not exist are left out.
+    """A ruleset that allows nothing but `rules`: (path or descriptor, rights beneath it); paths that do not exist are
+    left out.
 
-    No TCP, no abstract sockets and no signals to processes outside where the kernel can say so. Returns a descriptor. Raises OSError.
+    No TCP, no abstract sockets and no signals to processes outside where the kernel can say so. Returns a descriptor.
+    Raises OSError.
     """
     rights = known_rights(version)
     fields = [rights, _NETWORK if version >= NETWORK_ABI else 0, _SCOPES if version >= SCOPE_ABI else 0]

@@ -50,7 +50,9 @@ class Ended:
 class Lane:
     """Runs one program at a time. Not thread-safe: each thread drives a lane of its own."""
 
-    def __init__(self, tiers: Sequence[Tier] = TIERS, *, python: str = "", numpy: bool = False, hash_seed: int = 0) -> None:
+    def __init__(
+        self, tiers: Sequence[Tier] = TIERS, *, python: str = "", numpy: bool = False, hash_seed: int = 0
+    ) -> None:
         """Nothing is started yet.
 
         Args:
@@ -80,7 +82,10 @@ class Lane:
         """Whether nobody inside can end a program's process as if from outside."""
 
     def start(self) -> None:
-        """Starts the zygote in the first tier that this machine allows. Raises NoSandbox, or LaneFailure when it does not come up."""
+        """Starts the zygote in the first tier that this machine allows.
+
+        Raises NoSandbox, or LaneFailure when it does not come up.
+        """
         self.refusals = {}
         for tier in self._tiers:
             self.stop()
@@ -97,7 +102,8 @@ class Lane:
         self.stop()
         reasons = "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refusals.items())
         raise NoSandbox(
-            f"this machine cannot hold untrusted programs ({reasons}). `python launch.py doctor` says which setting to change; "
+            f"this machine cannot hold untrusted programs ({reasons}). `python launch.py doctor` says which setting "
+            "to change; "
             "--executor.unsafe true runs them all the same"
         )
 
@@ -166,7 +172,8 @@ class Lane:
     def run(self, request: Request, body: bytes, tester_body: bytes | None = None) -> list[Ended]:
         """Runs a program's tests, and with `tester_body` the data set's test code beside it: one or two ends.
 
-        Raises LaneFailure when the zygote breaks off, or does not answer within what the limits allow; the lane is stopped then.
+        Raises LaneFailure when the zygote breaks off, or does not answer within what the limits allow; the lane is
+        stopped then.
         """
         if self._connection is None:
             self.start()
@@ -185,7 +192,9 @@ class Lane:
             replies = [protocol.receive_reply(connection) for _ in bodies]
             for place, sent in enumerate(bodies):
                 _check_set_up(files[2 * place], len(sent))
-            return [_ended(reply, files[2 * place + 1], output, request.file_bytes) for place, reply in enumerate(replies)]
+            return [
+                _ended(reply, files[2 * place + 1], output, request.file_bytes) for place, reply in enumerate(replies)
+            ]
         except (OSError, LaneFailure) as failure:
             raise LaneFailure(f"the zygote broke off ({failure}): {self._broken()}") from None
         finally:
@@ -193,7 +202,9 @@ class Lane:
                 os.close(descriptor)
 
     def give_up(self) -> None:
-        """From any thread: what runs inside ends at once, its `run` raises LaneFailure, and the lane does not start again."""
+        """From any thread: what runs inside ends at once, its `run` raises LaneFailure, and the lane does not start
+        again.
+        """
         self._given_up = True
         connection = self._connection
         if connection is not None:
@@ -217,7 +228,8 @@ class Lane:
             self._connection = None
         if self._process is not None:
             try:
-                # A closed connection ends both of the zygote's processes by itself; killing comes first only if that fails.
+                # A closed connection ends both of the zygote's processes by itself; killing comes first only if that
+                # fails.
                 self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
@@ -236,14 +248,18 @@ class Lane:
 
 @cache
 def numpy_folders(python: str) -> list[str]:
-    """Folders of numpy and its libraries for an interpreter: the one package that programs may import. Empty if there is none.
+    """Folders of numpy and its libraries for an interpreter: the one package that programs may import.
+
+    Empty if there is none.
 
     The numpy installed here serves every interpreter of this one's version; another is asked for its own.
     """
     ask = "import importlib.util, sys; s = importlib.util.find_spec('numpy'); "
     ask += "print(*sys.version_info[:2], s.submodule_search_locations[0] if s else '')"
     try:
-        told = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=True).stdout
+        told = subprocess.run(
+            [python, "-c", ask], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return []  # whatever is wrong with the interpreter, starting the lane will say it
     major, minor, found = told.rstrip("\n").split(" ", 2)
@@ -265,7 +281,10 @@ def _file(name: str, content: bytes = b"") -> int:
 
 
 def _check_set_up(job: int, size: int) -> None:
-    """A process that could not be set up says so at the end of its job, which is closed before the program runs. Raises LaneFailure."""
+    """A process that could not be set up says so at the end of its job, which is closed before the program runs.
+
+    Raises LaneFailure.
+    """
     if os.fstat(job).st_size != size:
         reason = os.pread(job, 300, size).decode("utf-8", "replace")
         raise LaneFailure(f"a program's process could not be set up: {reason}")

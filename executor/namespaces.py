@@ -1,8 +1,10 @@
-"""A lane's namespaces and its root: a tmpfs with a Python installation, four device files and an empty /box. Standard library only.
+"""A lane's namespaces and its root: a tmpfs with a Python installation, four device files and an empty /box.
 
-The same for root and for an ordinary user in the end: a user namespace that maps one user id without rights, in it a mount, network,
-IPC, UTS and pid namespace. Root sets the tree up first, with its own rights, because the user id that the lane gets afterwards could
-not even enter root's home folder, where the Python installation may be.
+Standard library only.
+
+The same for root and for an ordinary user in the end: a user namespace that maps one user id without rights, in it a
+mount, network, IPC, UTS and pid namespace. Root sets the tree up first, with its own rights, because the user id that
+the lane gets afterwards could not even enter root's home folder, where the Python installation may be.
 """
 
 from __future__ import annotations
@@ -23,9 +25,19 @@ _MNT_DETACH = 2
 INNER_ID = 65534
 """The one user and group id of a lane's user namespace."""
 FIRST_LANE_UID = 0x10000000
-"""Where lanes are started by root, each gets a user id of its own from here on, so that nothing on the host belongs to it."""
+"""Where lanes are started by root, each gets a user id of its own from here on, so that nothing on the host belongs to
+it."""
 BOX_BYTES, BOX_FILES = 16 << 20, 1024
-LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/lib", "/lib64", "/lib32", "/usr/share/zoneinfo", "/etc/ld.so.cache")
+LIBRARIES = (
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib32",
+    "/lib",
+    "/lib64",
+    "/lib32",
+    "/usr/share/zoneinfo",
+    "/etc/ld.so.cache",
+)
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _TREE = "/tmp"
 
@@ -42,7 +54,9 @@ def unshare(flags: int) -> None:
 
 
 def spare_uid() -> int | None:
-    """A user id that nothing on the host belongs to, for a lane that root starts; None where root's own is the only one there is."""
+    """A user id that nothing on the host belongs to, for a lane that root starts; None where root's own is the only one
+    there is.
+    """
     with open("/proc/self/uid_map") as file:
         extents = [(int(first), int(count)) for first, _, count in (line.split() for line in file)]
     wanted = FIRST_LANE_UID + os.getpid()
@@ -56,7 +70,9 @@ class LaneNamespaces:
     """`enter` in the process that is to become the parent of the lane, then `settle` in its next child, the lane."""
 
     def __init__(self, python_paths: Iterable[str], packages: Iterable[str]) -> None:
-        """Folders that the lane's programs are to see: a Python installation's at their own paths, packages under /packages."""
+        """Folders that the lane's programs are to see: a Python installation's at their own paths, packages under
+        /packages.
+        """
         self._python_paths, self._packages = list(python_paths), list(packages)
         self._tree_stands = False
         self.user_namespace = ""
@@ -124,11 +140,14 @@ class LaneNamespaces:
         """In the lane, the first process of its pid namespace: makes the tree its root. Raises OSError.
 
         Returns:
-            Descriptors of the lane's pid namespace and of its own /proc, which no path leads to any more; -1 where the host allows none.
+            Descriptors of the lane's pid namespace and of its own /proc, which no path leads to any more; -1 where the
+            host allows none.
         """
         pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         if self._tree_stands:
-            mount(_TREE, _TREE, None, _MS_BIND | _MS_REC)  # a mount of this namespace's own: those it was born with are locked
+            mount(
+                _TREE, _TREE, None, _MS_BIND | _MS_REC
+            )  # a mount of this namespace's own: those it was born with are locked
         else:
             self._make_tree()
         check(libc.sethostname(b"lane", 4), "sethostname")
@@ -143,7 +162,13 @@ class LaneNamespaces:
             proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             check(libc.umount2(b"/proc", _MNT_DETACH), "umount /proc")
         check(libc.umount2(b"/host", _MNT_DETACH), "umount of the host's root")
-        mount("tmpfs", "/box", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"mode=1777,size={BOX_BYTES},nr_inodes={BOX_FILES}")
+        mount(
+            "tmpfs",
+            "/box",
+            "tmpfs",
+            _MS_NOSUID | _MS_NODEV | _MS_NOEXEC,
+            f"mode=1777,size={BOX_BYTES},nr_inodes={BOX_FILES}",
+        )
         return pid_namespace, proc
 
     def _make_tree(self) -> None:
@@ -196,16 +221,20 @@ def _bring(descriptor: int, target: str, device: bool) -> None:
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     mount(f"/proc/self/fd/{descriptor}", target, None, _MS_BIND | _MS_REC)
-    # Flags that the host's mount has are locked in a user namespace and must be named again; statvfs and mount number them alike
-    # but for relatime.
+    # Flags that the host's mount has are locked in a user namespace and must be named again; statvfs and mount number
+    # them alike but for relatime.
     flags = os.statvfs(target).f_flag
-    locked = flags & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC | _MS_NOATIME | _MS_NODIRATIME) | (_MS_RELATIME if flags & _ST_RELATIME else 0)
+    locked = flags & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC | _MS_NOATIME | _MS_NODIRATIME) | (
+        _MS_RELATIME if flags & _ST_RELATIME else 0
+    )
     own = _MS_NOSUID if device else _MS_NOSUID | _MS_NODEV | _MS_RDONLY
     mount(None, target, None, _MS_REMOUNT | _MS_BIND | own | locked)
 
 
 def new_pid_namespace(own: int) -> None:
-    """The next fork's child is pid 1 of a pid namespace of its own; whatever it leaves behind dies with it. Raises OSError.
+    """The next fork's child is pid 1 of a pid namespace of its own; whatever it leaves behind dies with it.
+
+    Raises OSError.
 
     `own`: descriptor of the pid namespace that this process is in.
     """

@@ -1,8 +1,11 @@
-"""Python values as JSON and back: how arguments and results travel between a program's process and the judge. No code, no pickle.
+"""Python values as JSON and back: how arguments and results travel between a program's process and the judge.
 
-Scalars and lists are JSON's own; everything else is an object with one tag: `t` tuple, `s` set, `f` frozenset, `d` dict as pairs,
-`b` bytes, `c` complex, `i` a long integer in hex, `y` a plain type such as int, `o` a value that has no plain form (its type's
-name), `h` a handle of one that stays where it is. Standard library only: the zygote imports this module as well.
+No code, no pickle.
+
+Scalars and lists are JSON's own; everything else is an object with one tag: `t` tuple, `s` set, `f` frozenset, `d` dict
+as pairs, `b` bytes, `c` complex, `i` a long integer in hex, `y` a plain type such as int, `o` a value that has no plain
+form (its type's name), `h` a handle of one that stays where it is. Standard library only: the zygote imports this
+module as well.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ from typing import Any
 
 MOST_LEVELS = 120
 LARGEST_CALL = 10_000_000
-"""Bound on the values of one call where both sides may be trusted with it: arguments, and results inside the sandbox."""
+"""Bound on the values of one call where both sides may be trusted with it: arguments, and results inside the
+sandbox."""
 LONG_BITS = 4000
 """Longer integers go as hex: decimal takes quadratic time and is refused by Python above 4,300 digits."""
 
 
-_TYPES: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)}
+_TYPES: dict[str, type] = {
+    kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+}
 
 
 class NotPlain(Exception):

@@ -1,7 +1,7 @@
 """The frames between a lane and its zygote: fixed-size headers. Shared by both sides, standard library only.
 
-What a program is given and what it leaves travels in memory files beside them, whose descriptors a request carries. The zygote, of
-whose memory every program has a copy, never reads them.
+What a program is given and what it leaves travels in memory files beside them, whose descriptors a request carries. The
+zygote, of whose memory every program has a copy, never reads them.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from typing import NamedTuple
 
 MAGIC = b"xec2"
 RUN, SPLIT = 0, 1
-"""RUN: one process for a program's tests; the request carries its job, its report and its output. SPLIT: one for the program and one for
-the data set's test code, joined by a socket; the request carries job and report of each."""
+"""RUN: one process for a program's tests; the request carries its job, its report and its output. SPLIT: one for the
+program and one for the data set's test code, joined by a socket; the request carries job and report of each."""
 DESCRIPTORS = {RUN: 3, SPLIT: 4}
 ENDED, CPU_KILLED, WALL_KILLED, DISK_KILLED, NAP_KILLED = 0, 1, 2, 3, 4
-"""How a program's process came to its end: by itself, or killed by the zygote; the last for what all of its tests waited together."""
+"""How a program's process came to its end: by itself, or killed by the zygote; the last for what all of its tests
+waited together."""
 TIME_LIMIT_STATUS = 27
 """Exit status of a process that its own CPU timer ended (SIGPROF's number)."""
 MEMORY_STATUS, OUTPUT_STATUS, HARNESS_STATUS, SETUP_FAILED_STATUS = 28, 29, 98, 99
-"""Exit statuses of a process whose harness could not go on: no memory, the report full, anything else, and a failed set-up."""
+"""Exit statuses of a process whose harness could not go on: no memory, the report full, anything else, and a failed
+set-up."""
 
 JOB_FORMAT = 4
-"""Of `marshal`, which judge and interpreter may have of different versions: 3.11 to 3.13 read it. Read only what the judge wrote."""
+"""Of `marshal`, which judge and interpreter may have of different versions: 3.11 to 3.13 read it. Read only what the
+judge wrote."""
 
 FILENAME = "<program>"
 """What a program's code objects call their file."""
 REPORT, RPC, INPUT, OUTPUT, JOB = 3, 4, 5, 6, 7
-"""A program's descriptors: the report, the socket of a split run, spare copies of the memory files behind 0 and 1; the job, while its
-process is being set up, is the last."""
+"""A program's descriptors: the report, the socket of a split run, spare copies of the memory files behind 0 and 1; the
+job, while its process is being set up, is the last."""
 
 REQUEST = struct.Struct("<4sB3xIIIQQQ")
 REPLY = struct.Struct("<4siIQQQ")

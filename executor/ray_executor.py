@@ -38,7 +38,8 @@ def executor_options(config: ExecutorConfig, offered: Mapping[str, float]) -> di
 
 
 def executor_actor(config: ExecutorConfig, name: str, offered: Mapping[str, float]) -> Any:
-    """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes ExecutorActor's arguments.
+    """The Ray actor class with the resources that the configuration asks for; `.remote(...)` takes ExecutorActor's
+    arguments.
 
     What a dead executor held goes back to the queue. `offered`: see ray_options.
     """

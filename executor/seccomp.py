@@ -1,9 +1,9 @@
 """A seccomp filter: the system calls that a program may make, and with which arguments. Standard library only.
 
-An allow list: what is not named fails with EPERM (with ENOSYS if it is newer than the list, so that the C library falls back), and the
-program sees an ordinary exception. The filter is a classic BPF program over `struct seccomp_data` (linux/seccomp.h): one 32-bit mask
-per 32 system calls, found by binary search, then the few calls that are allowed with certain arguments only. A new filter is loaded
-for every program, so it is short: loading is most of its price.
+An allow list: what is not named fails with EPERM (with ENOSYS if it is newer than the list, so that the C library falls
+back), and the program sees an ordinary exception. The filter is a classic BPF program over `struct seccomp_data`
+(linux/seccomp.h): one 32-bit mask per 32 system calls, found by binary search, then the few calls that are allowed with
+certain arguments only. A new filter is loaded for every program, so it is short: loading is most of its price.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ ERRNO = 0x00050000
 EPERM, ENOSYS = 1, 38
 SET_MODE_FILTER, GET_ACTION_AVAIL = 1, 2
 FLAG_SPEC_ALLOW = 4
-"""Without it older kernels turn off speculation for the whole process, which guards nothing here: a program has no secrets to itself."""
+"""Without it older kernels turn off speculation for the whole process, which guards nothing here: a program has no
+secrets to itself."""
 
 _LOAD, _LOAD_NUMBER, _EQUAL, _AT_LEAST, _ANY_BIT, _AND = 0x20, 0x00, 0x15, 0x35, 0x45, 0x54
 _TO_X, _SHIFT_BY, _SHIFT_BY_X, _JUMP, _RETURN = 0x07, 0x74, 0x7C, 0x05, 0x06
@@ -35,15 +36,18 @@ MADV_PAGEOUT, MADV_COLLAPSE = 21, 25
 SIGKILL = 9
 
 _FREE = frozenset(NUMBERS) - {
-    "clone", "clone3", "kill", "tgkill", "prctl", "prlimit64", "setrlimit", "ioctl", "fcntl", "open", "openat", "socketpair", "sendto",
+    "clone", "clone3", "kill", "tgkill", "prctl", "prlimit64", "setrlimit", "ioctl", "fcntl", "open", "openat",
+    "socketpair", "sendto",
     "madvise", "fsync", "fdatasync", "msync", "preadv2", "pwritev2",
     "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
 }  # fmt: skip
 """Calls that are allowed with any arguments."""
 DONE = ("fsync", "fdatasync", "msync")
-"""Calls that succeed and do nothing: what a program writes is in memory, and flushing a disk takes others' time and none of its own."""
+"""Calls that succeed and do nothing: what a program writes is in memory, and flushing a disk takes others' time and
+none of its own."""
 MISSING = ("clone3", "preadv2", "pwritev2")
-"""Calls that the kernel seems not to have: the C library then does without, and without flags that read past the page cache."""
+"""Calls that the kernel seems not to have: the C library then does without, and without flags that read past the page
+cache."""
 
 # Values of an argument after masking; PID stands for the program's own process id.
 PID = -1
@@ -73,12 +77,14 @@ REFUSED: dict[str, tuple[Check, ...]] = {
 }
 """Calls that are refused if this argument, masked, has one of these values."""
 _SPECIAL = (
-    "openat", "open", "fcntl", "ioctl", "madvise", "sendto", "clone", "clone3", "tgkill", "kill", "prctl", "prlimit64", "setrlimit",
+    "openat", "open", "fcntl", "ioctl", "madvise", "sendto", "clone", "clone3", "tgkill", "kill", "prctl", "prlimit64",
+    "setrlimit",
     "socketpair", *DONE, "preadv2", "pwritev2",
 )  # fmt: skip
 """All that is not free, what is called most first."""
 DIRECT: dict[str, int] = {"open": 1, "openat": 2, "fcntl": 2}
-"""Calls that are refused if this argument has the flag O_DIRECT, `fcntl` where it sets flags: waiting for a disk costs no CPU time."""
+"""Calls that are refused if this argument has the flag O_DIRECT, `fcntl` where it sets flags: waiting for a disk costs
+no CPU time."""
 
 
 class Assembler:
@@ -112,7 +118,9 @@ class Assembler:
 
 
 def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
-    """The filter for programs on a machine: its code, and the offsets at which the program's process id is to be filled in."""
+    """The filter for programs on a machine: its code, and the offsets at which the program's process id is to be filled
+    in.
+    """
     free = {code for name in _FREE if (code := number(name, machine)) is not None}
     masks = [sum(1 << bit for bit in range(32) if 32 * block + bit in free) for block in range(max(free) // 32 + 1)]
     out = Assembler()
@@ -133,7 +141,9 @@ def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
     special = [name for name in _SPECIAL if name in known]
     for name in special:
         out.add(_EQUAL, known[name], "!missing" if name in MISSING else "!done" if name in DONE else name, "")
-    out.add(_AT_LEAST, 424, "!missing", "!refuse")  # from here on all architectures share their numbers: newer than most C libraries
+    out.add(
+        _AT_LEAST, 424, "!missing", "!refuse"
+    )  # from here on all architectures share their numbers: newer than most C libraries
     for name in sorted(set(special) & (CHECKED.keys() | REFUSED.keys())):
         out.label(name)
         _checks(out, name, O_DIRECT[machine])
@@ -149,7 +159,13 @@ def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
     out.add(_EQUAL, 0, "", "!refuse")
     out.add(_LOAD, _ARGUMENTS + 8 * 4 + 4)
     out.add(_EQUAL, 0, "!allow", "!refuse")
-    ends = (("!allow", ALLOW), ("!refuse", ERRNO | EPERM), ("!missing", ERRNO | ENOSYS), ("!done", ERRNO), ("!end", KILL))
+    ends = (
+        ("!allow", ALLOW),
+        ("!refuse", ERRNO | EPERM),
+        ("!missing", ERRNO | ENOSYS),
+        ("!done", ERRNO),
+        ("!end", KILL),
+    )
     for name, action in ends:
         out.label(name)
         out.add(_RETURN, action)
@@ -157,7 +173,9 @@ def assemble(machine: str = MACHINE) -> tuple[bytearray, list[int]]:
 
 
 def _search(out: Assembler, masks: list[int], low: int, high: int) -> None:
-    """Binary search for the mask of block A, which goes to A; ends at `masked`, or at `special` for a block without a mask."""
+    """Binary search for the mask of block A, which goes to A; ends at `masked`, or at `special` for a block without a
+    mask.
+    """
     if high - low > 1:
         middle = (low + high) // 2
         out.add(_AT_LEAST, middle, f"block {middle} to {high}", "")
@@ -221,7 +239,10 @@ class Filter:
                 struct.pack_into("=I", self._code, offset, pid)
 
     def load(self, pid: int) -> None:
-        """From here on this process, whose id is `pid`, makes only allowed calls. Needs no_new_privs; cannot be undone. Raises OSError."""
+        """From here on this process, whose id is `pid`, makes only allowed calls. Needs no_new_privs; cannot be undone.
+
+        Raises OSError.
+        """
         self.prepare(pid)
         try:
             call("seccomp", *self._arguments)

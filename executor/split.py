@@ -1,4 +1,5 @@
-"""Assertions that need a data set's own code: one process has the program, another the tests, and only plain data passes between.
+"""Assertions that need a data set's own code: one process has the program, another the tests, and only plain data
+passes between.
 
 The test process sees the program's functions and objects as proxies. What a proxy answers is the program's word and may
 be wrong, so nothing that decides a test is left to it: proxies are equal only to themselves and refuse to be ordered.
@@ -80,7 +81,13 @@ class _Server:
             except StopIteration:
                 answer = ["stop"]
             except BaseException as error:
-                answer = ["error", class_of(error), line_of(error, error.__traceback__), message_of(error), kind_of(error)]
+                answer = [
+                    "error",
+                    class_of(error),
+                    line_of(error, error.__traceback__),
+                    message_of(error),
+                    kind_of(error),
+                ]
             if os.getpid() != me:
                 os._exit(0)
             _send(self._connection, answer)
@@ -187,7 +194,10 @@ class _Remote:
 
 
 def _handle_of(value: Any) -> int:
-    """Handle under which the program knows a value. Raises TypeError for objects of the tests' own, which it cannot have."""
+    """Handle under which the program knows a value.
+
+    Raises TypeError for objects of the tests' own, which it cannot have.
+    """
     if isinstance(value, _Remote):
         return int(value._handle)
     raise TypeError(f"a {type(value).__name__} cannot be passed to the program's process")
@@ -216,8 +226,11 @@ class _Link:
             answer = ["error", "StopIteration", None, "", ""]
         _, name, line, message, kind = answer
         known = getattr(builtins, name, None)
-        if not (isinstance(known, type) and issubclass(known, Exception)) or issubclass(known, StopIteration | StopAsyncIteration):
-            known = RuntimeError  # the end of an iteration would end those of the tests, with whatever they have left unchecked
+        if not (isinstance(known, type) and issubclass(known, Exception)) or issubclass(
+            known, StopIteration | StopAsyncIteration
+        ):
+            # the end of an iteration would end those of the tests, with whatever they have left unchecked
+            known = RuntimeError
         try:
             error = known(message)
         except TypeError:
@@ -229,8 +242,8 @@ class _Link:
 def ask(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
     """The job of the tests' process: {"setup": text, "asserts": [text, ..], "names": [..], "modules": [..]}.
 
-    Reports per test ["pass"], ["failed", message], ["raised", class, line, message, kind] (by the program), ["error", class, message]
-    (by the test itself) or ["gone"], and "end" when it got through.
+    Reports per test ["pass"], ["failed", message], ["raised", class, line, message, kind] (by the program), ["error",
+    class, message] (by the test itself) or ["gone"], and "end" when it got through.
     """
     os.dup2(2, 0)
     link = _Link()

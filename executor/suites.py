@@ -75,7 +75,12 @@ class ReadySuite:
         """The tests' process's job."""
         assert self.tester is not None
         asserts = [self.tester.asserts[index] for index in indices]
-        job = {"setup": self.tester.setup, "asserts": asserts, "names": self.tester.names, "modules": self.tester.modules}
+        job = {
+            "setup": self.tester.setup,
+            "asserts": asserts,
+            "names": self.tester.names,
+            "modules": self.tester.modules,
+        }
         return marshal.dumps(job, protocol.JOB_FORMAT)
 
 
@@ -84,11 +89,19 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     checker = make_checker(suite)
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
-        return _ready(suite, "stdin", suite.inputs, suite.outputs, checker.texts, file_bytes=OUTPUT_BYTES + 2 * sum(sizes))
+        return _ready(
+            suite, "stdin", suite.inputs, suite.outputs, checker.texts, file_bytes=OUTPUT_BYTES + 2 * sum(sizes)
+        )
     if suite.kind == "call":
         assert suite.fn_name is not None
-        inputs = [list(map(int_keys, arguments)) for arguments in suite.inputs] if suite.checker == "apps_compat" else suite.inputs
-        tests = [(suite.fn_name, tuple(arguments), output) for arguments, output in zip(inputs, suite.outputs, strict=True)]
+        inputs = (
+            [list(map(int_keys, arguments)) for arguments in suite.inputs]
+            if suite.checker == "apps_compat"
+            else suite.inputs
+        )
+        tests = [
+            (suite.fn_name, tuple(arguments), output) for arguments, output in zip(inputs, suite.outputs, strict=True)
+        ]
         return _calls(suite, tests, checker.values)
     trees = [_parsed(text) for text in suite.asserts]
     setup = _parsed(suite.setup)
@@ -102,7 +115,9 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     return _ready(suite, "split", (), (), equal, tester=tester)
 
 
-def _calls(suite: TestSuite, calls: list[tuple[str, tuple[Any, ...], Any]], match: Callable[[Any, Any], bool]) -> ReadySuite:
+def _calls(
+    suite: TestSuite, calls: list[tuple[str, tuple[Any, ...], Any]], match: Callable[[Any, Any], bool]
+) -> ReadySuite:
     tests = tuple([name, [encode(argument) for argument in arguments]] for name, arguments, _ in calls)
     return _ready(suite, "call", tests, tuple(expected for _, _, expected in calls), match)
 
@@ -119,7 +134,9 @@ def _ready(
     most_nodes = tuple(1000 + 10 * nodes(value) for value in expected)
     sizes = [len(json.dumps(encode(value))) for value in expected] if mode == "call" else [0] * suite.count
     most_bytes = tuple(LONGEST_RECORD + 16 * size for size in sizes)
-    return ReadySuite(suite, suite.content_hash, mode, tests, expected, most_nodes, most_bytes, match, tester, file_bytes)
+    return ReadySuite(
+        suite, suite.content_hash, mode, tests, expected, most_nodes, most_bytes, match, tester, file_bytes
+    )
 
 
 def _parsed(source: str) -> ast.Module:

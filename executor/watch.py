@@ -1,7 +1,8 @@
-"""Watches a program's processes from outside: CPU clocks that the program cannot touch, and whether anybody in it still works.
+"""Watches a program's processes from outside: CPU clocks that the program cannot touch, and whether anybody in it still
+works.
 
-The limit on CPU time is set twice: by a timer in the process, which knows the line and may be tampered with, and here. Wall time
-limits nothing by itself: only a program that sleeps is stopped for how long it takes. Standard library only.
+The limit on CPU time is set twice: by a timer in the process, which knows the line and may be tampered with, and here.
+Wall time limits nothing by itself: only a program that sleeps is stopped for how long it takes. Standard library only.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Watch:
     """Watches the processes of one program at a time."""
 
     def __init__(self, connection: int, proc: int, box: str) -> None:
-        """`connection`: to whom programs are run for. `proc`: descriptor of /proc, or -1. `box`: folder to watch for size, or empty."""
+        """`connection`: to whom programs are run for. `proc`: descriptor of /proc, or -1.
+
+        `box`: folder to watch for size, or empty.
+        """
         self._connection, self._proc, self._box = connection, proc, box
         self._patience, self._idle_tests = (1, IDLE_TESTS) if proc >= 0 else (BLIND, 1 << 30)
         self._buffer = bytearray(1 << 16)
@@ -124,7 +128,10 @@ class Watch:
         return True
 
     def _new_lines(self, process: Watched) -> int:
-        """Lines that its report has got since the last look. They hold a program's results: no copy of them stays here."""
+        """Lines that its report has got since the last look.
+
+        They hold a program's results: no copy of them stays here.
+        """
         count = 0
         while (size := os.preadv(process.report, [self._buffer], process.read)) > 0:
             count += self._buffer.count(b"\n", 0, size)
@@ -133,7 +140,9 @@ class Watch:
         return count
 
     def _state(self, pids: list[int]) -> bytes:
-        """R if one of all their threads runs or waits for a core, else D if one waits for the disk, else S; also where nothing tells."""
+        """R if one of all their threads runs or waits for a core, else D if one waits for the disk, else S; also where
+        nothing tells.
+        """
         found = {state for pid in pids for state in self._states(pid)} if self._proc >= 0 else set()
         return b"R" if b"R" in found else b"D" if b"D" in found else b"S"
 
@@ -184,5 +193,7 @@ class Watch:
 
 
 def _tick_ms() -> float:
-    """Time until the next look: not to be foreseen by a program that would sleep between looks and be at work for each."""
+    """Time until the next look: not to be foreseen by a program that would sleep between looks and be at work
+    for each.
+    """
     return TICK_S * 1000 * (0.5 + os.urandom(1)[0] / 255)

@@ -1,4 +1,7 @@
-"""The executor's loop: claim programs, grade them, hand over the verdicts. Any number of workers may join or leave at any time."""
+"""The executor's loop: claim programs, grade them, hand over the verdicts.
+
+Any number of workers may join or leave at any time.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ class ExecutorWorker:
     """One executor of a run."""
 
     def __init__(self, name: str, flow: Flow, config: ExecutorConfig, recorder: Recorder) -> None:
-        """`name` is unique among the run's executors; a worker that starts under an earlier one's name takes over what that one held."""
+        """`name` is unique among the run's executors; a worker that starts under an earlier one's name takes over what
+        that one held.
+        """
         self.name = name
         self._flow = flow
         self._config = config
@@ -52,7 +57,8 @@ class ExecutorWorker:
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set; what was claimed and not yet run is given back then.
 
-        Raises executor.protocol.LaneFailure when no lane starts on this machine, and what Redis raises when it is gone for good.
+        Raises executor.protocol.LaneFailure when no lane starts on this machine, and what Redis raises when it is gone
+        for good.
         """
         for work in (self._flow.evaluation_work, self._flow.work):
             work.abandon(self.name)
@@ -60,7 +66,13 @@ class ExecutorWorker:
         with Judge.of(config) as judge, self._beside():
             self.layers = judge.layers
             layers = "; ".join(f"{layer} {state}" for layer, state in judge.layers.items())
-            log.log(logging.INFO if judge.tier == "A" else logging.WARNING, "%s: isolation tier %s: %s", self.name, judge.tier, layers)
+            log.log(
+                logging.INFO if judge.tier == "A" else logging.WARNING,
+                "%s: isolation tier %s: %s",
+                self.name,
+                judge.tier,
+                layers,
+            )
             while not stop.is_set():
                 if self._failure is not None:
                     raise self._failure
@@ -111,7 +123,10 @@ class ExecutorWorker:
             work.give_back(self.name, claim, "the executor stops", tried=False)
 
     def _hand_over(self) -> None:
-        """Sends the verdicts that are ready; when it returns none of them is on its way. Those that could not be sent stay ready."""
+        """Sends the verdicts that are ready; when it returns none of them is on its way.
+
+        Those that could not be sent stay ready.
+        """
         with self._sending:
             with self._lock:
                 work, ready = self._held_in, list(self._ready)

@@ -4,8 +4,9 @@ Started by exec, never forked from the process that uses it (forking one that ho
 
     python -s -S -P -B -c "import sys; sys.path.insert(0, ROOT); from rltf.executor.zygote import main; main()" OPTIONS
 
-OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders that programs may import), preload (modules to import
-before the first program), box (working folder where no root of the lane's own can be had). Standard library only.
+OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders that programs may import), preload (modules
+to import before the first program), box (working folder where no root of the lane's own can be had). Standard library
+only.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from rltf.executor.syscalls import libc
 from rltf.executor.watch import ConnectionGone, Watch, Watched
 
 WARM = (
-    "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools heapq io itertools json math "
-    "numbers operator os queue random re statistics string struct textwrap threading time traceback types typing warnings"
+    "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools heapq io "
+    "itertools json math "
+    "numbers operator os queue random re statistics string struct textwrap threading time traceback types typing "
+    "warnings"
 ).split()
 
 Role = Callable[[Any, int, CpuTimer], None]
@@ -129,8 +132,8 @@ def _say(connection: socket.socket, what: dict[str, Any]) -> None:
 
 def warm_up() -> dict[str, Role]:
     """Loads what programs commonly import, and the harness: what each kind of process does with its job."""
-    # Neither a thread registry nor a generator needs mending after the fork of a process with one thread and a fixed seed;
-    # without these callbacks a fork touches a third of the pages.
+    # Neither a thread registry nor a generator needs mending after the fork of a process with one thread and a fixed
+    # seed; without these callbacks a fork touches a third of the pages.
     register = os.register_at_fork
     os.register_at_fork = lambda **_: None
     for name in WARM:
@@ -167,8 +170,9 @@ class Zygote:
         self._null = os.open("/dev/null", os.O_RDWR)
         for descriptor in range(protocol.JOB + 1):
             os.dup2(self._null, descriptor)
-        # faulthandler says where the program is stuck or broke down; then the process ends, in C, whatever the program does:
-        # the handler that faulthandler calls next is _exit itself, and its argument, the signal's number, the status.
+        # faulthandler says where the program is stuck or broke down; then the process ends, in C, whatever the program
+        # does: the handler that faulthandler calls next is _exit itself, and its argument, the signal's number, the
+        # status.
         libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
         libc.signal(signal.SIGPROF, ctypes.cast(libc._exit, ctypes.c_void_p))
         faulthandler.register(signal.SIGPROF, file=protocol.REPORT, all_threads=True, chain=True)
@@ -227,7 +231,9 @@ class Zygote:
         self._answer(request, [Watched(pid, report)])
 
     def _split(self, request: Request, files: list[int]) -> None:
-        """The program serves calls, the data set's test code makes them; two processes that share a socket and nothing else."""
+        """The program serves calls, the data set's test code makes them; two processes that share a socket and nothing
+        else.
+        """
         job, report, tester_job, tester_report = files
         ours, theirs = socket.socketpair()
         pid = self._fork()
@@ -273,7 +279,11 @@ class Zygote:
         except MemoryError:
             status = protocol.MEMORY_STATUS
         except BaseException as error:
-            status = protocol.OUTPUT_STATUS if isinstance(error, OSError) and error.errno == errno.EFBIG else protocol.HARNESS_STATUS
+            status = (
+                protocol.OUTPUT_STATUS
+                if isinstance(error, OSError) and error.errno == errno.EFBIG
+                else protocol.HARNESS_STATUS
+            )
         finally:
             os._exit(status)
 

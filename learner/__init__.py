@@ -1,1 +1,3 @@
-"""The learner: rewards from unit-test feedback, objectives, the DeepSpeed engine, warm start, and the versions it publishes."""
+"""The learner: rewards from unit-test feedback, objectives, the DeepSpeed engine, warm start, and the versions it
+publishes.
+"""

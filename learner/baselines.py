@@ -1,4 +1,6 @@
-"""What a program is compared with (RLTF section 3.4): the problem's best program so far, its newest greedy one, its group, or nothing."""
+"""What a program is compared with (RLTF section 3.4): the problem's best program so far, its newest greedy one, its
+group, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from rltf.learner.rewards import Reward
 class Baselines:
     """Keeps one baseline per problem over the whole run: the values of some reward functions at the baseline program.
 
-    ``best``: the historical best by the last of the functions, begun with the greedy program of the problem's first visit; a visit is
-    compared with the best of the visits before it, and then takes part itself. ``latest_greedy``: the greedy program of the visit, or
-    the newest one if that was lost. ``group_mean``: means over the visit's sampled programs. ``none``: zeros. A problem without any
-    greedy program yet is compared with zeros.
+    ``best``: the historical best by the last of the functions, begun with the greedy program of the problem's first
+    visit; a visit is compared with the best of the visits before it, and then takes part itself. ``latest_greedy``: the
+    greedy program of the visit, or the newest one if that was lost. ``group_mean``: means over the visit's sampled
+    programs. ``none``: zeros. A problem without any greedy program yet is compared with zeros.
     """
 
     def __init__(self, kind: Baseline, rewards: Sequence[Reward]) -> None:
@@ -59,7 +61,10 @@ class Baselines:
         if state["kind"] != self.kind:
             raise ValueError(f"the saved baselines are of kind {state['kind']}, the configuration asks for {self.kind}")
         if state["by_problem"] and state["rewards"] != self._names():
-            raise ValueError(f"the saved baselines are values of {' and '.join(state['rewards'])}, not of {' and '.join(self._names())}")
+            raise ValueError(
+                f"the saved baselines are values of {' and '.join(state['rewards'])}, not of "
+                f"{' and '.join(self._names())}"
+            )
         self._by_problem = {problem: tuple(values) for problem, values in state["by_problem"].items()}
 
     def _names(self) -> list[str]:

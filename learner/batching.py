@@ -1,7 +1,9 @@
-"""From a step's programs to each rank's micro-batches: shared beginnings computed once, equal work per rank, little padding.
+"""From a step's programs to each rank's micro-batches: shared beginnings computed once, equal work per rank, little
+padding.
 
-Every rank plans the whole step from the same items, so nothing has to be communicated: all agree on how many micro-batches each
-makes, and ranks with fewer add empty ones, since a collective waits for every rank. The loss is one whatever the plan.
+Every rank plans the whole step from the same items, so nothing has to be communicated: all agree on how many
+micro-batches each makes, and ranks with fewer add empty ones, since a collective waits for every rank. The loss is one
+whatever the plan.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from rltf.policy.log_probs import Batch, Row, collate_rows, rows_of
 from rltf.policy.policy import Policy
 
 _OVERHEAD = 1 / 16
-"""What a micro-batch costs whatever its size, as a share of the positions of a full one (measured: a million parameters on a CPU)."""
+"""What a micro-batch costs whatever its size, as a share of the positions of a full one (measured: a million parameters
+on a CPU)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,16 @@ class Plan:
 NumberedRow = tuple[list[int], Row]
 
 
-def plan(policy: Policy, items: Sequence[TrainItem], most_tokens: int, rank: int = 0, world_size: int = 1, share: bool = False) -> Plan:
-    """The micro-batches of `rank`, each of at most `most_tokens` positions, padding included, where a row alone is not longer.
+def plan(
+    policy: Policy,
+    items: Sequence[TrainItem],
+    most_tokens: int,
+    rank: int = 0,
+    world_size: int = 1,
+    share: bool = False,
+) -> Plan:
+    """The micro-batches of `rank`, each of at most `most_tokens` positions, padding included, where a row alone is not
+    longer.
 
     An empty share gives only empty micro-batches, as many as the busiest rank has; no items at all give none.
     """
@@ -118,7 +129,8 @@ def _padded(rows: Sequence[Sequence[float] | None], length: int, device: torch.d
 
 
 def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow]]:
-    """Runs of rows in the order given, longest first, each within the budget, so that the positions computed are fewest.
+    """Runs of rows in the order given, longest first, each within the budget, so that the positions computed are
+    fewest.
 
     A micro-batch counts `_OVERHEAD` of a full one for itself.
     """
@@ -152,7 +164,9 @@ def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow
 
 
 def _positions(rows: Sequence[Row]) -> int:
-    """Positions that the rows occupy together; prompts that go through a stack of their own are padded for themselves."""
+    """Positions that the rows occupy together; prompts that go through a stack of their own are padded for
+    themselves.
+    """
     return len(rows) * (max(row.tree.size for row in rows) + max(row.encoder_tokens for row in rows))
 
 

@@ -1,13 +1,15 @@
-"""Checkpoints of the learner: whole or not at all, the newest few and the best by held-out pass@1, for any world size and ZeRO stage.
+"""Checkpoints of the learner: whole or not at all, the newest few and the best by held-out pass@1, for any world size
+and ZeRO stage.
 
-    checkpoints/step_000040/state-00000.safetensors    weights and AdamW's averages as full float32 tensors, KIND/NAME; random states
-                            checkpoint.json            everything else (`learner.worker`), and which file has which tensor
+    checkpoints/step_000040/state-00000.safetensors    weights and AdamW's averages, full float32 tensors, KIND/NAME;
+                                                       random states
+                            checkpoint.json            everything else (`learner.worker`), and where each tensor is
                             COMPLETE                   written last: sizes and checksums of the files (policy.checksums)
     checkpoints/scores.json                            held-out pass@1 by evaluation: label -> step, pass@1
 
-A checkpoint is written under another name, synchronised with the disk and renamed, so that a kill at any moment leaves the one before. One
-of the same step is step_000040.replaced until the new one stands in its place, and counts for it as long as that is empty. One that is not
-as it was written is passed over for the one before.
+A checkpoint is written under another name, synchronised with the disk and renamed, so that a kill at any moment leaves
+the one before. One of the same step is step_000040.replaced until the new one stands in its place, and counts for it as
+long as that is empty. One that is not as it was written is passed over for the one before.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class Saved:
     def __init__(self, folder: Path, contents: bool = True) -> None:
         """Looks whether all of it is as it was written; `contents` false looks at the files' sizes alone.
 
-        Raises policy.checksums.Damaged when it is not, UserError when it is written in another format than this version's.
+        Raises policy.checksums.Damaged when it is not, UserError when it is written in another format than this
+        version's.
         """
         _refuse_format_1(folder)
         require_whole(folder, _SEAL, contents)
@@ -74,7 +77,8 @@ class Saved:
         """Raises UserError when it was made with others than these (`learner.task.hash_of_inputs`)."""
         if self.facts.get("inputs") != inputs:
             raise UserError(
-                f"checkpoint {self.folder} was made with other problems or another tokenizer, so their files have changed since: "
+                f"checkpoint {self.folder} was made with other problems or another tokenizer, so their files have "
+                "changed since: "
                 "bring them back, or begin a new run from its export"
             )
 
@@ -88,11 +92,16 @@ class Saved:
         found = {key.removeprefix(f"{WEIGHT}/") for key in self.facts["tensors"] if key.startswith(f"{WEIGHT}/")}
         if found != set(trained):
             odd = sorted(found ^ set(trained))
-            raise UserError(f"checkpoint {self.folder} is of another model: {len(odd)} weights differ, the first is {odd[0]}")
+            raise UserError(
+                f"checkpoint {self.folder} is of another model: {len(odd)} weights differ, the first is {odd[0]}"
+            )
         for name, target in trained.items():
             value = self.read(WEIGHT, name)
             if value.shape != target.shape:
-                raise UserError(f"checkpoint {self.folder} is of another model: {name} is {tuple(value.shape)}, not {tuple(target.shape)}")
+                raise UserError(
+                    f"checkpoint {self.folder} is of another model: {name} is {tuple(value.shape)}, not "
+                    f"{tuple(target.shape)}"
+                )
             target.copy_(value)
 
     def load_optimizer(self, state: OptimizerState) -> None:
@@ -136,7 +145,9 @@ class Checkpoints:
         try:
             self._scores = msgspec.json.decode(file.read_bytes(), type=dict[str, _Score]) if file.is_file() else {}
         except (OSError, msgspec.DecodeError) as error:
-            raise UserError(f"{file} cannot be read ({error}): delete it to go on without the scores of earlier evaluations") from error
+            raise UserError(
+                f"{file} cannot be read ({error}): delete it to go on without the scores of earlier evaluations"
+            ) from error
 
     def newest(self, most: int | None = None) -> Saved | None:
         """The newest whole one, of at most `most` steps if that is given; None when there is none.
@@ -159,15 +170,18 @@ class Checkpoints:
         saved = self.newest()
         if saved is None and self.passed_over:
             raise UserError(
-                f"none of the {len(self.passed_over)} checkpoints in {self.folder} is whole; {self.passed_over[0]}: bring one back from a "
-                f"copy, or begin a new run, with --warm_start.reuse {self.folder.parent / 'warm_start'} if it had a warm start"
+                f"none of the {len(self.passed_over)} checkpoints in {self.folder} is whole; {self.passed_over[0]}: "
+                "bring one back from a "
+                f"copy, or begin a new run, with --warm_start.reuse {self.folder.parent / 'warm_start'} if it had a "
+                "warm start"
             )
         return saved
 
     def agreed(self, world: World) -> Saved | None:
         """The one that rank 0 finds by `required`, on every rank. Collective.
 
-        Raises UserError on all ranks when there are checkpoints and none of them is whole, and on one that cannot see rank 0's.
+        Raises UserError on all ranks when there are checkpoints and none of them is whole, and on one that cannot see
+        rank 0's.
         """
         saved: Saved | None = None
         refusal: UserError | None = None
@@ -187,14 +201,17 @@ class Checkpoints:
         try:
             return Saved(folder, contents=False)
         except Damaged as damage:
-            raise UserError(f"checkpoint {folder}, from which rank 0 goes on, is not whole on this machine: {damage}") from damage
+            raise UserError(
+                f"checkpoint {folder}, from which rank 0 goes on, is not whole on this machine: {damage}"
+            ) from damage
 
     def steps(self) -> list[int]:
         """Steps of those whose files have the right sizes, ascending; their contents are not looked at."""
         return sorted(step for step, folder in self._folders().items() if _is_complete(folder))
 
     def save(self, step: int, state: OptimizerState, facts: Mapping[str, Any], needed: Collection[int] = ()) -> None:
-        """Writes the checkpoint of `step`, in place of an earlier one of that step, and removes old ones but for steps in `needed`.
+        """Writes the checkpoint of `step`, in place of an earlier one of that step, and removes old ones but for steps
+        in `needed`.
 
         `facts` are JSON-able. Collective. Raises config.DiskFailure; the checkpoint before is untouched then.
         """
@@ -226,7 +243,10 @@ class Checkpoints:
         """Keeps the held-out pass@1 that evaluation `label` found for the weights of `step`. Rank 0 only."""
         self._scores[label] = _Score(step, pass_at_1)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / "scores.json", msgspec.json.format(msgspec.json.encode(self._scores), indent=1).decode() + "\n")
+        write_whole(
+            self.folder / "scores.json",
+            msgspec.json.format(msgspec.json.encode(self._scores), indent=1).decode() + "\n",
+        )
 
     def score(self, label: str) -> float | None:
         """pass@1 that evaluation `label` found; None when it is not known."""
@@ -245,23 +265,39 @@ class Checkpoints:
 
     def _by_score(self) -> list[int]:
         """Steps with a score, of those whose files have the right sizes, the best first."""
-        # A step that was done again after a crash was evaluated again: the later score is that of the weights that are kept.
+        # A step that was done again after a crash was evaluated again: the later score is that of the weights that are
+        # kept.
         by_step = {score.step: score.pass_at_1 for score in self._scores.values()}
         return [step for _, step in sorted((-by_step[step], step) for step in self.steps() if step in by_step)]
 
     def _folders(self) -> dict[int, Path]:
         """By step. One that was about to be replaced counts where a kill has left its place empty."""
-        places = {path: path.name.removesuffix(REPLACED).removeprefix("step_") for path in self.folder.glob("step_*") if path.is_dir()}
-        by_length = sorted(places, key=lambda path: len(path.name), reverse=True)  # what stands in its place comes last and wins
+        places = {
+            path: path.name.removesuffix(REPLACED).removeprefix("step_")
+            for path in self.folder.glob("step_*")
+            if path.is_dir()
+        }
+        by_length = sorted(
+            places, key=lambda path: len(path.name), reverse=True
+        )  # what stands in its place comes last and wins
         return {int(places[path]): path for path in by_length if places[path].isdigit()}
 
     def _remove_old(self, step: int, needed: set[int]) -> None:
-        """After the checkpoint of `step`. A later one is damaged, else the run had gone on from it: it stands for none that is kept."""
+        """After the checkpoint of `step`.
+
+        A later one is damaged, else the run had gone on from it: it stands for none that is kept.
+        """
         for aside in self.folder.glob(f"step_*{REPLACED}"):
-            if aside.with_name(aside.name.removesuffix(REPLACED)).exists():  # a kill came when the new one was in its place already
+            if aside.with_name(
+                aside.name.removesuffix(REPLACED)
+            ).exists():  # a kill came when the new one was in its place already
                 shutil.rmtree(aside)
         folders = self._folders()
-        kept = {*sorted(each for each in folders if each <= step)[-self._keep :], *needed, *(each for each in folders if each > step)}
+        kept = {
+            *sorted(each for each in folders if each <= step)[-self._keep :],
+            *needed,
+            *(each for each in folders if each > step),
+        }
         kept |= set(self._by_score()[:1] if self._best else ())
         for each in folders.keys() - kept:
             # Renamed first: what is half removed must not look like a checkpoint.
@@ -302,17 +338,22 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _refuse_format_1(folder: Path) -> None:
-    """Raises UserError for a checkpoint whose COMPLETE has sizes without checksums: whether it is as it was written cannot be known."""
+    """Raises UserError for a checkpoint whose COMPLETE has sizes without checksums: whether it is as it was written
+    cannot be known.
+    """
     try:
         sizes = msgspec.json.decode((folder / _SEAL).read_bytes(), type=dict[str, int])
     except (OSError, msgspec.DecodeError):
         return
-    if sizes and all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items()):
+    if sizes and all(
+        (folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items()
+    ):
         raise _other_format(folder, 1)
 
 
 def _other_format(folder: Path, found: Any) -> UserError:
     return UserError(
-        f"checkpoint {folder} has format {found}, and this version of the project reads format {FORMAT}: go on with the version that "
+        f"checkpoint {folder} has format {found}, and this version of the project reads format {FORMAT}: go on with "
+        "the version that "
         "wrote it"
     )

@@ -25,8 +25,8 @@ class Corpus(Protocol):
 class CorpusStream:
     """Draws `POOL_BATCHES` batches at a time, sorts them by length, cuts them and shuffles the batches.
 
-    Every rank that makes one with the same seed gets the same batches. The order of draws does not depend on lengths, so the stream is
-    a uniform sample of the corpus.
+    Every rank that makes one with the same seed gets the same batches. The order of draws does not depend on lengths,
+    so the stream is a uniform sample of the corpus.
     """
 
     def __init__(self, policy: Policy, corpus: Corpus, batch_size: int, seed: str) -> None:
@@ -45,7 +45,8 @@ class CorpusStream:
     def next(self) -> tuple[list[TrainItem], Totals]:
         """The next batch and what its loss is divided by: the mean over its pool.
 
-        With the same divisor for long and short batches each program token weighs the same over a pool, as in batches cut at random.
+        With the same divisor for long and short batches each program token weighs the same over a pool, as in batches
+        cut at random.
         """
         if self._taken == len(self._pool):
             self._draw()
@@ -73,7 +74,9 @@ class CorpusStream:
         batches = [pool[start : start + self._batch_size] for start in range(0, len(pool), self._batch_size)]
         self._rng.shuffle(batches)
         self._totals = Totals(self._batch_size, round(sum(len(program) for _, program in pool) / POOL_BATCHES))
-        self._pool = [self._supervised.items(batch, f"corpus:{self._number + index}") for index, batch in enumerate(batches)]
+        self._pool = [
+            self._supervised.items(batch, f"corpus:{self._number + index}") for index, batch in enumerate(batches)
+        ]
         self._number += POOL_BATCHES
         self._taken = 0
 

@@ -1,9 +1,11 @@
-"""The critic of CodeRL (arXiv 2207.01780, Eq. 10): a classifier of outcomes whose probability of the true one weighs each token's reward.
+"""The critic of CodeRL (arXiv 2207.01780, Eq.
+
+10): a classifier of outcomes whose probability of the true one weighs each token's reward.
 
     q_t = softmax(h_t)[u],  h_t = W_2 relu(W_1 s_t),   L_critic = -log softmax(max_t h_t)[u]
 
-s_t is the model's state that predicts token t, u the program's outcome. The released code of RLTF multiplies its rewards by q_t. A critic
-is trained beforehand on the samples of a run and frozen afterwards.
+s_t is the model's state that predicts token t, u the program's outcome. The released code of RLTF multiplies its
+rewards by q_t. A critic is trained beforehand on the samples of a run and frozen afterwards.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Critic:
         self._most_tokens = most_tokens
         self._device = device
         width = policy.model.get_output_embeddings().weight.shape[1]
-        head = torch.nn.Sequential(torch.nn.Linear(width, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, len(OUTCOMES)))
+        head = torch.nn.Sequential(
+            torch.nn.Linear(width, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, len(OUTCOMES))
+        )
         policy.model.set_output_embeddings(head)
         policy.model.to(device)
 
@@ -56,7 +60,9 @@ class Critic:
         for micro_batch in plan(self.policy, items, self._most_tokens).micro_batches:
             batch, _ = tensors(self.policy, micro_batch, self._device)
             rows = predicted_logits(self.policy.model, batch)[batch.sources].float()
-            for item, part in zip(micro_batch.items, rows.split([len(item.token_ids) for item in micro_batch.items]), strict=True):
+            for item, part in zip(
+                micro_batch.items, rows.split([len(item.token_ids) for item in micro_batch.items]), strict=True
+            ):
                 found[item.id] = part
         return [found[item.id] for item in items]
 
@@ -73,7 +79,9 @@ class Critic:
 
     @torch.no_grad()
     def weigh(self, mine: Plan, terms: Sequence[bool]) -> Plan:
-        """The same plan with the weights of the `terms` that are true multiplied by q_t, of the items that have an outcome."""
+        """The same plan with the weights of the `terms` that are true multiplied by q_t, of the items that have an
+        outcome.
+        """
         items = {item.id: item for batch in mine.micro_batches for item in batch.items if item.outcome is not None}
         if not items:
             return mine
@@ -90,10 +98,15 @@ class Critic:
             weights[: len(terms)] *= np.where(rows_of, factors[item.id], np.float32(1.0)).astype(np.float32)
             return replace(item, weights=weights)
 
-        return replace(mine, micro_batches=[replace(batch, items=list(map(weighed, batch.items))) for batch in mine.micro_batches])
+        return replace(
+            mine, micro_batches=[replace(batch, items=list(map(weighed, batch.items))) for batch in mine.micro_batches]
+        )
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Writes shape, tokenizer, weights and `facts`, with their checksums (policy.checksums). Raises config.DiskFailure."""
+        """Writes shape, tokenizer, weights and `facts`, with their checksums (policy.checksums).
+
+        Raises config.DiskFailure.
+        """
         with saving(folder):
             self._write(folder, facts)
 
@@ -106,7 +119,9 @@ class Critic:
         seal(folder)
 
     def _classes(self, items: Sequence[TrainItem]) -> Tensor:
-        return torch.tensor([OUTCOMES.index(item.outcome) for item in items if item.outcome is not None], device=self._device)
+        return torch.tensor(
+            [OUTCOMES.index(item.outcome) for item in items if item.outcome is not None], device=self._device
+        )
 
 
 def check_critic(folder: Path, policy: Policy) -> Policy:
@@ -115,7 +130,9 @@ def check_critic(folder: Path, policy: Policy) -> Policy:
     Raises UserError when there is none or a damaged one, or it reads other tokens than `policy` writes.
     """
     if not is_sealed(folder) and not (folder / FILE).is_file():
-        raise UserError(f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); launch.py train-critic makes one")
+        raise UserError(
+            f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); launch.py train-critic makes one"
+        )
     refuse_damaged(folder, "rltf.critic")
     spec = policy.spec
     lengths = {"max_prompt_tokens": spec.max_prompt_tokens, "max_program_tokens": spec.max_program_tokens}
@@ -127,7 +144,10 @@ def check_critic(folder: Path, policy: Policy) -> Policy:
 
 @torch.no_grad()
 def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.device | str = "cpu") -> Critic:
-    """A critic that `Critic.save` wrote, frozen. Raises UserError as `check_critic`, and when its weights are another shape's."""
+    """A critic that `Critic.save` wrote, frozen.
+
+    Raises UserError as `check_critic`, and when its weights are another shape's.
+    """
     own = check_critic(folder, policy)
     critic = Critic(own, most_tokens, device)
     try:
@@ -136,7 +156,9 @@ def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.de
         raise UserError(f"rltf.critic {folder / FILE} cannot be read: {first_line(error)}") from error
     odd = sorted(set(found) ^ set(targets))
     if odd:
-        raise UserError(f"rltf.critic {folder}: {len(odd)} weights are not those of the critic's shape, the first is {odd[0]}")
+        raise UserError(
+            f"rltf.critic {folder}: {len(odd)} weights are not those of the critic's shape, the first is {odd[0]}"
+        )
     for name, target in targets.items():
         target.requires_grad_(False).copy_(found[name])
     return critic
@@ -208,4 +230,6 @@ def train_critic(
             raise FloatingPointError(f"the critic's loss of step {len(losses)} is not finite")
     recent = losses[-max(1, steps // 10) :]
     commonest = max(sum(item.outcome == outcome for item in held_out) for outcome in OUTCOMES)
-    return CriticReport(len(items), steps, sum(recent) / len(recent), critic.accuracy(held_out), commonest / len(held_out))
+    return CriticReport(
+        len(items), steps, sum(recent) / len(recent), critic.accuracy(held_out), commonest / len(held_out)
+    )

@@ -1,7 +1,9 @@
-"""Publishing with a direct way to the actors: training waits for a copy on its own device alone, all else is done beside it.
+"""Publishing with a direct way to the actors: training waits for a copy on its own device alone, all else is done
+beside it.
 
-A version is copied into one of two snapshots. From there actors that ask get it at once (`policy.weight_sender`), and a thread hands it
-over to the weight store, which stays the owner of versions: who has no direct way, or comes after this learner has died, finds them there.
+A version is copied into one of two snapshots. From there actors that ask get it at once (`policy.weight_sender`), and a
+thread hands it over to the weight store, which stays the owner of versions: who has no direct way, or comes after this
+learner has died, finds them there.
 """
 
 from __future__ import annotations
@@ -33,7 +35,12 @@ class DirectPublisher:
     """
 
     def __init__(
-        self, store: Store, sender: WeightSender, device: torch.device, timeout_s: float, bucket_bytes: int = BUCKET_BYTES
+        self,
+        store: Store,
+        sender: WeightSender,
+        device: torch.device,
+        timeout_s: float,
+        bucket_bytes: int = BUCKET_BYTES,
     ) -> None:
         """`device`: of the snapshots. `timeout_s`: longest hand-over to the store, which has shorter bounds of its own.
 
@@ -49,7 +56,9 @@ class DirectPublisher:
     def __enter__(self) -> DirectPublisher:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Ends the direct way. The store has the newest version then; after an exception that is not waited for."""
         try:
             if kind is None:
@@ -89,13 +98,18 @@ class DirectPublisher:
         return True
 
     def settle(self) -> None:
-        """Returns when the store has every version that was taken. Raises WeightsUnavailable, and what the hand-over raised."""
+        """Returns when the store has every version that was taken.
+
+        Raises WeightsUnavailable, and what the hand-over raised.
+        """
         if self._handing_over is None:
             return
         try:
             self._handing_over.result(self._timeout_s)
         except TimeoutError as error:
-            raise WeightsUnavailable(f"the weight store did not take a version over within {self._timeout_s:g} s") from error
+            raise WeightsUnavailable(
+                f"the weight store did not take a version over within {self._timeout_s:g} s"
+            ) from error
         self._handing_over = None
 
     def _hand_over(self, snapshot: Snapshot) -> None:

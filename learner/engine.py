@@ -1,8 +1,10 @@
-"""The DeepSpeed engine: one optimizer step over any number of micro-batches, on any ZeRO stage, with the loss scaled by us alone.
+"""The DeepSpeed engine: one optimizer step over any number of micro-batches, on any ZeRO stage, with the loss scaled by
+us alone.
 
-DeepSpeed divides a loss by its accumulation steps and averages gradients over ranks. The losses here are already parts of one step's
-loss that add up, so accumulation is set to one, the end of the step is announced (`set_gradient_accumulation_boundary`), and the
-average over ranks is undone by a factor of the world size: neither micro-batch size nor world size changes the gradient.
+DeepSpeed divides a loss by its accumulation steps and averages gradients over ranks. The losses here are already parts
+of one step's loss that add up, so accumulation is set to one, the end of the step is announced
+(`set_gradient_accumulation_boundary`), and the average over ranks is undone by a factor of the world size: neither
+micro-batch size nor world size changes the gradient.
 """
 
 from __future__ import annotations
@@ -44,15 +46,18 @@ class StepResult:
     entropy: float
     """Mean over the program tokens that were forwarded, in nats."""
     sums: dict[str, float]
-    """The objective's additive statistics (`LossResult.sums`); those named ``per_token/..`` are means over forwarded program tokens."""
+    """The objective's additive statistics (`LossResult.sums`); those named ``per_token/..`` are means over forwarded
+    program tokens."""
     tokens: int
     """Program tokens that were forwarded."""
     seconds: dict[str, float]
     """Of this rank: collate, forward, backward, step."""
     kl_to_previous: float | None = None
-    """Per token, the policy version before the trained one against it; none where that version sampled nothing in the step."""
+    """Per token, the policy version before the trained one against it; none where that version sampled nothing in the
+    step."""
     skipped: bool = False
-    """float16: whether the gradient overflowed, so that the weights stayed as they were and the loss is scaled less from here on."""
+    """float16: whether the gradient overflowed, so that the weights stayed as they were and the loss is scaled less
+    from here on."""
 
     @classmethod
     def nothing(cls) -> StepResult:
@@ -63,7 +68,8 @@ class StepResult:
 class TrainingEngine:
     """Trains one policy's model in place.
 
-    ``begin`` starts a phase (warm start, reinforcement) with fresh optimizer state. The learning rate is given with every step.
+    ``begin`` starts a phase (warm start, reinforcement) with fresh optimizer state. The learning rate is given with
+    every step.
     """
 
     def __init__(self, policy: Policy, config: LearnerConfig, world: World) -> None:
@@ -85,7 +91,9 @@ class TrainingEngine:
         if config.gradient_checkpointing:
             checkpoint_layers(policy)
         trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
-        self._adamw = torch.optim.AdamW(trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+        self._adamw = torch.optim.AdamW(
+            trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
         self._engine, *_ = deepspeed.initialize(
             model=policy.model,
             optimizer=self._adamw,
@@ -129,12 +137,14 @@ class TrainingEngine:
         statistics: bool = True,
         previous: Collection[str] = (),
     ) -> StepResult:
-        """Forward and backward over this rank's micro-batches, then one optimizer step. Collective: every rank calls it alike.
+        """Forward and backward over this rank's micro-batches, then one optimizer step.
 
-        `statistics` false skips the entropies. `previous`: ids of the programs that the version before the trained one sampled.
-        Raises FloatingPointError on every rank when the loss or the gradient is not finite, before the weights change; the message is
-        the same on all and names the programs of all. In float16 a gradient that overflows is scaled less the next time instead
-        (`StepResult.skipped`).
+        Collective: every rank calls it alike.
+
+        `statistics` false skips the entropies. `previous`: ids of the programs that the version before the trained one
+        sampled. Raises FloatingPointError on every rank when the loss or the gradient is not finite, before the weights
+        change; the message is the same on all and names the programs of all. In float16 a gradient that overflows is
+        scaled less the next time instead (`StepResult.skipped`).
         """
         if not micro_batches:
             raise ValueError("a step needs at least one micro-batch on every rank")
@@ -172,7 +182,9 @@ class TrainingEngine:
             dist.all_reduce(sums)
         total = dict(zip(names, sums.tolist(), strict=True))
         tokens, of_previous, divergence = (total.pop(name) for name in ("tokens", "previous/tokens", "previous/kl"))
-        mean = {name: value / max(1.0, tokens) if name.startswith("per_token/") else value for name, value in total.items()}
+        mean = {
+            name: value / max(1.0, tokens) if name.startswith("per_token/") else value for name, value in total.items()
+        }
         return StepResult(
             loss=total["loss"],
             gradient_norm=norm,
@@ -206,13 +218,18 @@ class TrainingEngine:
         return norm, False
 
     def _not_finite(self, what: str, micro_batches: Sequence[MicroBatch], suspects: list[str]) -> FloatingPointError:
-        """`suspects`: this rank's programs whose loss is not finite; where no rank knows any it is all of the step. Collective."""
+        """`suspects`: this rank's programs whose loss is not finite; where no rank knows any it is all of the step.
+
+        Collective.
+        """
         ids, which = self._of_all(suspects), "Programs whose own loss is not finite"
         if not ids:
             ids = self._of_all([item.id for batch in micro_batches for item in batch.items if not batch.empty])
             which = "Programs of the step"
         named = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
-        return FloatingPointError(f"The {what} of a learner step is not finite; the step was given up. {which}: {named}")
+        return FloatingPointError(
+            f"The {what} of a learner step is not finite; the step was given up. {which}: {named}"
+        )
 
     def _of_all(self, ids: list[str]) -> list[str]:
         """Those of all ranks, in the order of ranks. Collective."""
@@ -233,14 +250,18 @@ class TrainingEngine:
     def gathered_weights(
         self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int = BUCKET_BYTES
     ) -> Iterable[tuple[str, torch.Tensor]]:
-        """The same named tensors, each whole while it is yielded; a list where all are at any time. Collective: every rank exhausts it.
+        """The same named tensors, each whole while it is yielded; a list where all are at any time.
 
-        ZeRO-3 keeps parts: they are gathered together up to `bucket_bytes` (one tensor at least), so that a large model costs few
-        collectives and never more than so much memory.
+        Collective: every rank exhausts it.
+
+        ZeRO-3 keeps parts: they are gathered together up to `bucket_bytes` (one tensor at least), so that a large model
+        costs few collectives and never more than so much memory.
         """
         return self._gathered_by_bucket(weights, bucket_bytes) if self._zero == 3 else list(weights)
 
-    def _gathered_by_bucket(self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int) -> Iterator[tuple[str, torch.Tensor]]:
+    def _gathered_by_bucket(
+        self, weights: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int
+    ) -> Iterator[tuple[str, torch.Tensor]]:
         bucket: list[tuple[str, torch.Tensor]] = []
         size = 0
         for name, tensor in weights:
@@ -283,7 +304,10 @@ def _divergence(
 
 
 class _Clock:
-    """Seconds by phase. A GPU is waited for at the end of each, else the time would count where the next wait happens to be."""
+    """Seconds by phase.
+
+    A GPU is waited for at the end of each, else the time would count where the next wait happens to be.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -300,10 +324,11 @@ class _Clock:
 
 
 def _mixing_is_faster(policy: Policy, world: World) -> bool:
-    """Whether bfloat16 products pay: on a CPU that has them, for sequences short enough that attention may hold its whole square.
+    """Whether bfloat16 products pay: on a CPU that has them, for sequences short enough that attention may hold its
+    whole square.
 
-    Against float32 the log-probabilities of a warm-started model differ by 0.006 (standard deviation), far inside the ratio clip, and
-    the gradient's direction not at all (cosine 1.000).
+    Against float32 the log-probabilities of a warm-started model differ by 0.006 (standard deviation), far inside the
+    ratio clip, and the gradient's direction not at all (cosine 1.000).
     """
     short = policy.spec.max_prompt_tokens + policy.spec.max_program_tokens <= _LONGEST_EAGER
     return world.device == "cpu" and short and torch.cpu._is_avx512_bf16_supported()
@@ -312,7 +337,9 @@ def _mixing_is_faster(policy: Policy, world: World) -> bool:
 def _offload(config: LearnerConfig) -> dict[str, Any]:
     """DeepSpeed's settings for what is kept in the host's memory."""
     host = {"device": "cpu", "pin_memory": config.gpus_per_worker > 0}
-    kept = {"none": (), "optimizer": ("offload_optimizer",), "parameters": ("offload_optimizer", "offload_param")}[config.offload]
+    kept = {"none": (), "optimizer": ("offload_optimizer",), "parameters": ("offload_optimizer", "offload_param")}[
+        config.offload
+    ]
     return dict.fromkeys(kept, host)
 
 
@@ -323,8 +350,8 @@ def _import_deepspeed(device: str) -> Any:
     for name in ("DeepSpeed", "deepspeed"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if device == "cpu":
-        # The op only speeds up collectives between ranks, and compiling it needs g++, ninja and up to two minutes; a process killed
-        # in that time leaves a lock for which every later one waits for ever.
+        # The op only speeds up collectives between ranks, and compiling it needs g++, ninja and up to two minutes; a
+        # process killed in that time leaves a lock for which every later one waits for ever.
         import deepspeed.ops
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

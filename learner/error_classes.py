@@ -1,7 +1,8 @@
-"""Which part of a program an error is to be blamed on: RLTF's Table 2 (arXiv 2307.04349), and where the released code departs from it.
+"""Which part of a program an error is to be blamed on: RLTF's Table 2 (arXiv 2307.04349), and where the released code
+departs from it.
 
-Errors are told apart by their exception class and by facts about the program. Only the switches that stand for the released code look
-at messages, as that code does; it was written for those of Python 3.9 and earlier.
+Errors are told apart by their exception class and by facts about the program. Only the switches that stand for the
+released code look at messages, as that code does; it was written for those of Python 3.9 and earlier.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ WITHOUT_TRACEBACK = frozenset({"RuntimeError", "NonZeroExit", "SystemExit", "Cra
 def error_class(program: Program, feedback: Feedback, config: RltfConfig) -> ErrorClass | None:
     """The row of Table 2 that an error falls in; none for a pass or a failure.
 
-    The most specific row decides: an indentation error or an unterminated triple-quoted string is ignored, also at the end of a
-    program that was cut off; any other syntax error is U_global if the program ended at the token limit and the error is on its last
-    line that is not blank, or nothing but that line's end is wrong and Python names an earlier one, as where a bracket was opened:
-    the code was unfinished. Classes that the table does not name are its "Else" row, U_line.
+    The most specific row decides: an indentation error or an unterminated triple-quoted string is ignored, also at the
+    end of a program that was cut off; any other syntax error is U_global if the program ended at the token limit and
+    the error is on its last line that is not blank, or nothing but that line's end is wrong and Python names an earlier
+    one, as where a bracket was opened: the code was unfinished. Classes that the table does not name are its "Else"
+    row, U_line.
     """
     if feedback.outcome not in ("runtime_error", "compile_error"):
         return None

@@ -1,4 +1,6 @@
-"""What the learner asks the actors and executors for beside training: held-out evaluations, and a look after a warm start."""
+"""What the learner asks the actors and executors for beside training: held-out evaluations, and a look after a warm
+start.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ MOST_PASS_PROBLEMS = 64
 
 
 class Evaluations:
-    """Asks for programs of a published version and notes the scores. Rank 0 speaks to the rest of the system; every rank calls."""
+    """Asks for programs of a published version and notes the scores.
+
+    Rank 0 speaks to the rest of the system; every rank calls.
+    """
 
     def __init__(
         self,
@@ -51,14 +56,16 @@ class Evaluations:
         if self._held_out_ids:
             label = self._flow.evaluations.unused(label_of(step), position.version) if self._speaks else ""
             settings = self._config.evaluation
-            self._request(label, position.version, self._held_out_ids, settings.last_samples if last else settings.samples)
+            self._request(
+                label, position.version, self._held_out_ids, settings.last_samples if last else settings.samples
+            )
             position.evaluated.append((step, label))
 
     def restore(self, position: Position, last: bool) -> None:
         """To be called once by a learner that goes on from a checkpoint; `last`: no more steps follow. Collective.
 
-        An evaluation that Redis does not know, because it lost its last second with the machine, is asked for again: at once when the
-        newest version has the weights that it was of, else of the next version.
+        An evaluation that Redis does not know, because it lost its last second with the machine, is asked for again: at
+        once when the newest version has the weights that it was of, else of the next version.
         """
         lost = 0
         if self._speaks:
@@ -76,7 +83,9 @@ class Evaluations:
             position.evaluate = step
 
     def passing(self, version: int, training_ids: Sequence[str]) -> int:
-        """How many of the first training problems a sample of `version` at temperature 1 passes. Collective; rank 0 alone gets the number.
+        """How many of the first training problems a sample of `version` at temperature 1 passes.
+
+        Collective; rank 0 alone gets the number.
 
         Raises Stopped and Stalled.
         """
@@ -99,7 +108,8 @@ class Evaluations:
                 continue
             if not (progress := self._flow.evaluations.progress(label)).complete:
                 continue
-            # Of results that the driver has read and sent on before they were seen here nothing is left; its own files have them.
+            # Of results that the driver has read and sent on before they were seen here nothing is left; its own files
+            # have them.
             if samples := self._flow.evaluations.results(label):
                 passed = sum(sample.feedback.outcome == "pass" for sample in samples)
                 asked = progress.expected / max(1, len(self._held_out_ids))

@@ -30,11 +30,14 @@ __all__ = ["check_weights", "export", "load_weights", "save_model", "unsealed", 
 log = logging.getLogger(__name__)
 
 
-def save_model(engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
+def save_model(
+    engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> None:
     """Writes model and tokenizer so that `from_pretrained` reads them. Collective; rank 0 writes, whole or not at all.
 
-    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's format. `facts`:
-    further files of JSON, by name. All of them get checksums (policy.checksums). Raises config.DiskFailure.
+    The base's generation_config.json stays as it is. Adapters are merged into the model, and lie beside it in peft's
+    format. `facts`: further files of JSON, by name. All of them get checksums (policy.checksums). Raises
+    config.DiskFailure.
     """
     state: dict[str, torch.Tensor] = {}
     for name, tensor in engine.gathered_weights(named_weights(policy.model)):
@@ -48,7 +51,9 @@ def save_model(engine: TrainingEngine, policy: Policy, folder: Path, facts: Mapp
             put_in_place(unfinished, folder)
 
 
-def _write(policy: Policy, state: dict[str, torch.Tensor], folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
+def _write(
+    policy: Policy, state: dict[str, torch.Tensor], folder: Path, facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     lora, model = policy.spec.lora, policy.model
     if lora is not None:
         named = {name.replace(".default.", "."): tensor for name, tensor in state.items() if ".lora_" in name}
@@ -67,7 +72,8 @@ def _write(policy: Policy, state: dict[str, torch.Tensor], folder: Path, facts: 
 def check_weights(policy: Policy, folder: Path) -> None:
     """Looks at the checksums and the shape of a folder that `save_model` wrote; `policy` need not have weights.
 
-    Raises UserError when it holds no model, a damaged one, or one of another shape or with another tokenizer than the policy's.
+    Raises UserError when it holds no model, a damaged one, or one of another shape or with another tokenizer than the
+    policy's.
     """
     if not is_sealed(folder) and not (folder / "config.json").is_file():
         raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
@@ -87,10 +93,16 @@ def check_weights(policy: Policy, folder: Path) -> None:
     other = next((name for name in sorted(found) if own.get(name) != found[name]), None)
     # Tied weights are in the file once.
     if other is not None or sum(map(math.prod, found.values())) != plain.parameters:
-        reason = f"{other} is {found[other]}, not {own.get(other, 'there')}" if other else f"it has {len(found)} tensors, not {len(own)}"
+        reason = (
+            f"{other} is {found[other]}, not {own.get(other, 'there')}"
+            if other
+            else f"it has {len(found)} tensors, not {len(own)}"
+        )
         raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {reason}")
     if tokenizer.get_vocab() != policy.tokenizer.get_vocab():
-        raise UserError(f"warm_start.reuse {folder}: its tokenizer is not the policy's (another corpus or policy.vocab_size)")
+        raise UserError(
+            f"warm_start.reuse {folder}: its tokenizer is not the policy's (another corpus or policy.vocab_size)"
+        )
 
 
 def load_weights(policy: Policy, folder: Path) -> None:
@@ -108,7 +120,9 @@ def load_weights(policy: Policy, folder: Path) -> None:
             found = type(policy.model).from_pretrained(folder, dtype=policy.model.dtype)
             policy.model.load_state_dict(found.state_dict(), strict=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"warm_start.reuse {folder}: the model does not fit the configured policy: {first_line(error)}") from error
+        raise UserError(
+            f"warm_start.reuse {folder}: the model does not fit the configured policy: {first_line(error)}"
+        ) from error
 
 
 def unsealed(folder: Path) -> str:

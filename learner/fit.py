@@ -11,7 +11,8 @@ from rltf.policy.policy import Policy
 
 
 def fits(policy: Policy) -> Callable[[Program], None]:
-    """A check for `OnlineBuffer.check`: it raises Malformed, with what is wrong, for a program that this policy cannot have written.
+    """A check for `OnlineBuffer.check`: it raises Malformed, with what is wrong, for a program that this policy cannot
+    have written.
 
     On a GPU an id without an embedding ends the whole process, so it has to be found before the step.
     """

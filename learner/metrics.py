@@ -25,12 +25,17 @@ def rl_row(
     learning_rate: float,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Row of a reinforcement step. Shares are of the sampled programs; staleness is in policy versions; seconds are rank 0's."""
+    """Row of a reinforcement step.
+
+    Shares are of the sampled programs; staleness is in policy versions; seconds are rank 0's.
+    """
     samples = [sample for group in groups for sample in group.samples]
     number = max(1, len(samples))
     outcomes = Counter(sample.feedback.outcome for sample in samples)
     errors = by_error(sample.feedback.error_name for sample in samples if sample.feedback.outcome != "pass")
-    staleness = [version - min(run.version for run in sample.program.versions) for sample in samples if sample.program.versions]
+    staleness = [
+        version - min(run.version for run in sample.program.versions) for sample in samples if sample.program.versions
+    ]
     fates = Counter(prepared.fates.values())
     return {
         **_common(step, version, objective, result, plan, learning_rate, seconds),
@@ -56,7 +61,9 @@ def rl_row(
 
 
 def age_distribution(ages: Iterable[int]) -> dict[str, int]:
-    """Samples by age in policy versions: 0 to 7 each by itself, from there in classes that double (8-15, 16-31, ..), youngest first."""
+    """Samples by age in policy versions: 0 to 7 each by itself, from there in classes that double (8-15, 16-31, ..),
+    youngest first.
+    """
     numbers: Counter[str] = Counter()
     for age in sorted(ages):
         lowest = 1 << (age.bit_length() - 1) if age > 7 else age
@@ -65,7 +72,13 @@ def age_distribution(ages: Iterable[int]) -> dict[str, int]:
 
 
 def supervised_row(
-    step: int, version: int, items: Sequence[TrainItem], result: StepResult, plan: Plan, learning_rate: float, seconds: Mapping[str, float]
+    step: int,
+    version: int,
+    items: Sequence[TrainItem],
+    result: StepResult,
+    plan: Plan,
+    learning_rate: float,
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Row of a supervised step."""
     return {
@@ -78,11 +91,21 @@ def supervised_row(
 def sampled_by(groups: Sequence[Group], version: int) -> set[str]:
     """Ids of the programs of which policy `version` sampled every token."""
     programs = (sample.program for group in groups for sample in group.samples)
-    return {program.id for program in programs if program.versions and {run.version for run in program.versions} == {version}}
+    return {
+        program.id
+        for program in programs
+        if program.versions and {run.version for run in program.versions} == {version}
+    }
 
 
 def _common(
-    step: int, version: int, objective: str, result: StepResult, plan: Plan, learning_rate: float, seconds: Mapping[str, float]
+    step: int,
+    version: int,
+    objective: str,
+    result: StepResult,
+    plan: Plan,
+    learning_rate: float,
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     busy = sum(seconds.get(name, 0.0) for name in ("collate", "forward", "backward", "step"))
     return {
@@ -91,11 +114,17 @@ def _common(
         "version": version,
         "objective": objective,
         "loss": result.loss,
-        "loss_terms": {name.removeprefix("loss/"): value for name, value in result.sums.items() if name.startswith("loss/")},
+        "loss_terms": {
+            name.removeprefix("loss/"): value for name, value in result.sums.items() if name.startswith("loss/")
+        },
         "gradient_norm": result.gradient_norm,
         **({"skipped": True} if result.skipped else {}),
         "entropy": result.entropy,
-        **{name.removeprefix("per_token/"): value for name, value in result.sums.items() if name.startswith("per_token/")},
+        **{
+            name.removeprefix("per_token/"): value
+            for name, value in result.sums.items()
+            if name.startswith("per_token/")
+        },
         "tokens": result.tokens,
         "tokens_per_second": result.tokens / busy if busy else 0.0,
         "padding_share": plan.padding_share,

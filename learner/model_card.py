@@ -1,4 +1,6 @@
-"""The model card of an exported model: what it is, the prompt that it was trained with, how it did, and the configuration of its run."""
+"""The model card of an exported model: what it is, the prompt that it was trained with, how it did, and the
+configuration of its run.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from rltf.learner.on_disk import write_whole
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
 _SPEC_PATH = re.compile(r"^(\w+:)([^,]*)")
-_FOLDERS = (("policy", "model"), ("policy", "tokenizer"), ("run", "folder"), ("warm_start", "reuse"), ("rltf", "critic"))
+_FOLDERS = (
+    ("policy", "model"),
+    ("policy", "tokenizer"),
+    ("run", "folder"),
+    ("warm_start", "reuse"),
+    ("rltf", "critic"),
+)
 
 
 def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
@@ -29,11 +37,13 @@ def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
 
 
 def model_card(config: Config, facts: Mapping[str, Any]) -> str:
-    """The model card as Markdown, with the front matter that the Hugging Face hub reads. It names files, and no paths of this machine.
+    """The model card as Markdown, with the front matter that the Hugging Face hub reads.
 
-    `facts`, as far as they are known: `run` (its name), `encoder_decoder`, `prompt` (of a training problem), `steps`, `samples` (programs
-    trained on), `code_version`, and `held_out` with `tasks` and, for `before` and `after` training, `step`, `pass@K` and perhaps its
-    standard error `pass@K_se`.
+    It names files, and no paths of this machine.
+
+    `facts`, as far as they are known: `run` (its name), `encoder_decoder`, `prompt` (of a training problem), `steps`,
+    `samples` (programs trained on), `code_version`, and `held_out` with `tasks` and, for `before` and `after` training,
+    `step`, `pass@K` and perhaps its standard error `pass@K_se`.
     """
     model, encoder_decoder = config.policy.model, bool(facts.get("encoder_decoder"))
     base = _file_name(model) if model else f"a fresh {config.policy.family} model"
@@ -64,12 +74,14 @@ def _prompt(prompt: str | None, encoder_decoder: bool, most_tokens: int) -> str:
     kind = "AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM"
     written = "written[0]" if encoder_decoder else "written[0, ids.shape[1]:]"
     return (
-        "## Prompt\n\nThe model was trained with prompts of exactly this form, here of a training problem (FOLDER is where this file is). "
+        "## Prompt\n\nThe model was trained with prompts of exactly this form, here of a training problem (FOLDER is "
+        "where this file is). "
         f"What it writes after one is the program.\n\n```python\nfrom transformers import {kind}, AutoTokenizer\n\n"
         f"prompt = {prompt!r}\n"
         f'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), {kind}.from_pretrained("FOLDER")\n'
         'ids = tokenizer(prompt, return_tensors="pt").input_ids\n'
-        f"written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, top_k=0, max_new_tokens={most_tokens})\n"
+        "written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, top_k=0, "
+        f"max_new_tokens={most_tokens})\n"
         f"print(tokenizer.decode({written}, skip_special_tokens=True))\n```\n\n"
     )
 
@@ -77,7 +89,9 @@ def _prompt(prompt: str | None, encoder_decoder: bool, most_tokens: int) -> str:
 def _evaluation(config: Config, held_out: Mapping[str, Any]) -> str:
     rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
     ks = sorted({int(key[5:]) for row in rows.values() for key in row if key.startswith("pass@") and key[5:].isdigit()})
-    scores = "".join(f"| {when} | {row['step']} | {' | '.join(_score(row, k) for k in ks)} |\n" for when, row in rows.items())
+    scores = "".join(
+        f"| {when} | {row['step']} | {' | '.join(_score(row, k) for k in ks)} |\n" for when, row in rows.items()
+    )
     if not scores:
         return "It was not evaluated on held-out problems.\n"
     return (
@@ -108,7 +122,9 @@ def _settings(config: Config) -> dict[str, Any]:
     settings["redis"]["url"] = settings["ray"]["address"] = ""
     for part, name in _FOLDERS:
         settings[part][name] = _file_name(settings[part][name])
-    settings["problems"] = {name: _without_path(value) if isinstance(value, str) else value for name, value in settings["problems"].items()}
+    settings["problems"] = {
+        name: _without_path(value) if isinstance(value, str) else value for name, value in settings["problems"].items()
+    }
     cleaned: dict[str, Any] = _cleaned(settings)
     return cleaned
 
@@ -124,7 +140,12 @@ def _cleaned(value: Any) -> Any:
 
 def _file_name(name: str) -> str:
     """The last part of a path; a hub name stays."""
-    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/") or Path(name).expanduser().exists()
+    is_path = (
+        name.startswith((".", "/", "~"))
+        or name.count("/") > 1
+        or name.endswith("/")
+        or Path(name).expanduser().exists()
+    )
     return PurePath(name).name if is_path else name
 
 

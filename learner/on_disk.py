@@ -14,7 +14,10 @@ REPLACED = ".replaced"
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Writes a small file in place of one that is there. Raises config.DiskFailure; the one that is there is untouched then."""
+    """Writes a small file in place of one that is there.
+
+    Raises config.DiskFailure; the one that is there is untouched then.
+    """
     temporary = file.with_name(file.name + ".tmp")
     with saving(temporary):
         temporary.write_text(text, encoding="utf-8")
@@ -24,7 +27,10 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def put_in_place(finished: Path, place: Path) -> None:
-    """Renames the folder `finished` to `place`. What is there is renamed aside (REPLACED) first and removed last: one of both stays."""
+    """Renames the folder `finished` to `place`.
+
+    What is there is renamed aside (REPLACED) first and removed last: one of both stays.
+    """
     aside = place.with_name(place.name + REPLACED)
     if place.exists():
         if aside.exists():

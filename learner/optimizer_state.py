@@ -1,6 +1,8 @@
-"""What training changes, as full float32 tensors by parameter name: weights and AdamW's averages, wherever DeepSpeed keeps their parts.
+"""What training changes, as full float32 tensors by parameter name: weights and AdamW's averages, wherever DeepSpeed
+keeps their parts.
 
-DeepSpeed's own checkpoints hold one file per rank and ZeRO stage. Full tensors can be put back at any world size and any stage.
+DeepSpeed's own checkpoints hold one file per rank and ZeRO stage. Full tensors can be put back at any world size and
+any stage.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class _Share:
         return self.parameter.device
 
     def of(self, kind: str, adamw: torch.optim.Optimizer) -> torch.Tensor | None:
-        """This rank's part of the weights or of one of the averages, as a flat view; none where there is nothing (yet)."""
+        """This rank's part of the weights or of one of the averages, as a flat view; none where there is
+        nothing (yet).
+        """
         if self.held_in is None:
             return None
         values = self.held_in.detach() if kind == WEIGHT else adamw.state.get(self.held_in, {}).get(kind)
@@ -91,7 +95,10 @@ class OptimizerState:
                 yield kind, share.name, self._gather(share, share.of(kind, self._adamw))
 
     def load(self, read: Callable[[str, str], torch.Tensor], steps: int) -> None:
-        """Puts this rank's parts back; `read` gives a full tensor by kind and name. The model's own weights are loaded before DeepSpeed."""
+        """Puts this rank's parts back; `read` gives a full tensor by kind and name.
+
+        The model's own weights are loaded before DeepSpeed.
+        """
         for share in self._shares:
             if share.held_in is None:
                 continue
@@ -135,7 +142,9 @@ def _share(name: str, parameter: Any, adamw: torch.optim.Optimizer, wrapper: Any
         flat = wrapper.single_partition_of_fp32_groups[mapping.param_group_index]
         ours, theirs = mapping.hp_fragment_address, mapping.lp_fragment_address
         return _Share(name, parameter, flat, ours.start, theirs.start, ours.numel, False)
-    for low, high in zip(wrapper.fp16_groups, wrapper.fp32_groups, strict=True):  # no ZeRO, bfloat16 with a float32 copy
+    for low, high in zip(
+        wrapper.fp16_groups, wrapper.fp32_groups, strict=True
+    ):  # no ZeRO, bfloat16 with a float32 copy
         for ours, copy in zip(low, high, strict=True):
             if ours is parameter:
                 return _Share(name, parameter, copy, 0, 0, size, True)
@@ -143,6 +152,8 @@ def _share(name: str, parameter: Any, adamw: torch.optim.Optimizer, wrapper: Any
 
 
 def _count(held_in: torch.Tensor, adamw: torch.optim.Optimizer, steps: int) -> torch.Tensor:
-    """The step counter as torch.optim.AdamW keeps it: on the device of the tensor where its kernels are fused, else on the CPU."""
+    """The step counter as torch.optim.AdamW keeps it: on the device of the tensor where its kernels are fused, else on
+    the CPU.
+    """
     fused = bool(adamw.defaults.get("fused"))
     return torch.tensor(float(steps), dtype=torch.float32, device=held_in.device if fused else "cpu")

@@ -16,11 +16,14 @@ from rltf.learner.spans import last_line_start
 
 
 def syntax_error(text: str, flags: int = 0) -> SyntaxError | None:
-    """The error with which this interpreter refuses `text`; none where it compiles, or ends for another reason than its syntax."""
+    """The error with which this interpreter refuses `text`; none where it compiles, or ends for another reason than its
+    syntax.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an invalid escape, say
-            # Line ends made one kind here: a backslash before \r\n at the end would be taken for one before an empty line.
+            # Line ends made one kind here: a backslash before \r\n at the end would be taken for one before an empty
+            # line.
             compile(re.sub("\r\n?", "\n", text), "<program>", "exec", flags, dont_inherit=True)
     except SyntaxError as error:
         return error
@@ -36,7 +39,8 @@ def breaks_off(text: str) -> bool:
 
 
 def broken_at_the_end(text: str) -> bool:
-    """Whether `text` does not parse because of how it ends: what stands before its last line that is not blank has no error.
+    """Whether `text` does not parse because of how it ends: what stands before its last line that is not blank has no
+    error.
 
     The compiler may say so of an earlier line: of one that opens a bracket that is not closed, say.
     """
@@ -49,7 +53,8 @@ def broken_at_the_end(text: str) -> bool:
 def unterminated_triple_quote(text: str, line: int | None) -> bool:
     """Whether `text` is refused for a triple-quoted string without an end, at the 1-based `line` where one is given.
 
-    Where such a string is formatted, and a replacement field in it is open, Python 3.12 and later name the field's line.
+    Where such a string is formatted, and a replacement field in it is open, Python 3.12 and later name the field's
+    line.
     """
     error = syntax_error(text)
     if error is None or (line is not None and line != error.lineno):
@@ -58,7 +63,9 @@ def unterminated_triple_quote(text: str, line: int | None) -> bool:
 
 
 def _in_formatted_string(text: str) -> bool:
-    """Whether a triple-quoted formatted string has begun where the tokens end; before Python 3.12 these are no tokens of their own."""
+    """Whether a triple-quoted formatted string has begun where the tokens end; before Python 3.12 these are no tokens
+    of their own.
+    """
     opened: list[str] = []
     try:
         for item in tokenize.generate_tokens(io.StringIO(text, newline=None).readline):

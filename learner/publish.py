@@ -17,7 +17,8 @@ class Publisher(Protocol):
     """Where versions go: the weight store, the same with a direct way beside it, or a test's list."""
 
     def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
-        """Copies a version, floating-point tensors cast to `dtype`; returns when the weights may change, and actors can get it soon.
+        """Copies a version, floating-point tensors cast to `dtype`; returns when the weights may change, and actors can
+        get it soon.
 
         An iterator is consumed one tensor at a time.
         """
@@ -38,7 +39,9 @@ class Versions:
         self.newest = -1
 
     def publish(self) -> int:
-        """The weights as they are now, or the adapters where only they are trained, as the next version; returns its number."""
+        """The weights as they are now, or the adapters where only they are trained, as the next version; returns its
+        number.
+        """
         weights = self._engine.gathered_weights(_published(self._policy))
         self.newest += 1
         if self._engine.world.rank == 0:

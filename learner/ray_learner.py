@@ -87,7 +87,8 @@ class LearnerGroup:
     def start(self, offered: Mapping[str, float]) -> dict[str, tuple[Any, Any]]:
         """Starts every rank and returns at once: by name its handle, and a reference that is ready when its loop runs.
 
-        `offered`: see ray_options. Raises NotYet while the cluster has no room for all ranks, which are to find their places together.
+        `offered`: see ray_options. Raises NotYet while the cluster has no room for all ranks, which are to find their
+        places together.
         """
         options = self.options(offered)
         if self._config.workers > 1:

@@ -1,4 +1,6 @@
-"""What a learner step says of itself, so that a replay of it can be held against it: a fingerprint of all that it trained on."""
+"""What a learner step says of itself, so that a replay of it can be held against it: a fingerprint of all that it
+trained on.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ CORPUS = "corpus"
 def fingerprints(groups: Sequence[Group], prepared: Prepared) -> dict[str, str]:
     """By group id, in the order of training: BLAKE2b (8 bytes, hex) of what the step made of the group.
 
-    That is the id and fate of every program and, of those forwarded, prompt and program tokens, the log-probabilities that they were
-    sampled with, and the weights (K, T) of the objective's terms, all to the last bit. What frozen models add is not in it.
+    That is the id and fate of every program and, of those forwarded, prompt and program tokens, the log-probabilities
+    that they were sampled with, and the weights (K, T) of the objective's terms, all to the last bit. What frozen
+    models add is not in it.
     """
     items = {item.id: item for item in prepared.items}
     found: dict[str, str] = {}
     for group in groups:
         members = [*group.samples, *([group.greedy] if group.greedy is not None else [])]
-        found[group.id] = _fingerprint([(each.program.id, items.pop(each.program.id, None)) for each in members], prepared.fates)
+        found[group.id] = _fingerprint(
+            [(each.program.id, items.pop(each.program.id, None)) for each in members], prepared.fates
+        )
     if items:
         found[CORPUS] = _fingerprint(list(items.items()), {})
     return found

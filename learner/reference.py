@@ -34,7 +34,8 @@ class Reference:
             batch, _ = tensors(self._policy, micro_batch, self._device)
             rows = token_log_probs(self._policy.model, batch, entropy=False).values.tolist()
             items = [
-                replace(item, reference_log_probs=row[: len(item.token_ids)]) for item, row in zip(micro_batch.items, rows, strict=True)
+                replace(item, reference_log_probs=row[: len(item.token_ids)])
+                for item, row in zip(micro_batch.items, rows, strict=True)
             ]
             found.append(replace(micro_batch, items=items))
         return replace(plan, micro_batches=found)

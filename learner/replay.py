@@ -1,8 +1,9 @@
-"""Recorded learner steps taken again: batch, rewards and token weights from the record, the loss from weights that were kept.
+"""Recorded learner steps taken again: batch, rewards and token weights from the record, the loss from weights that were
+kept.
 
-A step trains on the weights that the steps before it have left. So a replay begins at a checkpoint (or at the weights that the run began to
-train with) and takes every step from there on again; each is held against its metrics row. On one worker and the same kind of machine
-the losses are the same to the last bit.
+A step trains on the weights that the steps before it have left. So a replay begins at a checkpoint (or at the weights
+that the run began to train with) and takes every step from there on again; each is held against its metrics row. On one
+worker and the same kind of machine the losses are the same to the last bit.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def first_weights(config: Config, folder: Path) -> bool:
 
 
 def remembers(config: Config) -> bool:
-    """Whether what a step makes of its batch depends on the steps before it: on baselines of earlier visits, on a place in the corpus."""
+    """Whether what a step makes of its batch depends on the steps before it: on baselines of earlier visits, on a place
+    in the corpus.
+    """
     learner = config.learner
     baseline = getattr(config.objective, "baseline", "none")
     mixes = learner.supervised_ratio > 0 and learner.supervised_mixing == "micro_batch"
@@ -76,11 +79,18 @@ class Replay:
     """A learner without actors, executors and Redis."""
 
     def __init__(
-        self, config: Config, spec: PolicySpec, corpus: Corpus | None, folder: Path, saved: Saved | None, with_weights: bool = True
+        self,
+        config: Config,
+        spec: PolicySpec,
+        corpus: Corpus | None,
+        folder: Path,
+        saved: Saved | None,
+        with_weights: bool = True,
     ) -> None:
         """Stands where the run in `folder` stood after `saved`, or, with none, where it began to train.
 
-        Without weights `take` rebuilds batches alone. Raises UserError when weights or objective do not fit the configuration.
+        Without weights `take` rebuilds batches alone. Raises UserError when weights or objective do not fit the
+        configuration.
         """
         learner = config.learner
         torch.set_num_threads(learner.threads)
@@ -92,7 +102,9 @@ class Replay:
         self._frozen: list[Annotate] = []
         cuda = learner.gpus_per_worker > 0 and torch.cuda.is_available()
         same_device = cuda == (learner.gpus_per_worker > 0)
-        self.exact = learner.workers == 1 and same_device and learner.dtype != "float16"  # whose gradients are scaled by what came before
+        self.exact = (
+            learner.workers == 1 and same_device and learner.dtype != "float16"
+        )  # whose gradients are scaled by what came before
         """Whether the loss has to be the same to the last bit, rather than up to rounding."""
         self._objective = make_objective(config, policy.is_encoder_decoder)
         if with_weights:
@@ -126,7 +138,10 @@ class Replay:
         return self._objective.terms if self._objective is not None else self._supervised.terms
 
     def take(self, step: RecordedStep) -> Again:
-        """Takes the step after the one that was taken last, and compares. Raises FloatingPointError as training does."""
+        """Takes the step after the one that was taken last, and compares.
+
+        Raises FloatingPointError as training does.
+        """
         row = step.row
         prepared: Prepared | None = None
         loss: Loss
@@ -167,5 +182,8 @@ def _batch_differences(step: RecordedStep, prepared: Prepared) -> list[str]:
         found.append("the rewards are not those that were trained with")
     ours, theirs = fingerprints(step.groups, prepared), dict(row["fingerprints"])
     if odd := [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name)]:
-        found.append(f"{len(odd)} of {len(theirs)} groups have other tokens or weights than those trained with, the first is {odd[0]}")
+        found.append(
+            f"{len(odd)} of {len(theirs)} groups have other tokens or weights than those trained with, the first is "
+            f"{odd[0]}"
+        )
     return found

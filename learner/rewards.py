@@ -43,8 +43,8 @@ def coarse_reward(feedback: Feedback) -> float:
 def adaptive_reward(feedback: Feedback) -> float:
     """R_adaptive (Eq. 5): -0.3 + 1.3 N_pass / (N_pass + N_fail) of a failure.
 
-    A pass counts 1.0, which is the formula's value there, and an error its coarse reward: the formula is defined where every test
-    ran to its end, and a baseline program may be anything.
+    A pass counts 1.0, which is the formula's value there, and an error its coarse reward: the formula is defined where
+    every test ran to its end, and a baseline program may be anything.
     """
     if feedback.outcome != "failure":
         return coarse_reward(feedback)
@@ -90,7 +90,9 @@ def fine_feedback(program: Program, feedback: Feedback, config: RltfConfig, enco
     return Fine(config.fine_reward, first_text_span(program, feedback.line, indented), kind)
 
 
-def fine_weights(fine: Fine | None, length: int, alpha: Literal["span_ratio", "const"] = "span_ratio") -> npt.NDArray[np.float32]:
+def fine_weights(
+    fine: Fine | None, length: int, alpha: Literal["span_ratio", "const"] = "span_ratio"
+) -> npt.NDArray[np.float32]:
     """(T,) factors of log p(w_t) in -L_fine (Eq. 9): alpha R_fine where S <= t < E, else 0; T is `length`.
 
     alpha = T / (E - S), or 1 for ``const``.

@@ -35,7 +35,9 @@ def cosine(peak: float, steps: int, warmup_steps: int, final_share: float) -> Sc
 
 
 def is_supervised(step: int, ratio: float) -> bool:
-    """Whether the 1-based `step` is a supervised one: ratio/(1 + ratio) of all steps, evenly spread, a reinforcement step first."""
+    """Whether the 1-based `step` is a supervised one: ratio/(1 + ratio) of all steps, evenly spread, a reinforcement
+    step first.
+    """
     exact = Fraction(ratio).limit_denominator(1000)
     share = exact / (1 + exact)
     return int(step * share) > int((step - 1) * share)

@@ -6,11 +6,13 @@ import re
 
 from rltf.buffer.records import Program
 
-# What the compiler counts as the end of a line. Not str.splitlines, which also breaks at form feeds and Unicode separators.
+# What the compiler counts as the end of a line. Not str.splitlines, which also breaks at form feeds and Unicode
+# separators.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 
 _BLANK = " \t\f\r\n"
-"""What the compiler passes over. Not str.strip's own, which has no-break spaces and others that it refuses, with their line."""
+"""What the compiler passes over. Not str.strip's own, which has no-break spaces and others that it refuses, with their
+line."""
 
 
 def lines_of(text: str) -> list[tuple[int, int]]:
@@ -19,7 +21,8 @@ def lines_of(text: str) -> list[tuple[int, int]]:
 
 
 def resolve_line(text: str, line: int) -> int | None:
-    """The 1-based line that an error at `line` belongs to: of lines behind the last that is not blank, that one; none if all are.
+    """The 1-based line that an error at `line` belongs to: of lines behind the last that is not blank, that one; none
+    if all are.
 
     Of a program that breaks off before blank lines Python names one of these.
     """
@@ -41,7 +44,8 @@ def last_line_start(text: str) -> int | None:
 
 
 def line_span(program: Program, line: int | None) -> tuple[int, int] | None:
-    """The tokens of a 1-based line as [S, E): from the first to the last that shares a character with it, its line end included.
+    """The tokens of a 1-based line as [S, E): from the first to the last that shares a character with it, its line end
+    included.
 
     None when there is no line, or no token of it. Raises ValueError when there are not as many offsets as tokens.
     """
@@ -50,10 +54,11 @@ def line_span(program: Program, line: int | None) -> tuple[int, int] | None:
 
 
 def first_text_span(program: Program, line: int | None, indented: bool = False) -> tuple[int, int] | None:
-    """The tokens over the first place at which the text of a 1-based line occurs in the program, blanks around it left off.
+    """The tokens over the first place at which the text of a 1-based line occurs in the program, blanks around it left
+    off.
 
-    The indentation counts where `indented`. That is how RLTF's released code finds a line: a text that occurs earlier, as a line or
-    inside one, is blamed in its stead. None and ValueError as for `line_span`.
+    The indentation counts where `indented`. That is how RLTF's released code finds a line: a text that occurs earlier,
+    as a line or inside one, is blamed in its stead. None and ValueError as for `line_span`.
     """
     characters = _characters(program, line)
     if characters is None:
@@ -65,10 +70,12 @@ def first_text_span(program: Program, line: int | None, indented: bool = False) 
 
 
 def tokens_over(program: Program, begin: int, end: int) -> tuple[int, int] | None:
-    """[S, E) from the first to the last token that shares one of the characters [begin, end) of the text; None where there is none.
+    """[S, E) from the first to the last token that shares one of the characters [begin, end) of the text; None where
+    there is none.
 
-    A token without text, whose offset is the text's length, shares none, but lies in [S, E) where it stands between two that do. Of
-    neighbours with the same offset each holds bytes of the one character there, and the last reaches to the next greater one.
+    A token without text, whose offset is the text's length, shares none, but lies in [S, E) where it stands between two
+    that do. Of neighbours with the same offset each holds bytes of the one character there, and the last reaches to the
+    next greater one.
     """
     offsets, length = program.offsets, len(program.text)
     touched: list[int] = []

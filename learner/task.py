@@ -15,7 +15,9 @@ from rltf.policy.policy import PolicySpec
 
 
 def hash_of_inputs(training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec) -> str:
-    """Of what a checkpoint needs as it was: visits number the training problems, scores are of the held-out ones, weights know tokens."""
+    """Of what a checkpoint needs as it was: visits number the training problems, scores are of the held-out ones,
+    weights know tokens.
+    """
     given = list(training_ids), list(held_out_ids), spec.tokenizer_files
     return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
 
@@ -33,7 +35,8 @@ class LearnerTask:
     folder: Path
     """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
     held_out: Mapping[str, Any] = field(default_factory=dict)
-    """What the held-out figures are about (`evaluation.tasks.HeldOutTasks.about`): its `too_long` problems are not among the ids."""
+    """What the held-out figures are about (`evaluation.tasks.HeldOutTasks.about`): its `too_long` problems are not
+    among the ids."""
     code_version: str = ""
     prompt: str = ""
     """The prompt of a training problem, for the model card."""
@@ -46,10 +49,13 @@ class LearnerTask:
         return hash_of_inputs(self.training_ids, self.held_out_ids, self.spec)
 
     def require_folder(self) -> None:
-        """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be in the run."""
+        """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be
+        in the run.
+        """
         file = self.folder / ".key"
         if self.key and not (file.is_file() and file.read_text().strip() == self.key):
             raise UserError(
-                f"run.folder: {self.folder} on {socket.gethostname()}, where a learner worker runs, is not the run's folder: "
+                f"run.folder: {self.folder} on {socket.gethostname()}, where a learner worker runs, is not the run's "
+                "folder: "
                 "choose one on a disk that this machine shares with the driver's"
             )

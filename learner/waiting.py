@@ -16,7 +16,8 @@ from rltf.monitor.metrics import Recorder
 _LOOK_S = 0.5
 _POLL_S = 0.2
 TELL_S = 20.0
-"""Rank 0 tells the other ranks so often that it still waits: their wait in a collective has a bound of its own (`World.timeout_s`)."""
+"""Rank 0 tells the other ranks so often that it still waits: their wait in a collective has a bound of its own
+(`World.timeout_s`)."""
 _DONE, _STOPPED, _STALLED, _WAITING = range(4)
 
 
@@ -29,7 +30,10 @@ class Stalled(RuntimeError):
 
 
 class Waiter:
-    """Waits on rank 0 for the rest of the system, the other ranks for rank 0. What is raised is raised on every rank alike."""
+    """Waits on rank 0 for the rest of the system, the other ranks for rank 0.
+
+    What is raised is raised on every rank alike.
+    """
 
     def __init__(
         self,
@@ -49,7 +53,9 @@ class Waiter:
         self._meanwhile = meanwhile
 
     def groups(self, step: int, groups: int, version: int) -> list[Group]:
-        """The groups of one step, on every rank. Collective. The wait goes on as long as programs are generated or graded.
+        """The groups of one step, on every rank. Collective.
+
+        The wait goes on as long as programs are generated or graded.
 
         Raises Stopped and Stalled.
         """
@@ -61,7 +67,9 @@ class Waiter:
             if drawn is not None:
                 return None
             counts = self._flow.ledger.counts()
-            what = f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({in_words(counts)})"
+            what = (
+                f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({in_words(counts)})"
+            )
             return _Seen(_waited_for(counts), self._flow.ledger.moves(), what)
 
         def wait() -> None:
@@ -72,12 +80,16 @@ class Waiter:
         if drawn is None:
             drawn = online.draw(step, groups, version)
         if drawn is None:
-            raise RuntimeError(f"rank {self._engine.world.rank} cannot draw the groups of step {step}, which rank 0 has drawn")
+            raise RuntimeError(
+                f"rank {self._engine.world.rank} cannot draw the groups of step {step}, which rank 0 has drawn"
+            )
         # Not in the order in which the executors were done, so that the same groups always give the same step.
         return sorted(drawn, key=lambda group: group.id)
 
     def evaluation(self, label: str) -> list[Sample]:
-        """The samples of an evaluation once it is complete, on rank 0; none on the others, which need not know `label`. Collective.
+        """The samples of an evaluation once it is complete, on rank 0; none on the others, which need not know `label`.
+
+        Collective.
 
         Raises Stopped and Stalled.
         """
@@ -95,7 +107,10 @@ class Waiter:
         return evaluations.results(label) if self._engine.world.rank == 0 else []
 
     def _wait(self, look: Callable[[], _Seen | None], wait: Callable[[], None], what: str) -> None:
-        """`look`: what is seen while the wait goes on, nothing when it is over; `wait`: a short one. Both on rank 0 alone."""
+        """`look`: what is seen while the wait goes on, nothing when it is over; `wait`: a short one.
+
+        Both on rank 0 alone.
+        """
         progress = Progress(self._stall_timeout_s)
         sentence = ""
         while True:
@@ -105,7 +120,10 @@ class Waiter:
                 if self._stop.is_set():
                     verdict = _STOPPED
                 elif progress.stalled((*seen.counts, *self._flow.control.life("driver"))):
-                    verdict, sentence = _STALLED, f"The learner waited {self._stall_timeout_s:g} s for the {seen.part}: {seen.what}"
+                    verdict, sentence = (
+                        _STALLED,
+                        f"The learner waited {self._stall_timeout_s:g} s for the {seen.part}: {seen.what}",
+                    )
                 elif self._engine.world.size > 1 and time.monotonic() - told_at > TELL_S:
                     verdict = _WAITING
                 if verdict != _DONE:

@@ -1,4 +1,6 @@
-"""The warm start: supervised training on corpus programs before the first program is sampled (RLTF Table 1; all methods use one)."""
+"""The warm start: supervised training on corpus programs before the first program is sampled (RLTF Table 1; all methods
+use one).
+"""
 
 from __future__ import annotations
 
@@ -58,10 +60,12 @@ def warm_start(
     should_stop: Callable[[], bool],
     passes: Callable[[], bool],
 ) -> WarmStartReport:
-    """Trains for `config.steps` optimizer steps; with `until_pass` in rounds of as many, until `passes()` after one. Collective.
+    """Trains for `config.steps` optimizer steps; with `until_pass` in rounds of as many, until `passes()` after one.
 
-    Cross-entropy per program token, learning rate warmed up over a twentieth of a round and decayed by a cosine to a tenth.
-    Raises NeverPassed when no program passes after `MOST_ROUNDS` rounds.
+    Collective.
+
+    Cross-entropy per program token, learning rate warmed up over a twentieth of a round and decayed by a cosine to a
+    tenth. Raises NeverPassed when no program passes after `MOST_ROUNDS` rounds.
     """
     stream = CorpusStream(policy, corpus, config.batch_size, f"{seed}:warm_start")
     supervised = Supervised("token_mean")
@@ -79,7 +83,11 @@ def warm_start(
                 items, totals = stream.next()
                 mine = engine.plan(items)
                 result = engine.step(mine.micro_batches, supervised.loss, totals, schedule(step), statistics=False)
-                tokens, useful, computed = tokens + result.tokens, useful + mine.row_tokens, computed + mine.padded_tokens
+                tokens, useful, computed = (
+                    tokens + result.tokens,
+                    useful + mine.row_tokens,
+                    computed + mine.padded_tokens,
+                )
                 losses.append(result.loss * totals.tokens / max(1, result.tokens))
                 recorder.count("warm_start_programs", len(items))
                 if step % 10 == 0:
@@ -88,7 +96,9 @@ def warm_start(
             rounds += 1
             passed = not stopped and config.until_pass and passes()
     if config.until_pass and not (stopped or passed):
-        raise NeverPassed(f"After {rounds} rounds of {config.steps} warm-start steps no program has passed: raise warm_start.steps")
+        raise NeverPassed(
+            f"After {rounds} rounds of {config.steps} warm-start steps no program has passed: raise warm_start.steps"
+        )
     recent = losses[-max(1, len(losses) // 20) :]
     return WarmStartReport(
         steps=len(losses),

@@ -36,12 +36,15 @@ from rltf.policy.policy import DTYPES, build_policy
 
 
 class LearnerWorker:
-    """One rank of the learner. All ranks run the same loop; rank 0 alone speaks to the rest of the system, but every rank draws.
+    """One rank of the learner.
 
-    `learner.steps` counts optimizer steps after the warm start. With `supervised_ratio` r, r/(1 + r) of them are supervised, spread
-    evenly and beginning with a reinforcement step. A version is published before a reinforcement step is drawn, once `publish_every`
-    reinforcement steps have been taken since the last; evaluations are asked for at the first version published on or after their step.
-    Offline (`publish_every` 0) version 0 samples every training program, and the next version is the last.
+    All ranks run the same loop; rank 0 alone speaks to the rest of the system, but every rank draws.
+
+    `learner.steps` counts optimizer steps after the warm start. With `supervised_ratio` r, r/(1 + r) of them are
+    supervised, spread evenly and beginning with a reinforcement step. A version is published before a reinforcement
+    step is drawn, once `publish_every` reinforcement steps have been taken since the last; evaluations are asked for at
+    the first version published on or after their step. Offline (`publish_every` 0) version 0 samples every training
+    program, and the next version is the last.
     """
 
     def __init__(self, task: LearnerTask, world: World, flow: Flow, publisher: Publisher, recorder: Recorder) -> None:
@@ -53,7 +56,9 @@ class LearnerWorker:
         self._recorder = recorder
         self._position = Position()
         settings = task.config.checkpoint
-        self._checkpoints = Checkpoints(task.folder / "checkpoints", settings.keep, settings.best, writes=world.rank == 0)
+        self._checkpoints = Checkpoints(
+            task.folder / "checkpoints", settings.keep, settings.best, writes=world.rank == 0
+        )
         self._saved: Position | None = None
         self._frozen: list[Annotate] = []
         self.resumed_at: int | None = None
@@ -85,8 +90,12 @@ class LearnerWorker:
             self._engine = TrainingEngine(self._policy, config.learner, self._world)
         self._flow.online.check = fits(self._policy)
         self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
-        self._waiter = Waiter(self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._go_on_living)
-        self._evaluations = Evaluations(config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints, task.held_out)
+        self._waiter = Waiter(
+            self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._go_on_living
+        )
+        self._evaluations = Evaluations(
+            config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints, task.held_out
+        )
         self._prepare()
         try:
             if saved is None:
@@ -118,7 +127,9 @@ class LearnerWorker:
                 raise ValueError("supervised steps need a corpus")
             seed = f"{self._config.run.seed}:supervised"
             self._stream = CorpusStream(self._policy, self._task.corpus, config.supervised_batch_size, seed)
-        self._mixes = self._objective is not None and self._stream is not None and config.supervised_mixing == "micro_batch"
+        self._mixes = (
+            self._objective is not None and self._stream is not None and config.supervised_mixing == "micro_batch"
+        )
         if self._objective is not None and self._stream is not None and self._mixes:
             self._objective = with_supervised(self._objective, self._stream, self._config)
 
@@ -126,7 +137,8 @@ class LearnerWorker:
         config = self._config
         if self._world.rank == 0:
             self._flow.control.set_phase("warm_start")
-        # An attempt that ended before its first checkpoint may have published, and had its versions evaluated under their numbers.
+        # An attempt that ended before its first checkpoint may have published, and had its versions evaluated under
+        # their numbers.
         self._versions.newest = self._engine.agree(self._flow.control.version() if self._world.rank == 0 else 0)
         if config.warm_start.steps and not config.warm_start.reuse:
             if self._task.corpus is None:
@@ -145,10 +157,14 @@ class LearnerWorker:
                 )
             if report.stopped:
                 raise Stopped("during the warm start")
-            save_model(self._engine, self._policy, self._task.folder / "warm_start", {"warm_start.json": report.as_row()})
+            save_model(
+                self._engine, self._policy, self._task.folder / "warm_start", {"warm_start.json": report.as_row()}
+            )
 
     def _a_program_passes(self) -> bool:
-        """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see it."""
+        """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see
+        it.
+        """
         passed = self._evaluations.passing(self._publish(), self._task.training_ids)
         if self._world.rank == 0:
             self._recorder.gauge("warm_start_passed", passed)
@@ -166,8 +182,8 @@ class LearnerWorker:
     def _resume(self, saved: Saved) -> None:
         """Goes on after the checkpoint: everything that the next step depends on is as it was then.
 
-        What was drawn for later steps and not trained on goes back to the buffer; what was trained on by a learner that died before it
-        saved the result is not used again. The actors get a version as soon as they have to have one.
+        What was drawn for later steps and not trained on goes back to the buffer; what was trained on by a learner that
+        died before it saved the result is not used again. The actors get a version as soon as they have to have one.
         """
         saved.require_inputs(self._task.inputs)
         config, position = self._config.learner, Position.of(saved.facts["position"])
@@ -186,7 +202,8 @@ class LearnerWorker:
         if self._world.rank == 0:
             self._flow.online.resume(BufferPosition.from_json(saved.facts["buffer"].encode()))
             lost = max(0, self._flow.control.version() - position.version)
-        # A version number stands for one state of the weights for ever: numbers of versions that were lost are not used again.
+        # A version number stands for one state of the weights for ever: numbers of versions that were lost are not used
+        # again.
         lost = self._engine.agree(lost)
         same = not position.changed and not lost
         self._versions.newest = position.version + lost - int(same)
@@ -238,12 +255,16 @@ class LearnerWorker:
                 self._checkpoint()
 
     def _reinforces(self, step: int) -> bool:
-        return self._objective is not None and (self._mixes or not is_supervised(step, self._config.learner.supervised_ratio))
+        return self._objective is not None and (
+            self._mixes or not is_supervised(step, self._config.learner.supervised_ratio)
+        )
 
     def _publishes_before(self, step: int) -> bool:
         """Whether a version is due before this step, which comes next."""
         if self._objective is None:
-            return bool(self._position.evaluate)  # no programs are sampled for training: it publishes for its evaluations alone
+            return bool(
+                self._position.evaluate
+            )  # no programs are sampled for training: it publishes for its evaluations alone
         due = self._position.since_published >= self._config.learner.publish_every
         return due and self._reinforces(step) and not self._offline
 
@@ -265,7 +286,9 @@ class LearnerWorker:
                 seconds["frozen"] = time.perf_counter() - ready
             if mine.micro_batches:
                 previous = sampled_by(groups, version - 1)
-                result = self._engine.step(mine.micro_batches, objective.loss, prepared.totals, learning_rate, previous=previous)
+                result = self._engine.step(
+                    mine.micro_batches, objective.loss, prepared.totals, learning_rate, previous=previous
+                )
         read = self._flow.online.read_s
         seconds |= {"wait": max(0.0, drawn - began - read), "read": read, "prepare": ready - drawn, **result.seconds}
         self._engine.barrier()  # no rank may still have to draw what is finished now
@@ -327,7 +350,9 @@ class LearnerWorker:
 
     def _is_checkpointed(self, step: int) -> bool:
         settings = self._config.checkpoint
-        if step == self._config.learner.steps or (settings.best and self._position.evaluate and self._publishes_before(step + 1)):
+        if step == self._config.learner.steps or (
+            settings.best and self._position.evaluate and self._publishes_before(step + 1)
+        ):
             return False  # comes once the version that is evaluated is published, which is next
         return bool(settings.every and step % settings.every == 0)
 

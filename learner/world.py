@@ -9,7 +9,11 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import HashStore, Store, TCPStore  # torch.distributed has them too, but mypy cannot see it
+from torch._C._distributed_c10d import (
+    HashStore,
+    Store,
+    TCPStore,
+)  # torch.distributed has them too, but mypy cannot see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ def free_address() -> tuple[str, int]:
 
 
 def join(world: World) -> None:
-    """Sets the environment that DeepSpeed reads and joins the process group (gloo on the CPU, nccl on GPUs); safe to repeat.
+    """Sets the environment that DeepSpeed reads and joins the process group (gloo on the CPU, nccl on GPUs); safe to
+    repeat.
 
     Raises RuntimeError when the group that this process is already in is another one.
     """

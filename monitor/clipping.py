@@ -16,7 +16,9 @@ class ClipWatch:
     """Counts the steps whose gradient was longer than the clip."""
 
     def __init__(self, limit: float, apart: bool) -> None:
-        """`limit`: `learner.gradient_clip`; `apart`: whether supervised and reinforcement steps alternate, and so are clipped apart."""
+        """`limit`: `learner.gradient_clip`; `apart`: whether supervised and reinforcement steps alternate, and so are
+        clipped apart.
+        """
         self._limit = limit
         self._apart = apart
         self._steps = self._bound = 0
@@ -35,12 +37,16 @@ class ClipWatch:
         if not self._limit or self._steps < _LEAST_STEPS or self._bound < _SHARE * self._steps:
             return None
         effect = (
-            "supervised and reinforcement steps are each cut to it, whatever their losses, so their ratio is not learner.supervised_ratio: "
+            "supervised and reinforcement steps are each cut to it, whatever their losses, so their ratio is not "
+            "learner.supervised_ratio: "
             "set learner.supervised_mixing micro_batch or raise it"
             if self._apart
             else "steps have one size whatever their losses: raise it"
         )
-        return f"learner.gradient_clip {self._limit:g} bound in {self._bound} of {self._steps} learner steps: {effect}, or set it to 0"
+        return (
+            f"learner.gradient_clip {self._limit:g} bound in {self._bound} of {self._steps} learner steps: {effect}, "
+            "or set it to 0"
+        )
 
     def news(self) -> str | None:
         """The warning, the first time that there is one."""

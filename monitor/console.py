@@ -1,4 +1,6 @@
-"""What a command shows: results on standard output, warnings and errors on standard error. No terminal, or its absence, ends a run.
+"""What a command shows: results on standard output, warnings and errors on standard error.
+
+No terminal, or its absence, ends a run.
 
 Imports no room, so that every room may print through it.
 """
@@ -21,7 +23,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-_PLAIN = {"±": "+-", "·": "|", "…": "...", "—": "-", "–": "-", "−": "-", "→": "->", "▶": ">", "×": "x", "■": "#", "█": "#"}
+_PLAIN = {
+    "±": "+-",
+    "·": "|",
+    "…": "...",
+    "—": "-",
+    "–": "-",
+    "−": "-",
+    "→": "->",
+    "▶": ">",
+    "×": "x",
+    "■": "#",
+    "█": "#",
+}
 _PLAIN |= dict.fromkeys("“”", '"') | dict.fromkeys("‘’", "'") | dict.fromkeys("─━═╴╸╺", "-") | dict.fromkeys("│┃║", "|")
 _IN_ASCII = "rltf-ascii"
 """Name under which Python's codecs know `_in_ascii`."""
@@ -64,13 +78,18 @@ def updates_in_place(console: Console) -> bool:
 
 
 def redirects_stderr() -> bool:
-    """Whether what is updated in place shares its terminal with standard error, whose lines then have to go above it."""
+    """Whether what is updated in place shares its terminal with standard error, whose lines then have to go
+    above it.
+    """
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
-def progress(console: Console, doing: str, total: int, every_s: float = LINE_EVERY_S) -> Iterator[Callable[[int], None]]:
-    """How far a piece of work of `total` parts is, and the time left: a bar, gone at the end, or without a terminal a line now and then.
+def progress(
+    console: Console, doing: str, total: int, every_s: float = LINE_EVERY_S
+) -> Iterator[Callable[[int], None]]:
+    """How far a piece of work of `total` parts is, and the time left: a bar, gone at the end, or without a terminal a
+    line now and then.
 
     Gives back what is to be called with the number of parts done since the last call.
     """
@@ -171,13 +190,16 @@ class Streams:
 
     @property
     def lost(self) -> str:
-        """Why results could not be written though somebody may want them (a full disk), else empty; a reader that left is no reason."""
+        """Why results could not be written though somebody may want them (a full disk), else empty; a reader that left
+        is no reason.
+        """
         failure = self.raw["stdout"].failure
         return "" if failure is None or failure.errno in _GONE else failure.strerror or str(failure)
 
 
 def outlast() -> Streams:
-    """Makes standard output and standard error such that they can be written to for ever, whatever becomes of them and can be encoded.
+    """Makes standard output and standard error such that they can be written to for ever, whatever becomes of them and
+    can be encoded.
 
     A closed descriptor is opened to nowhere first, lest a file of the run gets its number.
     """

@@ -2,7 +2,8 @@
 
     python -m rltf.monitor.curves OUT.png RUN [RUN...] [--x seconds|steps]
 
-RUN is a run's folder or LABEL=FOLDER. Runs that share a label are drawn in one colour: thin lines, and a thick one for their mean.
+RUN is a run's folder or LABEL=FOLDER. Runs that share a label are drawn in one colour: thin lines, and a thick one for
+their mean.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ Points = np.ndarray
 """(N, 2): x and pass@1."""
 
 
-def draw_curves(path: Path, curves: Mapping[str, Sequence[Points]], x_label: str, title: str = "Held-out pass@1") -> None:
-    """Draws the curves of each label; a mean spans what all runs of the label cover. Dashed: the warm start, the first points' mean."""
+def draw_curves(
+    path: Path, curves: Mapping[str, Sequence[Points]], x_label: str, title: str = "Held-out pass@1"
+) -> None:
+    """Draws the curves of each label; a mean spans what all runs of the label cover.
+
+    Dashed: the warm start, the first points' mean.
+    """
     start = float(np.mean([points[0, 1] for group in curves.values() for points in group]))
     with style.figure(path, 8.5, 4.8) as (_, (axis,)):
         axis.set_title(title)
@@ -39,7 +45,13 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Points]], x_label: str
                 for points in group:
                     axis.plot(points[:, 0], points[:, 1], color=style.tint(colour, 0.45), linewidth=1.1)
             axis.plot(
-                mean[:, 0], mean[:, 1], color=colour, linewidth=2.4, marker="o" if len(group) == 1 else None, markersize=3.5, clip_on=False
+                mean[:, 0],
+                mean[:, 1],
+                color=colour,
+                linewidth=2.4,
+                marker="o" if len(group) == 1 else None,
+                markersize=3.5,
+                clip_on=False,
             )
             runs = f", mean of {len(group)}" if len(group) > 1 else ""
             labels.append((float(mean[-1, 1]), f"{label}{runs}: {mean[-1, 1]:.2f}", colour))
@@ -72,13 +84,21 @@ def read_curve(run: str, x: str) -> tuple[str, Points]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 when a run cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m rltf.monitor.curves", description="Held-out curves of several runs in one picture.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rltf.monitor.curves", description="Held-out curves of several runs in one picture."
+    )
     parser.add_argument("out", type=Path, help="PNG to write")
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run's folder, or LABEL=FOLDER; runs of one label share a colour and a mean"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder, or LABEL=FOLDER; runs of one label share a colour and a mean",
     )
     parser.add_argument(
-        "--x", choices=("seconds", "steps"), default="seconds", help="seconds since the first training program, or learner steps"
+        "--x",
+        choices=("seconds", "steps"),
+        default="seconds",
+        help="seconds since the first training program, or learner steps",
     )
     parser.add_argument("--title", default="Held-out pass@1")
     given = parser.parse_args(arguments)

@@ -1,4 +1,6 @@
-"""TensorBoard event files, written without torch or TensorFlow, and without a thread: a disk that is full is told to who writes."""
+"""TensorBoard event files, written without torch or TensorFlow, and without a thread: a disk that is full is told to
+who writes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class TensorBoard:
         self.flush()
 
     def scalars(self, values: Mapping[str, Any], step: int, moment: float) -> None:
-        """One point of each finite number in `values` at `step`; nested mappings become tags with a slash, the rest is left out."""
+        """One point of each finite number in `values` at `step`; nested mappings become tags with a slash, the rest is
+        left out.
+        """
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in flat_numbers(values).items()]
         if points:
             self._add(Event(wall_time=moment, step=step, summary=Summary(value=points)))

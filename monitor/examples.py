@@ -1,4 +1,6 @@
-"""Programs before and after training as they are kept in result.json and shown: text, verdict and the line of the error."""
+"""Programs before and after training as they are kept in result.json and shown: text, verdict and the line of the
+error.
+"""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ _PART = re.compile(r"part-(\d{5,})\.jsonl\.gz")
 class PartWriter:
     """Writes lines to FOLDER/part-00000.jsonl.gz, part-00001 and so on.
 
-    A part is written whole under a temporary name and then renamed, so a reader never sees half of one. A folder that has parts
-    already is continued. Lines are held in memory until there are `lines_per_part` of them, or the oldest has been held for
-    `max_age_s` when the next are added, or `flush`. When all parts together have more than `most_bytes` the oldest are deleted, whole;
-    the newest stays.
+    A part is written whole under a temporary name and then renamed, so a reader never sees half of one. A folder that
+    has parts already is continued. Lines are held in memory until there are `lines_per_part` of them, or the oldest has
+    been held for `max_age_s` when the next are added, or `flush`. When all parts together have more than `most_bytes`
+    the oldest are deleted, whole; the newest stays.
     """
 
     def __init__(self, folder: Path, most_bytes: int, lines_per_part: int = 2048, max_age_s: float = 60.0) -> None:

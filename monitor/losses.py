@@ -17,7 +17,10 @@ def losses(folder: RunFolder, lost: Mapping[str, int], dead_letters: Sequence[De
     if dropped := folder.dropped_samples:
         found.append(f"{dropped:,} of the oldest programs are no longer in samples/, which run.samples_gb bounds")
     if folder.deleted_telemetry:
-        found.append("the oldest rows are no longer in telemetry/, which run.telemetry_gb bounds: timeline and shares begin later")
+        found.append(
+            "the oldest rows are no longer in telemetry/, which run.telemetry_gb bounds: timeline and shares begin "
+            "later"
+        )
     if dead_letters:
         found.append(f"programs were given up; the newest, {dead_letters[0].program_id}: {dead_letters[0].reason}")
     return found

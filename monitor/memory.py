@@ -1,4 +1,7 @@
-"""Memory estimates of the parts, in bytes. Good to about a factor of two: meant to tell megabytes from gigabytes before anything starts."""
+"""Memory estimates of the parts, in bytes.
+
+Good to about a factor of two: meant to tell megabytes from gigabytes before anything starts.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,13 @@ _BYTES_PER_TOKEN = 16
 _RECORD = 2000
 """Bytes of a sample beside its tokens: ids, feedback of a handful of tests, and what Redis needs to keep them."""
 _REDIS = 1.3e8
-"""What the server has beside samples: itself, the ids of the newest 200,000 groups, telemetry that nobody has read, buffers of clients."""
+"""What the server has beside samples: itself, the ids of the newest 200,000 groups, telemetry that nobody has read,
+buffers of clients."""
 _CLAIMED_PER_LANE = 16
 """Programs that an executor claims at once (`executor.worker.PROGRAMS_PER_LANE`)."""
 _ROW, _ROW_OF_SAMPLE, _ROW_OF_GROUP, _POINTS = 3500, 40, 64, 2500
-"""Bytes of a step's row in metrics.jsonl, of it for each sample (id, reward) and group (fingerprint); of its points in tensorboard/."""
+"""Bytes of a step's row in metrics.jsonl, of it for each sample (id, reward) and group (fingerprint); of its points in
+tensorboard/."""
 _REWRITE = 2**29
 """Size of the append-only file below which it is not rewritten (`buffer.server.REWRITE_MB`)."""
 
@@ -73,10 +78,14 @@ def weight_bytes(parameters: int, dtype: str) -> float:
 
 
 def direct_bytes(config: Config, parameters: int, shape: Shape) -> float:
-    """A version on the direct way to the actors, 0 without that way: the learner's rank 0 has room for two, each actor for one."""
+    """A version on the direct way to the actors, 0 without that way: the learner's rank 0 has room for two, each actor
+    for one.
+    """
     if not config.direct_weights:
         return 0.0
-    return weight_bytes(_adapter_parameters(config, shape) if config.policy.lora_rank else parameters, config.actors.dtype)
+    return weight_bytes(
+        _adapter_parameters(config, shape) if config.policy.lora_rank else parameters, config.actors.dtype
+    )
 
 
 def _adapter_parameters(config: Config, shape: Shape) -> int:
@@ -85,13 +94,15 @@ def _adapter_parameters(config: Config, shape: Shape) -> int:
 
 
 def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
-    """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and host together.
+    """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and
+    host together.
 
-    Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, 16 bits 2 + 2 + 12, of which stage 1
-    splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; with adapters only theirs have gradients
-    and optimizer. Activations as in arXiv 2205.05198, Eq. 1 and table 2: 34 s b h bytes a layer at 2 bytes a number, attention scores left
-    out, or 2 s b h with gradient checkpointing and one layer whole; the logits of program tokens, and their gradient. Frozen models are
-    whole on every worker: the reference in the policy's number format, the critic, which has the policy's shape, in float32.
+    Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, 16 bits 2 + 2 + 12, of
+    which stage 1 splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; with
+    adapters only theirs have gradients and optimizer. Activations as in arXiv 2205.05198, Eq. 1 and table 2: 34 s b h
+    bytes a layer at 2 bytes a number, attention scores left out, or 2 s b h with gradient checkpointing and one layer
+    whole; the logits of program tokens, and their gradient. Frozen models are whole on every worker: the reference in
+    the policy's number format, the critic, which has the policy's shape, in float32.
     """
     learner, policy = config.learner, config.policy
     half = learner.dtype != "float32"
@@ -106,9 +117,14 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     inside = tokens * shape.width * 17 * number
     predicted = tokens * policy.max_program_tokens / (policy.max_prompt_tokens + policy.max_program_tokens)
     activations = 2.0 * predicted * shape.vocab_size * number + _LOGITS
-    activations += layers * tokens * shape.width * number + inside if learner.gradient_checkpointing else layers * inside
+    activations += (
+        layers * tokens * shape.width * number + inside if learner.gradient_checkpointing else layers * inside
+    )
     states = weights + gradients + optimizer
-    words = f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+    words = (
+        f"model states {states / 1e6:,.0f} MB, one micro-batch {activations / 1e6:,.0f} MB, the process "
+        f"{_PROCESS / 1e6:.0f} MB"
+    )
     frozen = 0.0
     if config.objective.kl:
         frozen += weight_bytes(parameters, learner.dtype)
@@ -133,7 +149,8 @@ def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     cache = 2 * shape.layers * shape.key_width * (policy.max_prompt_tokens + policy.max_program_tokens) * rows * width
     weights = parameters * width
     words = (
-        f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process {_PROCESS / 1e6:.0f} MB"
+        f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process "
+        f"{_PROCESS / 1e6:.0f} MB"
     )
     received = direct_bytes(config, parameters, shape)
     if received:
@@ -152,14 +169,19 @@ def sample_bytes(config: Config) -> float:
 
 
 def redis_bytes(config: Config) -> float:
-    """Bound of the server's memory, with queue, online buffer and archive full. The problems' tests, which it keeps too, come on top.
+    """Bound of the server's memory, with queue, online buffer and archive full.
 
-    Beside the three capacities: three held-out evaluations, one written while learner and driver have yet to read the one before, and the
-    one before that in the archive; and what executors have claimed, with the rest of its groups, which waits for it.
+    The problems' tests, which it keeps too, come on top.
+
+    Beside the three capacities: three held-out evaluations, one written while learner and driver have yet to read the
+    one before, and the one before that in the archive; and what executors have claimed, with the rest of its groups,
+    which waits for it.
     """
     held_out = config.evaluation.tasks * 2 * config.evaluation.samples + config.evaluation.programs
     claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
-    samples = config.buffered_programs + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
+    samples = (
+        config.buffered_programs + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
+    )
     return sample_bytes(config) * samples + _REDIS
 
 
@@ -169,5 +191,7 @@ def step_bytes(config: Config) -> float:
 
 
 def aof_bytes(config: Config) -> float:
-    """Bound of the server's append-only file: rewritten when it has doubled, and as large again while the new one is written."""
+    """Bound of the server's append-only file: rewritten when it has doubled, and as large again while the new one is
+    written.
+    """
     return 2 * max(_REWRITE, 2 * redis_bytes(config))

@@ -1,4 +1,7 @@
-"""What a worker does and how much of it: phases, counters, gauges. Imports no room of the project, so every room may use it."""
+"""What a worker does and how much of it: phases, counters, gauges.
+
+Imports no room of the project, so every room may use it.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,18 @@ Sink = Callable[[list[Row]], None]
 
 
 def log_to(folder: Path, role: str) -> None:
-    """From now on all that this process prints and logs goes to `folder`/ROLE.log, what its libraries write to their stderr included.
+    """From now on all that this process prints and logs goes to `folder`/ROLE.log, what its libraries write to their
+    stderr included.
 
-    On a node that does not see the run's folder nothing changes: the output stays where Ray keeps its workers' logs. Either way one line
-    there, which is what Ray's dashboard shows, says where it is.
+    On a node that does not see the run's folder nothing changes: the output stays where Ray keeps its workers' logs.
+    Either way one line there, which is what Ray's dashboard shows, says where it is.
     """
     seen = folder.is_dir()
-    kept = f"is in {folder / role}.log" if seen else f"is here: this node does not see {folder}, where the run's other logs are"
+    kept = (
+        f"is in {folder / role}.log"
+        if seen
+        else f"is here: this node does not see {folder}, where the run's other logs are"
+    )
     print(f"What {role} prints and logs {kept}.", flush=True)
     if seen:
         file = os.open(folder / f"{role}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -31,7 +39,9 @@ def log_to(folder: Path, role: str) -> None:
         os.dup2(file, 1)
         os.dup2(file, 2)
         os.close(file)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
 
 
 class Recorder:
@@ -39,15 +49,19 @@ class Recorder:
 
     Rows are plain JSON values, one of::
 
-        {"kind": "phase", "role": .., "name": "generate", "waits_for": None, "start": t, "end": t}   seconds since the epoch
-        {"kind": "now", "role": .., "name": "wait", "waits_for": "learner", "start": t, "time": t}   innermost phase that still goes on
-        {"kind": "count", "role": .., "name": "programs", "value": n, "time": t}                     n more since the last row
+        {"kind": "phase", "role": .., "name": "generate", "waits_for": None, "start": t, "end": t}
+        {"kind": "now", "role": .., "name": "wait", "waits_for": "learner", "start": t, "time": t}
+        {"kind": "count", "role": .., "name": "programs", "value": n, "time": t}
         {"kind": "gauge", "role": .., "name": "version", "value": x, "time": t}
+
+    Times are seconds since the epoch. `now` is the innermost phase that still goes on, the value of a count how many
+    more there are since the last row.
 
     A phase with `waits_for` is a wait: its value names the part waited for ("executor", "learner", "buffer").
 
-    A thread of its own sends the rows, so a worker that waits for minutes is still seen to wait, and a slow sink does not slow
-    the worker. An exception of the sink is raised in the worker, at its next call. With `period_s` 0 every call sends.
+    A thread of its own sends the rows, so a worker that waits for minutes is still seen to wait, and a slow sink does
+    not slow the worker. An exception of the sink is raised in the worker, at its next call. With `period_s` 0 every
+    call sends.
     """
 
     def __init__(self, role: str, sink: Sink | None = None, period_s: float = 0.5) -> None:
@@ -74,7 +88,14 @@ class Recorder:
             self._keep_sending()
             yield
         finally:
-            row = {"kind": "phase", "role": self.role, "name": name, "waits_for": waits_for, "start": opened[2], "end": time.time()}
+            row = {
+                "kind": "phase",
+                "role": self.role,
+                "name": name,
+                "waits_for": waits_for,
+                "start": opened[2],
+                "end": time.time(),
+            }
             with self._lock:
                 self._open.remove(opened)
                 self._rows.append(row)
@@ -112,14 +133,25 @@ class Recorder:
         with self._lock:
             rows = self._rows
             rows += [
-                {"kind": "count", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._counts.items()
+                {"kind": "count", "role": self.role, "name": name, "value": value, "time": now}
+                for name, value in self._counts.items()
             ]
             rows += [
-                {"kind": "gauge", "role": self.role, "name": name, "value": value, "time": now} for name, value in self._gauges.items()
+                {"kind": "gauge", "role": self.role, "name": name, "value": value, "time": now}
+                for name, value in self._gauges.items()
             ]
             if self._open:
                 name, waits_for, start = self._open[-1]
-                rows.append({"kind": "now", "role": self.role, "name": name, "waits_for": waits_for, "start": start, "time": now})
+                rows.append(
+                    {
+                        "kind": "now",
+                        "role": self.role,
+                        "name": name,
+                        "waits_for": waits_for,
+                        "start": start,
+                        "time": now,
+                    }
+                )
             self._rows, self._counts, self._gauges = [], {}, {}
         return rows
 

@@ -14,7 +14,10 @@ class Pace:
         self._seen: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
 
     def see(self, time: float, done: float) -> None:
-        """So much was done at that time. Work that is done again after a restart, or a clock that was set back, begins a new pace."""
+        """So much was done at that time.
+
+        Work that is done again after a restart, or a clock that was set back, begins a new pace.
+        """
         if self._seen and (done < self._seen[-1][1] or time < self._seen[-1][0]):
             self._seen.clear()
         if not self._seen or done > self._seen[-1][1]:

@@ -1,4 +1,6 @@
-"""What of the paper's set-up (RLTF, arXiv 2307.04349) a configuration does not have in force: one table, and the objective's own fields."""
+"""What of the paper's set-up (RLTF, arXiv 2307.04349) a configuration does not have in force: one table, and the
+objective's own fields.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,17 @@ SETTINGS = (
     Setting("actors.temperature", 1.0, "sampling in training"),
     Setting("actors.top_p", 0.95, "sampling in training"),
 )
-"""Beside them: every field of `rltf`, whose defaults are the paper's; and a gradient clip, which the paper lacks, that is too small."""
+"""Beside them: every field of `rltf`, whose defaults are the paper's; and a gradient clip, which the paper lacks, that
+is too small."""
 _SMALL_CLIP = 10.0
-"""Sums over the tokens of a program have gradients of 6 and more even on the quick start's short programs (docs/objectives.md)."""
+"""Sums over the tokens of a program have gradients of 6 and more even on the quick start's short programs
+(docs/objectives.md)."""
 
 
 def not_in_force(config: Config) -> list[str]:
-    """A phrase for each setting that differs, "actors.top_p 1 (paper: 0.95, sampling in training)"; none beside other objectives."""
+    """A phrase for each setting that differs, "actors.top_p 1 (paper: 0.95, sampling in training)"; none beside other
+    objectives.
+    """
     if config.learner.objective != "rltf":
         return []
     found = []
@@ -52,7 +58,11 @@ def not_in_force(config: Config) -> list[str]:
     if 0 < clip < _SMALL_CLIP and config.rltf.normalise == "sequence_sum":
         found.append(f"learner.gradient_clip {clip:g} (binds in nearly every step, as losses are sums over tokens)")
     usual, own = RltfConfig().model_dump(), config.rltf.model_dump()
-    found += [f"rltf.{name} {_text(own[name])} (paper: {_text(usual[name])})" for name in own if _counts(name) and own[name] != usual[name]]
+    found += [
+        f"rltf.{name} {_text(own[name])} (paper: {_text(usual[name])})"
+        for name in own
+        if _counts(name) and own[name] != usual[name]
+    ]
     return found
 
 

@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 
 from rltf.config import Config, LearnerConfig
-from rltf.monitor.memory import Shape, actor_bytes, aof_bytes, executor_bytes, learner_bytes, redis_bytes, step_bytes, weight_bytes
+from rltf.monitor.memory import (
+    Shape,
+    actor_bytes,
+    aof_bytes,
+    executor_bytes,
+    learner_bytes,
+    redis_bytes,
+    step_bytes,
+    weight_bytes,
+)
 from rltf.monitor.paper import not_in_force
 from rltf.monitor.run_folder import LOG_BYTES
 from rltf.monitor.vocabulary import plural
@@ -30,7 +39,8 @@ class ClusterFacts:
     gpus: float
     memory_bytes: float
     cores: float
-    """Processors of this machine where Ray was started for the run, which then offers `cpus` by fiat; else the cluster's CPUs."""
+    """Processors of this machine where Ray was started for the run, which then offers `cpus` by fiat; else the
+    cluster's CPUs."""
     dashboard: str = ""
     """Where Ray's dashboard is, which shows every worker by its name; empty: there is none."""
 
@@ -62,7 +72,10 @@ class Facts:
 
 
 def make_plan(config: Config, facts: Facts) -> list[Section]:
-    """The plan's sections in the order they are shown. Sizes are estimates in powers of ten (MB, GB) and say what they count."""
+    """The plan's sections in the order they are shown.
+
+    Sizes are estimates in powers of ten (MB, GB) and say what they count.
+    """
     return [
         Section("run", _run(config, facts)),
         Section("who runs where", _placement(config, facts)),
@@ -89,16 +102,26 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         else "before the first step and after the last"
     )
     scores = ", ".join(f"pass@{k}" for k in evaluation.ks)
-    evaluated = f"{scores} of {tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
+    evaluated = (
+        f"{scores} of {tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
+    )
     return (
         ("folder", facts.folder),
         ("it grows to", _folder(config, facts)),
         ("training problems", _problems(config.problems.train, facts)),
         ("held-out problems", facts.held_out if tasks else "none: no evaluation"),
         *((("fields not read", facts.not_read),) if facts.not_read else ()),
-        *((("prompts", f"show {facts.shown_tests} of a list of tests (problems.shown_tests)"),) if facts.shown_tests is not None else ()),
+        *(
+            (("prompts", f"show {facts.shown_tests} of a list of tests (problems.shown_tests)"),)
+            if facts.shown_tests is not None
+            else ()
+        ),
         ("warm start", warm_start),
-        ("training", f"{learner.steps} steps{_at_most(learner)} of objective {learner.objective}, learning rate {learner.learning_rate:g}"),
+        (
+            "training",
+            f"{learner.steps} steps{_at_most(learner)} of objective {learner.objective}, learning rate "
+            f"{learner.learning_rate:g}",
+        ),
         ("evaluation", evaluated if tasks else "none"),
         ("seed", str(config.run.seed)),
     )
@@ -120,7 +143,9 @@ def _folder(config: Config, facts: Facts) -> str:
 
 def _problems(spec: str, facts: Facts) -> str:
     drawn = f" of {facts.train_of:,}" if facts.train_problems < facts.train_of else ""
-    return f"{facts.train_problems:,}{drawn} from {spec}" + (f"; {facts.train_skipped:,} skipped" if facts.train_skipped else "")
+    return f"{facts.train_problems:,}{drawn} from {spec}" + (
+        f"; {facts.train_skipped:,} skipped" if facts.train_skipped else ""
+    )
 
 
 def _at_most(learner: LearnerConfig) -> str:
@@ -136,7 +161,11 @@ def _finally(config: Config) -> str:
 def wanted_cpus(config: Config) -> float:
     """CPUs that all workers of the run ask Ray for."""
     actors, executor, learner = config.actors, config.executor, config.learner
-    return actors.count * actors.cpus_per_actor + executor.count * executor.cpus_per_executor + learner.workers * learner.cpus_per_worker
+    return (
+        actors.count * actors.cpus_per_actor
+        + executor.count * executor.cpus_per_executor
+        + learner.workers * learner.cpus_per_worker
+    )
 
 
 def wanted_gpus(config: Config) -> float:
@@ -153,17 +182,24 @@ def _placement(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     asked = f"{cpus:g} CPUs of {cluster.cores:g}, {gpus:g} GPUs of {cluster.gpus:g}{short}"
     if not cluster.cpus:
         asked = f"{cpus:g} CPUs, {gpus:g} GPUs; no host that offers a CPU is up yet"
-    crowd = f"; {threads} busy threads share {cluster.cores:g} cores" if threads > cluster.cores > 0 and not gpus else ""
+    crowd = (
+        f"; {threads} busy threads share {cluster.cores:g} cores" if threads > cluster.cores > 0 and not gpus else ""
+    )
     return (
         ("cluster", f"{cluster.found}: {_many(cluster.nodes, 'node')}, {_size(cluster.memory_bytes)} of memory"),
         (
             _many(actors.count, "actor"),
-            f"{_device(actors.cpus_per_actor, actors.gpus_per_actor)} each, {_many(actors.threads, 'torch thread')}, {actors.dtype}",
+            f"{_device(actors.cpus_per_actor, actors.gpus_per_actor)} each, {_many(actors.threads, 'torch thread')}, "
+            f"{actors.dtype}",
         ),
-        (_many(executor.count, "executor"), f"{_device(executor.cpus_per_executor, 0)} each, {_many(executor.lanes, 'program')} at a time"),
+        (
+            _many(executor.count, "executor"),
+            f"{_device(executor.cpus_per_executor, 0)} each, {_many(executor.lanes, 'program')} at a time",
+        ),
         (
             _many(learner.workers, "learner worker"),
-            f"{_device(learner.cpus_per_worker, learner.gpus_per_worker)} each, DeepSpeed ZeRO {learner.zero_stage}, {learner.dtype}",
+            f"{_device(learner.cpus_per_worker, learner.gpus_per_worker)} each, DeepSpeed ZeRO {learner.zero_stage}, "
+            f"{learner.dtype}",
         ),
         ("asked of the cluster", asked + crowd),
         ("buffer and queue", facts.redis),
@@ -177,20 +213,32 @@ def _device(cpus: float, gpus: float) -> str:
 def _step(config: Config) -> tuple[tuple[str, str], ...]:
     learner, actors, buffer = config.learner, config.actors, config.buffer
     group = _many(actors.samples_per_problem, "sample")
-    batch = f"{_many(learner.groups_per_step, 'group')} x {group} = {config.samples_per_step} samples per step{micro_batches(config)}"
+    batch = (
+        f"{_many(learner.groups_per_step, 'group')} x {group} = {config.samples_per_step} samples per "
+        f"step{micro_batches(config)}"
+    )
     if learner.objective == "supervised":
         batch = f"{learner.supervised_batch_size} programs of the corpus; no reinforcement learning (the control)"
     when, versions = _versions(config)
     rows = [("batch", batch)]
     if actors.greedy:
-        rows.append(("baseline", f"1 greedy program per group, {learner.groups_per_step} per step, compared with and not trained on"))
+        rows.append(
+            (
+                "baseline",
+                f"1 greedy program per group, {learner.groups_per_step} per step, compared with and not trained on",
+            )
+        )
     if learner.supervised_ratio and learner.objective != "supervised":
         rows.append(("supervised", _supervised(learner)))
     if learner.objective == "rltf":
         missing = not_in_force(config)
         rows.append(("the paper's set-up", f"not in force: {'; '.join(missing)}" if missing else "in force"))
     rows.append(
-        ("generation", f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an actor")
+        (
+            "generation",
+            f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an "
+            "actor",
+        )
     )
     rows.append(
         (
@@ -203,8 +251,17 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
         if buffer.max_staleness is None
         else f"at most {_many(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
     )
-    beside = f" and the {_many(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups" if actors.greedy else ""
-    rows.append(("online buffer", f"{buffer.capacity:,} samples{beside}, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}"))
+    beside = (
+        f" and the {_many(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups"
+        if actors.greedy
+        else ""
+    )
+    rows.append(
+        (
+            "online buffer",
+            f"{buffer.capacity:,} samples{beside}, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}",
+        )
+    )
     return tuple(rows)
 
 
@@ -216,7 +273,9 @@ def _supervised(learner: LearnerConfig) -> str:
 
 
 def _versions(config: Config) -> tuple[str, int]:
-    """When a policy version is published, in words, and how many there will be: the first, those on the way, the last."""
+    """When a policy version is published, in words, and how many there will be: the first, those on the way,
+    the last.
+    """
     learner, every = config.learner, config.evaluation.every
     if learner.objective == "supervised":
         return "for evaluations", (learner.steps - 1) // every + 2 if every else 2
@@ -229,7 +288,10 @@ def _versions(config: Config) -> tuple[str, int]:
 
 def micro_batches(config: Config) -> str:
     """In words: " on 2 workers, in micro-batches of at most 2,048 tokens"."""
-    return f" on {_many(config.learner.workers, 'worker')}, in micro-batches of at most {config.learner.micro_batch_tokens:,} tokens"
+    return (
+        f" on {_many(config.learner.workers, 'worker')}, in micro-batches of at most "
+        f"{config.learner.micro_batch_tokens:,} tokens"
+    )
 
 
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -238,16 +300,24 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     weights = weight_bytes(facts.parameters, config.actors.dtype)
     learner = learner_bytes(config, facts.parameters, facts.shape)
     actor = actor_bytes(config, facts.parameters, facts.shape)
-    total = learner.total * config.learner.workers + actor.total * config.actors.count + executor_bytes(config) * config.executor.count
+    total = (
+        learner.total * config.learner.workers
+        + actor.total * config.actors.count
+        + executor_bytes(config) * config.executor.count
+    )
     total += redis_bytes(config) + 2 * weights
     rows = [
         ("model", f"{facts.model}: {facts.parameters:,} parameters, vocabulary {facts.shape.vocab_size:,}"),
-        ("weights", f"{_size(weights)} per publish and actor ({config.actors.dtype}), {way}; the newest two versions are kept"),
+        (
+            "weights",
+            f"{_size(weights)} per publish and actor ({config.actors.dtype}), {way}; the newest two versions are kept",
+        ),
         ("a learner worker", f"{_size(learner.total)}: {learner.words}"),
         ("an actor", f"{_size(actor.total)}: {actor.words}"),
         (
             "an executor",
-            f"up to {_size(executor_bytes(config))}: {_many(executor.lanes, 'lane')} of at most {executor.memory_limit_mb} MiB",
+            f"up to {_size(executor_bytes(config))}: {_many(executor.lanes, 'lane')} of at most "
+            f"{executor.memory_limit_mb} MiB",
         ),
         (
             "Redis",
@@ -271,14 +341,24 @@ def _waits(config: Config) -> tuple[tuple[str, str], ...]:
         rows.append(
             (
                 "actors",
-                f"for the learner when {_many(ahead, 'group')} ({ahead * config.group_size:,} programs) are written and not yet trained on",
+                f"for the learner when {_many(ahead, 'group')} ({ahead * config.group_size:,} programs) are written "
+                "and not yet trained on",
             )
         )
     rows.append(("actors", f"for the executors when {buffer.work_capacity:,} programs are queued"))
     limit = config.executor.time_limit_s
-    rows.append(("executors", f"for the actors most of the time; a program that hangs costs up to {limit:g} CPU s of a lane per test"))
     rows.append(
-        ("everyone", f"at most {config.run.stall_timeout_s:g} s without any progress; then the run ends and names the part waited for")
+        (
+            "executors",
+            f"for the actors most of the time; a program that hangs costs up to {limit:g} CPU s of a lane per test",
+        )
+    )
+    rows.append(
+        (
+            "everyone",
+            f"at most {config.run.stall_timeout_s:g} s without any progress; then the run ends and names the part "
+            "waited for",
+        )
     )
     return tuple(rows)
 

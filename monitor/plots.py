@@ -23,11 +23,16 @@ _ERROR_COLOURS = (style.ORANGE, style.RED, style.PURPLE, style.SKY, style.BLUE, 
 
 
 def held_out_curve(path: Path, rows: Sequence[Row]) -> None:
-    """Held-out pass@1 over learner steps and over RL seconds; band: one standard error; dashed: the warm start (the first row)."""
+    """Held-out pass@1 over learner steps and over RL seconds; band: one standard error; dashed: the warm start (the
+    first row).
+    """
     start = rows[0]["pass@1"]
     with style.figure(path, 9.5, 4.2, columns=2, sharey=True) as (drawn, axes):
         drawn.suptitle("Held-out pass@1", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        for axis, key, label in ((axes[0], "step", "learner steps"), (axes[1], "seconds", "seconds since the first training program")):
+        for axis, key, label in (
+            (axes[0], "step", "learner steps"),
+            (axes[1], "seconds", "seconds since the first training program"),
+        ):
             x, y = np.array([row[key] for row in rows], float), np.array([row["pass@1"] for row in rows], float)
             error = np.array([row.get("pass@1_se", 0.0) for row in rows], float)
             axis.fill_between(x, y - error, y + error, color=style.BLUE, alpha=0.15, linewidth=0)
@@ -37,12 +42,20 @@ def held_out_curve(path: Path, rows: Sequence[Row]) -> None:
             axis.set_xlim(-0.02 * x[-1], 1.04 * x[-1])
             axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
             axis.annotate(
-                f"{y[-1]:.2f}", (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="center", color=style.BLUE, fontweight="bold"
+                f"{y[-1]:.2f}",
+                (x[-1], y[-1]),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                color=style.BLUE,
+                fontweight="bold",
             )
         above = start < 0.9
         place: dict[str, Any] = {"ha": "right", "va": "bottom" if above else "top", "color": style.GREY, "fontsize": 10}
         offset = (0, 4 if above else -4)
-        axes[0].annotate(f"warm start {start:.2f}", (0.98, start), offset, ("axes fraction", "data"), "offset points", **place)
+        axes[0].annotate(
+            f"warm start {start:.2f}", (0.98, start), offset, ("axes fraction", "data"), "offset points", **place
+        )
         axes[0].set_ylabel("share of programs that pass")
 
 
@@ -73,7 +86,12 @@ def error_types(path: Path, rows: Sequence[Row], most: int = 7) -> None:
         axis.set_title("Error types of the programs trained on")
         colours = [*_ERROR_COLOURS[: len(names)], style.PALE]
         axis.stackplot(steps, list(bands.values()), colors=colours, linewidth=0.6, edgecolor="white")
-        axis.set(xlabel="learner steps", ylabel="share of programs", xlim=(steps[0], max(steps[-1], steps[0] + 1)), ylim=(0, 1))
+        axis.set(
+            xlabel="learner steps",
+            ylabel="share of programs",
+            xlim=(steps[0], max(steps[-1], steps[0] + 1)),
+            ylim=(0, 1),
+        )
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         bottom = 0.0
@@ -86,7 +104,9 @@ def error_types(path: Path, rows: Sequence[Row], most: int = 7) -> None:
 
 
 def throughput(path: Path, counts: Counts, begin: float, end: float) -> None:
-    """Programs per second generated, graded and trained over the training window, smoothed over a twentieth of it (at least 6 s)."""
+    """Programs per second generated, graded and trained over the training window, smoothed over a twentieth of it (at
+    least 6 s).
+    """
     edges = np.linspace(begin, end, max(2, min(2000, int((end - begin) / 0.5))) + 1)
     middle = (edges[:-1] + edges[1:]) / 2 - begin
     reach = max(1, round(max(6.0, (end - begin) / 20) / (edges[1] - edges[0])))
@@ -104,11 +124,14 @@ def throughput(path: Path, counts: Counts, begin: float, end: float) -> None:
         style.end_labels(axis, labels)
 
 
-def run_timeline(path: Path, spans: Timeline, begin: float, end: float, window: tuple[float, float] | None, zoom_s: float = 20.0) -> None:
-    """Who worked and who waited for whom: the whole run from `begin` to `end`, and `zoom_s` seconds from the middle of `window`.
+def run_timeline(
+    path: Path, spans: Timeline, begin: float, end: float, window: tuple[float, float] | None, zoom_s: float = 20.0
+) -> None:
+    """Who worked and who waited for whom: the whole run from `begin` to `end`, and `zoom_s` seconds from the middle of
+    `window`.
 
-    One row per worker. Full colour: work, the shade tells the phase; pale: waiting, in the colour of the part waited for. In the upper
-    picture the height of a colour is its share of the time; the lower one shows every single phase.
+    One row per worker. Full colour: work, the shade tells the phase; pale: waiting, in the colour of the part waited
+    for. In the upper picture the height of a colour is its share of the time; the lower one shows every single phase.
     """
     roles = [role for role in spans if kind_of(role) in KIND_COLOURS]
     colours = phase_colours(spans)
@@ -142,7 +165,11 @@ def run_timeline(path: Path, spans: Timeline, begin: float, end: float, window: 
             axis.spines["left"].set_visible(False)
         detail.set_xlabel("seconds since the start of the run")
         present = {_key(span.name, span.waits_for) for role in roles for span in spans[role]}
-        handles = [Patch(color=colour, label=_words(key, roles), linewidth=0) for key, colour in colours.items() if key in present]
+        handles = [
+            Patch(color=colour, label=_words(key, roles), linewidth=0)
+            for key, colour in colours.items()
+            if key in present
+        ]
         drawn.legend(handles=handles, loc="outside lower left", ncols=4, handlelength=1.2, columnspacing=1.6)
 
 
@@ -159,7 +186,9 @@ def _words(key: tuple[str, str | None], roles: Sequence[str]) -> str:
 
 
 def phase_colours(spans: Timeline) -> dict[tuple[str, str | None], Colour]:
-    """A colour for each (phase, None) and ("wait", part): work in shades of the worker's own colour, the longest phase the fullest."""
+    """A colour for each (phase, None) and ("wait", part): work in shades of the worker's own colour, the longest phase
+    the fullest.
+    """
     seconds: dict[str, dict[str, float]] = {kind: {} for kind in KIND_COLOURS}
     waits: set[str] = set()
     for role, role_spans in spans.items():

@@ -29,10 +29,11 @@ _MOST_LEFT_OUT = 200
 
 
 def write_report(folder: RunFolder) -> Path:
-    """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows what there is.
+    """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows
+    what there is.
 
-    All of it comes from the folder's files, so a later call writes the same again. What cannot be read of them is left out and told.
-    Raises OSError when the report or one of its pictures cannot be written.
+    All of it comes from the folder's files, so a later call writes the same again. What cannot be read of them is left
+    out and told. Raises OSError when the report or one of its pictures cannot be written.
     """
     steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
     counts = Counts()
@@ -88,23 +89,40 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     if held_out:
         first, last = held_out[0], held_out[-1]
         for k in ks_of(held_out):
-            after = f"**{estimate(last, k)} after** it (step {last['step']})" if len(held_out) > 1 else "not evaluated after it"
+            after = (
+                f"**{estimate(last, k)} after** it (step {last['step']})"
+                if len(held_out) > 1
+                else "not evaluated after it"
+            )
             lines.append(f"- Held-out pass@{k}: **{estimate(first, k)} before** training, {after}.")
         about = (result.get("held_out") or {}).get("about") or f"{last['tasks']:,}"
-        lines.append(f"- Held-out tasks: {about}; {last['samples']:,} sampled programs, standard errors over the tasks.")
+        lines.append(
+            f"- Held-out tasks: {about}; {last['samples']:,} sampled programs, standard errors over the tasks."
+        )
         if missing := max(row.get("missing", 0) for row in held_out):
-            lines.append(f"- Up to {missing:,} tasks of an evaluation have no graded program; they count as not passed.")
+            lines.append(
+                f"- Up to {missing:,} tasks of an evaluation have no graded program; they count as not passed."
+            )
         if lost := max(row.get("lost", 0) for row in held_out):
-            lines.append(f"- Up to {lost:,} programs of an evaluation have no verdict (infrastructure failures); they count as not passed.")
+            lines.append(
+                f"- Up to {lost:,} programs of an evaluation have no verdict (infrastructure failures); they count "
+                "as not passed."
+            )
     else:
         lines.append("- No held-out evaluation was completed.")
     numbers = [f"{len(steps):,} learner steps"] if steps else ["no learner step"]
     numbers += [
-        f"{result[name]:,} {words}" for name, words in (("samples", "programs graded"), ("versions", "policy versions")) if name in result
+        f"{result[name]:,} {words}"
+        for name, words in (("samples", "programs graded"), ("versions", "policy versions"))
+        if name in result
     ]
     lines.append(f"- {', '.join(numbers)}.")
     if seconds := result.get("seconds"):
-        lines.append("- Seconds: " + ", ".join(f"{phase.replace('_', ' ')} {value:.0f}" for phase, value in seconds.items()) + ".")
+        lines.append(
+            "- Seconds: "
+            + ", ".join(f"{phase.replace('_', ' ')} {value:.0f}" for phase, value in seconds.items())
+            + "."
+        )
     return lines
 
 
@@ -114,10 +132,15 @@ def _curve(draw: Callable[..., None], held_out: Sequence[Row]) -> list[str]:
     draw("held_out.png", plots.held_out_curve, held_out)
     ks = ks_of(held_out)
     lines = ["## Held-out pass@1", "", "![Held-out pass@1 over steps and seconds](held_out.png)", ""]
-    lines += [f"| step | seconds | {' | '.join(f'pass@{k}' for k in ks)} | programs |", f"|---:|---:|{'---:|' * len(ks)}:---|"]
+    lines += [
+        f"| step | seconds | {' | '.join(f'pass@{k}' for k in ks)} | programs |",
+        f"|---:|---:|{'---:|' * len(ks)}:---|",
+    ]
     for row in held_out:
         scores = " | ".join(estimate(row, k) for k in ks)
-        lines.append(f"| {row['step']} | {row['seconds']:.0f} | {scores} | {plots.outcome_words(row.get('outcomes', {}))} |")
+        lines.append(
+            f"| {row['step']} | {row['seconds']:.0f} | {scores} | {plots.outcome_words(row.get('outcomes', {}))} |"
+        )
     return [*lines, ""]
 
 
@@ -130,11 +153,15 @@ def _errors(draw: Callable[..., None], steps: Sequence[Row]) -> list[str]:
     early, late = steps[:tenth], steps[-tenth:]
     lines = ["## What went wrong in the programs", "", "![Error types over learner steps](error_types.png)", ""]
     lines += [
-        f"| share of the programs trained on | steps {early[0]['step']}-{early[-1]['step']} | steps {late[0]['step']}-{late[-1]['step']} |",
+        f"| share of the programs trained on | steps {early[0]['step']}-{early[-1]['step']} | steps "
+        f"{late[0]['step']}-{late[-1]['step']} |",
         "|:---|---:|---:|",
     ]
     before, after = _mix(early), _mix(late)
-    for name in sorted(before.keys() | after.keys(), key=lambda name: (name != "passed", -before.get(name, 0) - after.get(name, 0), name)):
+    for name in sorted(
+        before.keys() | after.keys(),
+        key=lambda name: (name != "passed", -before.get(name, 0) - after.get(name, 0), name),
+    ):
         lines.append(f"| {name} | {before.get(name, 0):.1%} | {after.get(name, 0):.1%} |")
     return [*lines, ""]
 
@@ -160,12 +187,15 @@ def _rates(draw: Callable[..., None], counts: Counts, window: tuple[float, float
     means = [f"{counts.per_second(product, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
     return [
         *lines,
-        f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)} (those without advantage are not trained on).",
+        f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)} (those without advantage "
+        "are not trained on).",
         "",
     ]
 
 
-def _seconds(draw: Callable[..., None], spans: Timeline, window: tuple[float, float] | None, result: Mapping[str, Any]) -> list[str]:
+def _seconds(
+    draw: Callable[..., None], spans: Timeline, window: tuple[float, float] | None, result: Mapping[str, Any]
+) -> list[str]:
     workers = [role_spans for role, role_spans in spans.items() if role != "run" and role_spans]
     if not workers or window is None:
         return []
@@ -176,12 +206,14 @@ def _seconds(draw: Callable[..., None], spans: Timeline, window: tuple[float, fl
     common = overlap(spans, *window)
     if common is not None:
         lines += [
-            f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one actor wrote "
+            f"Generation and training overlap: during **{common:.0%}** of the learner's training time at least one "
+            "actor wrote "
             "training programs.",
             "",
         ]
     lines += [
-        f"Shares of the {window[1] - window[0]:.0f} s between the first training program and the end of training, by kind of worker:",
+        f"Shares of the {window[1] - window[0]:.0f} s between the first training program and the end of training, by "
+        "kind of worker:",
         "",
     ]
     lines += ["| | working | waiting | outside any phase |", "|:---|:---|:---|---:|"]
@@ -189,7 +221,10 @@ def _seconds(draw: Callable[..., None], spans: Timeline, window: tuple[float, fl
     for kind, share in kinds.items():
         waiting = _parts({f"for {_part(part, kinds)}": seconds for part, seconds in share.waiting.items()}, share)
         working = _parts(share.working, share)
-        lines.append(f"| {share.workers} {plural(kind, share.workers)} | {working} | {waiting} | {share.unaccounted / share.total:.1%} |")
+        lines.append(
+            f"| {share.workers} {plural(kind, share.workers)} | {working} | {waiting} | "
+            f"{share.unaccounted / share.total:.1%} |"
+        )
     return [*lines, ""]
 
 
@@ -214,9 +249,17 @@ def _ages(steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
     if not ages:
         return []
     number = sum(ages.values())
-    lines = ["## How old the samples were", "", "Policy versions between the one that sampled a program and the learner's own.", ""]
+    lines = [
+        "## How old the samples were",
+        "",
+        "Policy versions between the one that sampled a program and the learner's own.",
+        "",
+    ]
     lines += ["| age | samples | share |", "|:---|---:|---:|"]
-    lines += [f"| {age} | {ages[age]:,} | {ages[age] / number:.1%} |" for age in sorted(ages, key=lambda age: int(age.partition("-")[0]))]
+    lines += [
+        f"| {age} | {ages[age]:,} | {ages[age] / number:.1%} |"
+        for age in sorted(ages, key=lambda age: int(age.partition("-")[0]))
+    ]
     stale = (result.get("ledger") or {}).get("stale", 0)
     return [*lines, "", f"Set aside because they were older than `buffer.max_staleness` allows: {stale:,}.", ""]
 
@@ -241,10 +284,22 @@ def _ledger(result: Mapping[str, Any]) -> list[str]:
 def _dead_letters(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
     if not dead_letters:
         return []
-    lines = ["## Programs given up", "", "The newest that have no verdict for reasons of the infrastructure; they are no reward.", ""]
+    lines = [
+        "## Programs given up",
+        "",
+        "The newest that have no verdict for reasons of the infrastructure; they are no reward.",
+        "",
+    ]
     lines += ["| program | fate | reason |", "|:---|:---|:---|"]
     cell = str.maketrans({"|": "\\|", "\n": " "})
-    return [*lines, *(f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |" for row in dead_letters), ""]
+    return [
+        *lines,
+        *(
+            f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |"
+            for row in dead_letters
+        ),
+        "",
+    ]
 
 
 def _left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:
@@ -278,17 +333,30 @@ def _events(events: Sequence[Row]) -> list[str]:
 
 
 def _programs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = ["## Programs before and after", "", "Held-out problems chosen to show what changed, not drawn at random.", ""] if pairs else []
+    lines = (
+        ["## Programs before and after", "", "Held-out problems chosen to show what changed, not drawn at random.", ""]
+        if pairs
+        else []
+    )
     for pair in pairs:
         lines += ["> " + line for line in pair["question"].strip().split("\n")] + [""]
         for when in ("before", "after"):
-            lines += [f"{when.capitalize()}: {pair[when]['verdict']}", "", "````python", pair[when]["text"].rstrip(), "````", ""]
+            lines += [
+                f"{when.capitalize()}: {pair[when]['verdict']}",
+                "",
+                "````python",
+                pair[when]["text"].rstrip(),
+                "````",
+                "",
+            ]
     return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 when RUN is no run folder, or the report cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m rltf.monitor.report", description="Writes report.md and its pictures of a run anew.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rltf.monitor.report", description="Writes report.md and its pictures of a run anew."
+    )
     parser.add_argument("run", help="the run's folder")
     try:
         print(write_report(RunFolder.open(parser.parse_args(arguments).run)))

@@ -79,7 +79,13 @@ class EventRow(Struct):
     def __post_init__(self) -> None:
         """Raises ValueError when a key that goes with the event is not there."""
         told = ("part", "reason")
-        needed = {"started": ("attempt",), "resumed": ("attempt",), "died": told, "restarted": told, "imbalance": ("reason",)}
+        needed = {
+            "started": ("attempt",),
+            "resumed": ("attempt",),
+            "died": told,
+            "restarted": told,
+            "imbalance": ("reason",),
+        }
         _require(self, needed.get(self.event, ()))
 
 
@@ -155,7 +161,10 @@ class Progress(Struct):
 
 
 def read_object(data: bytes, kind: type[Struct]) -> dict[str, Any]:
-    """The JSON object in `data`. Raises ValueError, with the reason in one line, unless it is one that `kind` describes."""
+    """The JSON object in `data`.
+
+    Raises ValueError, with the reason in one line, unless it is one that `kind` describes.
+    """
     try:
         text = data.decode("utf-8")
         found = json.loads(text)  # unlike msgspec it takes NaN, which a loss may be
@@ -173,7 +182,9 @@ def read_object(data: bytes, kind: type[Struct]) -> dict[str, Any]:
 
 
 def readable(lines: Iterable[bytes], kind: type[Struct], refused: Callable[[int, str], None]) -> Iterable[Row]:
-    """The rows of those lines that are as `kind` says; of each other one that is not empty its number, from 1, and why not."""
+    """The rows of those lines that are as `kind` says; of each other one that is not empty its number, from 1, and why
+    not.
+    """
     for number, line in enumerate(lines, start=1):
         if not line:
             continue

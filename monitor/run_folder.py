@@ -28,23 +28,25 @@ from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import SampleWriter
 
 LOG_BYTES = 2**24
-"""Size beyond which a log begins anew; what it held is kept until the next time. So a process has twice as much at most."""
+"""Size beyond which a log begins anew; what it held is kept until the next time. So a process has twice as much at
+most."""
 
 
 class RunFolder(RunRecord):
     """Files of a run, written by the driver::
 
         .key                   a name that no other run has
-        config.yaml            the resolved configuration with which the run goes on; the password in redis.url is masked
+        config.yaml            the resolved configuration with which the run goes on; a password in redis.url is masked
         config_N.yaml          that of attempt N, whatever became of it
-        events.jsonl           one line per attempt (and the step at which it goes on), per death and per restart of a worker
-        progress.json          how far the driver has read, for the next attempt; absent.json: who does not run (monitor.absent)
+        events.jsonl           one line per attempt (and the step at which it goes on), death and restart of a worker
+        progress.json          how far the driver has read, for the next attempt
+        absent.json            who does not run (monitor.absent)
         metrics.jsonl          one line per learner step
         held_out.jsonl         one line per held-out evaluation
         tensorboard/           both of them as TensorBoard event files
         samples/               every sample with its feedback, policy versions and fate (monitor.samples)
         telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of monitor.metrics)
-        logs/attempt_N/        one file per process, written by the processes; a resumed run is another attempt; *.log.1: what was before
+        logs/attempt_N/        one file per process, written by the processes; *.log.1: what was before
         result.json            written at the end (`write_result`)
         report.md, *.png       written by monitor.report
 
@@ -68,9 +70,9 @@ class RunFolder(RunRecord):
     def create(cls, config: Config, preset: str = "run") -> RunFolder:
         """Makes the folder `run.folder`/`run.name` and writes config.yaml into it.
 
-        An empty name becomes PRESET-YYYYMMDD-HHMMSS. A name that is taken gets the suffix -2, -3 and so on: no run is ever
-        overwritten, and the same command can be given twice; `.name` tells. Raises UserError for a name that is no plain
-        folder name and for a folder that cannot be made.
+        An empty name becomes PRESET-YYYYMMDD-HHMMSS. A name that is taken gets the suffix -2, -3 and so on: no run is
+        ever overwritten, and the same command can be given twice; `.name` tells. Raises UserError for a name that is no
+        plain folder name and for a folder that cannot be made.
         """
         path = cls.planned(config, preset)
         try:
@@ -85,7 +87,9 @@ class RunFolder(RunRecord):
             except FileExistsError:  # another run was faster
                 path = cls.planned(config, preset)
             except OSError as error:
-                raise UserError(f"the run's folder {path} cannot be made: {error.strerror}; choose another run.folder") from None
+                raise UserError(
+                    f"the run's folder {path} cannot be made: {error.strerror}; choose another run.folder"
+                ) from None
         (path / ".key").write_text(f"{path.name}-{uuid.uuid4().hex[:12]}\n")
         folder = cls(path)
         folder._config = config
@@ -94,24 +98,34 @@ class RunFolder(RunRecord):
 
     @staticmethod
     def planned(config: Config, preset: str = "run") -> Path:
-        """The folder that `create` makes now. Raises UserError for a name that is no plain folder name, and a parent that is no text."""
-        name = config.run.name or f"{re.sub('[^A-Za-z0-9]+', '-', preset).strip('-')[:80] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"
+        """The folder that `create` makes now.
+
+        Raises UserError for a name that is no plain folder name, and a parent that is no text.
+        """
+        name = (
+            config.run.name
+            or f"{re.sub('[^A-Za-z0-9]+', '-', preset).strip('-')[:80] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"
+        )
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise UserError(
-                f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter or digit first)"
+                f"run.name {name!r} is no folder name: use letters, digits, '.', '_' and '-' (at most 100, a letter "
+                "or digit first)"
             )
         parent = Path(config.run.folder).expanduser()
         try:
             str(parent.absolute()).encode()
         except UnicodeEncodeError:
             shown = ascii(str(parent.absolute()))
-            raise UserError(f"run.folder {shown} is not UTF-8, as Redis and the run's files are: choose another one") from None
+            raise UserError(
+                f"run.folder {shown} is not UTF-8, as Redis and the run's files are: choose another one"
+            ) from None
         names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         return next(parent / each for each in names if not os.path.lexists(parent / each))
 
     @classmethod
     def resume(cls, path: Path | str, config: Config) -> RunFolder:
-        """Opens the folder of an earlier run to append to it: `config` is the next attempt's, config.yaml stays until `keep_config`.
+        """Opens the folder of an earlier run to append to it: `config` is the next attempt's, config.yaml stays until
+        `keep_config`.
 
         Raises UserError when it is none.
         """
@@ -131,7 +145,9 @@ class RunFolder(RunRecord):
 
     @property
     def key(self) -> str:
-        """A name that no other run has, wherever it is kept: for the run's data in Redis, and to recognise the folder by."""
+        """A name that no other run has, wherever it is kept: for the run's data in Redis, and to recognise the folder
+        by.
+        """
         file = self.path / ".key"
         return file.read_text().strip() if file.is_file() else self.name
 
@@ -169,7 +185,10 @@ class RunFolder(RunRecord):
 
     @property
     def in_use(self) -> bool:
-        """Whether a driver of this machine has the folder. Writes nothing; raises UserError when its lock cannot be looked at."""
+        """Whether a driver of this machine has the folder.
+
+        Writes nothing; raises UserError when its lock cannot be looked at.
+        """
         try:
             with (self.path / ".lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -184,7 +203,9 @@ class RunFolder(RunRecord):
     # ---- writing
 
     def add_step(self, row: Row) -> None:
-        """One learner step: `step`, and whatever else its row says (see monitor.vocabulary), goes to metrics.jsonl and TensorBoard."""
+        """One learner step: `step`, and whatever else its row says (see monitor.vocabulary), goes to metrics.jsonl and
+        TensorBoard.
+        """
         self._append("metrics.jsonl", row)
         self._draw("train", row)
 
@@ -195,11 +216,15 @@ class RunFolder(RunRecord):
 
     def _draw(self, prefix: str, row: Row) -> None:
         # Error types are named by programs, which can make up any number: each would be a TensorBoard tag for ever.
-        values = {name: value for name, value in row.items() if name not in ("step", "time", "sample_ids", "error_types")}
+        values = {
+            name: value for name, value in row.items() if name not in ("step", "time", "sample_ids", "error_types")
+        }
         self.tensorboard.scalars({prefix: values}, int(row["step"]), row.get("time", time.time()))
 
     def add_samples(self, archived: Iterable[Archived]) -> None:
-        """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget them."""
+        """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget
+        them.
+        """
         if self._samples is None:
             kept = int(self.progress().get("kept", 0))
             self._samples = SampleWriter(self.path / "samples", int(self._settings.samples_gb * 1e9), kept)
@@ -213,7 +238,9 @@ class RunFolder(RunRecord):
     def add_telemetry(self, rows: Iterable[Row]) -> None:
         """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
         if self._telemetry is None:
-            self._telemetry = PartWriter(self.path / "telemetry", int(self._settings.telemetry_gb * 1e9), lines_per_part=16384)
+            self._telemetry = PartWriter(
+                self.path / "telemetry", int(self._settings.telemetry_gb * 1e9), lines_per_part=16384
+            )
         self._telemetry.add(msgspec.json.encode(row) for row in rows if row["kind"] != "now")
 
     @property
@@ -221,14 +248,19 @@ class RunFolder(RunRecord):
         return (self._config or self.settings()).run
 
     def bound_logs(self) -> None:
-        """Lets each log that has more than LOG_BYTES begin anew; its processes, which append, go on. Lines of that instant may be lost."""
+        """Lets each log that has more than LOG_BYTES begin anew; its processes, which append, go on.
+
+        Lines of that instant may be lost.
+        """
         for log in [*self.path.glob("logs/attempt_*/*.log"), self.path / "redis" / "redis.log"]:
             if log.exists() and log.stat().st_size > LOG_BYTES:
                 shutil.copyfile(log, log.with_suffix(".log.1"))
                 os.truncate(log, 0)
 
     def add_event(self, row: Row) -> None:
-        """Something that happened to the run, with its `time` and `event` (started, resumed, died, restarted), goes to events.jsonl."""
+        """Something that happened to the run, with its `time` and `event` (started, resumed, died, restarted), goes to
+        events.jsonl.
+        """
         self._append("events.jsonl", row)
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
@@ -245,7 +277,16 @@ class RunFolder(RunRecord):
         if self._phase is not None and self._phase[0] != name:
             self.phase_seconds[self._phase[0]] = self.phase_seconds.get(self._phase[0], 0.0) + now - self._phase[1]
             self.add_telemetry(
-                [{"kind": "phase", "role": "run", "name": self._phase[0], "waits_for": None, "start": self._phase[1], "end": now}]
+                [
+                    {
+                        "kind": "phase",
+                        "role": "run",
+                        "name": self._phase[0],
+                        "waits_for": None,
+                        "start": self._phase[1],
+                        "end": now,
+                    }
+                ]
             )
         if self._phase is None or self._phase[0] != name:
             self._phase = (name, now)
@@ -260,7 +301,9 @@ class RunFolder(RunRecord):
     def new_log_folder(self) -> Path:
         """Begins the next attempt, N from 1: writes config_N.yaml, makes logs/attempt_N."""
         earlier = self.attempts()
-        if earlier and not (self.path / f"config_{earlier}.yaml").exists():  # config.yaml alone has what that one ran with
+        if (
+            earlier and not (self.path / f"config_{earlier}.yaml").exists()
+        ):  # config.yaml alone has what that one ran with
             self.replace(f"config_{earlier}.yaml", (self.path / "config.yaml").read_text())
         self._write_config(f"config_{earlier + 1}.yaml")
         folder = self.path / "logs" / f"attempt_{earlier + 1}"
@@ -288,9 +331,12 @@ class RunFolder(RunRecord):
                 writer.flush()
 
     def close(self) -> None:
-        """Ends the current phase, flushes, closes TensorBoard's file. What fails does not keep the rest from it; it is told once.
+        """Ends the current phase, flushes, closes TensorBoard's file.
 
-        Raises OSError when the disk is full or gone; what is still in memory is lost then, and another call does nothing.
+        What fails does not keep the rest from it; it is told once.
+
+        Raises OSError when the disk is full or gone; what is still in memory is lost then, and another call does
+        nothing.
         """
         with ExitStack() as ending:  # each of it is done, whatever becomes of the others
             if self._tensorboard is not None:
@@ -313,14 +359,18 @@ class RunFolder(RunRecord):
     def _append(self, file: str, row: Row) -> None:
         if file not in self._repaired:
             _cut_broken_tail(self.path / file)
-        self._repaired.discard(file)  # of a line that is half written when the disk is full the next one is to cut off the half
+        self._repaired.discard(
+            file
+        )  # of a line that is half written when the disk is full the next one is to cut off the half
         with writing(self.path / file), (self.path / file).open("a") as lines:
             lines.write(json.dumps(row, default=_number) + "\n")
         self._repaired.add(file)
 
 
 def _cut_broken_tail(path: Path) -> None:
-    """Cuts off a last line without its newline, which a killed run may leave, so that the next line does not grow onto it."""
+    """Cuts off a last line without its newline, which a killed run may leave, so that the next line does not grow onto
+    it.
+    """
     if path.exists():
         data = path.read_bytes()
         if data and not data.endswith(b"\n"):

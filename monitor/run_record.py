@@ -22,7 +22,10 @@ _FIRST = "config_1.yaml"
 
 
 class RunRecord:
-    """The files of `monitor.run_folder.RunFolder`, for readers. What cannot be read is left out, and told by `damage`."""
+    """The files of `monitor.run_folder.RunFolder`, for readers.
+
+    What cannot be read is left out, and told by `damage`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,7 +56,8 @@ class RunRecord:
     def settings(self, file: str = "config.yaml") -> Config:
         """The configuration as such. A field that was added to this version since the run began has its default.
 
-        Raises UserError when the file cannot be read, does not fit, or lacks a field that the run's first attempt had: it was cut off.
+        Raises UserError when the file cannot be read, does not fit, or lacks a field that the run's first attempt had:
+        it was cut off.
         """
         found, first = self._yaml(file), self.first_config()
         if file != _FIRST and first:
@@ -63,16 +67,28 @@ class RunRecord:
         missing = [key for key in _known() if key in expected - _keys(found)]
         if missing:
             more = f" and {len(missing) - 1} more fields" if missing[1:] else ""
-            copy = f"{self.path / _FIRST} has what the run began with" if first and file != _FIRST else "bring the file back from a copy"
-            raise UserError(f"{self.path / file} has no {missing[0]}{more}, which a run's configuration always has: {copy}")
+            copy = (
+                f"{self.path / _FIRST} has what the run began with"
+                if first and file != _FIRST
+                else "bring the file back from a copy"
+            )
+            raise UserError(
+                f"{self.path / file} has no {missing[0]}{more}, which a run's configuration always has: {copy}"
+            )
         return configuration.load(self.path / file)
 
     def first_config(self) -> dict[str, Any]:
-        """The configuration that the run began with, as nested dictionaries; empty where it is not kept. Raises UserError as `config`."""
+        """The configuration that the run began with, as nested dictionaries; empty where it is not kept.
+
+        Raises UserError as `config`.
+        """
         return self._yaml(_FIRST) if (self.path / _FIRST).exists() else {}
 
     def settings_at(self, moment: float) -> Config:
-        """The configuration of the attempt that went on at `moment`, in seconds since the epoch. Raises UserError as `settings`."""
+        """The configuration of the attempt that went on at `moment`, in seconds since the epoch.
+
+        Raises UserError as `settings`.
+        """
         return self.settings(self._config_file_at(moment))
 
     def config_at(self, moment: float) -> dict[str, Any]:
@@ -89,7 +105,9 @@ class RunRecord:
         return _newest(self._read("metrics.jsonl", StepRow), "step")
 
     def newest_step(self) -> Row:
-        """The row of metrics.jsonl that was written last, of a lower step than others where the learner went back; empty before any."""
+        """The row of metrics.jsonl that was written last, of a lower step than others where the learner went back;
+        empty before any.
+        """
         return (self._read("metrics.jsonl", StepRow) or [{}])[-1]
 
     def held_out(self) -> list[Row]:
@@ -108,7 +126,9 @@ class RunRecord:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time") from error
+            raise UserError(
+                f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time"
+            ) from error
 
     def samples(self) -> Iterator[KeptSample]:
         """Every program with its fate, in the order in which the fates were known."""
@@ -138,7 +158,9 @@ class RunRecord:
         yield from readable(read_parts(self.path / "telemetry", broken.append), TelemetryRow, refused.__setitem__)
         self._tell_lines("telemetry/", refused)
         if broken:
-            self._damage["telemetry parts"] = f"{len(broken)} parts of {self.path}/telemetry cannot be read to their end: {broken[0]}"
+            self._damage["telemetry parts"] = (
+                f"{len(broken)} parts of {self.path}/telemetry cannot be read to their end: {broken[0]}"
+            )
 
     def result(self) -> dict[str, Any]:
         """result.json, of the last attempt that wrote one; empty when none has, or it cannot be read."""
@@ -153,7 +175,9 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether the newest attempt took the run to its end; one that has begun since result.json was written did not yet."""
+        """Whether the newest attempt took the run to its end; one that has begun since result.json was written did not
+        yet.
+        """
         result, attempts = self.result(), self.attempts()
         return bool(result.get("finished")) and int(result.get("attempts", attempts)) >= attempts
 
@@ -166,7 +190,9 @@ class RunRecord:
             self._damage[file] = f"{self.path / file} cannot be read: {error.strerror or error}"
             return []
         refused: dict[int, str] = {}
-        rows = list(readable(lines[:-1], kind, refused.__setitem__))  # what follows the last newline is a line cut off by a kill
+        rows = list(
+            readable(lines[:-1], kind, refused.__setitem__)
+        )  # what follows the last newline is a line cut off by a kill
         self._tell_lines(file, refused)
         return rows
 
@@ -174,7 +200,9 @@ class RunRecord:
         if refused:
             number, reason = next(iter(refused.items()))
             words = "1 line" if len(refused) == 1 else f"{len(refused):,} lines"
-            self._damage[file] = f"{words} of {self.path / file} cannot be read and are left out; the first is line {number}: {reason}"
+            self._damage[file] = (
+                f"{words} of {self.path / file} cannot be read and are left out; the first is line {number}: {reason}"
+            )
 
     def _yaml(self, file: str) -> dict[str, Any]:
         path = self.path / file

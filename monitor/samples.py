@@ -1,10 +1,11 @@
-"""The samples of a run on disk: Parquet files that any tool for tables reads, a row per program, all of them together bounded in bytes.
+"""The samples of a run on disk: Parquet files that any tool for tables reads, a row per program, all of them together
+bounded in bytes.
 
     samples/part-000000.parquet    compressed with zstd, oldest rows first; columns as in `COLUMNS`
             _dropped.json          what the bound has cost: programs, and the number of the oldest part that is kept
 
-docs/replay.md says what they are for. Pages have checksums, and each part says how many programs were written before it: what is damaged
-or missing is noticed, and what is whole is read (`Lost`).
+docs/replay.md says what they are for. Pages have checksums, and each part says how many programs were written before
+it: what is damaged or missing is noticed, and what is whole is read (`Lost`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ COLUMNS = pa.schema(
         ("id", pa.string()), ("group_id", pa.string()), ("problem_id", pa.string()),
         ("fate", pa.string()), ("step", pa.int64()), ("reason", pa.string()), ("malformed", pa.binary()),
         # The program; `text` is null where there is none.
-        ("purpose", pa.string()), ("label", pa.string()), ("greedy", pa.bool_()), ("text", pa.string()), ("finish_reason", pa.string()),
+        ("purpose", pa.string()), ("label", pa.string()), ("greedy", pa.bool_()), ("text", pa.string()),
+        ("finish_reason", pa.string()),
         ("temperature", pa.float64()), ("top_p", pa.float64()),
         ("prompt_ids", _INTS), ("token_ids", _INTS), ("offsets", _INTS), ("log_probs", _FLOATS),
         ("versions", _INTS), ("version_starts", _INTS),
@@ -65,20 +67,27 @@ COLUMNS = pa.schema(
         ("outcome", pa.string()), ("error_type", pa.string()), ("line", pa.int64()), ("message", pa.string()),
         ("passed", pa.int64()), ("run", pa.int64()), ("tests", pa.list_(_TEST)),
         ("cpu_s", pa.float64()), ("wall_s", pa.float64()), ("memory_mb", pa.float64()),
-        ("problem_hash", pa.string()), ("time_limit_s", pa.float64()), ("memory_limit_mb", pa.int64()), ("checker", pa.string()),
+        ("problem_hash", pa.string()), ("time_limit_s", pa.float64()), ("memory_limit_mb", pa.int64()),
+        ("checker", pa.string()),
         ("executor_version", pa.string()), ("executor", pa.string()),
     ]
 )  # fmt: skip
-"""Names as in `buffer.records`; versions and version_starts are the program's runs of policy versions, malformed what came in its place."""
+"""Names as in `buffer.records`; versions and version_starts are the program's runs of policy versions, malformed what
+came in its place."""
 
 # Dictionaries of numbers would cost more time than everything else; the bytes of a float by themselves compress better.
-_REPEATED = [field.name for field in COLUMNS if field.type == pa.string() and field.name not in ("id", "text", "message", "reason")]
+_REPEATED = [
+    field.name
+    for field in COLUMNS
+    if field.type == pa.string() and field.name not in ("id", "text", "message", "reason")
+]
 _ENCODINGS = {"log_probs.list.element": "BYTE_STREAM_SPLIT"}
 
 _OF_ROW = ("id", "group_id", "problem_id", "fate", "step", "reason")
 _OF_PROGRAM = ("purpose", "label", "greedy", "text", "finish_reason", "temperature", "top_p")
 _OF_FEEDBACK = (
-    "outcome", "error_type", "line", "message", "passed", "run", "cpu_s", "wall_s", "memory_mb", "problem_hash", "time_limit_s",
+    "outcome", "error_type", "line", "message", "passed", "run", "cpu_s", "wall_s", "memory_mb", "problem_hash",
+    "time_limit_s",
     "memory_limit_mb", "checker", "executor_version", "executor",
 )  # fmt: skip
 
@@ -108,7 +117,11 @@ class KeptSample:
         raw = b""
         try:
             program = decode_program(archived.program)
-            if (program.id, program.group_id, program.problem_id) != (archived.id, archived.group_id, archived.problem_id):
+            if (program.id, program.group_id, program.problem_id) != (
+                archived.id,
+                archived.group_id,
+                archived.problem_id,
+            ):
                 raise Malformed(f"it is program {program.id}, not {archived.id}")
         except Malformed:
             program, raw = None, archived.program
@@ -132,16 +145,20 @@ class KeptSample:
 
 
 class SampleWriter:
-    """Appends programs whose fate is known. What is added is on the disk when the call returns: the buffer may then forget it.
+    """Appends programs whose fate is known.
 
-    Each call writes a part of its own under a temporary name, synchronises and renames it, so a reader sees whole parts and a crash
-    leaves the ones before. When `SMALL_PARTS` small ones lie behind each other they become one: the merged part replaces the first, then
-    the others go; a crash in between leaves programs twice, which readers pass over. When all parts together have more than
-    `most_bytes` the oldest are deleted, whole and counted; the newest stays.
+    What is added is on the disk when the call returns: the buffer may then forget it.
+
+    Each call writes a part of its own under a temporary name, synchronises and renames it, so a reader sees whole parts
+    and a crash leaves the ones before. When `SMALL_PARTS` small ones lie behind each other they become one: the merged
+    part replaces the first, then the others go; a crash in between leaves programs twice, which readers pass over. When
+    all parts together have more than `most_bytes` the oldest are deleted, whole and counted; the newest stays.
     """
 
     def __init__(self, folder: Path, most_bytes: int, kept: int = 0) -> None:
-        """Goes on with the parts that `folder` has; `kept`: programs that are known to have been written, if some may be missing."""
+        """Goes on with the parts that `folder` has; `kept`: programs that are known to have been written, if some may
+        be missing.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._most_bytes = most_bytes
@@ -178,7 +195,12 @@ class SampleWriter:
         table = table.replace_schema_metadata({_BEFORE: str(before)})
         with writing(final), gone_on_failure(temporary):
             pq.write_table(
-                table, temporary, compression="zstd", use_dictionary=_REPEATED, column_encoding=_ENCODINGS, write_page_checksum=True
+                table,
+                temporary,
+                compression="zstd",
+                use_dictionary=_REPEATED,
+                column_encoding=_ENCODINGS,
+                write_page_checksum=True,
             )
             _synchronise(temporary)
             os.replace(temporary, final)
@@ -338,7 +360,9 @@ def _table_of(archived: Sequence[Archived]) -> pa.Table:
         return _columns(rows)
     except (pa.ArrowException, OverflowError, ValueError):
         # A number that no column can hold, from a worker gone wrong or a server that was tampered with.
-        return _columns([row if _fits(row) else KeptSample.undecoded(each) for row, each in zip(rows, archived, strict=True)])
+        return _columns(
+            [row if _fits(row) else KeptSample.undecoded(each) for row, each in zip(rows, archived, strict=True)]
+        )
 
 
 def _fits(row: KeptSample) -> bool:
@@ -391,12 +415,16 @@ def _samples_of(batch: pa.RecordBatch) -> Iterator[KeptSample]:
             facts: dict[str, Any] = {name: row[name] for name in ("id", "group_id", "problem_id", *_OF_PROGRAM)}
             facts |= {name: Ints(lists[name][index].tobytes()) for name in ("prompt_ids", "token_ids", "offsets")}
             facts["log_probs"] = Floats(lists["log_probs"][index].tobytes())
-            facts["versions"] = list(map(VersionRun, lists["versions"][index].tolist(), lists["version_starts"][index].tolist()))
+            facts["versions"] = list(
+                map(VersionRun, lists["versions"][index].tolist(), lists["version_starts"][index].tolist())
+            )
             program = Program(**facts)
         if row["outcome"] is not None:
             results = [TestResult(**test) for test in tests[index]]
             feedback = Feedback(**{name: row[name] for name in _OF_FEEDBACK}, tests=results)
-        yield KeptSample(**{name: row[name] for name in _OF_ROW}, program=program, feedback=feedback, raw=row["malformed"] or b"")
+        yield KeptSample(
+            **{name: row[name] for name in _OF_ROW}, program=program, feedback=feedback, raw=row["malformed"] or b""
+        )
 
 
 def _parts(column: pa.ListArray, convert: Callable[[pa.Array], Any]) -> list[Any]:

@@ -10,7 +10,12 @@ from rltf.monitor.metrics import Row
 from rltf.monitor.pace import Pace
 from rltf.monitor.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
 
-MOVES = (("executor", "programs"), ("learner", "samples"), ("learner", "supervised_programs"), ("learner", "warm_start_programs"))
+MOVES = (
+    ("executor", "programs"),
+    ("learner", "samples"),
+    ("learner", "supervised_programs"),
+    ("learner", "warm_start_programs"),
+)
 """Kind of worker and counter of what brings a run on: verdicts and programs trained on."""
 _WINDOW_S = 10.0
 _GAP_S = 0.1
@@ -69,7 +74,8 @@ class Wait:
 class RunState:
     """Folds rows in the order they come. Times are those in the rows, so a recorded run can be folded too.
 
-    Those are times of day, which somebody may set: no figure depends on it for longer than the window, and the length of a wait not at all.
+    Those are times of day, which somebody may set: no figure depends on it for longer than the window, and the length
+    of a wait not at all.
     """
 
     def __init__(self, window_s: float = _WINDOW_S, clock: Callable[[], float] | None = None) -> None:
@@ -78,7 +84,9 @@ class RunState:
         self._clock = clock or (lambda: 0.0)
         self._watched = clock is not None
         # Only of what is shown as a rate, and so cut to the window time and again.
-        self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = {(what.kind, what.counter): deque() for what in PRODUCTS}
+        self._counted: dict[tuple[str, str], deque[tuple[float, float]]] = {
+            (what.kind, what.counter): deque() for what in PRODUCTS
+        }
         self._first_heard: float | None = None
         self._step_times: dict[int, float] = {}
         self.roles: dict[str, RoleState] = {}
@@ -91,11 +99,13 @@ class RunState:
         self.ledger: dict[str, int] = {}
         """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
         self.imbalance: str | None = None
-        """What did not balance when the ledger was checked, once it has been so; the fault stays one if it balances later."""
+        """What did not balance when the ledger was checked, once it has been so; the fault stays one if it balances
+        later."""
         self.absent: dict[str, str] = {}
         """Workers that do not run, the learner as one: by name what each waits for, in words."""
         self.training_since: float | None = None
-        """When the first training program was begun, or the first training step where none is written: the zero of RL seconds."""
+        """When the first training program was begun, or the first training step where none is written: the zero of RL
+        seconds."""
         self.earlier_seconds = 0.0
         """RL seconds of earlier attempts."""
         self.evaluation: tuple[int, int] | None = None
@@ -129,7 +139,9 @@ class RunState:
     def _fold_phase(self, role: RoleState, row: Row) -> None:
         if row["start"] == role.open_since:
             role.open_since = None
-        if row["start"] >= role.begun or row["end"] < role.begun:  # an outer phase is no newer one; a clock may have been set back
+        if (
+            row["start"] >= role.begun or row["end"] < role.begun
+        ):  # an outer phase is no newer one; a clock may have been set back
             role.enter(row, self._clock())
         if row["waits_for"] is not None:
             role.waited_until = row["end"]
@@ -140,7 +152,10 @@ class RunState:
             self.training_since = min(row["start"], self.training_since or row["start"])
 
     def fold_step(self, row: Row) -> None:
-        """Takes in one row of metrics.jsonl. After a supervised step the figures of the last reinforcement step stay."""
+        """Takes in one row of metrics.jsonl.
+
+        After a supervised step the figures of the last reinforcement step stay.
+        """
         self.step = self.step | {"step": row["step"]} if "pass_rate" in self.step and "pass_rate" not in row else row
         if "time" in row:
             self._step_times[int(row["step"])] = float(row["time"])
@@ -159,7 +174,9 @@ class RunState:
         self.evaluation = progress
 
     def forget_workers(self) -> None:
-        """What the workers of an earlier attempt did last says nothing of those that run now; what they made still counts."""
+        """What the workers of an earlier attempt did last says nothing of those that run now; what they made still
+        counts.
+        """
         for role in self.roles.values():
             role.doing, role.waits_for, role.open_since, role.begun, role.waited_until = "", None, None, 0.0, 0.0
             role.waits.clear()
@@ -171,11 +188,15 @@ class RunState:
         self.ledger = dict(counts)
 
     def rl_seconds(self, now: float) -> float:
-        """Seconds since the first training program was begun (of a run without: the first training step), over all attempts; 0 before."""
+        """Seconds since the first training program was begun (of a run without: the first training step), over all
+        attempts; 0 before.
+        """
         return self.earlier_seconds + (0.0 if self.training_since is None else max(0.0, now - self.training_since))
 
     def rl_seconds_of_step(self, step: int) -> float:
-        """RL seconds at the end of a learner step (the x of a held-out curve), 0 for step 0. Raises KeyError for a step without row.
+        """RL seconds at the end of a learner step (the x of a held-out curve), 0 for step 0.
+
+        Raises KeyError for a step without row.
 
         Of a step of an earlier attempt, whose evaluation was not complete then: those at that attempt's end.
         """
@@ -191,7 +212,10 @@ class RunState:
         return None
 
     def progress(self) -> float:
-        """Changes whenever the run gets anywhere (`MOVES`). Programs that are written and never judged are not that, nor are failures."""
+        """Changes whenever the run gets anywhere (`MOVES`).
+
+        Programs that are written and never judged are not that, nor are failures.
+        """
         return sum(self.total(kind, counter) for kind, counter in MOVES)
 
     def total(self, kind: str, counter: str) -> float:
@@ -215,20 +239,32 @@ class RunState:
         return {product.verb: self.rate(product, now) for product in PRODUCTS}
 
     def policy_lag(self) -> float | None:
-        """Policy versions between sampling and training: the newest batch's where its row tells, else learner's minus oldest actor's."""
+        """Policy versions between sampling and training: the newest batch's where its row tells, else learner's minus
+        oldest actor's.
+        """
         if "staleness" in self.step:
             return float(self.step["staleness"])
-        learner = [role.gauges["version"] for role in self.roles.values() if role.kind == "learner" and "version" in role.gauges]
-        actors = [role.gauges["version"] for role in self.roles.values() if role.kind == "actor" and "version" in role.gauges]
+        learner = [
+            role.gauges["version"]
+            for role in self.roles.values()
+            if role.kind == "learner" and "version" in role.gauges
+        ]
+        actors = [
+            role.gauges["version"] for role in self.roles.values() if role.kind == "actor" and "version" in role.gauges
+        ]
         return max(learner) - min(actors) if learner and actors else None
 
     def numbers(self, now: float) -> dict[str, float]:
-        """The status line's numbers by name, for Ray's metrics (step, loss, pass_rate, policy_lag, held_out_pass_at_1, rates, ...)."""
+        """The status line's numbers by name, for Ray's metrics (step, loss, pass_rate, policy_lag, held_out_pass_at_1,
+        rates, ...).
+        """
         numbers = {f"{verb}_per_second": rate for verb, rate in self.rates(now).items()}
         numbers |= {name: float(self.step[name]) for name in ("step", "loss", "pass_rate") if name in self.step}
         numbers["ledger_balances"] = float(self.imbalance is None)
         numbers |= {f"ledger_{name}": float(count) for name, count in self.ledger.items()}
-        numbers |= {f"share_{outcome}": share for outcome, share in outcome_shares(self.step.get("outcomes", {})).items()}
+        numbers |= {
+            f"share_{outcome}": share for outcome, share in outcome_shares(self.step.get("outcomes", {})).items()
+        }
         numbers |= {f"wait_share_{wait.kind}_for_{wait.waits_for}": wait.share for wait in self.waits(now)}
         if "pass@1" in self.held_out:
             numbers["held_out_pass_at_1"] = float(self.held_out["pass@1"])
@@ -264,7 +300,9 @@ class RunState:
         return "; ".join(f"{few(found)}: {words}" for words, found in names.items())
 
     def waits_in_words(self, now: float, least: float = 0.05) -> str:
-        """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below `least` are left out."""
+        """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below
+        `least` are left out.
+        """
         return ", ".join(self.wait_in_words(wait) for wait in self.waits(now) if wait.share >= least) or "nobody waits"
 
     def wait_in_words(self, wait: Wait) -> str:
@@ -279,10 +317,15 @@ class RunState:
         if not waiting:
             return None
         watched = self._clock()
-        seconds = {role.role: min(now - role.since, watched - role.noticed_at) if self._watched else now - role.since for role in waiting}
+        seconds = {
+            role.role: min(now - role.since, watched - role.noticed_at) if self._watched else now - role.since
+            for role in waiting
+        }
         longest = max(waiting, key=lambda role: seconds[role.role])
         return longest, max(0.0, seconds[longest.role])
 
     def seconds_left(self, what: str, total: float, now: float) -> float | None:
-        """Until the work is done at its present pace: `warm_start` and `steps` of `total`, `evaluation`; None where that is not known."""
+        """Until the work is done at its present pace: `warm_start` and `steps` of `total`, `evaluation`; None where
+        that is not known.
+        """
         return self._paces[what].seconds_left(total, now)

@@ -17,7 +17,10 @@ from rltf.monitor.vocabulary import estimate, ks_of
 
 
 def print_plan(console: Console, sections: Sequence[Section]) -> None:
-    """Prints the start-up table: one block per section, a name and a value per row. Plain lines where the output is no terminal."""
+    """Prints the start-up table: one block per section, a name and a value per row.
+
+    Plain lines where the output is no terminal.
+    """
     if not console.is_terminal:
         for section in sections:
             console.print(f"{section.title}:", markup=False, highlight=False, soft_wrap=True)
@@ -46,8 +49,15 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     table.add_column(style="bold")
     table.add_column(justify="right")
     if held_out:
-        for k, when in ((k, when) for k in ks_of([held_out.get(when, {}) for when in ("before", "after")]) for when in ("before", "after")):
-            table.add_row(f"held-out pass@{k} {when} training", estimate(held_out[when], k) if when in held_out else "not evaluated")
+        for k, when in (
+            (k, when)
+            for k in ks_of([held_out.get(when, {}) for when in ("before", "after")])
+            for when in ("before", "after")
+        ):
+            table.add_row(
+                f"held-out pass@{k} {when} training",
+                estimate(held_out[when], k) if when in held_out else "not evaluated",
+            )
         table.add_row("held-out tasks", held_out.get("about") or f"{held_out['tasks']:,}")
         for when in ("before", "after"):
             if lost := held_out.get(when, {}).get("lost"):
@@ -55,7 +65,8 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     for name in ("steps", "samples", "versions"):
         if name in result:
             table.add_row(
-                {"steps": "learner steps", "samples": "programs graded", "versions": "policy versions"}[name], f"{result[name]:,}"
+                {"steps": "learner steps", "samples": "programs graded", "versions": "policy versions"}[name],
+                f"{result[name]:,}",
             )
     for phase, seconds in result.get("seconds", {}).items():
         table.add_row(f"seconds in {phase.replace('_', ' ')}", f"{seconds:.1f}")
@@ -80,10 +91,14 @@ def _pair(pair: Mapping[str, Any]) -> RenderableType:
     """One problem with its two programs side by side."""
     columns = Table(box=None, expand=True, padding=(0, 2, 0, 0))
     for when in ("before", "after"):
-        columns.add_column(Text(f"{when}: {pair[when]['verdict']}", style="green" if pair[when]["passed"] else "red"), ratio=1)
+        columns.add_column(
+            Text(f"{when}: {pair[when]['verdict']}", style="green" if pair[when]["passed"] else "red"), ratio=1
+        )
     columns.add_row(_program(pair["before"]), _program(pair["after"]))
     question = pair["question"].strip()
-    return Panel(Group(Text(question if len(question) <= 400 else question[:399] + "…"), Text(""), columns), border_style="dim")
+    return Panel(
+        Group(Text(question if len(question) <= 400 else question[:399] + "…"), Text(""), columns), border_style="dim"
+    )
 
 
 def _program(program: Mapping[str, Any], most_lines: int = 24) -> Syntax:
@@ -91,4 +106,6 @@ def _program(program: Mapping[str, Any], most_lines: int = 24) -> Syntax:
     lines = program["text"].rstrip().split("\n")
     text = "\n".join(lines[:most_lines] + ["…"] * (len(lines) > most_lines))
     error_line = {program["line"]} if program["line"] else set()
-    return Syntax(text, "python", theme="ansi_light", background_color="default", word_wrap=True, highlight_lines=error_line)
+    return Syntax(
+        text, "python", theme="ansi_light", background_color="default", word_wrap=True, highlight_lines=error_line
+    )

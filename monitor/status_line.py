@@ -51,10 +51,11 @@ class Part(NamedTuple):
 
 
 class StatusLine:
-    """Updates in place, in up to `MOST_LINES` lines of the terminal's width of the moment; a plain log line now and then elsewhere.
+    """Updates in place, in up to `MOST_LINES` lines of the terminal's width of the moment; a plain log line now and
+    then elsewhere.
 
-    A context manager. `update` may be called as often as wanted: the terminal is redrawn at most four times a second, a log line is
-    printed every `log_every_s` seconds and when the run's phase changes.
+    A context manager. `update` may be called as often as wanted: the terminal is redrawn at most four times a second, a
+    log line is printed every `log_every_s` seconds and when the run's phase changes.
     """
 
     def __init__(self, console: Console, goal: Goal, log_every_s: float = LINE_EVERY_S) -> None:
@@ -96,12 +97,20 @@ class StatusLine:
 
 def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
     """The pieces of the status line in the order they are shown. `now`: as in `StatusLine.update`."""
-    parts = [*_progress(state, goal, now), *_absent(state), *_figures(state, now), *_flow(state, now), *_waits(state, now)]
+    parts = [
+        *_progress(state, goal, now),
+        *_absent(state),
+        *_figures(state, now),
+        *_flow(state, now),
+        *_waits(state, now),
+    ]
     return parts or [Part(_NEVER, "starting")]
 
 
 def fitted(parts: Sequence[Part], width: int, most_lines: int = MOST_LINES) -> list[str]:
-    """The pieces in lines of at most `width` characters: in full where `most_lines` hold that, else in brief, the highest ranks dropped."""
+    """The pieces in lines of at most `width` characters: in full where `most_lines` hold that, else in brief, the
+    highest ranks dropped.
+    """
     lines = _lines([part.text for part in parts], width)
     kept = list(parts)
     while len(lines) > most_lines or max(map(len, lines)) > width:
@@ -206,4 +215,6 @@ def _waits(state: RunState, now: float) -> Iterator[Part]:
 def outcome_mix(outcomes: Mapping[str, int]) -> str:
     """ "wrong 20% runtime 9% syntax 2%" of all programs; empty for none. What is not listed passed."""
     names = {"failure": "wrong", "runtime_error": "runtime", "compile_error": "syntax"}
-    return " ".join(f"{names[outcome]} {share:.0%}" for outcome, share in outcome_shares(outcomes).items() if outcome in names)
+    return " ".join(
+        f"{names[outcome]} {share:.0%}" for outcome, share in outcome_shares(outcomes).items() if outcome in names
+    )

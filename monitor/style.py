@@ -1,4 +1,6 @@
-"""How the plots look: one style, colours that colour-blind readers can tell apart (Okabe and Ito, 2008), labels at the lines."""
+"""How the plots look: one style, colours that colour-blind readers can tell apart (Okabe and Ito, 2008), labels at the
+lines.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from rltf.config import gone_on_failure, writing
 
 matplotlib.use("Agg")
 
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+)
 INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
 SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY)
 
@@ -77,8 +87,11 @@ def tint(colour: str, share: float) -> tuple[float, float, float]:
     return (1 - share * (1 - red), 1 - share * (1 - green), 1 - share * (1 - blue))
 
 
-def end_labels(axes: Axes, labels: Sequence[tuple[float, str, object]], gap: float = 0.055, squares: bool = False) -> None:
-    """Writes (y, text, colour) just right of the axes, moved apart vertically where they would overlap (gap: share of the height).
+def end_labels(
+    axes: Axes, labels: Sequence[tuple[float, str, object]], gap: float = 0.055, squares: bool = False
+) -> None:
+    """Writes (y, text, colour) just right of the axes, moved apart vertically where they would overlap (gap: share of
+    the height).
 
     With `squares` the text is black behind a square of the colour, for colours too light to read.
     """

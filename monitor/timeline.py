@@ -34,7 +34,10 @@ Timeline = dict[str, list[Span]]
 
 
 def timeline(rows: Iterable[Row]) -> Timeline:
-    """Spans of each role from telemetry rows. Where phases are nested, each instant belongs to the innermost: the one begun last."""
+    """Spans of each role from telemetry rows.
+
+    Where phases are nested, each instant belongs to the innermost: the one begun last.
+    """
     phases: dict[str, list[Span]] = defaultdict(list)
     for row in rows:
         if row["kind"] == "phase" and row["end"] > row["start"]:
@@ -113,8 +116,12 @@ def shares(spans: Timeline, begin: float, end: float) -> dict[str, Shares]:
 
 
 def training_window(spans: Timeline) -> tuple[float, float] | None:
-    """From the first training program's begin to the end of the learner's last step; None when there was no such time."""
-    work = [(kind_of(role), span) for role, role_spans in spans.items() for span in role_spans if span.waits_for is None]
+    """From the first training program's begin to the end of the learner's last step; None when there was no
+    such time.
+    """
+    work = [
+        (kind_of(role), span) for role, role_spans in spans.items() for span in role_spans if span.waits_for is None
+    ]
     starts = [span.start for kind, span in work if starts_training(kind, span.name)]
     ends = [span.end for kind, span in work if kind == "learner" and span.name in TRAINING]
     if not starts or not ends or max(ends) <= min(starts):
@@ -123,10 +130,11 @@ def training_window(spans: Timeline) -> tuple[float, float] | None:
 
 
 def overlap(spans: Timeline, begin: float, end: float) -> float | None:
-    """Share of the learner's training time (0 to 1) during which at least one actor generated; None when it did not train.
+    """Share of the learner's training time (0 to 1) during which at least one actor generated; None when it did not
+    train.
 
-    Only work on training programs and steps counts (NO_TRAINING, NO_GENERATION), not waiting. With several learner workers, training
-    time is when any of them worked.
+    Only work on training programs and steps counts (NO_TRAINING, NO_GENERATION), not waiting. With several learner
+    workers, training time is when any of them worked.
     """
     training = _union(spans, "learner", NO_TRAINING, begin, end)
     generating = _union(spans, "actor", NO_GENERATION, begin, end)

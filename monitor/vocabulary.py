@@ -1,11 +1,12 @@
 """The names that the monitor reads in telemetry and step rows. Other names are kept and shown as they are.
 
-Telemetry: roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each kind makes one thing, counted by `PRODUCT`.
+Telemetry: roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each kind makes one thing, counted by
+`PRODUCT`.
 
-A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the epoch), and as far as they apply: `loss`, `pass_rate`
-(share of the batch's samples that passed), `outcomes` and `error_types` (programs of the batch by outcome and by error type),
-`staleness` (policy versions between sampling and training, mean over the batch), `ages` (samples of the batch by that number),
-`version` (the learner's own), `samples`.
+A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the epoch), and as far as they apply:
+`loss`, `pass_rate` (share of the batch's samples that passed), `outcomes` and `error_types` (programs of the batch by
+outcome and by error type), `staleness` (policy versions between sampling and training, mean over the batch), `ages`
+(samples of the batch by that number), `version` (the learner's own), `samples`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ NO_TRAINING = frozenset({"build", "warm_start", "publish", "checkpoint", "export
 """Phases of a learner that are work and no training step; every other one, waits apart, counts as training."""
 
 NO_GENERATION = frozenset({"build", "connect_weights", "receive_weights", "load_weights", "evaluate"})
-"""Phases of an actor that are work and write no training program; every other one, waits apart, counts as generation."""
+"""Phases of an actor that are work and write no training program; every other one, waits apart, counts as
+generation."""
 
 TRAINING = frozenset({"train", "train_supervised"})
 """Phases of a learner that are a training step as a whole."""
 
-OUTCOME_WORDS = {"pass": "passed", "failure": "wrong answer", "runtime_error": "runtime error", "compile_error": "syntax error"}
+OUTCOME_WORDS = {
+    "pass": "passed",
+    "failure": "wrong answer",
+    "runtime_error": "runtime error",
+    "compile_error": "syntax error",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,11 @@ class Product:
     verb: str
 
 
-PRODUCTS = (Product("actor", "programs", "generated"), Product("executor", "programs", "graded"), Product("learner", "samples", "trained"))
+PRODUCTS = (
+    Product("actor", "programs", "generated"),
+    Product("executor", "programs", "graded"),
+    Product("learner", "samples", "trained"),
+)
 
 
 def outcome_shares(outcomes: Mapping[str, int]) -> dict[str, float]:
@@ -72,7 +83,9 @@ def few(names: Sequence[str], shown: int = 3) -> str:
 
 
 def starts_training(kind: str, phase: str) -> bool:
-    """Whether the first such phase is the zero of RL seconds: an actor writes training programs or, in the control, a step is trained."""
+    """Whether the first such phase is the zero of RL seconds: an actor writes training programs or, in the control, a
+    step is trained.
+    """
     return (kind == "actor" and phase == "generate") or (kind == "learner" and phase in TRAINING)
 
 

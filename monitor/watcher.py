@@ -12,7 +12,8 @@ from rltf.monitor.state import RunState
 _ARCHIVE_EVERY_S = 5.0
 _GROUPS_PER_READ = 512
 _READING_S = 1.0
-"""Longest time that one `poll` reads samples for: where they come faster than they are written, everything else is still heard."""
+"""Longest time that one `poll` reads samples for: where they come faster than they are written, everything else is
+still heard."""
 _CHECK_EVERY_S = 10.0
 """Between two checks of the ledger; one takes about 10 microseconds of the server's time for each group under way."""
 _BEAT_S = 10.0
@@ -22,10 +23,13 @@ CONFIRMED = 3
 
 
 class Watcher:
-    """The driver's ear: `poll` a few times a second. It is in no sample's path; stopped for a while, it goes on where it was.
+    """The driver's ear: `poll` a few times a second.
 
-    What the buffer dropped meanwhile is counted in `lost`, by kind (rows, steps, samples). How far it has read is kept in the run
-    folder once what it read is on disk, so that a later attempt goes on from there; a driver that is killed reads its last seconds again.
+    It is in no sample's path; stopped for a while, it goes on where it was.
+
+    What the buffer dropped meanwhile is counted in `lost`, by kind (rows, steps, samples). How far it has read is kept
+    in the run folder once what it read is on disk, so that a later attempt goes on from there; a driver that is killed
+    reads its last seconds again.
     """
 
     def __init__(self, flow: Flow, folder: RunFolder, state: RunState, sink: Sink | None = None) -> None:
@@ -37,7 +41,9 @@ class Watcher:
         earlier = folder.progress()
         # A server that lost its last second with the machine may be behind what was read of it before.
         read = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("position", {})
-        self._position: dict[str, int] = {name: min(read[name], end) for name, end in flow.telemetry.positions().items()}
+        self._position: dict[str, int] = {
+            name: min(read[name], end) for name, end in flow.telemetry.positions().items()
+        }
         self._kept = dict(self._position)
         self.lost: dict[str, int] = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("lost", {})
         self._graded_earlier = self._graded_kept = int(earlier.get("graded", 0))
@@ -67,7 +73,9 @@ class Watcher:
         return bool(rows.items)
 
     def poll(self) -> list[Row]:
-        """Takes in what is new and gives back the new step rows. Samples are read every 5 s, in larger pieces, or when there are many.
+        """Takes in what is new and gives back the new step rows.
+
+        Samples are read every 5 s, in larger pieces, or when there are many.
 
         Raises DataLost, before anything is read, when Redis no longer has what the run keeps there.
         """
@@ -107,7 +115,8 @@ class Watcher:
     def check_ledger(self) -> str | None:
         """None when the ledger balances, else what does not; kept as an event, the first time.
 
-        Called every 10 s, several times a second after one that found something, whenever a part was started again, and at the end.
+        Called every 10 s, several times a second after one that found something, whenever a part was started again, and
+        at the end.
         """
         self._checked_at = time.monotonic()
         problem = self._flow.ledger.check()
@@ -125,7 +134,10 @@ class Watcher:
             self._beaten_at = time.monotonic()
 
     def _keep(self) -> None:
-        """Writes down how far this driver has read. Telemetry is held for a while before it is written: its position waits."""
+        """Writes down how far this driver has read.
+
+        Telemetry is held for a while before it is written: its position waits.
+        """
         if self._folder.telemetry_on_disk:
             self._graded_kept = self.graded
         kept = self._position | ({} if self._folder.telemetry_on_disk else {"rows": self._kept["rows"]})
@@ -147,7 +159,9 @@ class Watcher:
         )
 
     def finish(self) -> list[Row]:
-        """Takes in everything that is left, once the workers have ended, programs without a fate too; gives back the step rows."""
+        """Takes in everything that is left, once the workers have ended, programs without a fate too; gives back the
+        step rows.
+        """
         rows = self.poll()
         while True:
             before = dict(self._position)
@@ -162,7 +176,10 @@ class Watcher:
                 return rows
 
     def _read_samples(self) -> bool:
-        """One piece of the archive; whether there may be more. Asking for the next piece tells the buffer that this one is on disk."""
+        """One piece of the archive; whether there may be more.
+
+        Asking for the next piece tells the buffer that this one is on disk.
+        """
         archived = self._flow.telemetry.archived(self._position["samples"], _GROUPS_PER_READ)
         self._folder.add_samples(archived.items)
         moved = archived.position != self._position["samples"]

@@ -1,1 +1,3 @@
-"""The language model that writes programs: building it, encoding prompts, token log-probabilities, and weights on the wire."""
+"""The language model that writes programs: building it, encoding prompts, token log-probabilities, and weights on the
+wire.
+"""

@@ -1,7 +1,7 @@
 """Each token's share of the decoded text, exactly: bytes where the tokenizer is byte-level or has byte fallback.
 
-The line that a unit test blames becomes a token span through the offsets made here, so they are computed from the bytes of
-the tokens, never by searching text or by decoding again.
+The line that a unit test blames becomes a token span through the offsets made here, so they are computed from the bytes
+of the tokens, never by searching text or by decoding again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Beginning = Literal["keep", "strip_one", "drop_blanks"]
 class TextPieces:
     """Bytes that each token id adds to a text; special tokens add none.
 
-    `kind` byte_level: GPT-2's alphabet of printable stand-ins for bytes. metaspace: SentencePiece pieces, blanks that begin a text
-    dropped as the decoder does, bytes as `<0xNN>`. opaque: anything else, decoded prefix by prefix.
+    `kind` byte_level: GPT-2's alphabet of printable stand-ins for bytes. metaspace: SentencePiece pieces, blanks that
+    begin a text dropped as the decoder does, bytes as `<0xNN>`. opaque: anything else, decoded prefix by prefix.
     """
 
     kind: Literal["byte_level", "metaspace", "opaque"]
@@ -61,8 +61,9 @@ class TextPieces:
     def decode(self, token_ids: list[int]) -> tuple[str, list[int]]:
         """The text of `token_ids` and, for each token, the index of the character that its first byte belongs to.
 
-        A character split over several tokens has the same index in each of them. A token without text has len(text), which no
-        other token has, wherever it stands. Bytes that are no UTF-8 become U+FFFD, one per maximal invalid run, as decoders do.
+        A character split over several tokens has the same index in each of them. A token without text has len(text),
+        which no other token has, wherever it stands. Bytes that are no UTF-8 become U+FFFD, one per maximal invalid
+        run, as decoders do.
         """
         if self.kind == "opaque":
             return self._decode_by_prefixes(token_ids)
@@ -111,7 +112,9 @@ class TextPieces:
         reached = 0
         for count, index in enumerate(token_ids):
             prefix = self._plain(token_ids[:count])
-            agreed = next((at for at, (ours, theirs) in enumerate(zip(prefix, text, strict=False)) if ours != theirs), len(prefix))
+            agreed = next(
+                (at for at, (ours, theirs) in enumerate(zip(prefix, text, strict=False)) if ours != theirs), len(prefix)
+            )
             reached = min(max(agreed, reached), len(text))
             offsets.append(len(text) if index in self.without_text or index >= len(self.tokenizer) else reached)
         return text, offsets

@@ -1,8 +1,10 @@
-"""Checksums beside the files of a model or a checkpoint: damage on the disk, or in a copy, is told instead of trained with.
+"""Checksums beside the files of a model or a checkpoint: damage on the disk, or in a copy, is told instead of trained
+with.
 
-    FOLDER/checksums.json    {"model.safetensors": {"bytes": 3568960, "xxh3_128": "a11ec16f.."}, ..}, every file of the folder
+    FOLDER/checksums.json    {"model.safetensors": {"bytes": 3568960, "xxh3_128": "a11ec16f.."}, ..}, every file
 
-XXH3 is no protection against an enemy, who could write the list anew; reading the files costs more time than the sums do.
+XXH3 is no protection against an enemy, who could write the list anew; reading the files costs more time than the sums
+do.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def is_sealed(folder: Path, name: str = LIST) -> bool:
 
 
 def require_whole(folder: Path, name: str = LIST, contents: bool = True) -> None:
-    """Raises Damaged unless the folder holds the files of its list and no others; `contents` false looks at their sizes alone.
+    """Raises Damaged unless the folder holds the files of its list and no others; `contents` false looks at their sizes
+    alone.
 
     Files whose name begins with a dot, which nothing loads, are not looked at. An OSError in reading is Damaged too.
     """
@@ -82,14 +85,18 @@ def require_whole(folder: Path, name: str = LIST, contents: bool = True) -> None
 
 
 def refuse_damaged(folder: Path, what: str) -> None:
-    """Raises UserError, beginning with `what`, when the folder has a list and is not as it says. One without a list is not looked at."""
+    """Raises UserError, beginning with `what`, when the folder has a list and is not as it says.
+
+    One without a list is not looked at.
+    """
     if not is_sealed(folder):
         return
     try:
         require_whole(folder)
     except Damaged as damage:
         raise UserError(
-            f"{what} {folder}: its files are not those that were written: {damage}; copy them anew, or, if they were changed on "
+            f"{what} {folder}: its files are not those that were written: {damage}; copy them anew, or, if they were "
+            "changed on "
             f"purpose, delete {folder / LIST}"
         ) from None
 
@@ -107,7 +114,11 @@ def _files(folder: Path, name: str) -> Iterator[str]:
     """What belongs into the list, by path below the folder, in order."""
     for path in sorted(folder.rglob("*")):
         file = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in file.parts) and str(file) not in (name, *_NOT_LISTED):
+        if (
+            path.is_file()
+            and not any(part.startswith(".") for part in file.parts)
+            and str(file) not in (name, *_NOT_LISTED)
+        ):
             yield str(file)
 
 

@@ -1,4 +1,6 @@
-"""Between texts and token ids: prompts cut inside the question only, programs ended, sampled ids back to text with offsets."""
+"""Between texts and token ids: prompts cut inside the question only, programs ended, sampled ids back to text with
+offsets.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class PromptTooLong(UserError):
 
 
 def encode_prompt(policy: Policy, prompt: PromptText) -> list[int]:
-    """At most `max_prompt_tokens` ids, special tokens included. A longer prompt loses the end of its question, never what follows it.
+    """At most `max_prompt_tokens` ids, special tokens included.
+
+    A longer prompt loses the end of its question, never what follows it.
 
     Raises PromptTooLong when even an empty question does not make it fit.
     """
@@ -41,13 +45,18 @@ def encode_prompt(policy: Policy, prompt: PromptText) -> list[int]:
         left = room - len(before) - len(after)
         if left < 0:
             needed = policy.spec.max_prompt_tokens - left
-            raise PromptTooLong(f"The prompt without its question needs {needed} tokens: raise policy.max_prompt_tokens to at least that.")
+            raise PromptTooLong(
+                f"The prompt without its question needs {needed} tokens: raise policy.max_prompt_tokens to at least "
+                "that."
+            )
         ids = before + _ids(policy, prompt.question)[:left] + after
     return [*policy.prompt_prefix, *ids, *policy.prompt_suffix]
 
 
 def too_long(policy: Policy, prompts: Mapping[str, PromptText]) -> dict[str, str]:
-    """The problems whose prompt cannot be made to fit, each with the reason: a run can leave them out and count them."""
+    """The problems whose prompt cannot be made to fit, each with the reason: a run can leave them out and
+    count them.
+    """
     reasons = {}
     for problem_id, prompt in prompts.items():
         try:
@@ -58,12 +67,16 @@ def too_long(policy: Policy, prompts: Mapping[str, PromptText]) -> dict[str, str
 
 
 def encode_program(policy: Policy, text: str) -> list[int]:
-    """The program's ids with the tokenizer's end-of-sequence token behind them, cut to `max_program_tokens` (then without that token)."""
+    """The program's ids with the tokenizer's end-of-sequence token behind them, cut to `max_program_tokens` (then
+    without that token).
+    """
     return [*_ids(policy, text), policy.eos_id][: policy.spec.max_program_tokens]
 
 
 def decode_with_offsets(policy: Policy, token_ids: list[int]) -> tuple[str, list[int]]:
-    """The text of sampled ids and each token's character offset in it; see `policy.byte_texts.TextPieces.decode` for the rules."""
+    """The text of sampled ids and each token's character offset in it; see `policy.byte_texts.TextPieces.decode` for
+    the rules.
+    """
     return policy.pieces.decode(token_ids)
 
 

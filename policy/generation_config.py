@@ -29,8 +29,8 @@ def read(source: str) -> str:
 
 
 def further_ends(text: str, model_config: Any, eos_id: int) -> tuple[int, ...]:
-    """Token ids that end a text beside `eos_id`, ascending: those of generation_config.json, and, as transformers does where there is
-    none, those that config.json names. Ids without a row in the vocabulary are left out.
+    """Token ids that end a text beside `eos_id`, ascending: those of generation_config.json, and, as transformers does
+    where there is none, those that config.json names. Ids without a row in the vocabulary are left out.
     """
     # What the class sets by itself says nothing of this model.
     ids = _ends(text, "the model") if text else _listed(model_config.to_diff_dict().get("eos_token_id"))

@@ -1,4 +1,6 @@
-"""A line between two processes of a run: short JSON messages over TCP, every wait with a bound, the other's end seen at once."""
+"""A line between two processes of a run: short JSON messages over TCP, every wait with a bound, the other's end seen at
+once.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,10 @@ class Line:
             raise LineLost(f"{self.peer} takes no messages: {_reason(error)}") from error
 
     def hear(self, what: str, timeout_s: float | None) -> Message:
-        """The next message, which is to say `what`. None waits until one comes or the other end is gone. Raises LineLost."""
+        """The next message, which is to say `what`. None waits until one comes or the other end is gone.
+
+        Raises LineLost.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, what, deadline, timeout_s))
         if length > _MOST_BYTES:

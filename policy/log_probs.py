@@ -24,9 +24,9 @@ _SLICE_ELEMENTS = 1 << 22
 class Batch:
     """A micro-batch of B programs; T is the longest one's number of tokens, N the number of all their tokens.
 
-    The model's rows are trees in which programs share their beginnings (`policy.prefix_tree`), padded on the right; without sharing
-    each row is one program. Decoder-only: a row is a prompt and what follows it. Encoder-decoder: prompts are the encoder's rows, the trees
-    the decoder's.
+    The model's rows are trees in which programs share their beginnings (`policy.prefix_tree`), padded on the right;
+    without sharing each row is one program. Decoder-only: a row is a prompt and what follows it. Encoder-decoder:
+    prompts are the encoder's rows, the trees the decoder's.
     """
 
     inputs: dict[str, Any]
@@ -46,7 +46,8 @@ class LogProbs:
     """Results of `token_log_probs`, all (B, T)."""
 
     values: Tensor
-    """log p(token | prompt, earlier tokens), differentiable, in the model's number format but at least float32; 0 outside `mask`."""
+    """log p(token | prompt, earlier tokens), differentiable, in the model's number format but at least float32; 0
+    outside `mask`."""
     entropy: Tensor
     """Entropy in nats of the distribution that each token was drawn from, without gradient; 0 outside `mask`."""
     mask: Tensor
@@ -70,14 +71,21 @@ class Row:
 
 
 def rows_of(
-    policy: Policy, prompts: Sequence[Sequence[int]], programs: Sequence[Sequence[int]], most_tokens: int, share: bool = False
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    programs: Sequence[Sequence[int]],
+    most_tokens: int,
+    share: bool = False,
 ) -> list[tuple[list[int], Row]]:
-    """Rows with the numbers of the programs they hold: with `share` programs of one prompt as trees of at most `most_tokens` positions.
+    """Rows with the numbers of the programs they hold: with `share` programs of one prompt as trees of at most
+    `most_tokens` positions.
 
     Raises ValueError when they differ in number or one is empty.
     """
     if len(prompts) != len(programs) or not prompts or not all(map(len, prompts)) or not all(map(len, programs)):
-        raise ValueError(f"need as many prompts as programs, none empty: {len(prompts)} prompts, {len(programs)} programs")
+        raise ValueError(
+            f"need as many prompts as programs, none empty: {len(prompts)} prompts, {len(programs)} programs"
+        )
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, prompt in enumerate(prompts):
         groups.setdefault(tuple(prompt), []).append(number)
@@ -92,9 +100,15 @@ def rows_of(
 
 
 def collate(
-    policy: Policy, prompts: Sequence[Sequence[int]], programs: Sequence[Sequence[int]], device: torch.device | str = "cpu"
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    programs: Sequence[Sequence[int]],
+    device: torch.device | str = "cpu",
 ) -> Batch:
-    """Each program in a row of its own. Raises ValueError when prompts and programs differ in number or one is empty."""
+    """Each program in a row of its own.
+
+    Raises ValueError when prompts and programs differ in number or one is empty.
+    """
     rows = rows_of(policy, prompts, programs, most_tokens=0)
     return collate_rows(policy, rows, programs, device)
 
@@ -116,7 +130,9 @@ def collate_rows(
     width = ids.shape[1]
     shared = any(len(tree.paths) > 1 for tree in trees)
     if shared and policy.is_encoder_decoder and policy.model.config._attn_implementation != NAME:
-        raise ValueError("rows of an encoder-decoder can be shared only after policy.tree_attention.plug_into(model, device)")
+        raise ValueError(
+            "rows of an encoder-decoder can be shared only after policy.tree_attention.plug_into(model, device)"
+        )
     depths, _ = pad([tree.depths.tolist() for tree in trees], 0)
     places: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)] * len(programs)
     for index, (members, row) in enumerate(rows):
@@ -146,13 +162,17 @@ def collate_rows(
 def token_log_probs(model: Any, batch: Batch, entropy: bool = True) -> LogProbs:
     """One forward pass of `model` (the module itself, or a DeepSpeed engine around it).
 
-    Only positions that predict a program token go through the language-model head, so prompts and padding cost no vocabulary-sized row.
-    With `entropy` false the entropies are zeros.
+    Only positions that predict a program token go through the language-model head, so prompts and padding cost no
+    vocabulary-sized row. With `entropy` false the entropies are zeros.
     """
     logits = predicted_logits(model, batch)
     found, entropies = _Chosen.apply(logits, batch.sources, batch.targets[batch.mask], entropy)
     values = torch.zeros(batch.mask.shape, dtype=found.dtype, device=found.device)
-    return LogProbs(values=values.masked_scatter(batch.mask, found), entropy=values.masked_scatter(batch.mask, entropies), mask=batch.mask)
+    return LogProbs(
+        values=values.masked_scatter(batch.mask, found),
+        entropy=values.masked_scatter(batch.mask, entropies),
+        mask=batch.mask,
+    )
 
 
 def predicted_logits(model: Any, batch: Batch) -> Tensor:
@@ -209,7 +229,9 @@ class _Chosen(torch.autograd.Function):
         for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
             part = slice(start, start + rows)
             numbers = torch.sub(logits[part], norm[part, None]).exp_().mul_(-total[part, None])
-            numbers.index_put_((sources[first:last] - start, targets[first:last]), gradient[first:last], accumulate=True)
+            numbers.index_put_(
+                (sources[first:last] - start, targets[first:last]), gradient[first:last], accumulate=True
+            )
             result[part] = numbers
         return result, None, None, None
 
@@ -225,7 +247,10 @@ def _slice(logits: Tensor) -> int:
 
 
 def _tree_mask(trees: Sequence[PrefixTree], width: int, dtype: torch.dtype) -> Tensor:
-    """(B, 1, width, width) what is added to attention scores: 0 at a node's ancestors and itself. Padding attends to itself alone."""
+    """(B, 1, width, width) what is added to attention scores: 0 at a node's ancestors and itself.
+
+    Padding attends to itself alone.
+    """
     allowed = np.broadcast_to(np.eye(width, dtype=np.bool_), (len(trees), width, width)).copy()
     for index, tree in enumerate(trees):
         allowed[index, : tree.size, : tree.size] = tree.attends()

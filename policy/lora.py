@@ -1,7 +1,8 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685): W + (alpha / rank) B A in place of W, and only A and B are trained and published.
+"""Low-rank adapters (LoRA, arXiv 2106.09685): W + (alpha / rank) B A in place of W, and only A and B are trained and
+published.
 
-The learner's model has the adapters as modules of `peft`; an actor's has none: it merges what it is sent into its own copy of W, so that
-sampling costs what it costs without adapters.
+The learner's model has the adapters as modules of `peft`; an actor's has none: it merges what it is sent into its own
+copy of W, so that sampling costs what it costs without adapters.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class LoraSettings:
 
 
 def attach(model: Any, settings: LoraSettings, seed: int) -> None:
-    """Puts adapters into `model` and freezes all else; the model computes what it did, since B is zero. A is drawn with `seed`.
+    """Puts adapters into `model` and freezes all else; the model computes what it did, since B is zero.
+
+    A is drawn with `seed`.
 
     Raises UserError when the layers do not exist, are no linear ones, or share their weight with another.
     """
@@ -61,13 +64,17 @@ def attach(model: Any, settings: LoraSettings, seed: int) -> None:
     for name, layer in _adapted(model):
         base = layer.get_base_layer()
         if not isinstance(base, torch.nn.Linear | Conv1D):
-            raise UserError(f"policy.lora_targets: {name} is a {type(base).__name__}; only linear layers can have adapters")
+            raise UserError(
+                f"policy.lora_targets: {name} is a {type(base).__name__}; only linear layers can have adapters"
+            )
         if base.weight is embedding:
             raise UserError(f"policy.lora_targets: {name} shares its weight with the embedding; leave it out")
 
 
 def named_adapters(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The trained tensors by peft's names for files: ``LAYER.lora_A.weight`` (rank, in) and ``LAYER.lora_B.weight`` (out, rank)."""
+    """The trained tensors by peft's names for files: ``LAYER.lora_A.weight`` (rank, in) and ``LAYER.lora_B.weight``
+    (out, rank).
+    """
     for name, layer in _adapted(model):
         yield f"{name}.lora_A.weight", layer.lora_A["default"].weight
         yield f"{name}.lora_B.weight", layer.lora_B["default"].weight
@@ -95,8 +102,12 @@ def merged(model: Any, tensors: Mapping[str, Tensor], settings: LoraSettings) ->
     return found
 
 
-def save_adapters(folder: Path, tensors: Mapping[str, Tensor], settings: LoraSettings, source: str, encoder_decoder: bool) -> None:
-    """Writes adapters (`named_adapters`, whole) as `peft` reads them, its AutoPeftModels too; `source` is the model they belong to."""
+def save_adapters(
+    folder: Path, tensors: Mapping[str, Tensor], settings: LoraSettings, source: str, encoder_decoder: bool
+) -> None:
+    """Writes adapters (`named_adapters`, whole) as `peft` reads them, its AutoPeftModels too; `source` is the model
+    they belong to.
+    """
     config = _peft_config(settings)
     config.task_type = "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM"
     config.base_model_name_or_path = source or None
@@ -108,13 +119,18 @@ def save_adapters(folder: Path, tensors: Mapping[str, Tensor], settings: LoraSet
 
 @torch.no_grad()
 def load_adapters(model: Any, folder: Path) -> None:
-    """Reads adapters that `save_adapters` wrote into an adapted model. Raises UserError when they are not there or do not fit."""
+    """Reads adapters that `save_adapters` wrote into an adapted model.
+
+    Raises UserError when they are not there or do not fit.
+    """
     file = folder / _FILE
     if not file.is_file():
         raise UserError(f"{folder}: there are no adapters in this folder (no {_FILE})")
     found = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(file).items()}
     targets = dict(named_adapters(model))
-    odd = sorted(set(found) ^ set(targets)) or [name for name, target in targets.items() if target.shape != found[name].shape]
+    odd = sorted(set(found) ^ set(targets)) or [
+        name for name, target in targets.items() if target.shape != found[name].shape
+    ]
     if odd:
         raise UserError(f"{folder}: the adapters do not fit the policy: {len(odd)} differ, the first is {odd[0]}")
     for name, target in targets.items():
@@ -133,7 +149,8 @@ class AdapterLoader:
     def __call__(self, model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
         """As `policy.weights.load_into`: everything is checked before anything is written.
 
-        Raises ChecksumError when a bucket is corrupt, ManifestMismatch when the model lacks a layer or it has another shape.
+        Raises ChecksumError when a bucket is corrupt, ManifestMismatch when the model lacks a layer or it has another
+        shape.
         """
         manifest.verify(buckets)
         tensors = dict(unpack(manifest, buckets))
@@ -142,10 +159,14 @@ class AdapterLoader:
             down, up = tensors.get(f"{name}.lora_A.weight"), tensors.get(f"{name}.lora_B.weight")
             layer = self._layers.get(name)
             if down is None or up is None or not isinstance(layer, torch.nn.Linear | Conv1D):
-                raise ManifestMismatch(f"version {manifest.version}: {name} is no layer that the published adapters fit")
+                raise ManifestMismatch(
+                    f"version {manifest.version}: {name} is no layer that the published adapters fit"
+                )
             shape = (up.shape[0], down.shape[1]) if isinstance(layer, torch.nn.Linear) else (down.shape[1], up.shape[0])
             if tuple(layer.weight.shape) != shape:
-                raise ManifestMismatch(f"version {manifest.version}: {name} is {shape}, the model's {tuple(layer.weight.shape)}")
+                raise ManifestMismatch(
+                    f"version {manifest.version}: {name} is {shape}, the model's {tuple(layer.weight.shape)}"
+                )
         for name in names:
             weight = self._layers[name].weight
             base = self._bases.setdefault(name, weight.detach().clone())

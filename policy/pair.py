@@ -1,6 +1,7 @@
 """Two processes and the way between their memories: a process group of the two alone, NCCL between GPUs, gloo without.
 
-It is no part of the learner's own group and knows of no third process, so the death of one of the two is seen by the other alone.
+It is no part of the learner's own group and knows of no third process, so the death of one of the two is seen by the
+other alone.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ _POLL_S = 2e-4
 """Seconds between two looks whether NCCL has finished."""
 _MARGIN = 4
 """torch's own bound is so many times as long: it ends the process, which no transfer is worth."""
-_NCCL_ENVIRONMENT = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0", "TORCH_NCCL_ENABLE_MONITORING": "0", "TORCH_NCCL_BLOCKING_WAIT": "0"}
-"""What a group has to be made with so that a peer's death does not end this process: its errors are looked for and handled here."""
+_NCCL_ENVIRONMENT = {
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
+    "TORCH_NCCL_ENABLE_MONITORING": "0",
+    "TORCH_NCCL_BLOCKING_WAIT": "0",
+}
+"""What a group has to be made with so that a peer's death does not end this process: its errors are looked for and
+handled here."""
 _changes_environment = threading.Lock()
 _T = TypeVar("_T")
 
@@ -34,7 +40,10 @@ class TransferFailed(Exception):
 
 
 def meeting_store(address: str, timeout_s: float) -> TCPStore:
-    """Where one pair meets, in this process, on a port of its own (`port`). The pair's other end comes with `TCPStore` too."""
+    """Where one pair meets, in this process, on a port of its own (`port`).
+
+    The pair's other end comes with `TCPStore` too.
+    """
     return TCPStore(address, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout_s))
 
 
@@ -51,12 +60,20 @@ class Pair:
     """One end. Used by one thread at a time."""
 
     def __init__(
-        self, store: TCPStore, rank: int, device: torch.device, near: str, peer: str, timeout_s: float, is_alive: Callable[[], bool]
+        self,
+        store: TCPStore,
+        rank: int,
+        device: torch.device,
+        near: str,
+        peer: str,
+        timeout_s: float,
+        is_alive: Callable[[], bool],
     ) -> None:
         """Both ends call it, with rank 0 and 1, and wait for each other. Raises TransferFailed.
 
-        `near`: address of this machine that the other reaches. `peer`: its name in messages. `timeout_s`: longest wait for each other, and
-        for one tensor. `is_alive`: whether the other process still lives, as far as can be seen at once; asked while NCCL is waited for.
+        `near`: address of this machine that the other reaches. `peer`: its name in messages. `timeout_s`: longest wait
+        for each other, and for one tensor. `is_alive`: whether the other process still lives, as far as can be seen at
+        once; asked while NCCL is waited for.
         """
         self._other = 1 - rank
         self._device = device
@@ -67,7 +84,9 @@ class Pair:
         """Lives as long as the pair."""
         make = _nccl if device.type == "cuda" else _gloo
         self._group: Any = _within(
-            timeout_s, f"meet {peer} over {'NCCL' if make is _nccl else 'gloo'}", lambda: make(store, rank, device, near, timeout_s)
+            timeout_s,
+            f"meet {peer} over {'NCCL' if make is _nccl else 'gloo'}",
+            lambda: make(store, rank, device, near, timeout_s),
         )
 
     def send(self, data: Tensor) -> None:
@@ -75,7 +94,10 @@ class Pair:
         self._finish(f"take {data.nbytes / 1e6:.1f} MB", lambda: self._group.send([data], self._other, 0))
 
     def receive(self, data: Tensor) -> None:
-        """Fills (n,) uint8 on this pair's device with what the other sends, which has to be as long. Raises TransferFailed."""
+        """Fills (n,) uint8 on this pair's device with what the other sends, which has to be as long.
+
+        Raises TransferFailed.
+        """
         self._finish(f"send {data.nbytes / 1e6:.1f} MB", lambda: self._group.recv([data], self._other, 0))
 
     def close(self) -> None:
@@ -94,7 +116,9 @@ class Pair:
                 raise TransferFailed(f"{self._peer} was to {what}; the transfer was broken off")
         except RuntimeError as error:  # torch's own for whatever happens in a backend
             reason = first_line(error)[:200]
-            raise TransferFailed(f"{self._peer} did not {what} within {self._timeout_s:g} s or is gone: {reason}") from error
+            raise TransferFailed(
+                f"{self._peer} did not {what} within {self._timeout_s:g} s or is gone: {reason}"
+            ) from error
 
     def _poll(self, work: Any, what: str) -> None:
         """NCCL's wait has no bound for the calling thread, and its kernel would wait for a dead peer for ever."""

@@ -1,4 +1,6 @@
-"""What the policy is (`PolicySpec`, picklable) and the policy itself (`Policy`: model, tokenizer and the ids that matter)."""
+"""What the policy is (`PolicySpec`, picklable) and the policy itself (`Policy`: model, tokenizer and the ids that
+matter).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """All that any process needs to build the policy: shape, tokenizer, origin of the weights. Plain data, picklable."""
+    """All that any process needs to build the policy: shape, tokenizer, origin of the weights.
+
+    Plain data, picklable.
+    """
 
     model_config: str
     """The transformers configuration as JSON, `model_type` included."""
@@ -93,7 +98,8 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
         _require_end(tokenizer, config)
         if len(tokenizer) > model_config.vocab_size:
             raise UserError(
-                f"The tokenizer has {len(tokenizer)} tokens but the model {config.model} only {model_config.vocab_size}: "
+                f"The tokenizer has {len(tokenizer)} tokens but the model {config.model} only "
+                f"{model_config.vocab_size}: "
                 "they do not belong together."
             )
         shapes.check_length(model_config, config)
@@ -105,7 +111,9 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
             _require_end(tokenizer, config)
         # Into the tokenizer itself, so that whoever loads the exported model writes prompts as it was trained on them.
         tokenizers.frame(tokenizer, config.family == "t5")
-        model_config = shapes.fresh(config, len(tokenizer), _pad_id(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+        model_config = shapes.fresh(
+            config, len(tokenizer), _pad_id(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+        )
     return PolicySpec(
         model_config=json.dumps(model_config.to_dict(), default=str),
         source=_resolved(config.model),
@@ -117,12 +125,15 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
     )
 
 
-def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weights: bool = True, adapters: bool = True) -> Policy:
+def build_policy(
+    spec: PolicySpec, seed: int = 0, dtype: str = "float32", weights: bool = True, adapters: bool = True
+) -> Policy:
     """The policy on the CPU in evaluation mode, dropout off.
 
     With `weights` they are read from `spec.source`, or drawn with `seed` (the same on every machine); without, only the
-    shape is built and the values are undefined until `policy.weights.load_into`. `adapters` false leaves those of `spec.lora` out.
-    Raises UserError when the weights cannot be read or are damaged, or the adapters do not fit the model.
+    shape is built and the values are undefined until `policy.weights.load_into`. `adapters` false leaves those of
+    `spec.lora` out. Raises UserError when the weights cannot be read or are damaged, or the adapters do not fit the
+    model.
     """
     settings = json.loads(spec.model_config)
     model_config = AutoConfig.for_model(**settings)
@@ -169,8 +180,8 @@ def build_policy(spec: PolicySpec, seed: int = 0, dtype: str = "float32", weight
 def checkpoint_layers(policy: Policy) -> None:
     """Makes the model keep each layer's input alone for the backward pass, and compute the rest again there.
 
-    `transformers` does so only in training mode, in which the model is left: no layer drops anything out then either. Raises UserError
-    when the model cannot.
+    `transformers` does so only in training mode, in which the model is left: no layer drops anything out then either.
+    Raises UserError when the model cannot.
     """
     model = policy.model
     for module in model.modules():
@@ -180,7 +191,9 @@ def checkpoint_layers(policy: Policy) -> None:
         model.activation_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
         reason = first_line(error)
-        raise UserError(f"learner.gradient_checkpointing: {type(model).__name__} cannot do it, set it to false: {reason}") from error
+        raise UserError(
+            f"learner.gradient_checkpointing: {type(model).__name__} cannot do it, set it to false: {reason}"
+        ) from error
     model.train()
 
 
@@ -199,8 +212,11 @@ def _read_model_config(source: str) -> Any:
         raise UserError(f"{source} is no model folder: it has a config.json but no weights (*.safetensors or *.bin).")
     kinds = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if model_config.is_encoder_decoder else MODEL_FOR_CAUSAL_LM_MAPPING
     if type(model_config) not in kinds:
-        raise UserError(f"{source} is a {model_config.model_type} model: a causal or sequence-to-sequence language model is needed.")
-    # Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it is off.
+        raise UserError(
+            f"{source} is a {model_config.model_type} model: a causal or sequence-to-sequence language model is needed."
+        )
+    # Dropout makes the trained policy another one than the sampling policy, so the ratio of the two would be noise: it
+    # is off.
     for name, value in model_config.to_dict().items():
         if "drop" in name and isinstance(value, float):
             setattr(model_config, name, 0.0)
@@ -215,7 +231,10 @@ def _resolved(source: str) -> str:
 
 def _require_end(tokenizer: Any, config: PolicyConfig) -> None:
     if tokenizer.eos_token_id is None:
-        raise UserError(f"The tokenizer of {config.model or config.tokenizer} has no end-of-sequence token: no token would end a program.")
+        raise UserError(
+            f"The tokenizer of {config.model or config.tokenizer} has no end-of-sequence token: no token would end a "
+            "program."
+        )
 
 
 def _pad_id(tokenizer: Any) -> int:

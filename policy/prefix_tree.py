@@ -1,9 +1,10 @@
 """Token sequences with common beginnings as one tree, so that a token with the same history is computed once.
 
-All programs of a group answer the same prompt, and many begin alike. In a causal model the hidden state of a token depends on the tokens
-before it alone, so sequences that share a beginning share its states, and gradients through them add up. A tree is one row for
-the model: its nodes in depth-first order, position = depth, each node attending to itself and its ancestors. Log-probabilities and
-gradients are those of the separate sequences, up to rounding. (Shared prompts: arXiv 2506.05433; whole trees: arXiv 2511.00413.)
+All programs of a group answer the same prompt, and many begin alike. In a causal model the hidden state of a token
+depends on the tokens before it alone, so sequences that share a beginning share its states, and gradients through them
+add up. A tree is one row for the model: its nodes in depth-first order, position = depth, each node attending to itself
+and its ancestors. Log-probabilities and gradients are those of the separate sequences, up to rounding. (Shared prompts:
+arXiv 2506.05433; whole trees: arXiv 2511.00413.)
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ class PrefixTree:
 
 
 def grow(sequences: Sequence[Sequence[int]], most_nodes: int, share: bool = True) -> list[tuple[list[int], PrefixTree]]:
-    """Trees of at most `most_nodes` nodes each, with the numbers of the sequences they hold; a longer sequence has a tree of its own.
+    """Trees of at most `most_nodes` nodes each, with the numbers of the sequences they hold; a longer sequence has a
+    tree of its own.
 
-    Sequences are taken in lexicographic order, in which those that share most are neighbours. With `share` false each has a tree of its
-    own. Raises ValueError when a sequence is empty.
+    Sequences are taken in lexicographic order, in which those that share most are neighbours. With `share` false each
+    has a tree of its own. Raises ValueError when a sequence is empty.
     """
     if not all(len(sequence) for sequence in sequences):
         raise ValueError("a sequence without tokens has no place in a tree")

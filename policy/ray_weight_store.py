@@ -1,8 +1,9 @@
 """The weight store: a small named Ray actor that owns the newest two policy versions, and the two ends that use it.
 
-An object dies with the process that made it, so versions live with the store: a learner that crashes does not take the weights with it,
-and a restarted actor loads the newest version before its first program. On the store's own machine they travel through shared memory:
-the learner packs straight into it and actors copy out of it. Elsewhere they travel through Ray's object store.
+An object dies with the process that made it, so versions live with the store: a learner that crashes does not take the
+weights with it, and a restarted actor loads the newest version before its first program. On the store's own machine
+they travel through shared memory: the learner packs straight into it and actors copy out of it. Elsewhere they travel
+through Ray's object store.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ class _Kept:
 class WeightStore:
     """Keeps the newest versions' buckets.
 
-    If its process dies Ray starts it again, empty, and calls wait for that within their bounds. Until the publisher notices
-    (`StorePublisher.restore`) actors go on with what they have, and new ones wait. Slots end with the process that made them, as names:
-    those of another are refused.
+    If its process dies Ray starts it again, empty, and calls wait for that within their bounds. Until the publisher
+    notices (`StorePublisher.restore`) actors go on with what they have, and new ones wait. Slots end with the process
+    that made them, as names: those of another are refused.
     """
 
     def __init__(self, logs: Path | None = None) -> None:
@@ -80,7 +81,9 @@ class WeightStore:
         return str(ray.get_runtime_context().get_node_id())
 
     def slot(self, nbytes: int) -> SlotName:
-        """A new slot of shared memory on the store's machine, for its caller to write one bucket into and to `commit`."""
+        """A new slot of shared memory on the store's machine, for its caller to write one bucket into and to
+        `commit`.
+        """
         return make_slot(nbytes)
 
     def spare(self) -> list[SlotName]:
@@ -90,7 +93,9 @@ class WeightStore:
         return spare
 
     def commit(self, manifest: Manifest, slots: list[SlotName]) -> list[SlotName] | None:
-        """Keeps the version that was written into `slots`; returns those of versions no longer kept, for the next. Safe to repeat.
+        """Keeps the version that was written into `slots`; returns those of versions no longer kept, for the next.
+
+        Safe to repeat.
 
         None when the slots are another process's, which this store's was before it died: nobody else could open them.
         """
@@ -147,10 +152,11 @@ def start_store(timeout_s: float, logs: Path | None = None) -> Any:
 
 
 class StorePublisher:
-    """The weight store as the learner's end of the way (`learner.publish.Publisher`): gives room for a version, then hands it over.
+    """The weight store as the learner's end of the way (`learner.publish.Publisher`): gives room for a version, then
+    hands it over.
 
-    It holds on to the newest version, so that a store whose process died gets it again. Every method raises WeightStoreError when the
-    store does not answer within the bound.
+    It holds on to the newest version, so that a store whose process died gets it again. Every method raises
+    WeightStoreError when the store does not answer within the bound.
     """
 
     def __init__(self, store: Any, timeout_s: float) -> None:
@@ -165,7 +171,9 @@ class StorePublisher:
         self._look_at = 0.0
 
     def room(self, nbytes: int) -> Bucket:
-        """(nbytes,) memory for the next bucket of the next version: the store's own where it is on this machine, else this process's."""
+        """(nbytes,) memory for the next bucket of the next version: the store's own where it is on this machine, else
+        this process's.
+        """
         if not self._on_its_machine():
             self._newest = None  # one version of the process's own memory at a time
             return np.empty(nbytes, np.uint8)
@@ -178,12 +186,17 @@ class StorePublisher:
         self.publish(*pack_tensors(weights, version, dtype, room=self.room))
 
     def offer(self, offer: Offer | None) -> None:
-        """Tells actors where the learner sends its versions from itself; none: nowhere. A store that was started again is told again."""
+        """Tells actors where the learner sends its versions from itself; none: nowhere.
+
+        A store that was started again is told again.
+        """
         what = "keep where versions are sent from"
         _bounded(what, lambda: ray.get(self._store.offer.remote(offer), timeout=self._timeout_s), self._timeout_s)
 
     def publish(self, manifest: Manifest, buckets: list[Bucket]) -> None:
-        """Hands over a version whose buckets are beginnings of the rooms last given; while the store lives, nothing more is needed."""
+        """Hands over a version whose buckets are beginnings of the rooms last given; while the store lives, nothing
+        more is needed.
+        """
         self._newest, self._asked = (manifest, buckets), None  # what was asked before says nothing of this version
         if not self._written:
             publish(self._store, manifest, buckets, self._timeout_s)
@@ -193,7 +206,8 @@ class StorePublisher:
     def restore(self) -> bool:
         """Hands the newest version over again when the store has none, for its process died; whether it did.
 
-        To be called now and then, returns at once otherwise: the store is asked every _LOOK_S seconds, and its answer not waited for.
+        To be called now and then, returns at once otherwise: the store is asked every _LOOK_S seconds, and its answer
+        not waited for.
         """
         if self._newest is None:
             return False
@@ -240,7 +254,9 @@ class StorePublisher:
             slot.end_writing(manifest.version)
         names = [slot.name for slot in written]
         what = f"take version {manifest.version} ({manifest.nbytes / 1e6:.1f} MB)"
-        spare = _bounded(what, lambda: ray.get(self._store.commit.remote(manifest, names), timeout=self._timeout_s), self._timeout_s)
+        spare = _bounded(
+            what, lambda: ray.get(self._store.commit.remote(manifest, names), timeout=self._timeout_s), self._timeout_s
+        )
         self._spare += spare or []
         return spare is not None
 
@@ -248,14 +264,19 @@ class StorePublisher:
         if self._shares is None:
 
             def ask() -> tuple[bool, list[SlotName]]:
-                near = ray.get(self._store.node.remote(), timeout=self._timeout_s) == ray.get_runtime_context().get_node_id()
+                near = (
+                    ray.get(self._store.node.remote(), timeout=self._timeout_s)
+                    == ray.get_runtime_context().get_node_id()
+                )
                 return near, ray.get(self._store.spare.remote(), timeout=self._timeout_s) if near else []
 
             self._shares, self._spare = _bounded("say where it is", ask, self._timeout_s)
         return self._shares
 
     def _free_slot(self, nbytes: int) -> Slot:
-        """A slot of at least `nbytes`, locked for writing: one whose version is no longer kept and that no actor reads, else a new one."""
+        """A slot of at least `nbytes`, locked for writing: one whose version is no longer kept and that no actor reads,
+        else a new one.
+        """
         for name in [name for name in self._spare if name.nbytes >= nbytes]:
             try:
                 slot = self._open(name)
@@ -265,7 +286,11 @@ class StorePublisher:
             if slot.begin_writing():
                 self._spare.remove(name)
                 return slot
-        made = _bounded("give shared memory", lambda: ray.get(self._store.slot.remote(nbytes), timeout=self._timeout_s), self._timeout_s)
+        made = _bounded(
+            "give shared memory",
+            lambda: ray.get(self._store.slot.remote(nbytes), timeout=self._timeout_s),
+            self._timeout_s,
+        )
         try:
             slot = self._open(made)
         except SlotLost as error:
@@ -284,7 +309,8 @@ def publish(store: Any, manifest: Manifest, buckets: list[Bucket], timeout_s: fl
     """Hands buckets that lie anywhere over to the store, through Ray's object store. Raises WeightStoreError."""
 
     def hand_over() -> None:
-        # By reference: the store reads this process's copy where it lies, which is free again when this function returns.
+        # By reference: the store reads this process's copy where it lies, which is free again when this function
+        # returns.
         refs = [ray.put(bucket) for bucket in buckets]
         ray.get(store.publish.remote(manifest, *refs), timeout=timeout_s)
 
@@ -303,7 +329,8 @@ class StoreSource:
     def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
         """The newest version beyond `newer_than`, its buckets read-only; None when there is none yet.
 
-        Buckets in shared memory are locked against being written again until `acknowledge` or the next call. Raises WeightStoreError.
+        Buckets in shared memory are locked against being written again until `acknowledge` or the next call. Raises
+        WeightStoreError.
         """
         self._release()
         found = _bounded(
@@ -315,11 +342,15 @@ class StoreSource:
             return None
         manifest, names, refs = found
         if not names:
-            buckets = _bounded("give its newest version", lambda: ray.get(refs, timeout=self._timeout_s), self._timeout_s)
+            buckets = _bounded(
+                "give its newest version", lambda: ray.get(refs, timeout=self._timeout_s), self._timeout_s
+            )
             return manifest, buckets
         for name in [name for name in self._slots if name.pid != names[0].pid]:
             self._slots.pop(name).close()  # of a process of the store that has died
-        return manifest, [self._read(name, manifest, size) for name, size in zip(names, manifest.bucket_bytes, strict=True)]
+        return manifest, [
+            self._read(name, manifest, size) for name, size in zip(names, manifest.bucket_bytes, strict=True)
+        ]
 
     def offered(self) -> Offer | None:
         """Where the learner sends its versions from itself, if it does. Raises WeightStoreError."""
@@ -354,4 +385,6 @@ def _bounded(what: str, action: Callable[[], _T], timeout_s: float) -> _T:
     except ray.exceptions.GetTimeoutError as error:
         raise WeightStoreError(f"the weight store did not {what} within {timeout_s:g} s") from error
     except ray.exceptions.RayError as error:
-        raise WeightStoreError(f"the weight store could not {what}: {type(error).__name__}: {first_line(error)}") from error
+        raise WeightStoreError(
+            f"the weight store could not {what}: {type(error).__name__}: {first_line(error)}"
+        ) from error

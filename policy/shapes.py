@@ -1,4 +1,6 @@
-"""Model configurations of fresh shapes: Llama, Qwen2, GPT-2, CodeGen and T5 (CodeT5's architecture); dropout off, embeddings tied."""
+"""Model configurations of fresh shapes: Llama, Qwen2, GPT-2, CodeGen and T5 (CodeT5's architecture); dropout off,
+embeddings tied.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,14 @@ def fresh(config: PolicyConfig, vocab_size: int, pad_id: int, bos_id: int | None
     if config.d_model % config.heads or (config.family != "t5" and (config.d_model // config.heads) % 2):
         raise UserError(f"policy.d_model {config.d_model} does not divide into {config.heads} heads of even width.")
     positions = config.max_prompt_tokens + config.max_program_tokens
-    ids: dict[str, Any] = {"vocab_size": vocab_size, "pad_token_id": pad_id, "bos_token_id": bos_id, "eos_token_id": eos_id}
-    # SmallInit (Nguyen and Salazar, arXiv 1910.05895): 0.02 at a width of 1,000, and more for narrow models, which learn far faster so.
+    ids: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "pad_token_id": pad_id,
+        "bos_token_id": bos_id,
+        "eos_token_id": eos_id,
+    }
+    # SmallInit (Nguyen and Salazar, arXiv 1910.05895): 0.02 at a width of 1,000, and more for narrow models, which
+    # learn far faster so.
     spread = math.sqrt(2 / (5 * config.d_model))
     if config.family in ("llama", "qwen2"):
         make = LlamaConfig if config.family == "llama" else Qwen2Config
@@ -48,7 +56,9 @@ def fresh(config: PolicyConfig, vocab_size: int, pad_id: int, bos_id: int | None
         )
     if config.family == "codegen":
         if config.heads % 4:
-            raise UserError(f"policy.heads {config.heads}: CodeGen splits its heads over 4 cores, so they must be a multiple of 4.")
+            raise UserError(
+                f"policy.heads {config.heads}: CodeGen splits its heads over 4 cores, so they must be a multiple of 4."
+            )
         return CodeGenConfig(
             n_embd=config.d_model,
             n_inner=config.d_ff,
@@ -83,8 +93,13 @@ def check_length(model_config: Any, config: PolicyConfig) -> None:
     if model_config.model_type == "t5":
         return  # relative positions: no end
     positions = getattr(model_config, "max_position_embeddings", None)
-    needed = config.max_program_tokens if model_config.is_encoder_decoder else config.max_prompt_tokens + config.max_program_tokens
+    needed = (
+        config.max_program_tokens
+        if model_config.is_encoder_decoder
+        else config.max_prompt_tokens + config.max_program_tokens
+    )
     if positions is not None and needed > positions:
         raise UserError(
-            f"{config.model} has {positions} positions but policy.max_prompt_tokens + policy.max_program_tokens is {needed}: lower one."
+            f"{config.model} has {positions} positions but policy.max_prompt_tokens + policy.max_program_tokens is "
+            f"{needed}: lower one."
         )

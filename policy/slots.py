@@ -1,8 +1,9 @@
-"""Memory that processes of one machine share: the weight store owns it, the learner writes into it, actors read from it.
+"""Memory that processes of one machine share: the weight store owns it, the learner writes into it, actors read from
+it.
 
-A slot is an anonymous file in memory, reached through the owner's entry in /proc, so that nothing is left behind when the owner ends. Its
-pages stay where they are from one version to the next: writing into them again costs no page faults. A writer locks a slot alone, readers
-together (flock), and the kernel takes the locks of a process that dies.
+A slot is an anonymous file in memory, reached through the owner's entry in /proc, so that nothing is left behind when
+the owner ends. Its pages stay where they are from one version to the next: writing into them again costs no page
+faults. A writer locks a slot alone, readers together (flock), and the kernel takes the locks of a process that dies.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ from rltf.policy.weights import BUCKET_BYTES, Manifest, aligned, word_sums
 
 
 class Snapshot:
-    """Flat buckets of bytes that hold a version's tensors. The memory is taken with the first version and used again for every other."""
+    """Flat buckets of bytes that hold a version's tensors.
+
+    The memory is taken with the first version and used again for every other.
+    """
 
     def __init__(self, device: torch.device, bucket_bytes: int = BUCKET_BYTES) -> None:
         """`bucket_bytes`: most bytes of a bucket; a larger tensor has one of its own."""
@@ -33,16 +36,20 @@ class Snapshot:
         return sum(bucket.nbytes for bucket in self.buckets)
 
     def write(self, tensors: Iterable[tuple[str, Tensor]], version: int, dtype: torch.dtype | None = None) -> None:
-        """Copies named tensors, floating-point ones cast to `dtype` where one is given; on a GPU returns before it has done so.
+        """Copies named tensors, floating-point ones cast to `dtype` where one is given; on a GPU returns before it has
+        done so.
 
-        An iterator is consumed one tensor at a time, as by `policy.weights.pack_tensors`. Raises ValueError unless every version has the
-        same names and shapes.
+        An iterator is consumed one tensor at a time, as by `policy.weights.pack_tensors`. Raises ValueError unless
+        every version has the same names and shapes.
         """
         self._manifest, self.version = None, -1
         if self.buckets:
             for (name, tensor), place in zip(tensors, self._places, strict=True):
                 if name != place or tuple(tensor.shape) != self._places[name][2]:
-                    raise ValueError(f"version {version} has {name} {tuple(tensor.shape)} where the one before had {self._places[place]}")
+                    raise ValueError(
+                        f"version {version} has {name} {tuple(tensor.shape)} where the one before had "
+                        f"{self._places[place]}"
+                    )
                 self._view(name).copy_(tensor.detach())
         else:
             self._take_room(tensors, dtype)
@@ -94,7 +101,9 @@ class Snapshot:
             size = tensor.numel() * target.itemsize
             if not self.buckets or aligned(used) + size > self.buckets[-1].nbytes:
                 self._trim(used)
-                self.buckets.append(torch.zeros(max(self._bucket_bytes, aligned(size)), dtype=torch.uint8, device=self._device))
+                self.buckets.append(
+                    torch.zeros(max(self._bucket_bytes, aligned(size)), dtype=torch.uint8, device=self._device)
+                )
                 used = 0
             self._places[name] = (len(self.buckets) - 1, aligned(used), tuple(tensor.shape), target)
             used = aligned(used) + size

@@ -50,7 +50,9 @@ def read_tokenizer(source: str) -> Any:
             vocabularies, merges = sorted(folder.glob("*vocab.json")), sorted(folder.glob("*merges.txt"))
             if len(vocabularies) == 1 and len(merges) == 1:
                 return _byte_level_bpe(vocabularies[0], merges[0])
-            raise UserError(f"{source} holds no tokenizer: expected tokenizer.json, or one *vocab.json and one *merges.txt.")
+            raise UserError(
+                f"{source} holds no tokenizer: expected tokenizer.json, or one *vocab.json and one *merges.txt."
+            )
         source = str(folder)
     elif _looks_like_a_path(source):
         raise UserError(f"Tokenizer folder {source} does not exist.")
@@ -61,11 +63,15 @@ def read_tokenizer(source: str) -> Any:
 
 
 def has_chat_template(model: str, tokenizer: Any) -> bool:
-    """Whether the tokenizer, or the folder of a model that is given another one, says how a conversation is written for it."""
+    """Whether the tokenizer, or the folder of a model that is given another one, says how a conversation is written for
+    it.
+    """
     if tokenizer.chat_template:
         return True
     folder = Path(model).expanduser()
-    if any((folder / name).exists() for name in ("chat_template.jinja", "chat_template.json", "additional_chat_templates")):
+    if any(
+        (folder / name).exists() for name in ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+    ):
         return True
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -75,23 +81,32 @@ def has_chat_template(model: str, tokenizer: Any) -> bool:
 
 
 def frame(tokenizer: Any, encoder_decoder: bool) -> None:
-    """Where the tokenizer puts no special token around a text: a beginning before it, or, for an encoder, an end behind it.
+    """Where the tokenizer puts no special token around a text: a beginning before it, or, for an encoder, an end behind
+    it.
 
     A token that both begins and ends a text, as GPT-2 has it, is not put before a prompt.
     """
     if tokenizer("a", add_special_tokens=True)["input_ids"] != tokenizer("a", add_special_tokens=False)["input_ids"]:
         return
-    token, number = (tokenizer.eos_token, tokenizer.eos_token_id) if encoder_decoder else (tokenizer.bos_token, tokenizer.bos_token_id)
+    token, number = (
+        (tokenizer.eos_token, tokenizer.eos_token_id)
+        if encoder_decoder
+        else (tokenizer.bos_token, tokenizer.bos_token_id)
+    )
     if encoder_decoder or (token is not None and token != tokenizer.eos_token):
         template = f"$A {token}" if encoder_decoder else f"{token} $A"
-        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=[(token, number)])
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=template, special_tokens=[(token, number)]
+        )
 
 
 def to_files(tokenizer: Any) -> TokenizerFiles:
     """The tokenizer as (file name, content) pairs that `from_files` restores in another process, on another machine."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())  # further chat templates have a folder of their own
+        files = sorted(
+            path for path in Path(folder).rglob("*") if path.is_file()
+        )  # further chat templates have a folder of their own
         return tuple((path.relative_to(folder).as_posix(), path.read_bytes()) for path in files)
 
 
@@ -125,7 +140,9 @@ def _byte_level_bpe(vocabulary: Path, merges: Path) -> Any:
         roles = {role: name for role, name in names.items() if name in known}
     if "eos_token" not in roles:
         raise UserError(f"{vocabulary} has neither <|endoftext|> nor {EOS}: no token would end a program.")
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in dict.fromkeys(roles.values())])
+    tokenizer.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in dict.fromkeys(roles.values())]
+    )
     if roles.get("bos_token") == BOS and PAD in known:
         ids = tokenizer.get_vocab()
         tokenizer.post_processor = processors.RobertaProcessing(

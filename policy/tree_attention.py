@@ -1,8 +1,9 @@
-"""Attention for trees of sequences and for training on the CPU, plugged in through the attention interface of `transformers`.
+"""Attention for trees of sequences and for training on the CPU, plugged in through the attention interface of
+`transformers`.
 
-On the CPU torch's fused kernel has no fast backward in bfloat16, and the models' own formulation passes over the square of scores a
-dozen times; the one here passes over it twice in each direction. On other devices and for long rows it is torch's own. Model classes
-stay as they are.
+On the CPU torch's fused kernel has no fast backward in bfloat16, and the models' own formulation passes over the square
+of scores a dozen times; the one here passes over it twice in each direction. On other devices and for long rows it is
+torch's own. Model classes stay as they are.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ _LONGEST_SQUARE = 1024
 """Keys beyond which a row's whole square of scores is not kept for the backward pass."""
 
 FAMILIES = frozenset({"llama", "qwen2", "gpt2", "codegen", "t5"})
-"""Model types that take a mask of four dimensions and positions as they are given; others train each program in a row of its own."""
+"""Model types that take a mask of four dimensions and positions as they are given; others train each program in a row
+of its own."""
 
 
 def takes_trees(model: Any) -> bool:
-    """Whether rows of the model may be trees: a known type, without a window, which would count a tree's nodes and not positions."""
+    """Whether rows of the model may be trees: a known type, without a window, which would count a tree's nodes and not
+    positions.
+    """
     return model.config.model_type in FAMILIES and not getattr(model.config, "sliding_window", None)
 
 
@@ -43,9 +47,10 @@ def attention(
 ) -> tuple[Tensor, None]:
     """The attention function registered with `transformers`.
 
-    Shapes: query (B, heads, L, width), key and value (B, key heads, M, width), `attention_mask` (B or 1, 1, L or 1, M) added to the scores,
-    `position_bias` (1 or B, heads, L, M) of models with relative positions, `tree_depths` (B, L) where the rows are trees. Returns
-    (B, L, heads, width). Dropout is not supported: the trained policy is the one that samples.
+    Shapes: query (B, heads, L, width), key and value (B, key heads, M, width), `attention_mask` (B or 1, 1, L or 1, M)
+    added to the scores, `position_bias` (1 or B, heads, L, M) of models with relative positions, `tree_depths` (B, L)
+    where the rows are trees. Returns (B, L, heads, width). Dropout is not supported: the trained policy is the one that
+    samples.
     """
     if dropout:
         raise ValueError(f"attention dropout is {dropout}, but policies are trained without")
@@ -67,7 +72,9 @@ def attention(
 
 
 def _by_depth(position_bias: Tensor, depths: Tensor) -> Tensor:
-    """The bias between nodes, (B, heads, L, L), from the (1, heads, L, L) of a plain row, where it depends on the distance."""
+    """The bias between nodes, (B, heads, L, L), from the (1, heads, L, L) of a plain row, where it depends on the
+    distance.
+    """
     by_distance = position_bias[0, :, :, 0]  # of i positions back
     back = (depths[:, :, None] - depths[:, None, :]).clamp_(min=0)
     return by_distance[:, back].transpose(0, 1)

@@ -1,4 +1,6 @@
-"""An actor's end of the direct way: asks the learner for its newest version, and the weight store whenever that does not work."""
+"""An actor's end of the direct way: asks the learner for its newest version, and the weight store whenever that does
+not work.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,9 @@ class Store(Protocol):
 class DirectSource:
     """The learner as an actor's source of weights (`actors.weight_loader.WeightSource`), the weight store behind it.
 
-    What fails on the direct way is told in the log, once for as long as the reason stays the same, and counted (`direct_failures`); the
-    version then comes from the store, as does every one until a learner is tried again: at once when it is another one, else after a while.
+    What fails on the direct way is told in the log, once for as long as the reason stays the same, and counted
+    (`direct_failures`); the version then comes from the store, as does every one until a learner is tried again: at
+    once when it is another one, else after a while.
     """
 
     def __init__(self, name: str, store: Store, device: torch.device, timeout_s: float, recorder: Recorder) -> None:
@@ -63,7 +66,8 @@ class DirectSource:
         """Version that came directly and is not acknowledged."""
 
     def latest(self, newer_than: int) -> tuple[Manifest, Sequence[Bytes]] | None:
-        """The newest version beyond `newer_than`, None when there is none; on this actor's device if it came from the learner.
+        """The newest version beyond `newer_than`, None when there is none; on this actor's device if it came from the
+        learner.
 
         Raises WeightsUnavailable when the store does not answer within its bound.
         """
@@ -73,7 +77,11 @@ class DirectSource:
             return self._store.latest(newer_than)
         try:
             found = self._directly(newer_than)
-        except (LineLost, TransferFailed, RuntimeError) as error:  # RuntimeError: torch's own, of whatever happens on a GPU
+        except (
+            LineLost,
+            TransferFailed,
+            RuntimeError,
+        ) as error:  # RuntimeError: torch's own, of whatever happens on a GPU
             self._give_up(str(error))
             found = "store"
         if isinstance(found, str):
@@ -96,7 +104,10 @@ class DirectSource:
             self._link = None
 
     def _directly(self, newer_than: int) -> tuple[Manifest, list[Tensor]] | str:
-        """The version, or "store" when it has to come from there, or "none" when there is none. Raises LineLost, TransferFailed."""
+        """The version, or "store" when it has to come from there, or "none" when there is none.
+
+        Raises LineLost, TransferFailed.
+        """
         if self._link is None:
             now = time.monotonic()
             if now < self._look_at:
@@ -149,15 +160,23 @@ class _Link:
             raise
 
     def ask(self, newer_than: int) -> Message:
-        """The learner's answer. It waits for another actor's transfer as long as this one waits for it, hence twice the bound."""
+        """The learner's answer.
+
+        It waits for another actor's transfer as long as this one waits for it, hence twice the bound.
+        """
         self._line.say({"newer_than": newer_than}, self._timeout_s)
         return self._line.hear(f"a version newer than {newer_than}", 2 * self._timeout_s)
 
     def receive(self, answer: Message) -> tuple[Manifest, list[Tensor]]:
-        """What the learner sends after `answer`, not verified. The buckets are this link's own, and used again for the next version."""
+        """What the learner sends after `answer`, not verified.
+
+        The buckets are this link's own, and used again for the next version.
+        """
         manifest = _manifest(answer["manifest"])
         if [bucket.nbytes for bucket in self._buckets] != list(manifest.bucket_bytes):
-            self._buckets = [torch.empty(size, dtype=torch.uint8, device=self._device) for size in manifest.bucket_bytes]
+            self._buckets = [
+                torch.empty(size, dtype=torch.uint8, device=self._device) for size in manifest.bucket_bytes
+            ]
         for bucket in self._buckets:
             self._pair.receive(bucket)
         self._line.say({"received": manifest.version}, self._timeout_s)

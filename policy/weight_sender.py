@@ -1,7 +1,8 @@
-"""The learner's end of the direct way: sends the newest version from its own memory to each actor that asks, while training goes on.
+"""The learner's end of the direct way: sends the newest version from its own memory to each actor that asks, while
+training goes on.
 
-One line and one pair of processes for each actor. One transfer at a time, so that each has all of the bandwidth; who comes when another
-takes long is sent to the weight store.
+One line and one pair of processes for each actor. One transfer at a time, so that each has all of the bandwidth; who
+comes when another takes long is sent to the weight store.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from rltf.policy.pair import Pair, TransferFailed, meeting_store
 from rltf.policy.snapshot import Snapshot
 
 DIRECT_TIMEOUT_S = 60.0
-"""Longest wait of a learner or an actor for the other on the direct way: to meet, to answer, for one bucket of weights."""
+"""Longest wait of a learner or an actor for the other on the direct way: to meet, to answer, for one bucket of
+weights."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,10 @@ class WeightSender:
     """Listens for actors. Snapshots are written by the learner's own thread and read by the threads of this class."""
 
     def __init__(self, address: str, device: torch.device, timeout_s: float) -> None:
-        """`address`: of this machine, that actors can reach. `timeout_s`: longest wait for an actor, or for another's transfer."""
+        """`address`: of this machine, that actors can reach.
+
+        `timeout_s`: longest wait for an actor, or for another's transfer.
+        """
         self._address = address
         self._device = device
         self._timeout_s = timeout_s
@@ -120,7 +125,12 @@ class WeightSender:
             pair = Pair(store, 0, self._device, line.near, line.peer, self._timeout_s, line.is_open)
             while (asked := self._next(line)) is not None:
                 self._answer(line, pair, asked)
-        except (LineLost, TransferFailed, RuntimeError, OSError) as error:  # RuntimeError: torch's own, of whatever happens on a GPU
+        except (
+            LineLost,
+            TransferFailed,
+            RuntimeError,
+            OSError,
+        ) as error:  # RuntimeError: torch's own, of whatever happens on a GPU
             if not self._closed:
                 log.warning("%s gets its weights from the weight store from now on: %s", line.peer, error)
         finally:
@@ -140,7 +150,10 @@ class WeightSender:
             return None
 
     def _answer(self, line: Line, pair: Pair, asked: Message) -> None:
-        """Sends the newest version beyond the one that the actor has, if there is one here. Raises LineLost, TransferFailed."""
+        """Sends the newest version beyond the one that the actor has, if there is one here.
+
+        Raises LineLost, TransferFailed.
+        """
         newer_than = int(asked.get("newer_than", -1))
         if self._newest <= newer_than:
             line.say({"answer": "none"}, self._timeout_s)
@@ -150,7 +163,9 @@ class WeightSender:
             return
         try:
             with self._change:
-                found = self._snapshot if self._snapshot is not None and self._snapshot.version == self._newest else None
+                found = (
+                    self._snapshot if self._snapshot is not None and self._snapshot.version == self._newest else None
+                )
                 self._sending = found
             if found is None:
                 line.say({"answer": "store"}, self._timeout_s)

@@ -27,7 +27,8 @@ Bytes = Bucket | Tensor
 BUCKET_BYTES = 256 << 20
 _ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
 CHECKED_BYTES = 1 << 22
-"""Bytes that have a checksum of their own, and that one thread copies and then sums, while the processor's cache still has them."""
+"""Bytes that have a checksum of their own, and that one thread copies and then sums, while the processor's cache still
+has them."""
 _THREADS = min(4, len(os.sched_getaffinity(0)))
 _pool = ThreadPoolExecutor(_THREADS, "weights")
 
@@ -70,12 +71,18 @@ class Manifest:
         return sum(self.bucket_bytes)
 
     def verify(self, buckets: Sequence[Bytes]) -> None:
-        """Raises ChecksumError unless `buckets` are exactly the bytes that were packed; they are tensors where `sums` are of words."""
+        """Raises ChecksumError unless `buckets` are exactly the bytes that were packed; they are tensors where `sums`
+        are of words.
+        """
         if len(buckets) != len(self.bucket_bytes):
             raise ChecksumError(f"version {self.version}: {len(buckets)} buckets instead of {len(self.bucket_bytes)}")
-        for index, (bucket, length, checksums) in enumerate(zip(buckets, self.bucket_bytes, self.checksums, strict=True)):
+        for index, (bucket, length, checksums) in enumerate(
+            zip(buckets, self.bucket_bytes, self.checksums, strict=True)
+        ):
             if bucket.nbytes != length:
-                raise ChecksumError(f"version {self.version}: bucket {index} has {bucket.nbytes} bytes instead of {length}")
+                raise ChecksumError(
+                    f"version {self.version}: bucket {index} has {bucket.nbytes} bytes instead of {length}"
+                )
             if (word_sums(bucket) if isinstance(bucket, Tensor) else _xxh3_sums(bucket)) != checksums:
                 raise ChecksumError(f"version {self.version}: bucket {index} fails its checksum")
 
@@ -91,7 +98,9 @@ def named_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     yield from ((name, buffer) for name, buffer in model.named_buffers() if name not in transient)
 
 
-def pack(model: Any, version: int, dtype: torch.dtype | None = None, bucket_bytes: int = BUCKET_BYTES) -> tuple[Manifest, list[Bucket]]:
+def pack(
+    model: Any, version: int, dtype: torch.dtype | None = None, bucket_bytes: int = BUCKET_BYTES
+) -> tuple[Manifest, list[Bucket]]:
     """All weights of `model` as policy version `version`; see `pack_tensors`."""
     return pack_tensors(named_weights(model), version, dtype, bucket_bytes)
 
@@ -110,9 +119,9 @@ def pack_tensors(
 ) -> tuple[Manifest, list[Bucket]]:
     """Copies named tensors into buckets of at most `bucket_bytes` (a larger tensor has a bucket of its own).
 
-    Floating-point tensors are cast to `dtype` where one is given. Each bucket is the beginning of what `room` gives for its greatest
-    size. A sequence of tensors in this machine's memory is copied by several threads; an iterator is consumed one tensor at a time, so that
-    a partitioned model can gather what is copied next and release it after.
+    Floating-point tensors are cast to `dtype` where one is given. Each bucket is the beginning of what `room` gives for
+    its greatest size. A sequence of tensors in this machine's memory is copied by several threads; an iterator is
+    consumed one tensor at a time, so that a partitioned model can gather what is copied next and release it after.
     """
     together = isinstance(tensors, Sequence) and all(tensor.device.type == "cpu" for _, tensor in tensors)
     names: list[str] = []
@@ -149,7 +158,9 @@ class _Filling:
     """A bucket while it is filled, piece by piece of `CHECKED_BYTES`: each is summed as soon as it is full."""
 
     def __init__(self, room: Bucket, together: bool) -> None:
-        """`together`: tensors are copied when the piece that they end in is, by the thread that sums it; else at once."""
+        """`together`: tensors are copied when the piece that they end in is, by the thread that sums it; else
+        at once.
+        """
         self._room = room
         self._flat = torch.from_numpy(room)
         self._together = together
@@ -212,7 +223,8 @@ def _xxh3_sums(bucket: Bucket) -> tuple[int, ...]:
 
 
 def word_sums(data: Tensor) -> tuple[int, ...]:
-    """The sum of (2 i + 1) w_i modulo 2^64 over the 64-bit words w of each `CHECKED_BYTES` of `data`, computed where it lies.
+    """The sum of (2 i + 1) w_i modulo 2^64 over the 64-bit words w of each `CHECKED_BYTES` of `data`, computed where it
+    lies.
 
     `data`: flat uint8, of a length that 8 divides. The factors are odd, so no change of a single word goes unseen.
     """
@@ -244,8 +256,8 @@ def unpack(manifest: Manifest, buckets: Sequence[Bytes]) -> Iterator[tuple[str, 
 def load_into(model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
     """Copies the weights into `model` in place, cast to its own format; tied parameters stay tied.
 
-    Everything is checked before anything is written: raises ChecksumError when a bucket is corrupt, ManifestMismatch when
-    names or shapes are not the model's.
+    Everything is checked before anything is written: raises ChecksumError when a bucket is corrupt, ManifestMismatch
+    when names or shapes are not the model's.
     """
     manifest.verify(buckets)
     targets = dict(named_weights(model))
@@ -254,7 +266,9 @@ def load_into(model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
         raise ManifestMismatch(f"version {manifest.version}: {len(odd)} names differ from the model's, first {odd[0]}")
     for name, shape in zip(manifest.names, manifest.shapes, strict=True):
         if tuple(targets[name].shape) != shape:
-            raise ManifestMismatch(f"version {manifest.version}: {name} is {shape}, the model's {tuple(targets[name].shape)}")
+            raise ManifestMismatch(
+                f"version {manifest.version}: {name} is {shape}, the model's {tuple(targets[name].shape)}"
+            )
     pairs = [(targets[name], tensor) for name, tensor in unpack(manifest, buckets)]
     if manifest.nbytes > CHECKED_BYTES and all(target.device.type == "cpu" for target, _ in pairs):
         pairs.sort(key=lambda pair: -pair[1].nbytes)

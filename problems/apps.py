@@ -33,7 +33,9 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
     if spec.path is None:
         split = spec.one_of("split", ("train", "test"), "train")
         rows = hub_rows(spec, "json", data_files=f"hf://datasets/codeparrot/apps/{split}.jsonl", split="train")
-        records: Iterable[Problem | Skipped] = (from_row(split, row, as_written) for row in rows if chosen(_row_name(row)))
+        records: Iterable[Problem | Skipped] = (
+            from_row(split, row, as_written) for row in rows if chosen(_row_name(row))
+        )
     else:
         folders = [folder for folder in problem_folders(spec, spec.path) if chosen(folder.name)]
         records = (from_folder(folder, as_written) for folder in folders)
@@ -60,7 +62,9 @@ def problem_folders(spec: Spec, folder: Path) -> list[Path]:
     split = spec.options.get("split")
     for candidate in [folder / split] if split else [folder, folder / "train"]:
         found = sorted(path.parent for path in candidate.glob("*/question.txt"))
-        found += sorted(path.parent for path in candidate.glob("*/input_output.json") if not (path.parent / "question.txt").exists())
+        found += sorted(
+            path.parent for path in candidate.glob("*/input_output.json") if not (path.parent / "question.txt").exists()
+        )
         if found:
             return sorted(found)
     if split:
@@ -113,11 +117,16 @@ def make_problem(
 ) -> Problem:
     """Problem from the parsed parts of an APPS problem. Raises ValueError when they do not make one.
 
-    `as_written`: expected return values stay wrapped in a list of one where the data has them so, for the checker apps_compat.
+    `as_written`: expected return values stay wrapped in a list of one where the data has them so, for the checker
+    apps_compat.
     """
     if tests is None:
         raise ValueError("it has no tests (no input_output.json)")
-    if not isinstance(tests, dict) or not isinstance(tests.get("inputs"), list) or not isinstance(tests.get("outputs"), list):
+    if (
+        not isinstance(tests, dict)
+        or not isinstance(tests.get("inputs"), list)
+        or not isinstance(tests.get("outputs"), list)
+    ):
         raise ValueError("input_output.json must be an object with the lists inputs and outputs")
     if not isinstance(solutions, list) or not all(isinstance(program, str) for program in solutions):
         raise ValueError("solutions.json must be a list of programs")
@@ -138,7 +147,9 @@ def _suite(tests: dict[str, Any], starter_code: str, solutions: tuple[str, ...],
     fn_name = tests.get("fn_name")
     inputs, outputs = tests["inputs"], tests["outputs"]
     if fn_name is None:
-        return TestSuite(kind="stdin", fn_name=None, inputs=tuple(map(_text, inputs)), outputs=tuple(map(_text, outputs)))
+        return TestSuite(
+            kind="stdin", fn_name=None, inputs=tuple(map(_text, inputs)), outputs=tuple(map(_text, outputs))
+        )
     if not isinstance(fn_name, str):
         raise ValueError("fn_name in input_output.json must be a string")
     unwrapped = outputs if as_written else unwrap_outputs(fn_name, outputs, (starter_code, *solutions))

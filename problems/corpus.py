@@ -20,7 +20,9 @@ class Corpus(Protocol):
 
 
 class SolutionCorpus:
-    """Uniform over the solutions of all problems, as the paper's released code draws: a problem with many solutions comes more often."""
+    """Uniform over the solutions of all problems, as the paper's released code draws: a problem with many solutions
+    comes more often.
+    """
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self._pairs = [(prompt_of(problem), program) for problem in problems for program in problem.solutions]
@@ -42,4 +44,6 @@ def corpus_of(problem_set: ProblemSet) -> Corpus:
     try:
         return SolutionCorpus(problem_set.problems)
     except ValueError:
-        raise UserError(f"{problem_set.name}: none of its problems has a solution, so there is nothing for supervised training") from None
+        raise UserError(
+            f"{problem_set.name}: none of its problems has a solution, so there is nothing for supervised training"
+        ) from None

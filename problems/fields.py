@@ -1,4 +1,6 @@
-"""Fields of the data that nobody reads: told with the nearest right name, or all together where a data set has fields of its own."""
+"""Fields of the data that nobody reads: told with the nearest right name, or all together where a data set has fields
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ from rltf.problems.problem import Unread
 
 _OTHER_NAMES = {
     "id": ("task_id", "problem_id", "question_id", "name", "slug"),
-    "question": ("prompt", "text", "problem", "description", "statement", "problem_statement", "question_content", "instruction"),
+    "question": (
+        "prompt",
+        "text",
+        "problem",
+        "description",
+        "statement",
+        "problem_statement",
+        "question_content",
+        "instruction",
+    ),
     "starter_code": ("template", "code_prompt", "signature"),
     "solutions": ("code", "canonical_solution", "reference", "references", "reference_solution", "answer", "answers"),
     "tests": ("test_list", "asserts", "test_cases", "unit_tests"),
@@ -30,18 +41,24 @@ _MOST_NAMED = 3
 
 
 def unread(record: Mapping[str, Any], known: Collection[str], why: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The fields of a record that are not `known` and not empty, each with a hint: the right name, if the record lacks that one.
+    """The fields of a record that are not `known` and not empty, each with a hint: the right name, if the record lacks
+    that one.
 
-    The hint is empty where no name is near: such fields are another data set's own. `why`: hints by field, which go before.
+    The hint is empty where no name is near: such fields are another data set's own. `why`: hints by field, which go
+    before.
     """
     missing = [name for name in known if record.get(name) in (None, "", [])]
-    found = {str(name): value for name, value in record.items() if name not in known and value not in (None, "", [], {})}
+    found = {
+        str(name): value for name, value in record.items() if name not in known and value not in (None, "", [], {})
+    }
     return {name: (why or {}).get(name) or _meant(name, missing) for name in found}
 
 
 def _meant(name: str, missing: Sequence[str]) -> str:
     lower = name.lower()
-    near = [right for right in missing if lower in _OTHER_NAMES.get(right, ())] or difflib.get_close_matches(lower, missing, 1, 0.8)
+    near = [right for right in missing if lower in _OTHER_NAMES.get(right, ())] or difflib.get_close_matches(
+        lower, missing, 1, 0.8
+    )
     return f"did you mean {near[0]}?" if near else ""
 
 

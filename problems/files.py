@@ -59,7 +59,8 @@ def parse_json(text: str) -> Any:
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
     """Objects of a file of JSON lines or of one JSON array, each with its place in the file (`line 3`, `entry 3`).
 
-    A line that is no JSON object, or no UTF-8, comes as `Skipped`. Raises UserError when the file, or an array as a whole, cannot be read.
+    A line that is no JSON object, or no UTF-8, comes as `Skipped`. Raises UserError when the file, or an array as a
+    whole, cannot be read.
     """
     data = _read_bytes(path)
     if data.lstrip().startswith(b"["):
@@ -81,7 +82,10 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
         try:
             value = parse_json(line.decode())
         except UnicodeDecodeError as error:
-            yield place, Skipped(place, f"not UTF-8 text: byte 0x{line[error.start]:02x} at position {error.start} of the line")
+            yield (
+                place,
+                Skipped(place, f"not UTF-8 text: byte 0x{line[error.start]:02x} at position {error.start} of the line"),
+            )
             continue
         except ValueError as error:
             yield place, Skipped(place, str(error))
@@ -126,9 +130,10 @@ def or_user_error(out: Path) -> Iterator[None]:
 def replacing(out: Path, *inputs: Path | None) -> Iterator[OutputFile]:
     """A file that takes the place of `out` when the block has ended well; otherwise `out` stays as it is.
 
-    What a block that was broken off had written is left beside it, as NAME.partial, which one command at a time has. Something that is
-    no plain file, say a terminal, and a standard stream (/dev/stdout, wherever it leads) is written into directly. Raises UserError when
-    `out` is one of the `inputs` or lies in a folder among them, when another command writes it, and when it cannot be written.
+    What a block that was broken off had written is left beside it, as NAME.partial, which one command at a time has.
+    Something that is no plain file, say a terminal, and a standard stream (/dev/stdout, wherever it leads) is written
+    into directly. Raises UserError when `out` is one of the `inputs` or lies in a folder among them, when another
+    command writes it, and when it cannot be written.
     """
     with or_user_error(out):
         if (written := _status(out)) is not None:
@@ -176,7 +181,9 @@ def _locked(unfinished: Path, out: Path) -> TextIO:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise UserError(f"{out} is being written by another command: wait for its end, or write to another file") from None
+            raise UserError(
+                f"{out} is being written by another command: wait for its end, or write to another file"
+            ) from None
         found = _status(unfinished)
         if found is not None and os.path.samestat(found, os.fstat(file.fileno())):
             file.truncate(0)

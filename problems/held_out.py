@@ -1,4 +1,6 @@
-"""Which problems a run is trained on, and which it is only ever evaluated on: named by the configuration, or a share held out."""
+"""Which problems a run is trained on, and which it is only ever evaluated on: named by the configuration, or a share
+held out.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class ProblemSets:
 def problem_sets(config: ProblemsConfig, seed: int, *, must_match: bool = True) -> ProblemSets:
     """Loads both sets; no problem is in both.
 
-    Raises UserError as `load_problems` does, and for a `held_out` that is no SPEC and no share, or shares ids with the training problems.
+    Raises UserError as `load_problems` does, and for a `held_out` that is no SPEC and no share, or shares ids with the
+    training problems.
     """
     options = {"seed": seed, "checked": config.checked, "shown_tests": config.shown_tests}
     train = load_problems(config.train, must_match=must_match, **options)  # type: ignore[arg-type]
@@ -43,7 +46,8 @@ def problem_sets(config: ProblemsConfig, seed: int, *, must_match: bool = True) 
         return _hold_out(train, share)
     if not has_source(wanted):
         raise UserError(
-            f"problems.held_out {wanted!r} is none of: auto, none, a share of the training problems such as 0.2, or a SPEC, which "
+            f"problems.held_out {wanted!r} is none of: auto, none, a share of the training problems such as 0.2, or "
+            "a SPEC, which "
             f"begins with one of {', '.join(SOURCES)}"
         )
     held_out = load_problems(wanted, must_match=False, **options)  # type: ignore[arg-type]
@@ -52,7 +56,9 @@ def problem_sets(config: ProblemsConfig, seed: int, *, must_match: bool = True) 
 
 
 def statement_of(problem: Problem) -> str:
-    """What two problems have in common that are the same under two ids: question and starter code, but for white space."""
+    """What two problems have in common that are the same under two ids: question and starter code, but for
+    white space.
+    """
     return " ".join(f"{problem.question} {problem.starter_code}".split())
 
 
@@ -68,12 +74,16 @@ def _share(text: str) -> float | None:
     except ValueError:
         return None
     if not 0 < share < 1:
-        raise UserError(f"problems.held_out {text} is no share of the training problems: take a number above 0 and below 1, or a SPEC")
+        raise UserError(
+            f"problems.held_out {text} is no share of the training problems: take a number above 0 and below 1, or a "
+            "SPEC"
+        )
     return share
 
 
 def _hold_out(problems: ProblemSet, share: float) -> ProblemSets:
-    """A share of the problems, by a hash of their statements: the same in every run, hardly another where problems are added.
+    """A share of the problems, by a hash of their statements: the same in every run, hardly another where problems are
+    added.
 
     Problems with one statement stay together, so that none is trained on under another id.
     """
@@ -88,7 +98,9 @@ def _hold_out(problems: ProblemSet, share: float) -> ProblemSets:
     words = f"{share:.3g} of the {len(problems):,} problems of {problems.name}"
     if not ids:
         reason = "they have too many statements in common" if room else "that is less than one"
-        return ProblemSets(problems, None, (f"nothing is evaluated: problems.held_out is {words}, and {reason}; name problems for it",))
+        return ProblemSets(
+            problems, None, (f"nothing is evaluated: problems.held_out is {words}, and {reason}; name problems for it",)
+        )
     held_out, train = (tuple(one for one in problems if (one.id in ids) == chosen) for chosen in (True, False))
     # What could not be used is told once, with the training problems.
     return ProblemSets(replace(problems, problems=train), ProblemSet(f"{words}, held out of training", held_out), ())
@@ -98,8 +110,10 @@ def _refuse_shared(train: ProblemSet, held_out: ProblemSet) -> None:
     shared = {problem.id for problem in train} & {problem.id for problem in held_out}
     if shared:
         raise UserError(
-            f"{len(shared)} problem{'s have' if len(shared) > 1 else ' has'} the same id in problems.train ({train.name}) and "
-            f"problems.held_out ({held_out.name}), the first {min(shared)}: held-out problems must be others, under other ids"
+            f"{len(shared)} problem{'s have' if len(shared) > 1 else ' has'} the same id in problems.train "
+            f"({train.name}) and "
+            f"problems.held_out ({held_out.name}), the first {min(shared)}: held-out problems must be others, under "
+            "other ids"
         )
 
 
@@ -107,12 +121,15 @@ def _remarks(train: ProblemSet, held_out: ProblemSet) -> list[str]:
     remarks = []
     sources = [parse_spec(part.name).source for part in (train, held_out)]
     if sources[0] != sources[1] and "starter" in sources:
-        remarks.append(f"training is on {train.name} and held-out figures are about {held_out.name}, problems of another kind")
+        remarks.append(
+            f"training is on {train.name} and held-out figures are about {held_out.name}, problems of another kind"
+        )
     trained = {statement_of(problem): problem.id for problem in train}
     same = [(problem.id, trained[statement]) for problem in held_out if (statement := statement_of(problem)) in trained]
     if same:
         remarks.append(
-            f"{len(same):,} of the {len(held_out):,} held-out problems have the statement of a training problem, the first {same[0][0]} "
+            f"{len(same):,} of the {len(held_out):,} held-out problems have the statement of a training problem, the "
+            f"first {same[0][0]} "
             f"that of {same[0][1]}: held-out figures are too high"
         )
     return remarks

@@ -1,10 +1,11 @@
 """A data set of the user's own, one JSON object per line.
 
-Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty, tests (a list of
-assert statements, or the source of a function `check(candidate)` together with entry_point), time_limit_s (CPU seconds per test),
-memory_limit_mb, checker (standard, tokens or apps_compat), tolerance (of floats). `inputs` and `outputs` follow APPS: strings for
-stdin; for calls the list of positional arguments, and the return value as it is (never wrapped). `tests` go before both. A field that
-is not named here is not read, and told (`problems.fields`).
+Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty,
+tests (a list of assert statements, or the source of a function `check(candidate)` together with entry_point),
+time_limit_s (CPU seconds per test), memory_limit_mb, checker (standard, tokens or apps_compat), tolerance (of floats).
+`inputs` and `outputs` follow APPS: strings for stdin; for calls the list of positional arguments, and the return value
+as it is (never wrapped). `tests` go before both. A field that is not named here is not read, and told
+(`problems.fields`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from rltf.problems.spec import Spec, parse_ids
 
 _ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
-_TESTED = {"inputs": "its tests judge it", "outputs": "its tests judge it", "checker": "its tests compare by themselves"}
+_TESTED = {
+    "inputs": "its tests judge it",
+    "outputs": "its tests judge it",
+    "checker": "its tests compare by themselves",
+}
 _TESTED |= {"tolerance": _TESTED["checker"], "fn_name": "entry_point names what its tests check"}
 
 
@@ -101,7 +106,10 @@ def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
 
 
 def _suite(record: dict[str, Any]) -> TestSuite:
-    limits = {"time_limit_s": _number(record, "time_limit_s", float), "memory_limit_mb": _number(record, "memory_limit_mb", int)}
+    limits = {
+        "time_limit_s": _number(record, "time_limit_s", float),
+        "memory_limit_mb": _number(record, "memory_limit_mb", int),
+    }
     limits |= {"checker": record.get("checker") or "standard", "tolerance": _number(record, "tolerance", float)}
     tests = record.get("tests")
     fn_name = record.get("fn_name") or None
@@ -131,5 +139,8 @@ def _number(record: dict[str, Any], field: str, kind: type[float] | type[int]) -
         raise ValueError(f"{field} must be a number")
     try:
         return kind(value)
-    except (OverflowError, ValueError):  # infinity and NaN are no integers, and an integer may be larger than every float
+    except (
+        OverflowError,
+        ValueError,
+    ):  # infinity and NaN are no integers, and an integer may be larger than every float
         raise ValueError(f"{field} is out of all bounds") from None

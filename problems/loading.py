@@ -15,20 +15,27 @@ from rltf.problems.spec import Spec, parse_spec
 from rltf.problems.starter.tasks import starter_problems
 
 
-def load_problems(spec: str, *, seed: int = 0, checked: str = "", must_match: bool = True, shown_tests: int = 3) -> ProblemSet:
+def load_problems(
+    spec: str, *, seed: int = 0, checked: str = "", must_match: bool = True, shown_tests: int = 3
+) -> ProblemSet:
     """Problems of a SPEC: `starter[,split=train|heldout]`, `apps[:FOLDER][,split=..][,difficulty=..][,ids=..]`,
-    `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub. `apps` and `jsonl` take
-    `checker=standard|tokens|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
+    `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub. `apps` and
+    `jsonl` take `checker=standard|tokens|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
 
-    `checked` is a file that check-data wrote, or empty: its quarantined problems are left out, the others get their calibrated limits;
-    `must_match` refuses one that names none of the problems. `seed` draws the starter tasks; other sources do not depend on it.
-    `shown_tests`: assert statements of a list of them that the model is shown (`Problem.shown_tests`). A problem that cannot be used is
-    named in `skipped` and the rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and when no problem is left.
+    `checked` is a file that check-data wrote, or empty: its quarantined problems are left out, the others get their
+    calibrated limits; `must_match` refuses one that names none of the problems. `seed` draws the starter tasks; other
+    sources do not depend on it. `shown_tests`: assert statements of a list of them that the model is shown
+    (`Problem.shown_tests`). A problem that cannot be used is named in `skipped` and the rest goes on. Raises UserError
+    for a SPEC, file or folder that is wrong, and when no problem is left.
     """
     loaded = read_problems(spec, seed)
     if not loaded.problems:
         number = len(loaded.skipped)
-        none = f"none of its {number:,} problems can be used; the first," if number > 1 else "its only problem cannot be used:"
+        none = (
+            f"none of its {number:,} problems can be used; the first,"
+            if number > 1
+            else "its only problem cannot be used:"
+        )
         raise UserError(f"{spec}: {none} {loaded.skipped[0]}")
     problems = tuple(replace(problem, shown_tests=shown_tests) for problem in loaded)
     loaded = replace(loaded, problems=problems)
@@ -36,7 +43,10 @@ def load_problems(spec: str, *, seed: int = 0, checked: str = "", must_match: bo
 
 
 def read_problems(spec: str, seed: int = 0) -> ProblemSet:
-    """`load_problems` of all records: every one may be among the skipped. Raises UserError when there is no record at all."""
+    """`load_problems` of all records: every one may be among the skipped.
+
+    Raises UserError when there is no record at all.
+    """
     parsed = parse_spec(spec)
     problems, skipped, unread = _collect(_records(parsed, seed))
     if not problems and not skipped:

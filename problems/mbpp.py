@@ -16,7 +16,17 @@ from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
 from rltf.problems.spec import Spec, parse_ids
 
 SPLITS = ("prompt", "test", "validation", "train")
-_FIELDS = ("task_id", "text", "prompt", "code", "test_list", "test_setup_code", "test_imports", "challenge_test_list", "source_file")
+_FIELDS = (
+    "task_id",
+    "text",
+    "prompt",
+    "code",
+    "test_list",
+    "test_setup_code",
+    "test_imports",
+    "challenge_test_list",
+    "source_file",
+)
 """Of the official files; the last two are of no use here."""
 
 

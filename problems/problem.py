@@ -13,17 +13,20 @@ from typing import Any, Literal, get_args
 Kind = Literal["stdin", "call", "assert"]
 PromptStyle = Literal["apps", "mbpp", "starter"]
 CheckerName = Literal["standard", "tokens", "apps_compat"]
-"""Rules that compare expected and actual output. `tokens` does not look at lines, nor at how a number is written; `apps_compat`
-reproduces published APPS figures and is known to be wrong."""
+"""Rules that compare expected and actual output. `tokens` does not look at lines, nor at how a number is written;
+`apps_compat` reproduces published APPS figures and is known to be wrong."""
 
 
 MOST_SECONDS = 3600
 MOST_MIB = 2**20
-"""Bounds of a problem's own limits: beyond them they are mistakes, and would not fit into what an executor sets limits with."""
+"""Bounds of a problem's own limits: beyond them they are mistakes, and would not fit into what an executor sets limits
+with."""
 
 
 def _require_text(what: str, *texts: str) -> None:
-    """Raises ValueError for a text that UTF-8 cannot hold: JSON can write half of a surrogate pair, which no tokenizer takes."""
+    """Raises ValueError for a text that UTF-8 cannot hold: JSON can write half of a surrogate pair, which no tokenizer
+    takes.
+    """
     for text in texts:
         if not text.isascii():
             try:
@@ -47,7 +50,8 @@ class TestSuite:
     __test__ = False  # the name starts with Test: keeps pytest from collecting it
 
     kind: Kind
-    """stdin: a whole program, text in, text out; call: a function's arguments and return value; assert: statements about it."""
+    """stdin: a whole program, text in, text out; call: a function's arguments and return value; assert: statements
+    about it."""
     fn_name: str | None
     """call: the function, or the method of a class `Solution`; assert: the function under test if the data names it."""
     inputs: tuple[Any, ...]
@@ -105,7 +109,10 @@ class TestSuite:
         return hash_of(self.to_json())
 
     def to_json(self) -> bytes:
-        """Canonical ASCII JSON. Fields in a fixed order; the key order of dicts among the arguments is kept, programs can see it."""
+        """Canonical ASCII JSON.
+
+        Fields in a fixed order; the key order of dicts among the arguments is kept, programs can see it.
+        """
         record: dict[str, Any] = {
             "kind": self.kind,
             "fn_name": self.fn_name,
@@ -231,7 +238,8 @@ class ProblemSet:
         return iter(self.problems)
 
     def sample(self, count: int | None) -> ProblemSet:
-        """At most `count` of the problems (None: all), drawn at random but the same in every run, in the order of the data.
+        """At most `count` of the problems (None: all), drawn at random but the same in every run, in the order of the
+        data.
 
         Data sets are often sorted, APPS by difficulty, so the first ones would be of one kind.
         """

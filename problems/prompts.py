@@ -1,8 +1,8 @@
 """What a model is shown of a problem. Training, generation and evaluation use the same text, byte for byte.
 
-The released code of the paper trains on one prompt and generates from another (newlines differ, and one chooses the format line by
-`starter_code.py`, the other by `fn_name`). Here there is one: the layout of APPS' own training code, with the format line chosen by
-how the tests really call the program.
+The released code of the paper trains on one prompt and generates from another (newlines differ, and one chooses the
+format line by `starter_code.py`, the other by `fn_name`). Here there is one: the layout of APPS' own training code,
+with the format line chosen by how the tests really call the program.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def _apps(question: str, starter_code: str, call_based: bool) -> Prompt:
 
 
 def _mbpp(question: str, starter_code: str, shown: tuple[str, ...]) -> Prompt:
-    """The format of Austin et al. (arXiv 2108.07732), zero-shot: description and, they show three, the first of the tests.
+    """The format of Austin et al.
+
+    (arXiv 2108.07732), zero-shot: description and, they show three, the first of the tests.
 
     Those tests are among the ones that judge the program.
     """

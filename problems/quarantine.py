@@ -1,4 +1,6 @@
-"""What a check of the data found, and how a problem set honours it: bad problems are left out, limits are the calibrated ones."""
+"""What a check of the data found, and how a problem set honours it: bad problems are left out, limits are the
+calibrated ones.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Checked:
     problem_hash: str
     """Content hash of the tests as they were checked; empty of a skipped record."""
     status: Status
-    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing; skipped: it could not be loaded."""
+    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing; skipped: it could
+    not be loaded."""
     reasons: tuple[str, ...]
     cpu_limit_s: float | None
     """CPU seconds per test, calibrated from the references; None where there was nothing to calibrate from."""
@@ -60,7 +63,9 @@ def _from_record(record: dict[str, Any]) -> Checked:
     if record["status"] not in get_args(Status):
         raise ValueError(f"unknown status {record['status']!r}")
     limit = record.get("cpu_limit_s")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= MOST_SECONDS):
+    if limit is not None and (
+        isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= MOST_SECONDS
+    ):
         raise ValueError(f"cpu_limit_s must be a number above 0 and at most {MOST_SECONDS:,}, or null")
     return Checked(
         problem_id=str(record["problem_id"]),
@@ -75,8 +80,8 @@ def _from_record(record: dict[str, Any]) -> Checked:
 def honour(problems: ProblemSet, file: Path, *, must_match: bool = True) -> ProblemSet:
     """The set without its quarantined problems (they join the skipped), the others with their calibrated limits.
 
-    A problem that the file does not name stays as it is. Raises UserError when the file was made from other tests of a problem, when
-    it names none of the problems (unless `must_match` is false), and when none is left.
+    A problem that the file does not name stays as it is. Raises UserError when the file was made from other tests of a
+    problem, when it names none of the problems (unless `must_match` is false), and when none is left.
     """
     checked = read_checked(file)
     kept: list[Problem] = []
@@ -86,7 +91,9 @@ def honour(problems: ProblemSet, file: Path, *, must_match: bool = True) -> Prob
         if entry is None:
             kept.append(problem)
         elif entry.problem_hash != problem.suite.content_hash:
-            raise UserError(f"{file}: {problem.id} has other tests or limits now than when it was checked; run check-data again")
+            raise UserError(
+                f"{file}: {problem.id} has other tests or limits now than when it was checked; run check-data again"
+            )
         elif entry.status == "quarantined":
             skipped.append(Skipped(problem.id, "quarantined: " + "; ".join(entry.reasons)))
         elif entry.cpu_limit_s is not None:

@@ -77,7 +77,8 @@ def parse_spec(text: str) -> Spec:
 def parse_ids(spec: Spec) -> Callable[[str], bool]:
     """Filter for the option `ids`: names and inclusive ranges of numbers joined by `+` (`ids=11-510`, `ids=0001+0111`).
 
-    A name is compared with the last part of an id; numbers are compared as numbers. Raises UserError for an empty part or range.
+    A name is compared with the last part of an id; numbers are compared as numbers. Raises UserError for an empty part
+    or range.
     """
     written = spec.options.get("ids")
     if written is None:

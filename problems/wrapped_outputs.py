@@ -1,4 +1,6 @@
-"""Call-based APPS outputs are bare for some problems and wrapped in a list of one for others; which, is decided once, at loading."""
+"""Call-based APPS outputs are bare for some problems and wrapped in a list of one for others; which, is decided once,
+at loading.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ _SCALARS = {"int", "float", "str", "bool", "complex", "None"}
 def unwrap_outputs(fn_name: str, outputs: list[Any], sources: Iterable[str]) -> list[Any]:
     """Return values that are expected of `fn_name`, with the list of one taken off where the data put it round each.
 
-    Outputs are wrapped only if each is a list of one. Then the function's return annotation decides, looked for in `sources`
-    (starter code first, then solutions; parsed, never run): `-> int` with `[9]` is wrapped, `-> List[int]` with `[9]` is bare,
-    `-> List[List[int]]` with `[[1, 3]]` is bare. Where no annotation tells, a method of a class is bare and a plain function
-    wrapped, as LeetCode's and Codewars' problems are in APPS.
+    Outputs are wrapped only if each is a list of one. Then the function's return annotation decides, looked for in
+    `sources` (starter code first, then solutions; parsed, never run): `-> int` with `[9]` is wrapped, `-> List[int]`
+    with `[9]` is bare, `-> List[List[int]]` with `[[1, 3]]` is bare. Where no annotation tells, a method of a class is
+    bare and a plain function wrapped, as LeetCode's and Codewars' problems are in APPS.
     """
     if not outputs or not all(isinstance(output, list) and len(output) == 1 for output in outputs):
         return outputs
@@ -28,7 +30,11 @@ def unwrap_outputs(fn_name: str, outputs: list[Any], sources: Iterable[str]) -> 
         depth = None if annotation is None else _annotated_depth(annotation)
         if depth is not None:
             return unwrapped if max(map(_depth, outputs)) > depth else outputs
-        if annotation is not None and _name_of(annotation) in _SEQUENCES and not all(isinstance(value, list) for value in unwrapped):
+        if (
+            annotation is not None
+            and _name_of(annotation) in _SEQUENCES
+            and not all(isinstance(value, list) for value in unwrapped)
+        ):
             return outputs  # some sequence was promised, and below this list there is none
         if is_method:
             return outputs

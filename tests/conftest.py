@@ -1,4 +1,7 @@
-"""Fixtures that several rooms use: a real Redis per module, and a fresh flow per test. How `pytest -n 2` divides the tests."""
+"""Fixtures that several rooms use: a real Redis per module, and a fresh flow per test.
+
+How `pytest -n 2` divides the tests.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ RAY = (
 )  # fmt: skip
 """Files whose tests start Ray or whole runs, which fill the machine by themselves."""
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script starts in the background: what tests start would inherit it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in what a script starts in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
@@ -57,7 +62,9 @@ def make_flow(redis_server: EmbeddedRedis) -> Iterator[Callable[..., Flow]]:
         names = ("groups_per_step", "groups_per_version", "group_size", "greedy_per_group", "seed", "token")
         shape = {name: fields.pop(name) for name in names if name in fields}
         numbers = {"groups_per_step": 2, "groups_per_version": 2, "group_size": 2} | shape
-        address = FlowAddress(url=redis_server.url, run=f"test-{next(_numbers)}", buffer=BufferConfig(**fields), **numbers)
+        address = FlowAddress(
+            url=redis_server.url, run=f"test-{next(_numbers)}", buffer=BufferConfig(**fields), **numbers
+        )
         flows.append(Flow.connect(address))
         return flows[-1]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 
 def damages(folder: Path, scratch: Path, seed: int = 0, flips: int = 3) -> Iterator[tuple[str, Path]]:
-    """Copies of `folder` with one damage each, and what was done: flipped bits, a cut, zeros, a missing file, one too many."""
+    """Copies of `folder` with one damage each, and what was done: flipped bits, a cut, zeros, a missing file, one too
+    many.
+    """
     rng = random.Random(seed)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
 

@@ -1,4 +1,6 @@
-"""The objectives straight from their equations, in float64, one program at a time, unpadded. Shares no code with the learner.
+"""The objectives straight from their equations, in float64, one program at a time, unpadded.
+
+Shares no code with the learner.
 
 What a program is to be blamed for is not derived here but written by hand beside each program (`Case`).
 """
@@ -36,7 +38,9 @@ def log_probs(model: Any, start: int | None, case: Case) -> Tensor:
     if not case.tokens:
         return torch.zeros(0, dtype=torch.float64)
     if start is not None:
-        logits = model(input_ids=torch.tensor([case.prompt]), decoder_input_ids=torch.tensor([[start] + case.tokens[:-1]])).logits[0]
+        logits = model(
+            input_ids=torch.tensor([case.prompt]), decoder_input_ids=torch.tensor([[start] + case.tokens[:-1]])
+        ).logits[0]
     else:
         logits = model(input_ids=torch.tensor([case.prompt + case.tokens])).logits[0, len(case.prompt) - 1 : -1]
     rows = []
@@ -163,7 +167,12 @@ def reinforce(
 
 
 def clipped(
-    advantages: list[list[float]], log_p: list[Tensor], behaviour: list[Tensor], low: float, high: float, cap: float | None = None
+    advantages: list[list[float]],
+    log_p: list[Tensor],
+    behaviour: list[Tensor],
+    low: float,
+    high: float,
+    cap: float | None = None,
 ) -> list[Tensor]:
     """-min(r A, clip(r) A), r at most `cap`."""
     parts = []
@@ -193,7 +202,10 @@ def divergence(log_p: list[Tensor], reference: list[Tensor]) -> list[Tensor]:
 
 
 def byte_pieces(tokenizer: Any, tokens: list[int]) -> list[bytes]:
-    """Bytes of each token of a byte-level BPE (Radford et al. 2019): printable bytes stand for themselves, the rest for 256, 257, .."""
+    """Bytes of each token of a byte-level BPE (Radford et al.
+
+    2019): printable bytes stand for themselves, the rest for 256, 257, ..
+    """
     own = [b for b in range(256) if 33 <= b <= 126 or 161 <= b <= 172 or 174 <= b <= 255]
     character = {chr(b): b for b in own}
     character.update({chr(256 + n): b for n, b in enumerate(b for b in range(256) if b not in own)})

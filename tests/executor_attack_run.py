@@ -1,8 +1,10 @@
-"""Runs the hostile programs; meant to be started inside throw-away pid, mount and network namespaces, by test_executor_attacks.py.
+"""Runs the hostile programs; meant to be started inside throw-away pid, mount and network namespaces, by
+test_executor_attacks.py.
 
     python executor_attack_run.py '{"tier": "A", "uid": 0, "all_modes": false}'
 
-One JSON line per attack and mode: the verdict, the verdict of an honest program right after it, and everything that is not as it was.
+One JSON line per attack and mode: the verdict, the verdict of an honest program right after it, and everything that is
+not as it was.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ OWN = ("/var/tmp", "/dev/shm")
 
 
 def make_readable(paths: list[str]) -> None:
-    """Puts a folder that anyone may enter over each one on the way that is closed to others; what is wanted stays where it was."""
+    """Puts a folder that anyone may enter over each one on the way that is closed to others; what is wanted stays where
+    it was.
+    """
     for path in sorted({os.path.realpath(path) for path in paths}):
         closed = next((str(p) for p in [*reversed(Path(path).parents)] if not p.stat().st_mode & 0o001), None)
         if closed is None:
@@ -85,7 +89,11 @@ class Surroundings:
         for name in ("file", "secret", "folder/inner"):
             (self.canary / name).write_text("unharmed")
             (self.canary / name).chmod(0o666)
-        self.servers = [socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)]
+        self.servers = [
+            socket.create_server(("127.0.0.1", 0)),
+            socket.socket(socket.AF_UNIX),
+            socket.socket(socket.AF_UNIX),
+        ]
         self.servers[1].bind("\0" + self.mark)
         self.servers[2].bind(str(self.canary / "socket"))
         (self.canary / "socket").chmod(0o777)
@@ -110,7 +118,9 @@ class Surroundings:
             text = path.read_text() if path.is_file() else ""
             found[str(path)] = (status.st_mode, status.st_uid, status.st_mtime_ns, text)
         for folder in ("/", "/tmp", *OWN):
-            found[folder] = sorted(name for name in os.listdir(folder) if self.mark in name or name == "owned" or folder in OWN)
+            found[folder] = sorted(
+                name for name in os.listdir(folder) if self.mark in name or name == "owned" or folder in OWN
+            )
         found["connections"] = sum(self._came(server) for server in self.servers) + self._datagram()
         found["processes"] = sorted(processes())
         return found
@@ -137,7 +147,9 @@ def modes_of(attack: Attack, number: int, every: bool) -> tuple[str, ...]:
 
 
 def control(skip: list[str]) -> None:
-    """The attacks without any sandbox, as an ordinary user whom nothing outside this run's folders belongs to: which ones work?"""
+    """The attacks without any sandbox, as an ordinary user whom nothing outside this run's folders belongs to: which
+    ones work?
+    """
     for limit, most in (
         (resource.RLIMIT_NPROC, 100),
         (resource.RLIMIT_AS, 1 << 32),
@@ -146,7 +158,11 @@ def control(skip: list[str]) -> None:
     ):
         resource.setrlimit(limit, (most, most))
     for attack in ATTACKS:
-        if attack.name not in skip and attack.wants == "escape" and attack.group in ("processes", "signals", "files", "network", "rights"):
+        if (
+            attack.name not in skip
+            and attack.wants == "escape"
+            and attack.group in ("processes", "signals", "files", "network", "rights")
+        ):
             surroundings = Surroundings()
             with tempfile.TemporaryFile(dir=OWN[0]) as printed:
                 child = subprocess.Popen(
@@ -164,7 +180,9 @@ def control(skip: list[str]) -> None:
                     for name in processes() - {str(os.getpid())}:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(int(name), signal.SIGKILL)
-                    with contextlib.suppress(ChildProcessError):  # as the first process of its namespace it inherits all orphans
+                    with contextlib.suppress(
+                        ChildProcessError
+                    ):  # as the first process of its namespace it inherits all orphans
                         os.waitpid(-1, os.WNOHANG)
                     time.sleep(0.001)
                 printed.seek(0)
@@ -192,18 +210,26 @@ def main() -> None:
                 wanted = {"escape": GOT, "steal": answer, "harm": "nothing is right"}[attack.wants]
                 (result,) = judge.grade([(suite(mode, wanted), program(attack, mode, places))])
                 (honest,) = judge.grade(
-                    [(HONEST, f"import os\nprint(sum(map(int, input().split())), os.listdir())  # {attack.name} {mode}\n")]
+                    [
+                        (
+                            HONEST,
+                            f"import os\nprint(sum(map(int, input().split())), os.listdir())  # {attack.name} {mode}\n",
+                        )
+                    ]
                 )
                 after = surroundings.state()
                 line = {
                     "name": attack.name,
                     "mode": mode,
                     "told": getattr(told, "outcome", str(told)),
-                    "verdict": [result.outcome, result.error_type, result.message] if isinstance(result, Feedback) else None,
+                    "verdict": [result.outcome, result.error_type, result.message]
+                    if isinstance(result, Feedback)
+                    else None,
                     "cpu_s": getattr(result, "cpu_s", 0.0),
                     "wall_s": getattr(result, "wall_s", 0.0),
                     "honest": getattr(honest, "outcome", str(honest)),
-                    "changed": [name for name in after if after[name] != before.get(name)] + [name for name in before if name not in after],
+                    "changed": [name for name in after if after[name] != before.get(name)]
+                    + [name for name in before if name not in after],
                     "restarts": judge.restarts,
                 }
                 print(json.dumps(line), flush=True)
@@ -219,7 +245,8 @@ HONEST = TestSuite(kind="stdin", fn_name=None, inputs=("1 2\n",), outputs=("3 []
 
 if __name__ == "__main__":
     if sys.argv[1] == "prepare":
-        # Still root of the throw-away namespaces: what the other command line needs can be read by all, and the loopback device is up.
+        # Still root of the throw-away namespaces: what the other command line needs can be read by all, and the
+        # loopback device is up.
         loopback_up()
         for folder in OWN:
             mount("tmpfs", folder, "tmpfs", 0, "mode=1777")

@@ -29,7 +29,9 @@ def call_suite(fn_name: str, *pairs: tuple[list[Any], Any], time_limit_s: float 
 
 
 def assert_suite(*asserts: str, setup: str = "", time_limit_s: float = 1.0) -> TestSuite:
-    return TestSuite(kind="assert", fn_name=None, inputs=(), outputs=(), asserts=asserts, setup=setup, time_limit_s=time_limit_s)
+    return TestSuite(
+        kind="assert", fn_name=None, inputs=(), outputs=(), asserts=asserts, setup=setup, time_limit_s=time_limit_s
+    )
 
 
 SUM = stdin_suite(("2\n1 2\n", "3\n"), ("3\n4 5 6\n", "15\n"))
@@ -113,7 +115,6 @@ HONEST_SUMS = {
     ),
     "spaces and blank lines": "input()\nprint()\nprint('  ', sum(map(int, input().split())), '  ')\nprint()\n",
     "closes stdout": "import sys\ninput()\nprint(sum(map(int, input().split())))\nsys.stdout.close()\n",
-
 }
 
 WRONG_SUMS = {

@@ -38,23 +38,38 @@ HONEST_CALL: dict[str, tuple[TestSuite, str]] = {
         "        h = heapq.nsmallest(0, xs) or defaultdict(int) or Counter()\n"
         "        return list(accumulate([q.popleft() + k for _ in range(len(q))], lambda a, b: b)) if inf else h\n",
     ),
-    "a static method": (ADD, "class Solution:\n    @staticmethod\n    def add(xs, k):\n        return list(map(lambda x: x + k, xs))\n"),
-    "a class method": (ADD, "class Solution(object):\n    @classmethod\n    def add(cls, xs, k):\n        return [x + k for x in xs]\n"),
+    "a static method": (
+        ADD,
+        "class Solution:\n    @staticmethod\n    def add(xs, k):\n        return list(map(lambda x: x + k, xs))\n",
+    ),
+    "a class method": (
+        ADD,
+        "class Solution(object):\n    @classmethod\n    def add(cls, xs, k):\n        return [x + k for x in xs]\n",
+    ),
     "a lambda": (ADD, "add = lambda xs, k: [x + k for x in xs]\n"),
     "partial of a decorated function": (
         ADD,
         "import functools\ndef logged(f):\n    @functools.wraps(f)\n    def g(*a, **k):\n        return f(*a, **k)\n    return g\n"
         "@logged\ndef work(mode, xs, k=0):\n    return [x + k for x in xs]\nadd = functools.partial(work, 'list')\n",
     ),
-    "an object that can be called": (ADD, "class Add:\n    def __call__(self, xs, k):\n        return [x + k for x in xs]\nadd = Add()\n"),
+    "an object that can be called": (
+        ADD,
+        "class Add:\n    def __call__(self, xs, k):\n        return [x + k for x in xs]\nadd = Add()\n",
+    ),
     "a tuple for a list": (ADD, "def add(xs, k):\n    return tuple(x + k for x in xs)\n"),
-    "the argument changed in place": (ADD, "def add(xs, k):\n    for i in range(len(xs)):\n        xs[i] += k\n    return xs\n"),
+    "the argument changed in place": (
+        ADD,
+        "def add(xs, k):\n    for i in range(len(xs)):\n        xs[i] += k\n    return xs\n",
+    ),
     "a memory in a default argument": (
         ADD,
         "def add(xs, k, memo={}):\n    key = (tuple(xs), k)\n    if key not in memo:\n"
         "        memo[key] = [x + k for x in xs]\n    return memo[key]\n",
     ),
-    "printing on the way": (ADD, "def add(xs, k):\n    print('debug', xs)\n    return [x + k for x in xs]\nprint('loaded')\n"),
+    "printing on the way": (
+        ADD,
+        "def add(xs, k):\n    print('debug', xs)\n    return [x + k for x in xs]\nprint('loaded')\n",
+    ),
     "a main part that reads nothing": (
         ADD,
         "def add(xs, k):\n    return [x + k for x in xs]\nif __name__ == '__main__':\n"
@@ -62,7 +77,10 @@ HONEST_CALL: dict[str, tuple[TestSuite, str]] = {
     ),
     "numpy inside": (ADD, "import numpy as np\ndef add(xs, k):\n    return (np.array(xs, dtype=int) + k).tolist()\n"),
     "a numpy array": (ADD, "import numpy as np\ndef add(xs, k):\n    return np.array(xs, dtype=int) + k\n"),
-    "a list of numpy integers": (ADD, "import numpy as np\ndef add(xs, k):\n    return list(np.array(xs, dtype=int) + k)\n"),
+    "a list of numpy integers": (
+        ADD,
+        "import numpy as np\ndef add(xs, k):\n    return list(np.array(xs, dtype=int) + k)\n",
+    ),
     "recursion": (ADD, "def add(xs, k):\n    if not xs:\n        return []\n    return [xs[0] + k] + add(xs[1:], k)\n"),
 }
 
@@ -93,8 +111,14 @@ CHECK = TestSuite(
 HONEST_ASSERT: dict[str, tuple[TestSuite, str]] = {
     "a one-liner": (HALVES, "def half(x): return x / 2\n"),
     "Windows line ends in a function": (HALVES, "def half(x):\r\n  y = x / 2\r\n  return (y) \r\n"),
-    "fractions that are equal": (HALVES, "from decimal import Decimal\ndef half(x):\n    return float(Decimal(x) / 2)\n"),
-    "a module-level table": (HALVES, "TABLE = {n: n / 2 for n in range(-5, 6)}\ndef half(x):\n    global TABLE\n    return TABLE[x]\n"),
+    "fractions that are equal": (
+        HALVES,
+        "from decimal import Decimal\ndef half(x):\n    return float(Decimal(x) / 2)\n",
+    ),
+    "a module-level table": (
+        HALVES,
+        "TABLE = {n: n / 2 for n in range(-5, 6)}\ndef half(x):\n    global TABLE\n    return TABLE[x]\n",
+    ),
     "classes that the tests use": (
         CODED,
         "import math\nclass Circle:\n    def __init__(self, r):\n        self.r = r\n    def grow(self, by):\n"
@@ -104,8 +128,8 @@ HONEST_ASSERT: dict[str, tuple[TestSuite, str]] = {
     ),
     "check(candidate)": (
         CHECK,
-        "from typing import List\n\n\ndef mean(xs: List[float]) -> float:\n    \"\"\" Mean of xs.\n"
-        "    >>> mean([1, 3])\n    2.0\n    \"\"\"\n    return sum(xs) / len(xs)\n",
+        'from typing import List\n\n\ndef mean(xs: List[float]) -> float:\n    """ Mean of xs.\n'
+        '    >>> mean([1, 3])\n    2.0\n    """\n    return sum(xs) / len(xs)\n',
     ),
     "check(candidate) with statistics": (CHECK, "import statistics\nmean = lambda xs: statistics.fmean(xs)\n"),
     "check(candidate) with numpy": (CHECK, "import numpy\ndef mean(xs):\n    return numpy.mean(xs)\n"),

@@ -1,7 +1,8 @@
-"""Honest programs in the many ways people write them, and wrong ones that come close; `executor_suites` has more, for one problem.
+"""Honest programs in the many ways people write them, and wrong ones that come close; `executor_suites` has more, for
+one problem.
 
-Each is (suite, program); those that define functions are in `fidelity_functions`. Written for these tests, after the habits of contest and
-interview sites.
+Each is (suite, program); those that define functions are in `fidelity_functions`. Written for these tests, after the
+habits of contest and interview sites.
 """
 
 from __future__ import annotations
@@ -76,14 +77,24 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
     ),
     "a reader that is an iterator": (
         QUERIES,
-        "import sys\nit = iter(sys.stdin.read().split())\nn = int(next(it))\nxs = [int(next(it)) for _ in range(n)]\n" + _SHOW,
+        "import sys\nit = iter(sys.stdin.read().split())\nn = int(next(it))\nxs = [int(next(it)) for _ in range(n)]\n"
+        + _SHOW,
     ),
-    "input replaced by next": (QUERIES, "import sys\ninput = iter(sys.stdin.read().splitlines()).__next__\n" + _READ + _SHOW),
-    "stdin replaced by StringIO": (QUERIES, "import io, sys\nsys.stdin = io.StringIO(sys.stdin.read())\n" + _READ + _SHOW),
+    "input replaced by next": (
+        QUERIES,
+        "import sys\ninput = iter(sys.stdin.read().splitlines()).__next__\n" + _READ + _SHOW,
+    ),
+    "stdin replaced by StringIO": (
+        QUERIES,
+        "import io, sys\nsys.stdin = io.StringIO(sys.stdin.read())\n" + _READ + _SHOW,
+    ),
     "stdin opened again": (QUERIES, "import os, sys\nsys.stdin = os.fdopen(0)\n" + _READ + _SHOW),
     "stdout replaced, shown at the end": (
         QUERIES,
-        "import io, sys\nold, sys.stdout = sys.stdout, io.StringIO()\n" + _READ + _SHOW + "old.write(sys.stdout.getvalue())\n",
+        "import io, sys\nold, sys.stdout = sys.stdout, io.StringIO()\n"
+        + _READ
+        + _SHOW
+        + "old.write(sys.stdout.getvalue())\n",
     ),
     "stdout opened again": (QUERIES, "import sys\nsys.stdout = open(1, 'w')\n" + _READ + _SHOW),
     "redirect_stdout": (
@@ -180,7 +191,10 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
         "try:\n    input()\n    print(sum(map(int, input().split())))\n    exit(0)\nexcept Exception:\n"
         "    print('no')\n",
     ),
-    "finally": (SUM, "total = 0\ntry:\n    input()\n    total = sum(map(int, input().split()))\nfinally:\n    print(total)\n"),
+    "finally": (
+        SUM,
+        "total = 0\ntry:\n    input()\n    total = sum(map(int, input().split()))\nfinally:\n    print(total)\n",
+    ),
     "print in a destructor": (
         SUM,
         "class Show:\n    def __init__(self, x):\n        self.x = x\n    def __del__(self):\n        print(self.x)\ninput()\n"
@@ -207,7 +221,10 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
         "print(sum(int(x) for x in input().split()))\n",
     ),
     "Windows line ends": (SUM, "n = int(input())\r\nif n:\r\n    print(sum(map(int, input().split())))\r\n"),
-    "tabs and semicolons": (SUM, "n = int(input()); s = 0\nfor x in input().split():\n\ts += int(x); t = s\nprint(t)\n"),
+    "tabs and semicolons": (
+        SUM,
+        "n = int(input()); s = 0\nfor x in input().split():\n\ts += int(x); t = s\nprint(t)\n",
+    ),
     "no line end": (SUM, "input();print(sum(map(int,input().split())))"),
     "a byte order mark": (SUM, "\ufeffinput()\nprint(sum(map(int, input().split())))\n"),
     "names in other alphabets": (SUM, "число = int(input())\nсумма = sum(map(int, input().split()))\nprint(сумма)\n"),
@@ -226,7 +243,10 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
         "input()\ns = input()\nimport re\nfrom functools import reduce\n"
         "print(reduce(lambda a, b: a + int(b), re.findall(r'-?\\d+', s), 0))\n",
     ),
-    "walrus and comprehension": (SUM, "input()\nprint(total := sum(y for x in input().split() if (y := int(x)) or True))\n"),
+    "walrus and comprehension": (
+        SUM,
+        "input()\nprint(total := sum(y for x in input().split() if (y := int(x)) or True))\n",
+    ),
     "match": (
         SUM,
         "def total(xs):\n    match xs:\n        case []:\n            return 0\n        case [x, *rest]:\n"
@@ -278,12 +298,20 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
         "words = []\ntry:\n    while True:\n        words += input().split()\nexcept EOFError:\n    print(len(words), words[0])\n",
     ),
     "more than a megabyte, line by line": (BIG, "for i in range(int(input())):\n    print(i)\n"),
-    "more than a megabyte, at once": (BIG, "import sys\nsys.stdout.write(''.join(f'{i}\\n' for i in range(int(input()))))\n"),
-    "more than a megabyte, in bytes": (BIG, "import os\nos.write(1, b''.join(b'%d\\n' % i for i in range(int(input()))))\n"),
+    "more than a megabyte, at once": (
+        BIG,
+        "import sys\nsys.stdout.write(''.join(f'{i}\\n' for i in range(int(input()))))\n",
+    ),
+    "more than a megabyte, in bytes": (
+        BIG,
+        "import os\nos.write(1, b''.join(b'%d\\n' % i for i in range(int(input()))))\n",
+    ),
     "flushed print": (QUERIES, _READ + "for x in sorted(xs): print(x, flush=True)\n"),
     "print as a name": (
         QUERIES,
-        "import sys\nprint = lambda *a: sys.stdout.write(' '.join(map(str, a)) + '\\n')\n" + _READ + "for x in sorted(xs): print(x)\n",
+        "import sys\nprint = lambda *a: sys.stdout.write(' '.join(map(str, a)) + '\\n')\n"
+        + _READ
+        + "for x in sorted(xs): print(x)\n",
     ),
     "trailing spaces and no last line end": (QUERIES, _READ + "print(' \\n'.join(map(str, sorted(xs))), end=' ')\n"),
     "a debug switch": (
@@ -311,7 +339,9 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
     ),
     "deepcopy, bisect, heap": (
         QUERIES,
-        "import bisect, copy, heapq\n" + _READ + "a = []\nfor x in copy.deepcopy(xs): bisect.insort(a, x)\nheapq.heapify(xs)\n"
+        "import bisect, copy, heapq\n"
+        + _READ
+        + "a = []\nfor x in copy.deepcopy(xs): bisect.insort(a, x)\nheapq.heapify(xs)\n"
         "assert a == [heapq.heappop(xs) for _ in range(n)]\nfor x in a: print(x)\n",
     ),
     "a generator that reads": (
@@ -354,9 +384,15 @@ WRONG: dict[str, tuple[TestSuite, str]] = {
     "one element short": (ADD, "def add(xs, k):\n    return [x + k for x in xs][:1]\n"),
     "nested": (ADD, "def add(xs, k):\n    return [[x + k for x in xs]]\n"),
     "another name": (ADD, "def plus(xs, k):\n    return [x + k for x in xs]\n"),
-    "a method of another class": (ADD, "class Answer:\n    def add(self, xs, k):\n        return [x + k for x in xs]\n"),
+    "a method of another class": (
+        ADD,
+        "class Answer:\n    def add(self, xs, k):\n        return [x + k for x in xs]\n",
+    ),
     "nearly equal": (HALVES, "def half(x):\n    return x / 2 + 1e-15\n"),
-    "equal to everything": (HALVES, "class A(float):\n    def __eq__(self, other): return True\ndef half(x):\n    return A(7)\n"),
+    "equal to everything": (
+        HALVES,
+        "class A(float):\n    def __eq__(self, other): return True\ndef half(x):\n    return A(7)\n",
+    ),
     "a mean that is wrong by name only": (CHECK, "def mean(numbers):\n    return sum(numbers) / len(numbers)\n"),
     "right for one": (CHECK, "def mean(xs):\n    return 2.0\n"),
     "exits before the check": (CHECK, "import sys\ndef mean(xs):\n    sys.exit(0)\n"),

@@ -12,7 +12,9 @@ from rltf.config import LearnerConfig, PolicyConfig
 from rltf.policy.encoding import decode_with_offsets, encode_program
 from rltf.policy.policy import Policy, build_policy, make_spec
 
-CORPUS = [f"def f(xs):\n    return {word}(xs) + {number}\n" for word in ("sum", "max", "min", "len") for number in range(9)]
+CORPUS = [
+    f"def f(xs):\n    return {word}(xs) + {number}\n" for word in ("sum", "max", "min", "len") for number in range(9)
+]
 _numbers = itertools.count()
 
 torch.set_num_threads(1)  # two threads on cores that others use are slower than one
@@ -20,7 +22,15 @@ torch.set_num_threads(1)  # two threads on cores that others use are slower than
 
 def policy(family: str = "llama", seed: int = 0, **shape: Any) -> Policy:
     """A fresh policy of some ten thousand parameters."""
-    sizes = {"d_model": 32, "layers": 1, "heads": 4, "d_ff": 48, "vocab_size": 270, "max_prompt_tokens": 32, "max_program_tokens": 64}
+    sizes = {
+        "d_model": 32,
+        "layers": 1,
+        "heads": 4,
+        "d_ff": 48,
+        "vocab_size": 270,
+        "max_prompt_tokens": 32,
+        "max_program_tokens": 64,
+    }
     return build_policy(make_spec(PolicyConfig(family=family, **(sizes | shape)), CORPUS), seed)  # type: ignore[arg-type]
 
 
@@ -43,12 +53,20 @@ def written(policy: Policy, text: str, prompt_ids: list[int], **fields: Any) -> 
     token_ids = encode_program(policy, text)
     decoded, offsets = decode_with_offsets(policy, token_ids)
     return characters(
-        decoded, prompt_ids=prompt_ids, token_ids=token_ids, offsets=offsets, **({"log_probs": [-2.0] * len(token_ids)} | fields)
+        decoded,
+        prompt_ids=prompt_ids,
+        token_ids=token_ids,
+        offsets=offsets,
+        **({"log_probs": [-2.0] * len(token_ids)} | fields),
     )
 
 
-def feedback(outcome: Outcome, error_type: str | None = None, line: int | None = None, passed: int = 0, run: int = 5) -> Feedback:
-    tests = [TestResult(outcome="pass")] * passed + [TestResult(outcome=outcome, error_type=error_type)] * (run - passed)
+def feedback(
+    outcome: Outcome, error_type: str | None = None, line: int | None = None, passed: int = 0, run: int = 5
+) -> Feedback:
+    tests = [TestResult(outcome="pass")] * passed + [TestResult(outcome=outcome, error_type=error_type)] * (
+        run - passed
+    )
     return Feedback(outcome=outcome, error_type=error_type, line=line, passed=passed, run=run, tests=tests)
 
 

@@ -17,7 +17,14 @@ BEGIN = 1_700_000_000.0
 
 def phase(role: str, name: str, start: float, end: float, waits_for: str | None = None) -> Row:
     """A phase row, seconds since BEGIN."""
-    return {"kind": "phase", "role": role, "name": name, "waits_for": waits_for, "start": BEGIN + start, "end": BEGIN + end}
+    return {
+        "kind": "phase",
+        "role": role,
+        "name": name,
+        "waits_for": waits_for,
+        "start": BEGIN + start,
+        "end": BEGIN + end,
+    }
 
 
 def count(role: str, name: str, value: float, time: float) -> Row:
@@ -26,7 +33,9 @@ def count(role: str, name: str, value: float, time: float) -> Row:
 
 
 def telemetry(steps: int = 40, warm_start_s: float = 15.0) -> list[Row]:
-    """A warm start, then `steps` cycles of 2 s: actors generate 1.4 s and wait 0.5 s, the learner waits 0.6 s and trains 1.3 s."""
+    """A warm start, then `steps` cycles of 2 s: actors generate 1.4 s and wait 0.5 s, the learner waits 0.6 s and
+    trains 1.3 s.
+    """
     rng = random.Random(0)
     rows = [phase("run", "warm_start", 0, warm_start_s), phase("learner-0", "warm_start", 1.0, warm_start_s)]
     rows += [phase(role, "wait", 2.0, warm_start_s, "learner") for role in ("actor-0", "actor-1")]
@@ -75,7 +84,12 @@ def held_out_row(step: int, value: float) -> Row:
 
 
 def sample(
-    problem_id: str, outcome: str, text: str = "def f(xs):\n    return xs", version: int = 0, error: str | None = None, **program: Any
+    problem_id: str,
+    outcome: str,
+    text: str = "def f(xs):\n    return xs",
+    version: int = 0,
+    error: str | None = None,
+    **program: Any,
 ) -> Sample:
     """A graded program."""
     record = {
@@ -111,7 +125,11 @@ def fill(folder: RunFolder, steps: int = 40) -> None:
     rows = folder.held_out()
     folder.write_result(
         {
-            "held_out": {"tasks": 256, "before": {"pass@1": rows[0]["pass@1"]}, "after": {"pass@1": rows[-1]["pass@1"]}},
+            "held_out": {
+                "tasks": 256,
+                "before": {"pass@1": rows[0]["pass@1"]},
+                "after": {"pass@1": rows[-1]["pass@1"]},
+            },
             "steps": steps,
             "samples": 192 * steps,
             "versions": steps + 1,

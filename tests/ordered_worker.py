@@ -1,4 +1,7 @@
-"""A worker that does what a file says. On its own: a Ray worker that is to be one imports nothing else, and is there at once."""
+"""A worker that does what a file says.
+
+On its own: a Ray worker that is to be one imports nothing else, and is there at once.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ from rltf.config import PolicyConfig
 from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
 
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]
-TEXTS = ["def f(xs):\n    xs = sorted(xs)\n    return sum(x for x in xs if x > 3)\n", "print(max(xs) if xs else 0)\n"] * 20
+TEXTS = [
+    "def f(xs):\n    xs = sorted(xs)\n    return sum(x for x in xs if x > 3)\n",
+    "print(max(xs) if xs else 0)\n",
+] * 20
 TOKENIZERS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "tokenizers"
 
 torch.set_num_threads(1)
@@ -28,7 +31,15 @@ class Prompt:
 @functools.cache
 def spec_of(family: str, max_program_tokens: int = 128) -> PolicySpec:
     shape = PolicyConfig.model_validate(
-        {"family": family, "d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "vocab_size": 300, "max_program_tokens": max_program_tokens}
+        {
+            "family": family,
+            "d_model": 32,
+            "layers": 2,
+            "heads": 4,
+            "d_ff": 48,
+            "vocab_size": 300,
+            "max_program_tokens": max_program_tokens,
+        }
     )
     return make_spec(shape, TEXTS)
 

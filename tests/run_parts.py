@@ -1,4 +1,6 @@
-"""Runs of the whole system for the tests: `launch.py` as a user starts it, and the processes that it leaves behind or does not."""
+"""Runs of the whole system for the tests: `launch.py` as a user starts it, and the processes that it leaves behind or
+does not.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Launched:
     """`launch.py` in a process of its own; every process that it starts inherits a mark by which it is found."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
-        """`settings`: fields of the configuration with `__` for the dot, on top of TINY unless `--resume` is among the arguments."""
+        """`settings`: fields of the configuration with `__` for the dot, on top of TINY unless `--resume` is among the
+        arguments.
+        """
         self.mark = f"rltf-test-{uuid.uuid4().hex}"
         self.folder = folder / "run"
         self.log = folder / "terminal.txt"
@@ -49,7 +53,9 @@ class Launched:
         fields |= {key.replace("__", "."): value for key, value in settings.items()}
         command = [sys.executable, str(ROOT / "launch.py"), *arguments]
         command += [word for key, value in fields.items() for word in (f"--{key}", str(value))]
-        environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")}
+        environment = {
+            key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTEST_CURRENT_TEST")
+        }
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command,

@@ -1,4 +1,6 @@
-"""A real disk that is full: a tmpfs of some megabytes in a mount namespace of its own, for code in a process of its own."""
+"""A real disk that is full: a tmpfs of some megabytes in a mount namespace of its own, for code in a process of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,19 @@ def fill(leave=0):
 
 
 def on_small_disk(disk: Path, script: str, timeout_s: float = 240.0) -> str:
-    """Runs `script`, for which `disk` is an empty folder to `mount` on; what it prints. Skips where nothing may be mounted."""
+    """Runs `script`, for which `disk` is an empty folder to `mount` on; what it prints.
+
+    Skips where nothing may be mounted.
+    """
     can = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
     if can.returncode:
         pytest.skip(f"no mount namespace of its own: {can.stderr.decode(errors='replace').strip()}")
     disk.mkdir()
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     command = ["unshare", "-m", sys.executable, "-c", _PRELUDE + script, str(disk)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=timeout_s, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=timeout_s, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done.stdout

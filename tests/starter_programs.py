@@ -1,4 +1,7 @@
-"""Runs programs that are made of the starter set's own lines, which are trusted, in this process. Shared by the starter tests."""
+"""Runs programs that are made of the starter set's own lines, which are trusted, in this process.
+
+Shared by the starter tests.
+"""
 
 import builtins
 import contextlib
@@ -27,7 +30,10 @@ def passes(problem: Problem, program: str) -> bool:
                 names[suite.fn_name](*copy.deepcopy(arguments)) == expected
                 for arguments, expected in zip(suite.inputs, suite.outputs, strict=True)
             )
-        return all(_output(code, text).split() == expected.split() for text, expected in zip(suite.inputs, suite.outputs, strict=True))
+        return all(
+            _output(code, text).split() == expected.split()
+            for text, expected in zip(suite.inputs, suite.outputs, strict=True)
+        )
     except Exception:
         return False
 

@@ -55,7 +55,9 @@ def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[st
     for temperature, top_p in ((1.0, 1.0), (0.7, 0.8)):
         groups = engine.sample(PROMPTS, 6, True, temperature, top_p, torch.Generator().manual_seed(0))
         flat = _flat(PROMPTS, groups)
-        assert len({len(completion.token_ids) for _, completion in flat}) > 1, "all programs have one length: nothing was dropped"
+        assert len({len(completion.token_ids) for _, completion in flat}) > 1, (
+            "all programs have one length: nothing was dropped"
+        )
         batch = collate(reference, [prompt for prompt, _ in flat], [completion.token_ids for _, completion in flat])
         values = token_log_probs(reference.model, batch).values.detach()
         for row, (_, completion) in enumerate(flat):
@@ -121,7 +123,9 @@ def test_new_weights_are_sampled_with_from_the_next_batch_on(family: str) -> Non
 
 def test_programs_longer_than_one_block_of_memory_are_whole() -> None:
     policy = policy_of("llama", max_program_tokens=80)
-    [group] = SamplingEngine(policy).sample([[5, 6, 7]], 2, True, generator=torch.Generator().manual_seed(0), max_tokens=80)
+    [group] = SamplingEngine(policy).sample(
+        [[5, 6, 7]], 2, True, generator=torch.Generator().manual_seed(0), max_tokens=80
+    )
     greedy = group[-1].token_ids
     assert len(greedy) == 80 or greedy[-1] == policy.eos_id
     assert greedy == _generate(policy, [5, 6, 7])

@@ -32,7 +32,9 @@ def cluster() -> Iterator[Any]:
         object_store_memory=200 << 20,
         namespace=f"test-{os.getpid()}",
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"}},
+        runtime_env={
+            "env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"}
+        },
     )
     yield ray
     ray.shutdown()
@@ -61,7 +63,9 @@ def weights_of(found: Any) -> Any:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(cluster: Any, shared: bool) -> None:
+def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(
+    cluster: Any, shared: bool
+) -> None:
     from rltf.policy.ray_weight_store import StoreSource, WeightStoreError, start_store
 
     store = start_store(timeout_s=60)
@@ -80,7 +84,9 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
     source = StoreSource(store, 30)
     assert source.latest(2) is None
     here = source.latest(1)
-    assert here is not None and weights_of(here).equal(expected) and not any(bucket.flags.writeable for bucket in here[1])
+    assert (
+        here is not None and weights_of(here).equal(expected) and not any(bucket.flags.writeable for bucket in here[1])
+    )
     source.acknowledge(2)
     cluster.kill(store)
     _until(lambda: _is_dead(cluster, store))
@@ -107,7 +113,8 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
     assert not new & used[1]
     assert weights_of(held).equal(model_of(4)[1].weight)
     reader.acknowledge(4)
-    # A learner that dies while it writes leaves nothing behind that anyone would read, and the next one may use its memory.
+    # A learner that dies while it writes leaves nothing behind that anyone would read, and the next one may use its
+    # memory.
     with pytest.raises(cluster.exceptions.RayActorError):
         cluster.get(learner.begin_and_die.remote(), timeout=60)
     after = other.latest(-1)
@@ -126,7 +133,9 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
 
 
 @pytest.mark.parametrize("near", [True, False])
-def test_a_store_that_was_killed_gets_the_newest_version_again(cluster: Any, near: bool, request: pytest.FixtureRequest) -> None:
+def test_a_store_that_was_killed_gets_the_newest_version_again(
+    cluster: Any, near: bool, request: pytest.FixtureRequest
+) -> None:
     from rltf.policy.ray_weight_store import StoreSource, start_store
 
     store = start_store(timeout_s=60)
@@ -172,7 +181,9 @@ def test_a_store_that_was_killed_gets_the_newest_version_again(cluster: Any, nea
     cluster.get(learner.publish.remote(7, 8), timeout=60)
     for found in (actor.latest(6), started_since.latest(3), elsewhere(store, 60).latest(-1)):
         assert found is not None and found[0].version == 7 and weights_of(found).equal(weights(8))
-    assert cluster.get(store.commit.remote(found[0], [make_slot(1)]), timeout=60) is None, "memory that is not the store's"
+    assert cluster.get(store.commit.remote(found[0], [make_slot(1)]), timeout=60) is None, (
+        "memory that is not the store's"
+    )
     assert cluster.get(store.versions.remote(), timeout=60) == [7]
 
 

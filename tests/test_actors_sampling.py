@@ -30,7 +30,8 @@ def test_temperature_and_nucleus_change_what_is_drawn_but_not_the_log_probs() ->
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5])
     cold = torch.softmax(logits / 0.5, -1)
     assert _chi_square(_frequencies(logits, 40_000, temperature=0.5), cold, 40_000) < 18.5
-    # At temperature 1 the probabilities are .54, .20, .12, .07, .03 in order of tokens 0, 3, 4, 1, 2: three make up 0.8.
+    # At temperature 1 the probabilities are .54, .20, .12, .07, .03 in order of tokens 0, 3, 4, 1, 2: three make up
+    # 0.8.
     plain = torch.softmax(logits, -1)
     nucleus = torch.where(torch.tensor([True, False, False, True, True]), plain, 0.0)
     assert _chi_square(_frequencies(logits, 40_000, top_p=0.8), nucleus / nucleus.sum(), 40_000) < 18.5

@@ -62,7 +62,9 @@ class Run:
         self.error: BaseException | None = None
         self.recorder = Recorder("actor-0", self.rows.extend, period_s=0.05)
         policy = build_policy(spec_of("llama", 12), weights=False)
-        self.worker = ActorWorker("actor-0", policy, TRAIN, HELD_OUT, self.flow, self.source, self.config, self.recorder)
+        self.worker = ActorWorker(
+            "actor-0", policy, TRAIN, HELD_OUT, self.flow, self.source, self.config, self.recorder
+        )
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -84,7 +86,9 @@ class Run:
     def take(self, queue: str = "work", count: int = 100) -> list[Program]:
         claims = getattr(self.flow, queue).claim("executor-0", count)
         programs = whole(self.flow, claims)
-        getattr(self.flow, queue).hand_over_many("executor-0", [(claim, Feedback(outcome="failure")) for claim in claims])
+        getattr(self.flow, queue).hand_over_many(
+            "executor-0", [(claim, Feedback(outcome="failure")) for claim in claims]
+        )
         return programs
 
     def end(self) -> None:
@@ -115,7 +119,9 @@ def test_every_actor_visits_every_problem_once_per_epoch_in_one_seeded_order() -
     assert [second.problem(visit) for visit in reversed(range(60))] == order[::-1]
     epochs = [order[start : start + 20] for start in (0, 20, 40)]
     assert all(sorted(epoch) == sorted(ids) for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != [Visits(ids, seed=2).problem(visit) for visit in range(20)]
+    assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != [
+        Visits(ids, seed=2).problem(visit) for visit in range(20)
+    ]
 
 
 def test_programs_are_written_as_sampled_with_their_log_probs_offsets_and_version(start: Callable[..., Run]) -> None:
@@ -136,7 +142,9 @@ def test_programs_are_written_as_sampled_with_their_log_probs_offsets_and_versio
         assert (program.text, program.offsets) == decode_with_offsets(policy, program.token_ids)
         assert program.prompt_ids == encode_prompt(policy, TRAIN[program.problem_id])
         assert [(run.version, run.first_token) for run in program.versions] == [(0, 0)]
-        values = token_log_probs(policy.model, collate(policy, [list(program.prompt_ids)], [list(program.token_ids)])).values[0]
+        values = token_log_probs(
+            policy.model, collate(policy, [list(program.prompt_ids)], [list(program.token_ids)])
+        ).values[0]
         assert np.allclose(program.log_probs, values.detach().numpy(), atol=1e-4)
     assert [sum(program.greedy for program in group) for group in groups.values()] == [1, 1, 1, 1]
     visits = Visits(list(TRAIN), run.config.run.seed)
@@ -154,7 +162,9 @@ def test_a_newer_version_is_loaded_before_the_next_programs_and_the_phase_is_kep
     run.take()
     groups = run.flow.online.draw(0, 2, 0)
     assert groups is not None
-    run.flow.online.finish(0, {s.program.id: "trained" for g in groups for s in [*g.samples, *([g.greedy] if g.greedy else [])]})
+    run.flow.online.finish(
+        0, {s.program.id: "trained" for g in groups for s in [*g.samples, *([g.greedy] if g.greedy else [])]}
+    )
     assert run.flow.online.draw(1, 2, 1) is not None
     run.until(lambda: run.flow.work.length() > 0)
     run.flow.control.set_phase("final_evaluation")
@@ -162,7 +172,9 @@ def test_a_newer_version_is_loaded_before_the_next_programs_and_the_phase_is_kep
     assert run.source.acknowledged == [0, 1]
 
 
-def test_an_evaluation_comes_first_and_is_sampled_at_temperature_one_without_a_greedy_program(start: Callable[..., Run]) -> None:
+def test_an_evaluation_comes_first_and_is_sampled_at_temperature_one_without_a_greedy_program(
+    start: Callable[..., Run],
+) -> None:
     run = start(actors={"problems_per_batch": 1, "samples_per_problem": 4, "greedy": True, "temperature": 0.5})
     run.source.publish(0, seed=1)
     run.flow.evaluations.request("step-000000", 0, [["held-0", "held-1"], ["held-2"]], 2)
@@ -170,7 +182,9 @@ def test_an_evaluation_comes_first_and_is_sampled_at_temperature_one_without_a_g
     run.until(lambda: run.flow.evaluation_work.length() == 6)
     programs = run.take("evaluation_work")
     assert sorted(program.problem_id for program in programs) == sorted([*HELD_OUT] * 2)
-    assert {(p.purpose, p.label, p.temperature, p.top_p, p.greedy) for p in programs} == {("evaluation", "step-000000", 1.0, 1.0, False)}
+    assert {(p.purpose, p.label, p.temperature, p.top_p, p.greedy) for p in programs} == {
+        ("evaluation", "step-000000", 1.0, 1.0, False)
+    }
     run.until(lambda: run.flow.evaluations.complete("step-000000"))
     assert not run.flow.evaluations.complete("step-000001"), "its version was not there yet"
     run.source.publish(1, seed=2)
@@ -195,7 +209,9 @@ def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start:
     run.flow.control.set_phase("training")
     run.thread.join(20)
     assert isinstance(run.error, Stalled)
-    assert "actor-0 has waited 0.3 s for the executor; last seen: policy version 0, " in str(run.error) and "queued" in str(run.error)
+    assert "actor-0 has waited 0.3 s for the executor; last seen: policy version 0, " in str(
+        run.error
+    ) and "queued" in str(run.error)
 
 
 @pytest.mark.parametrize("phase", ["warm_start", "final_evaluation", "done"])
@@ -243,7 +259,9 @@ def test_a_stop_ends_the_loop_from_a_wait(start: Callable[..., Run]) -> None:
     assert not run.thread.is_alive() and run.error is None
 
 
-def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("rltf.actors.weight_loader.PAUSE_S", 0.01)
     policy = policy_of("llama", 12, seed=3)
     before = policy.model.lm_head.weight.clone()
@@ -256,7 +274,9 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     began = time.monotonic()
     while counted(rows) < MOST_FAILURES - 1:
         assert not loader.refresh()
-    assert time.monotonic() - began >= 0.01 * (1 + 2 + 4), "one failure follows another after a pause, a longer one each time"
+    assert time.monotonic() - began >= 0.01 * (1 + 2 + 4), (
+        "one failure follows another after a pause, a longer one each time"
+    )
     assert loader.version == -1 and (policy.model.lm_head.weight == before).all() and not source.acknowledged
     source.found[1][0][17] ^= 1
     while not loader.refresh():
@@ -287,7 +307,9 @@ def test_an_actor_restarted_in_the_middle_goes_on_with_the_next_visits(redis_ser
     first = again.take()
     groups = again.flow.online.draw(0, 2, 0)
     assert groups is not None
-    again.flow.online.finish(0, {s.program.id: "no_signal" for g in groups for s in [*g.samples, *([g.greedy] if g.greedy else [])]})
+    again.flow.online.finish(
+        0, {s.program.id: "no_signal" for g in groups for s in [*g.samples, *([g.greedy] if g.greedy else [])]}
+    )
     assert again.flow.online.draw(1, 2, 1) is not None
     again.source.publish(1, seed=2)
     again.until(lambda: again.flow.work.length() > 0)

@@ -11,7 +11,9 @@ from rltf import launch
 
 
 def _problem(name: str) -> str:
-    return json.dumps({"id": name, "question": "Add.", "starter_code": "", "fn_name": "add", "inputs": [[1, 2]], "outputs": [3]})
+    return json.dumps(
+        {"id": name, "question": "Add.", "starter_code": "", "fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,10 @@ def _problem(name: str) -> str:
         (["--redis.url", "http://somewhere"], "redis.url 'http://somewhere' is no Redis address"),
         (["--redis.url", "redis://[::1/0"], "redis.url 'redis://[::1/0' is no Redis address"),
         (["--redis.url", "redis://:pa@secret@127.0.0.1:1/0"], "Redis at redis://:***@127.0.0.1:1/0 cannot be used"),
-        (["--redis.url", "redis://127.0.0.1:1/0?password=secret"], "Redis at redis://127.0.0.1:1/0?password=*** cannot be used"),
+        (
+            ["--redis.url", "redis://127.0.0.1:1/0?password=secret"],
+            "Redis at redis://127.0.0.1:1/0?password=*** cannot be used",
+        ),
         (["--run.name", "a/b"], "run.name 'a/b' is no folder name"),
         (["--learner.gpus_per_worker", "3"], "3 GPUs are asked for"),
         (["--ray.address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
@@ -43,7 +48,11 @@ def _problem(name: str) -> str:
     ],
 )
 def test_one_sentence_and_exit_code_2(
-    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     address = [] if "--ray.address" in arguments else ["--ray.address", "local"]
@@ -65,7 +74,10 @@ def test_one_sentence_and_exit_code_2(
         ("xyz: {}\n", "unknown part xyz in {file}; the parts are run, problems, "),
         ("1: {}\n", "unknown part 1 in {file}"),
         ("lerner: {steps: 3}\n", "unknown key lerner.steps in {file}; did you mean learner.steps?"),
-        ("run:\n  name: 2026-02-30\n", "'2026-02-30' has no value (day is out of range for month); text of this look needs quotes"),
+        (
+            "run:\n  name: 2026-02-30\n",
+            "'2026-02-30' has no value (day is out of range for month); text of this look needs quotes",
+        ),
         ("run:\n  name: 2026-02-30\n", "line 2, column 9"),
         ("run: {seed: 0x_}\n", "'0x_' has no value"),
         ("run: {name: !!timestamp today}\n", "'today' has no value"),
@@ -73,7 +85,9 @@ def test_one_sentence_and_exit_code_2(
         ("run: {name: 2026-02-28}\n", "run.name: Input should be a valid string"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_sentence(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(text)
     assert launch.main(["--config", str(file), "--dry-run"]) == 2
@@ -81,7 +95,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(text: str, words: str, tmp_p
     assert told.startswith("error: ") and words.format(file=file) in told
 
 
-def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text("\n".join([_problem("good"), '{"id": "broken", "question": ', _problem("fine")]))
     settings = {
@@ -91,7 +107,14 @@ def test_a_broken_problem_is_named_and_counted_and_the_rest_goes_on(tmp_path: Pa
         "warm_start.steps": "0",
     }
     code = launch.main(
-        ["--dry-run", "--ray.address", "local", "--ray.dashboard", "false", *(w for k, v in settings.items() for w in (f"--{k}", v))]
+        [
+            "--dry-run",
+            "--ray.address",
+            "local",
+            "--ray.dashboard",
+            "false",
+            *(w for k, v in settings.items() for w in (f"--{k}", v)),
+        ]
     )
     printed, told = capsys.readouterr()
     assert code == 0

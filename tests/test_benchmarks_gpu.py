@@ -34,7 +34,8 @@ def test_the_operations_of_a_step_are_those_of_its_products() -> None:
     prompts, programs = 4 * 40, 4 * 24
     attention, feed = 4 * width * width, 2 * width * inner
     encoder = prompts * layers * (attention + feed)
-    # Queries and outputs of the attention to the prompt belong to the program's tokens, keys and values to the prompt's.
+    # Queries and outputs of the attention to the prompt belong to the program's tokens, keys and values to the
+    # prompt's.
     decoder = programs * layers * (attention + 2 * width * width + feed) + prompts * layers * 2 * width * width
     head = programs * width * gpu.QUICK.vocab_size
     scores = 4 * layers * 2 * width * (40 * 40 + 24 * 24 + 24 * 40)

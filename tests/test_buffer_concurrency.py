@@ -1,4 +1,6 @@
-"""Many workers at once, with give-backs, abandoned claims and a random order of everything: nothing lost, nothing drawn twice."""
+"""Many workers at once, with give-backs, abandoned claims and a random order of everything: nothing lost, nothing drawn
+twice.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,10 @@ def test_many_workers_lose_and_double_nothing(make_flow, when_stale):
     process = spawn.Process(target=execute, args=(flow.address, "process", 1, stop_processes))
     process.start()
     threads = [threading.Thread(target=act, args=(flow.address, f"actor-{n}"), daemon=True) for n in range(ACTORS)]
-    threads += [threading.Thread(target=execute, args=(flow.address, f"thread-{n}", 2 + n, stop_threads), daemon=True) for n in range(2)]
+    threads += [
+        threading.Thread(target=execute, args=(flow.address, f"thread-{n}", 2 + n, stop_threads), daemon=True)
+        for n in range(2)
+    ]
     for thread in threads:
         thread.start()
     drawn: Counter[str] = Counter()
@@ -88,7 +93,9 @@ def test_many_workers_lose_and_double_nothing(make_flow, when_stale):
             counts = flow.ledger.counts()
             assert counts["buffered"] <= 100
             if groups is None:
-                if counts["generated"] == total and not any(counts[place] for place in ("queued", "executing", "waiting")):
+                if counts["generated"] == total and not any(
+                    counts[place] for place in ("queued", "executing", "waiting")
+                ):
                     break
                 continue
             drawn.update(fates(groups).keys())
@@ -113,7 +120,9 @@ def test_many_workers_lose_and_double_nothing(make_flow, when_stale):
     if when_stale == "wait":
         assert "evicted" not in counts
     archived = flow.telemetry.archived(count=100_000)
-    assert Counter(row.fate for row in archived.items) == {name: value for name, value in counts.items() if name != "generated"}
+    assert Counter(row.fate for row in archived.items) == {
+        name: value for name, value in counts.items() if name != "generated"
+    }
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -177,7 +186,10 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
             version += rng.random() < 0.5
         elif move == "spoil" and rng.random() < 0.3 and made:
             key = flow.work._keys.group(f"g{rng.randrange(made)}")
-            name = next((name for name in flow.client.hkeys(key) if name.startswith((b"source:", b"feedback:", b"traces"))), None)
+            name = next(
+                (name for name in flow.client.hkeys(key) if name.startswith((b"source:", b"feedback:", b"traces"))),
+                None,
+            )
             if name and not any(key.endswith(f":{group.id}") for groups in drawn.values() for group in groups):
                 flow.client.hset(key, name, b"\xc1")
         elif move == "resume" and rng.random() < 0.2 and not (drawn and min(drawn) < step - len(drawn)):

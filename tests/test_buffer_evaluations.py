@@ -1,4 +1,6 @@
-"""Evaluations: requested once, written in chunks under a lease, graded through their own queue, with a ledger of their own."""
+"""Evaluations: requested once, written in chunks under a lease, graded through their own queue, with a ledger of their
+own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def write(flow, chunk, actor):
     """What an actor does with a chunk; its group ids are its own."""
     for problem in chunk.problem_ids:
         name = f"{chunk.label}/{problem}/{actor}"
-        assert flow.evaluation_work.push(group_of(name, 2, problem_id=problem, purpose="evaluation", label=chunk.label), actor)
+        assert flow.evaluation_work.push(
+            group_of(name, 2, problem_id=problem, purpose="evaluation", label=chunk.label), actor
+        )
 
 
 def grade(flow):
@@ -28,7 +32,9 @@ def test_an_evaluation_from_request_to_archive(flow):
         flow.evaluations.request("step-000000", 0, [["p", "q"], ["r"]], programs_per_problem=2)
     assert flow.evaluations.expected("step-000000") == 6 and not flow.evaluations.complete("step-000000")
     first, second = flow.evaluations.next_chunk("actor-0"), flow.evaluations.next_chunk("actor-1")
-    assert (first.label, first.version, first.problem_ids) == ("step-000000", 0, ["p", "q"]) and second.problem_ids == ["r"]
+    assert (first.label, first.version, first.problem_ids) == ("step-000000", 0, ["p", "q"]) and second.problem_ids == [
+        "r"
+    ]
     assert flow.evaluations.next_chunk("actor-2") is None
     assert flow.evaluations.next_chunk("actor-0") == first, "an actor keeps its chunk, restarted too"
     for chunk, actor in ((first, "actor-0"), (second, "actor-1")):
@@ -46,11 +52,17 @@ def test_an_evaluation_from_request_to_archive(flow):
     flow.evaluations.close("step-000000")
     assert flow.evaluations.results("step-000000") == [] and flow.evaluations.complete("step-000000")
     archived = flow.telemetry.archived()
-    assert [row.fate for row in archived.items] == ["evaluated"] * 6 and archived.items[0].sample.program.label == "step-000000"
+    assert [row.fate for row in archived.items] == ["evaluated"] * 6 and archived.items[
+        0
+    ].sample.program.label == "step-000000"
 
 
 def test_an_evaluation_larger_than_the_archive_loses_nothing(redis_server):
-    settings = {"actors": {"samples_per_problem": 2}, "buffer": {"archive_capacity": 2}, "evaluation": {"tasks": 3, "samples": 2}}
+    settings = {
+        "actors": {"samples_per_problem": 2},
+        "buffer": {"archive_capacity": 2},
+        "evaluation": {"tasks": 3, "samples": 2},
+    }
     flow = Flow.connect(FlowAddress.of(Config.model_validate(settings), redis_server.url, "large"))
     buffered(flow, "a")
     flow.online.finish(1, fates(flow.online.draw(1, 1, 0)))

@@ -1,4 +1,6 @@
-"""A Redis that has lost what a run keeps there, all or a part of it, is noticed before anything is made of what is left."""
+"""A Redis that has lost what a run keeps there, all or a part of it, is noticed before anything is made of what is
+left.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ def test_nothing_moves_in_a_flushed_server(marked: Flow) -> None:
         lambda: marked.marker.check(),
     ]
     for move in moves:
-        with pytest.raises(DataLost, match=r"has lost the run's data: nothing of it is there any more \(it was flushed"):
+        with pytest.raises(
+            DataLost, match=r"has lost the run's data: nothing of it is there any more \(it was flushed"
+        ):
             move()
     with pytest.raises(DataLost, match=r"all was there at \d\d:\d\d:\d\d$"):
         marked.marker.check()
@@ -125,13 +129,25 @@ def test_the_loss_of_any_key_that_matters_is_noticed(marked: Flow) -> None:
         marked.client.restore(key, 0, kept, replace=True)
         look(marked)
     assert {"control", "totals", "problems", "suites", "marker", "visits", "returned"} <= found.keys()
-    assert {"train:work", "train:open", "train:buffer", "train:drawn", "train:draws", "train:counts", "train:state"} <= found.keys()
+    assert {
+        "train:work",
+        "train:open",
+        "train:buffer",
+        "train:drawn",
+        "train:draws",
+        "train:counts",
+        "train:state",
+    } <= found.keys()
     quiet = {name for name, sentence in found.items() if not sentence}
     assert not [
-        name for name in quiet if name not in HARMLESS and (name + ":").split(":")[1] not in HARMLESS and name.split(":")[0] not in HARMLESS
+        name
+        for name in quiet
+        if name not in HARMLESS and (name + ":").split(":")[1] not in HARMLESS and name.split(":")[0] not in HARMLESS
     ]
     for name in LASTING:
-        assert found[name].startswith(f"Redis at {marked.marker._scripts.where} has lost a part of the run's data: {name} (it evicts keys")
+        assert found[name].startswith(
+            f"Redis at {marked.marker._scripts.where} has lost a part of the run's data: {name} (it evicts keys"
+        )
 
 
 def test_another_attempt_takes_over_and_the_one_before_is_out(marked: Flow, make_flow: Callable[..., Flow]) -> None:
@@ -191,7 +207,9 @@ def test_a_checkpoint_tells_how_old_a_server_may_be(flow: Flow) -> None:
     flow.client.hset(flow.online._keys.state, "finished_step", 1)
     flow.online.require(positions[2])
     flow.client.hset(flow.online._keys.state, "finished_step", 0)
-    with pytest.raises(DataLost, match="it knows of 0 finished steps, and the checkpoint of step 3 only of what was used after step 1"):
+    with pytest.raises(
+        DataLost, match="it knows of 0 finished steps, and the checkpoint of step 3 only of what was used after step 1"
+    ):
         flow.online.resume(positions[2])
 
 
@@ -291,7 +309,9 @@ def test_what_a_server_may_do_to_a_run_is_told_before_it_begins(own: Server, tmp
     server.config_set("save", "3600 1")
     assert "writes to disk now and then alone" in told()[0] and own.server.url not in told()[0]
     server.replicaof("127.0.0.1", "1")
-    with pytest.raises(UserError, match="it is a replica of 127.0.0.1:1, which alone may be written to; use another server"):
+    with pytest.raises(
+        UserError, match="it is a replica of 127.0.0.1:1, which alone may be written to; use another server"
+    ):
         connect(own.server.url, 5.0)
     server.close()
 
@@ -309,8 +329,12 @@ def test_a_clock_that_was_set_back_keeps_nothing_from_others(flow: Flow) -> None
     flow.work.push(group_of("a"))
     flow.work.claim("executor-0", 2)
     flow.client.xclaim(flow.work._keys.work, "executors", "executor-0", 0, [b"0-1"], idle=0)
-    entries = [claim["message_id"] for claim in flow.client.xpending_range(flow.work._keys.work, "executors", "-", "+", 10)]
-    flow.client.xclaim(flow.work._keys.work, "executors", "executor-0", 0, entries, idle=int(1000 * flow.address.buffer.lease_s) + 1)
+    entries = [
+        claim["message_id"] for claim in flow.client.xpending_range(flow.work._keys.work, "executors", "-", "+", 10)
+    ]
+    flow.client.xclaim(
+        flow.work._keys.work, "executors", "executor-0", 0, entries, idle=int(1000 * flow.address.buffer.lease_s) + 1
+    )
     flow.client.hset(flow.online._keys.state, "scanned", int(time.time() * 1000) + hour)
     assert len(flow.work.claim("executor-1", 2)) == 2, "forsaken claims are looked for"
 

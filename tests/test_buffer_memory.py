@@ -13,7 +13,9 @@ from rltf.monitor.memory import sample_bytes
 
 def test_a_full_flow_takes_no_more_memory_than_its_bound(make_flow):
     config = Config(policy={"max_prompt_tokens": 800, "max_program_tokens": 700})
-    flow = make_flow(capacity=64, work_capacity=32, archive_capacity=64, max_staleness=None, group_size=8, groups_per_step=8)
+    flow = make_flow(
+        capacity=64, work_capacity=32, archive_capacity=64, max_staleness=None, group_size=8, groups_per_step=8
+    )
     rng = random.Random(0)
 
     def push(*names: str) -> None:

@@ -107,11 +107,15 @@ def visits(flow: Flow, names: range, sampled: int) -> None:
     grade_all(flow)
 
 
-@pytest.mark.parametrize(("capacity", "fill", "sampled"), [(64, 64, 4), (66, 64, 4), (64, 61, 4), (20, 20, 20), (7, 7, 3)])
+@pytest.mark.parametrize(
+    ("capacity", "fill", "sampled"), [(64, 64, 4), (66, 64, 4), (64, 61, 4), (20, 20, 20), (7, 7, 3)]
+)
 def test_capacity_and_fill_count_what_is_trained_on(make_flow, capacity, fill, sampled):
     groups = capacity // sampled
     shape = {"group_size": sampled + 1, "greedy_per_group": 1, "groups_per_step": 1}
-    flow = make_flow(capacity=capacity, fill_before_start=fill, when_full="evict", when_stale="drop", max_staleness=None, **shape)
+    flow = make_flow(
+        capacity=capacity, fill_before_start=fill, when_full="evict", when_stale="drop", max_staleness=None, **shape
+    )
     visits(flow, range(groups - 1), sampled)
     assert flow.online.draw(1, 1, 0) is None, "greedy programs fill nothing"
     visits(flow, range(groups - 1, groups), sampled)
@@ -125,7 +129,9 @@ def test_capacity_and_fill_count_what_is_trained_on(make_flow, capacity, fill, s
 
 def test_actors_are_admitted_for_as_many_samples_to_train_on_as_the_buffer_holds(make_flow):
     shape = {"group_size": 5, "greedy_per_group": 1}
-    assert make_flow(capacity=64, when_full="wait", max_staleness=None, **shape).online.admit("actor-0", 100).groups == 16
+    assert (
+        make_flow(capacity=64, when_full="wait", max_staleness=None, **shape).online.admit("actor-0", 100).groups == 16
+    )
 
 
 def test_a_snapshot_of_a_full_buffer_lasts_until_the_next_is_due(make_flow):
@@ -192,7 +198,9 @@ def test_a_resumed_learner_uses_no_sample_twice(flow):
     torn = flow.online.draw(5, 1, 2)
     flow.online.finish(5, {"e.0": "trained"})
     assert names(torn) == ["e"]
-    assert flow.online.resume(BufferPosition(step=2)) == Resumed(returned=1, torn=1, lost_steps=[3], lost_samples=2, recovered=0)
+    assert flow.online.resume(BufferPosition(step=2)) == Resumed(
+        returned=1, torn=1, lost_steps=[3], lost_samples=2, recovered=0
+    )
     assert places(flow) == {"generated": 12, "trained": 2 + 2 + 2 + 1, "evicted": 1, "buffered": 4}
     assert flow.online.resume(BufferPosition(step=2)) == Resumed(0, 0, [], 0, 0)
     assert flow.online.admit("actor-0", 1).version == -1

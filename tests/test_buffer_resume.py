@@ -1,4 +1,6 @@
-"""A learner, an actor or the whole run starts again: no sample is used twice, no visit is skipped, nothing stays reserved or held."""
+"""A learner, an actor or the whole run starts again: no sample is used twice, no visit is skipped, nothing stays
+reserved or held.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def test_a_position_remembers_what_was_used_since_the_checkpoint_before(flow):
     flow.online.checkpointed(second)
     flow.online.checkpointed(first)
     train(flow, 3)
-    assert [consumed.step for consumed in flow.online.position().consumed] == [2, 3], "the step of the last checkpoint but one is forgotten"
+    assert [consumed.step for consumed in flow.online.position().consumed] == [2, 3], (
+        "the step of the last checkpoint but one is forgotten"
+    )
     assert BufferPosition.from_json(second.to_json()) == second
     with pytest.raises(UserError, match="earlier checkpoint"):
         BufferPosition.from_json(b"{}")
@@ -74,7 +78,9 @@ def test_a_learner_back_at_its_checkpoint_is_given_nothing_twice(flow):
 def test_after_a_power_loss_what_the_checkpoint_used_is_not_used_again(tmp_path):
     """Redis wakes up some moves behind the checkpoint: with a copy of its files from before these moves."""
     server = EmbeddedRedis.start(tmp_path / "redis")
-    address = FlowAddress(server.url, "power", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2, timeout_s=20.0)
+    address = FlowAddress(
+        server.url, "power", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2, timeout_s=20.0
+    )
     flow = Flow.connect(address)
     buffered(flow, *"abc")
     flow.work.push(group_of("open"))

@@ -37,8 +37,8 @@ SAME_ANSWER = {
 
 
 def contents(client: redis.Redis, run: str) -> dict[bytes, Any]:
-    """Everything under the run's prefix; of claims the owner, not the age; not the times that a retry may renew: the end of a chunk's
-    lease, the last look for forsaken claims."""
+    """Everything under the run's prefix; of claims the owner, not the age; not the times that a retry may renew: the
+    end of a chunk's lease, the last look for forsaken claims."""
     everything: dict[bytes, Any] = {}
     for key in client.scan_iter(f"rltf:{{{run}}}:*", count=1000):
         kind = client.type(key)
@@ -55,14 +55,20 @@ def contents(client: redis.Redis, run: str) -> dict[bytes, Any]:
         else:
             groups = client.xinfo_groups(key)
             pending = client.xpending_range(key, "executors", "-", "+", 1000) if groups else []
-            everything[key] = (client.xrange(key), groups, [(claim["message_id"], claim["consumer"]) for claim in pending])
+            everything[key] = (
+                client.xrange(key),
+                groups,
+                [(claim["message_id"], claim["consumer"]) for claim in pending],
+            )
     return everything
 
 
 @pytest.fixture
 def doubled(make_flow, monkeypatch):
     """A flow whose every script runs twice; the second run must change nothing."""
-    flow = make_flow(lease_s=0.3, capacity=10, work_capacity=20, archive_capacity=8, refresh_steps=3, max_staleness=1, token="t")
+    flow = make_flow(
+        lease_s=0.3, capacity=10, work_capacity=20, archive_capacity=8, refresh_steps=3, max_staleness=1, token="t"
+    )
     flow.marker.begin(1, "this test")
     ran: set[str] = set()
     once = Scripts.run_many
@@ -203,7 +209,9 @@ def test_answers_lost_on_the_way_lose_and_double_nothing(make_flow, redis_server
     direct = make_flow(capacity=1000)
     port = int(redis_server.url.rsplit(":", 1)[1].split("/")[0])
     proxy = LossyProxy(port)
-    lossy = Flow.connect(dataclasses.replace(direct.address, url=redis_server.url.replace(f":{port}/", f":{proxy.port}/")))
+    lossy = Flow.connect(
+        dataclasses.replace(direct.address, url=redis_server.url.replace(f":{port}/", f":{proxy.port}/"))
+    )
     trained: list[str] = []
     visits = []
     for step in range(12):

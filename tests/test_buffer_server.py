@@ -25,7 +25,14 @@ from rltf.config import BufferConfig, UserError
 
 def address_of(server: EmbeddedRedis, near: bool) -> FlowAddress:
     return FlowAddress(
-        server.url, "durable", BufferConfig(), 1, groups_per_version=1, group_size=2, timeout_s=20.0, socket=server.socket if near else ""
+        server.url,
+        "durable",
+        BufferConfig(),
+        1,
+        groups_per_version=1,
+        group_size=2,
+        timeout_s=20.0,
+        socket=server.socket if near else "",
     )
 
 
@@ -71,7 +78,10 @@ def test_the_server_is_private_and_in_a_session_of_its_own(redis_server):
     assert os.getsid(redis_server.pid) == redis_server.pid != os.getsid(0)
     client = connect(url, 5.0)
     assert client.config_get("appendonly")["appendonly"] == "yes" and client.config_get("save")["save"] == ""
-    assert client.config_get("appendfsync")["appendfsync"] == "everysec" and client.config_get("bind")["bind"] == "127.0.0.1"
+    assert (
+        client.config_get("appendfsync")["appendfsync"] == "everysec"
+        and client.config_get("bind")["bind"] == "127.0.0.1"
+    )
     assert (redis_server.folder / "redis.log").stat().st_size > 0
     client.close()
 
@@ -81,7 +91,9 @@ def test_the_server_dies_with_the_process_that_started_it(tmp_path):
         "import sys, time, pathlib\nfrom buffer.server import EmbeddedRedis\n"
         "print(EmbeddedRedis.start(pathlib.Path(sys.argv[1])).pid, flush=True)\ntime.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    )
     server_pid = int(parent.stdout.readline())
     assert Path(f"/proc/{server_pid}").exists()
     parent.kill()
@@ -102,7 +114,9 @@ def alive(pid: int) -> bool:
 def test_a_server_on_path_that_is_too_old_is_passed_over(tmp_path, monkeypatch):
     def install(name, version):
         binary = tmp_path / name
-        binary.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=a3fdef44'\n")
+        binary.write_text(
+            f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=a3fdef44'\n"
+        )
         binary.chmod(0o755)
         return str(binary)
 
@@ -152,7 +166,10 @@ def test_a_taken_port_is_replaced(tmp_path):
         ("redis://127.0.0.1:6379/0?passwrd=secret", "unknown option passwrd: did you mean password?"),
         ("rediss://127.0.0.1:6379/0?ssl_ca_cert=ca.pem", "unknown option ssl_ca_cert: did you mean ssl_ca_certs?"),
         ("redis://127.0.0.1:6379/0?ssl_ca_certs=ca.pem", "has the option ssl_ca_certs but no TLS: write rediss://"),
-        ("rediss://127.0.0.1:1/0?ssl_ca_certs=/no/such&ssl_password=secret", "for ssl_ca_certs that this machine does not have: /no/such"),
+        (
+            "rediss://127.0.0.1:1/0?ssl_ca_certs=/no/such&ssl_password=secret",
+            "for ssl_ca_certs that this machine does not have: /no/such",
+        ),
     ],
 )
 def test_an_unusable_address_is_one_sentence_without_the_password(url, words):
@@ -213,7 +230,22 @@ def test_a_run_is_forgotten_and_no_other(make_flow: Callable[..., Flow]) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ['a"b', "a\\b", "a\\", "\\x41", "a b", "a'b", "a\nb", "a\tb", "50%", "#1", "$HOME", "-x", "é ü 中", "/".join(5 * ["x" * 250])],
+    [
+        'a"b',
+        "a\\b",
+        "a\\",
+        "\\x41",
+        "a b",
+        "a'b",
+        "a\nb",
+        "a\tb",
+        "50%",
+        "#1",
+        "$HOME",
+        "-x",
+        "é ü 中",
+        "/".join(5 * ["x" * 250]),
+    ],
     ids=lambda name: ascii(name)[:8],
 )
 def test_a_folder_of_any_name_holds_a_server(tmp_path, name):
@@ -222,7 +254,9 @@ def test_a_folder_of_any_name_holds_a_server(tmp_path, name):
         client = connect(server.url, 5.0, socket=server.socket)
         assert client.get("kept") == found
         client.set("kept", 1)
-        assert ("path" in client.connection_pool.connection_kwargs) == (len(name) < 100), "the kernel bounds the length of a socket's path"
+        assert ("path" in client.connection_pool.connection_kwargs) == (len(name) < 100), (
+            "the kernel bounds the length of a socket's path"
+        )
         client.close()
         server.stop()
         assert {"appendonlydir", "redis.conf", "redis.log"} <= {path.name for path in server.folder.iterdir()}

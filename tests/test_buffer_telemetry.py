@@ -14,7 +14,9 @@ from rltf.config import Config
 
 
 def test_rows_are_read_by_position_by_any_number_of_readers(flow):
-    rows = [{"kind": "count", "role": "actor-0", "name": "programs", "value": number, "time": 0.5} for number in range(5)]
+    rows = [
+        {"kind": "count", "role": "actor-0", "name": "programs", "value": number, "time": 0.5} for number in range(5)
+    ]
     flow.telemetry.append(rows[:2])
     flow.telemetry.append([])
     read = flow.telemetry.rows()
@@ -40,7 +42,11 @@ def test_what_a_reader_missed_is_counted(flow, monkeypatch):
 def test_rows_that_do_not_decode_are_counted_as_lost(flow):
     flow.telemetry.append([{"n": 1}])
     for data in (b"\xff", b"\x91\x01", msgspec.msgpack.encode([{"n": 2}])):
-        flow.client.xadd(flow.telemetry._keys.rows, {"n": 2, "data": data}, id=f"{flow.client.xlen(flow.telemetry._keys.rows) * 2 + 1}-0")
+        flow.client.xadd(
+            flow.telemetry._keys.rows,
+            {"n": 2, "data": data},
+            id=f"{flow.client.xlen(flow.telemetry._keys.rows) * 2 + 1}-0",
+        )
     read = flow.telemetry.rows()
     assert (read.items, read.position, read.lost) == ([{"n": 1}], 7, 6)
 
@@ -59,7 +65,9 @@ def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_fl
             assert flow.telemetry.archived(position).items == []
             assert flow.client.exists(flow.work._keys.group("a")) == 0
     read = flow.telemetry.archived(position)
-    assert [(row.id, row.fate, row.step, row.problem_id) for row in read.items[:1]] == [("b.0", "trained", 1, "problem of b")]
+    assert [(row.id, row.fate, row.step, row.problem_id) for row in read.items[:1]] == [
+        ("b.0", "trained", 1, "problem of b")
+    ]
     assert [row.group_id for row in read.items] == ["b", "b", "c", "c"] and read.lost == 0
     buffered(flow, "d", "e")
     for step in (3, 4):
@@ -69,7 +77,9 @@ def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_fl
     assert flow.telemetry.archive_length() == 4
     flow.client.hset(flow.work._keys.group("d"), "members", b"\xc1")
     read = flow.telemetry.archived(2)
-    assert [row.group_id for row in read.items] == ["e", "e"] and read.lost == 6, "what cannot be read is lost, and the rest is read"
+    assert [row.group_id for row in read.items] == ["e", "e"] and read.lost == 6, (
+        "what cannot be read is lost, and the rest is read"
+    )
     assert flow.client.exists(flow.work._keys.group("b")) == 0
     assert flow.ledger.check() is None
 
@@ -82,7 +92,9 @@ def test_visits_are_shared_out_without_overlap(flow):
         for number in range(20):
             taken.extend(who.control.next_visits(3, f"{name}, life {number}"))
 
-    threads = [threading.Thread(target=take, args=(who, name)) for who, name in ((flow, "a"), (flow, "b"), (other, "c"))]
+    threads = [
+        threading.Thread(target=take, args=(who, name)) for who, name in ((flow, "a"), (flow, "b"), (other, "c"))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

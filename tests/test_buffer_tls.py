@@ -28,8 +28,28 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that is its own authority, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command += ["-keyout", str(key), "-out", str(cert), "-subj", "/CN=rltf test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += [
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+        "-subj",
+        "/CN=rltf test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return cert, key
 
@@ -51,7 +71,9 @@ def tls_port(
     user: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[int]:
-    """A port where TLS with client certificates is spoken: a proxy's, as operators put before Redis, or the server's own."""
+    """A port where TLS with client certificates is spoken: a proxy's, as operators put before Redis, or the server's
+    own.
+    """
     if request.param == "in the server":
         yield from _server(certificate, user, tmp_path_factory.mktemp("server"))
     else:
@@ -81,7 +103,9 @@ def _server(certificate: tuple[Path, Path], user: str, folder: Path) -> Iterator
         finally:
             process.kill()
             process.wait()
-    pytest.skip(f"no Redis server here is built with TLS, as Debian's redis-server is: {', '.join(filter(None, binaries))}")
+    pytest.skip(
+        f"no Redis server here is built with TLS, as Debian's redis-server is: {', '.join(filter(None, binaries))}"
+    )
 
 
 async def _free_port() -> int:
@@ -115,7 +139,9 @@ def _proxy(behind: int, certificate: tuple[Path, Path]) -> Iterator[int]:
     thread.join(10)
 
 
-def test_a_run_lives_on_a_server_with_tls_user_password_and_database(tls_port: int, certificate: tuple[Path, Path], user: str) -> None:
+def test_a_run_lives_on_a_server_with_tls_user_password_and_database(
+    tls_port: int, certificate: tuple[Path, Path], user: str
+) -> None:
     cert, key = certificate
     url = f"rediss://{user}@127.0.0.1:{tls_port}/3?ssl_ca_certs={cert}&ssl_certfile={cert}&ssl_keyfile={key}"
     flow = Flow.connect(FlowAddress(url, "tls", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2))

@@ -75,7 +75,9 @@ def test_a_claim_waits_for_the_first_program_and_not_for_all(flow):
         time.sleep(0.1)
         flow.work.push(group_of(name))
         waiting.join(60)
-        assert [len(claims) for claims in claimed] == [2], "the push rings: without it the claim would look again after half an hour"
+        assert [len(claims) for claims in claimed] == [2], (
+            "the push rings: without it the claim would look again after half an hour"
+        )
     patient.close()
 
 

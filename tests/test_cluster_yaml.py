@@ -1,4 +1,7 @@
-"""cluster.yaml passes Ray's own validation, starts the right nodes and keeps clear of known pitfalls. No cloud is touched."""
+"""cluster.yaml passes Ray's own validation, starts the right nodes and keeps clear of known pitfalls.
+
+No cloud is touched.
+"""
 
 import re
 import subprocess
@@ -27,16 +30,22 @@ def written() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def prepared(written: dict[str, Any]) -> dict[str, Any]:
-    """As `ray up` prepares it before it talks to the cloud: defaults filled in, common set-up commands merged, then validated."""
+    """As `ray up` prepares it before it talks to the cloud: defaults filled in, common set-up commands merged, then
+    validated.
+    """
     prepared = prepare_config(written)
     validate_config(prepared)
     return prepared
 
 
-def _nodes_for(prepared: dict[str, Any], demands: list[dict[str, float]]) -> tuple[dict[str, int], list[dict[str, float]]]:
+def _nodes_for(
+    prepared: dict[str, Any], demands: list[dict[str, float]]
+) -> tuple[dict[str, int], list[dict[str, float]]]:
     """Nodes that Ray's autoscaler would start for demands that find no room, and the demands that it could not help."""
     scorer = partial(_default_utilization_scorer, node_availability_summary=NodeAvailabilitySummary({}))
-    nodes, unmet = get_nodes_for(prepared["available_node_types"], {}, prepared["head_node_type"], prepared["max_workers"], demands, scorer)
+    nodes, unmet = get_nodes_for(
+        prepared["available_node_types"], {}, prepared["head_node_type"], prepared["max_workers"], demands, scorer
+    )
     return dict(nodes), unmet
 
 
@@ -104,7 +113,9 @@ def test_start_commands_state_rays_environment(prepared: dict[str, Any], part: s
 
 def test_settings_are_the_same_everywhere(prepared: dict[str, Any]) -> None:
     exported = [set(re.findall(r"export (RAY_\w+=\w+);", " ".join(prepared[part]))) for part in START]
-    assert exported[0] - exported[1] == {"RAY_JOB_STOP_WAIT_TIME_S=180"} and exported[1] <= exported[0], "jobs are stopped on the head"
+    assert exported[0] - exported[1] == {"RAY_JOB_STOP_WAIT_TIME_S=180"} and exported[1] <= exported[0], (
+        "jobs are stopped on the head"
+    )
     text = (ROOT / "cluster.yaml").read_text()
     assert set(re.findall(r"RAY_AUTH_MODE=(\w+)", text)) == {"token"}
     assert prepared["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"

@@ -39,7 +39,10 @@ def _help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["evaluate"], "there is no command 'evaluate': the commands are train, grade, check-data, status, replay, train-critic, doctor"),
+        (
+            ["evaluate"],
+            "there is no command 'evaluate': the commands are train, grade, check-data, status, replay, train-critic, doctor",
+        ),
         (["grde"], "there is no command 'grde': did you mean grade?"),
         (["check_data", "starter"], "did you mean check-data?"),
         (["Status"], "did you mean status?"),
@@ -54,16 +57,28 @@ def _help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--learner.steps", "5", "6"], "unexpected argument '6': it belongs to no option"),
         (["--learner.steps", "5", "--learner.steps=6"], "--learner.steps is given twice, as '5' and as '6'"),
         (["--dry-run", "--dry-run"], "--dry-run is given twice"),
-        (["--learner.steps", ""], "learner.steps: Input should be a valid integer, unable to parse string as an integer, got ''"),
-        (["--learner.steps="], "learner.steps: Input should be a valid integer, unable to parse string as an integer, got ''"),
+        (
+            ["--learner.steps", ""],
+            "learner.steps: Input should be a valid integer, unable to parse string as an integer, got ''",
+        ),
+        (
+            ["--learner.steps="],
+            "learner.steps: Input should be a valid integer, unable to parse string as an integer, got ''",
+        ),
         (["--learner.steps", "-5"], "learner.steps: Input should be greater than or equal to 1, got -5"),
         (["--learner.learning_rate", "-1e-3"], "learner.learning_rate: Input should be greater than 0, got -0.001"),
-        (["–learner.steps", "5"], "'–learner.steps' begins with a typographic dash, which is no '-': write --learner.steps"),
+        (
+            ["–learner.steps", "5"],
+            "'–learner.steps' begins with a typographic dash, which is no '-': write --learner.steps",
+        ),
         (["—dry-run"], "write --dry-run"),
         (["--dry_run"], "unknown option '--dry_run': did you mean --dry-run?"),
         (["--steps", "3"], "unknown option '--steps': did you mean --warm_start.steps or --learner.steps?"),
         (["-seed", "3"], "unknown option '-seed': did you mean --run.seed?"),
-        (["--learner"], "learner is a part of the configuration, whose fields are --learner.FIELD (launch.py --help learner)"),
+        (
+            ["--learner"],
+            "learner is a part of the configuration, whose fields are --learner.FIELD (launch.py --help learner)",
+        ),
         (["--learner.groups-per-step", "5"], "did you mean learner.groups_per_step?"),
         (["--LEARNER.STEPS", "5"], "did you mean learner.steps?"),
         (["--config"], "--config: expected one argument"),
@@ -73,7 +88,10 @@ def _help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--help", "lerner"], "did you mean learner?"),
         (["grade", "--learner.steps", "5"], "launch.py grade does not read --learner.steps: it reads executor.lanes, "),
         (["train-critic", "x", "--run.seed", "5"], "train-critic does not read --run.seed: it reads no field"),
-        (["status", "x", "--out", "y", "--dry-run"], "unknown option '--dry-run': launch.py status --help lists what it takes"),
+        (
+            ["status", "x", "--out", "y", "--dry-run"],
+            "unknown option '--dry-run': launch.py status --help lists what it takes",
+        ),
         (["status", "x", "--problems", "starter"], "problems is a part of the configuration"),
     ],
 )
@@ -145,8 +163,14 @@ def test_what_the_help_says_of_values_is_what_is_accepted() -> None:
         if field.bounds.startswith("at least "):
             with pytest.raises(UserError, match=key):
                 configuration.load(None, {key: str(int(field.bounds.split()[2].rstrip(",")) - 1)})
-    assert described("learner.betas").values == "[NUMBER, NUMBER]" and described("learner.betas").bounds == "each at least 0, below 1"
-    assert described("buffer.max_staleness").values == "INTEGER|none" and described("learner.betas").default == "[0.9, 0.95]"
+    assert (
+        described("learner.betas").values == "[NUMBER, NUMBER]"
+        and described("learner.betas").bounds == "each at least 0, below 1"
+    )
+    assert (
+        described("buffer.max_staleness").values == "INTEGER|none"
+        and described("learner.betas").default == "[0.9, 0.95]"
+    )
 
 
 @pytest.mark.parametrize("command", sorted(set(launch.COMMANDS) - {"help", "train"}))
@@ -180,8 +204,12 @@ def test_an_older_python_is_told_too() -> None:
     source = (ROOT / "launch.py").read_text()
     tree = ast.parse(source, feature_version=(3, 7))  # the oldest that knows `from __future__ import annotations`
     check = next(node for node in tree.body if isinstance(node, ast.If))
-    before = [node for node in tree.body if node.lineno < check.lineno and not isinstance(node, ast.Import | ast.ImportFrom)]
-    assert all(isinstance(node, ast.Assign | ast.FunctionDef | ast.Expr) for node in before), "nothing else runs before the check"
+    before = [
+        node for node in tree.body if node.lineno < check.lineno and not isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert all(isinstance(node, ast.Assign | ast.FunctionDef | ast.Expr) for node in before), (
+        "nothing else runs before the check"
+    )
     code = f"import sys\nsys.version_info = (3, 9, 2, 'final', 0)\nexec(compile(open({LAUNCH[1]!r}).read(), 'launch.py', 'exec'))"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
@@ -199,7 +227,9 @@ def test_an_installation_for_executors_alone_names_the_extra(tmp_path: Path) -> 
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
 
     def said(*arguments: str) -> str:
-        done = subprocess.run([sys.executable, "-S", LAUNCH[1], *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-S", LAUNCH[1], *arguments], env=environment, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: "), done.stderr
         return done.stderr
 

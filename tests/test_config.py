@@ -11,7 +11,9 @@ from rltf.config import Config, UserError
 def test_every_field_has_a_sentence() -> None:
     for part, model in Config.model_fields.items():
         for name, field in model.annotation.model_fields.items():  # type: ignore[union-attr]
-            assert field.description and field.description.rstrip().endswith((".", ")")), f"{part}.{name} has no sentence"
+            assert field.description and field.description.rstrip().endswith((".", ")")), (
+                f"{part}.{name} has no sentence"
+            )
     words = " ".join((config.RunConfig.model_fields["deterministic"].description or "").split())
     for key, value in config.DETERMINISTIC.items():
         assert f"{key} {value}" in words
@@ -28,21 +30,39 @@ def test_every_field_has_a_sentence() -> None:
         ({"learner.steps": "0"}, "greater than or equal to 1, got 0"),
         ({"learner.objective": "rltf"}, "set actors.greedy true or rltf.baseline none"),
         ({"buffer.capacity": "10"}, "the learner would wait for ever"),
-        ({"learner.offload": "parameters", "learner.zero_stage": "2"}, "learner.offload parameters needs learner.zero_stage 3 or more"),
-        ({"actors.dtype": "float16"}, "actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16"),
-        ({"learner.dtype": "float16", "learner.zero_stage": "1"}, "float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1"),
-        ({"learner.weight_transfer": "direct", "actors.gpus_per_actor": "1"}, "set learner.gpus_per_worker, which is 0, and"),
+        (
+            {"learner.offload": "parameters", "learner.zero_stage": "2"},
+            "learner.offload parameters needs learner.zero_stage 3 or more",
+        ),
+        (
+            {"actors.dtype": "float16"},
+            "actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16",
+        ),
+        (
+            {"learner.dtype": "float16", "learner.zero_stage": "1"},
+            "float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1",
+        ),
+        (
+            {"learner.weight_transfer": "direct", "actors.gpus_per_actor": "1"},
+            "set learner.gpus_per_worker, which is 0, and",
+        ),
         ({"learner.betas": "[2, 3]"}, "learner.betas: Input should be less than 1"),
         ({"learner.learning_rate": ".inf"}, "learner.learning_rate: Input should be a"),
         ({"learner.learning_rate": "inf"}, "learner.learning_rate: Input should be a finite number"),
-        ({"evaluation.k": "[1, 10]", "evaluation.samples": "9"}, "pass@10, which needs as many programs per problem: raise"),
+        (
+            {"evaluation.k": "[1, 10]", "evaluation.samples": "9"},
+            "pass@10, which needs as many programs per problem: raise",
+        ),
         ({"learner.steps": "1.5"}, "learner.steps: Input should be a valid integer"),
         ({"run.seed": "99999999999999999999"}, "run.seed: Input should be a number between"),
         ({"run.seed": "-1"}, "run.seed: Input should be greater than or equal to 0"),
         ({"buffer.capacity": str(10**30)}, "buffer.capacity: Input should be a number between"),
         ({"buffer.lease_s": "1e300"}, "buffer.lease_s: Input should be a number between"),
         ({"evaluation.final_samples": "3000"}, "less than the 3000 programs that one problem has in an evaluation"),
-        ({"run.deterministic": "true", "actors.count": "4"}, "--actors.count 4 does not go with run.deterministic, which needs 1"),
+        (
+            {"run.deterministic": "true", "actors.count": "4"},
+            "--actors.count 4 does not go with run.deterministic, which needs 1",
+        ),
         ({"run.deterministic": "yes", "buffer.max_staleness": "none"}, "which needs 0: leave one of them out"),
         ({"run.deterministic": "true", "actors.problems_per_batch": "7"}, "which needs 24"),
     ],
@@ -70,7 +90,11 @@ def test_folders_that_workers_read_are_found_from_any_working_directory(
     part, name = key.split(".")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for text, folder in (("critic", str(tmp_path / "critic")), ("~/critic", str(tmp_path / "home" / "critic")), ("", "")):
+    for text, folder in (
+        ("critic", str(tmp_path / "critic")),
+        ("~/critic", str(tmp_path / "home" / "critic")),
+        ("", ""),
+    ):
         assert getattr(getattr(config.load(None, {key: text}), part), name) == folder
 
 

@@ -69,7 +69,11 @@ def test_starter_presets_share_task_and_warm_start() -> None:
     assert starter.problems == rltf.problems == control.problems
     assert starter.policy == rltf.policy == control.policy
     assert starter.warm_start == rltf.warm_start == control.warm_start
-    assert (starter.learner.objective, rltf.learner.objective, control.learner.objective) == ("grpo", "rltf", "supervised")
+    assert (starter.learner.objective, rltf.learner.objective, control.learner.objective) == (
+        "grpo",
+        "rltf",
+        "supervised",
+    )
 
 
 def test_apps_preset_holds_the_papers_values() -> None:
@@ -86,11 +90,15 @@ def test_apps_preset_holds_the_papers_values() -> None:
 def documented(preset: str) -> list[list[str]]:
     """Arguments of the commands in docs/objectives.md that choose a preset of the objective."""
     text = (ROOT / "docs" / "objectives.md").read_text()
-    return [shlex.split(line) for line in re.findall(r"launch\.py (--config .*)", text) if f"--rltf.preset {preset}" in line]
+    return [
+        shlex.split(line) for line in re.findall(r"launch\.py (--config .*)", text) if f"--rltf.preset {preset}" in line
+    ]
 
 
 def test_the_documented_commands_give_the_released_code() -> None:
-    lines = [[argument.replace("configs/", f"{ROOT}/configs/") for argument in line] for line in documented("released_code")]
+    lines = [
+        [argument.replace("configs/", f"{ROOT}/configs/") for argument in line] for line in documented("released_code")
+    ]
     plain, with_critic = (launch.parse(line).config.rltf for line in lines)
     assert plain == RltfConfig(preset="released_code", critic_weighting=False, alpha="span_ratio")
     assert with_critic == RltfConfig(preset="released_code", critic="critics/NAME")
@@ -105,7 +113,9 @@ def test_a_preset_on_the_command_line_wins_over_the_fields_of_a_file(tmp_path: P
     resolved = tmp_path / "config.yaml"
     config = configuration.load(ROOT / "configs" / "starter-rltf.yaml", {"rltf.fine": "false", "grpo.clip_low": "0.1"})
     resolved.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    changed = configuration.load(resolved, {"rltf.preset": "released_code", "rltf.critic_weighting": "false", "grpo.variant": "dr"})
+    changed = configuration.load(
+        resolved, {"rltf.preset": "released_code", "rltf.critic_weighting": "false", "grpo.variant": "dr"}
+    )
     assert changed.rltf == RltfConfig(preset="released_code", critic_weighting=False, fine=False)
     assert (changed.grpo.scale, changed.grpo.normalise, changed.grpo.clip_low) == ("none", "constant", 0.1)
     resolved.write_text(yaml.safe_dump(changed.model_dump(mode="json")))

@@ -66,7 +66,9 @@ def _script(folder: Path) -> Path:
 def _on_a_terminal(command: list[str], environment: dict[str, str], read: bool = True) -> tuple[int, bytes]:
     """Exit status, and what a terminal of its own shows; with `read` false the terminal is closed at once."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=os.environ | environment)
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=os.environ | environment
+    )
     os.close(theirs)
     shown = b""
     try:
@@ -96,7 +98,14 @@ def test_what_cannot_be_shown_is_replaced(environment: dict[str, str], terminal:
     latin = environment.get("PYTHONIOENCODING") == "latin-1"
     text = shown.decode("latin-1" if latin else "ascii")
     assert code == 0 and "Traceback" not in text, text
-    for words in ("±" if latin else "0.5 +- 0.1", "0.900", 'of "??"', "Warning: a warning", "error: ? is no name", "Report and plots"):
+    for words in (
+        "±" if latin else "0.5 +- 0.1",
+        "0.900",
+        'of "??"',
+        "Warning: a warning",
+        "error: ? is no name",
+        "Report and plots",
+    ):
         assert words in text
     assert "größe -> ±1" in text if latin else ".../gro?e -> +-1" in text
 
@@ -125,7 +134,9 @@ def test_work_that_takes_a_while_tells_the_time_left(terminal: bool, monkeypatch
     if terminal:
         assert "judging" in told and "1000/1000" in told
         return
-    assert [line.partition(",")[0] for line in told.splitlines()] == [f"judging: {done} of 1" for done in (250, 500, 750)]
+    assert [line.partition(",")[0] for line in told.splitlines()] == [
+        f"judging: {done} of 1" for done in (250, 500, 750)
+    ]
     assert all(line.endswith(" s left") for line in told.splitlines())
 
 
@@ -179,7 +190,9 @@ def test_a_terminal_that_is_gone_does_not_end_what_goes_on(gone: str, tmp_path: 
         code = process.wait(timeout=60)
     else:
         redirected = {"closed": ">&- 2>&-", "full": ">/dev/full"}[gone]
-        done = subprocess.run(["bash", "-c", f'exec "$@" {redirected}', "bash", *command], cwd=ROOT, capture_output=True, timeout=60)
+        done = subprocess.run(
+            ["bash", "-c", f'exec "$@" {redirected}', "bash", *command], cwd=ROOT, capture_output=True, timeout=60
+        )
         code, told = done.returncode, done.stderr
     assert code == 0 and kept.read_text() == "done"
     assert b"Traceback" not in told and b"Exception" not in told
@@ -197,8 +210,16 @@ def run(tmp_path: Path) -> RunFolder:
 @pytest.mark.parametrize(
     ("shell", "code", "told"),
     [
-        ("{launch} status {run} >/dev/full", 1, "error: standard output could not be written (No space left on device), and what was"),
-        ("{launch} help >/dev/full", 1, "error: standard output could not be written (No space left on device), and what was printed"),
+        (
+            "{launch} status {run} >/dev/full",
+            1,
+            "error: standard output could not be written (No space left on device), and what was",
+        ),
+        (
+            "{launch} help >/dev/full",
+            1,
+            "error: standard output could not be written (No space left on device), and what was printed",
+        ),
         ("{launch} status {run}x >/dev/full", 2, "error: "),
         ("{launch} status {run} >&-", 0, ""),
         ("{launch} status {run}x >&- 2>&-", 2, ""),

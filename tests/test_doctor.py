@@ -24,7 +24,11 @@ def _run(tmp_path: Path, *arguments: str) -> tuple[int, dict[tuple[str, str], di
     command = [sys.executable, "launch.py", "doctor", "--out", str(out), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
     findings = json.loads(out.read_text()) if out.exists() else []
-    return done.returncode, {(finding["part"], finding["name"]): finding for finding in findings}, done.stdout + done.stderr
+    return (
+        done.returncode,
+        {(finding["part"], finding["name"]): finding for finding in findings},
+        done.stdout + done.stderr,
+    )
 
 
 def test_a_machine_that_can_run_is_told_so(tmp_path: Path) -> None:
@@ -40,7 +44,9 @@ def test_what_is_missing_is_in_the_last_line_and_the_exit_code(tmp_path: Path) -
     code, found, printed = _run(tmp_path, "--redis.url", "redis://127.0.0.1:1/0", "--executor.python", "/bin/false")
     assert code == 1
     assert found["Redis", "redis.url"]["state"] == found["sandbox", "isolation"]["state"] == "bad"
-    assert "127.0.0.1:1" in printed.splitlines()[-1] and printed.splitlines()[-1].startswith("a run cannot start here: ")
+    assert "127.0.0.1:1" in printed.splitlines()[-1] and printed.splitlines()[-1].startswith(
+        "a run cannot start here: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,9 @@ def test_what_is_missing_is_in_the_last_line_and_the_exit_code(tmp_path: Path) -
         ("http://127.0.0.1:8265", "bad", "SOURCE http://127.0.0.1:8265 is a dashboard's, which takes jobs"),
     ],
 )
-def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(address: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(
+    address: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "::1" in address and not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with socket.socket(socket.AF_INET6 if "::1" in address else socket.AF_INET) as server:
@@ -71,7 +79,9 @@ def test_addresses_of_ray_are_taken_and_refused_as_by_a_run(address: str, state:
 
 
 def test_a_wrong_command_line_is_refused() -> None:
-    done = subprocess.run([sys.executable, "launch.py", "doctor", "--nothing", "1"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "launch.py", "doctor", "--nothing", "1"], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
     assert done.returncode == 2 and "nothing" in done.stderr and not done.stdout
 
 
@@ -79,7 +89,10 @@ def test_a_wrong_command_line_is_refused() -> None:
     ("settings", "expected"),
     [
         ({"user/max_user_namespaces": "0"}, "user.max_user_namespaces=10000"),
-        ({"user/max_user_namespaces": "1000", "kernel/unprivileged_userns_clone": "0"}, "kernel.unprivileged_userns_clone=1"),
+        (
+            {"user/max_user_namespaces": "1000", "kernel/unprivileged_userns_clone": "0"},
+            "kernel.unprivileged_userns_clone=1",
+        ),
         ({"kernel/apparmor_restrict_unprivileged_userns": "1"}, "kernel.apparmor_restrict_unprivileged_userns=0"),
     ],
 )

@@ -1,4 +1,7 @@
-"""What a run needs to go on is looked at before anything is started, and what is not there is told in one sentence. Without Ray."""
+"""What a run needs to go on is looked at before anything is started, and what is not there is told in one sentence.
+
+Without Ray.
+"""
 
 from __future__ import annotations
 
@@ -115,18 +118,24 @@ def test_redis_is_held_against_the_folder(stopped: Stopped, capsys: pytest.Captu
     assert "does not balance" in after("DEL", base + "train:buffer")
     assert "holds older data of this run than its folder knows of" in after("HSET", base + "marker", "beats", "2")
     assert after("HSET", base + "marker", "beats", "3") == "", "the last seconds may be lost"
-    assert "has gone back in time: it knows of 0 finished steps" in after("HSET", base + "train:state", "finished_step", "0")
+    assert "has gone back in time: it knows of 0 finished steps" in after(
+        "HSET", base + "train:state", "finished_step", "0"
+    )
     assert "is an older copy of the run's folder" in after("HSET", base + "marker", "attempt", "2")
     assert "the run is still going on: attempt 1 in /other on there drives it" in after(
         "SET", base + "alive", "attempt 1 in /other on there"
     )
-    assert after("SET", base + "alive", f"attempt 1 {continuing.place(folder)}") == "", "the folder's lock has kept its driver out"
+    assert after("SET", base + "alive", f"attempt 1 {continuing.place(folder)}") == "", (
+        "the folder's lock has kept its driver out"
+    )
     (folder.path / "warm_start").mkdir()
     (folder.path / "warm_start" / "config.json").touch()
     flow.client.flushall()
     assert launch.main(["status", str(folder.path)]) == 0
     assert "keeps nothing of this run any more: its data are lost" in capsys.readouterr().out
-    assert after("FLUSHALL").endswith(f"begin a new run from what it leaves, with --warm_start.reuse {folder.path / 'warm_start'}")
+    assert after("FLUSHALL").endswith(
+        f"begin a new run from what it leaves, with --warm_start.reuse {folder.path / 'warm_start'}"
+    )
     flow.close()
 
 
@@ -165,7 +174,10 @@ def test_checkpoints_that_are_gone(stopped: Stopped) -> None:
     assert [group.id for group in flow.online.draw(3, 1, 0)] == ["d"], "what step 3 used is not used again"
     flow.close()
     shutil.rmtree(folder / "checkpoints")
-    assert "has no complete checkpoint, and the run had come to step 3: bring the checkpoints back, or begin a new run" in stopped.refused()
+    assert (
+        "has no complete checkpoint, and the run had come to step 3: bring the checkpoints back, or begin a new run"
+        in stopped.refused()
+    )
     (folder / "metrics.jsonl").unlink()
     assert "has no complete checkpoint, and the run had come to step" in stopped.refused(), "Redis knows"
 
@@ -211,7 +223,9 @@ def test_the_report_of_a_run_whose_driver_died(stopped: Stopped, capsys: pytest.
     stopped.server.stop()
     earlier = folder.result()
     with folder.locked():
-        assert aftermath.main(str(folder.path), reason) == 1 and folder.result() == earlier, "another driver has it by now"
+        assert aftermath.main(str(folder.path), reason) == 1 and folder.result() == earlier, (
+            "another driver has it by now"
+        )
     assert "is still going on" in capsys.readouterr().err
     assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == earlier, "the driver had written it"
     folder.replace("result.json", json.dumps(earlier | {"attempts": 0}))

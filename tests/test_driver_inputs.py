@@ -62,8 +62,16 @@ def test_supervised_training_does_not_meet_prompts_that_are_left_out(tmp_path: P
 
 
 def test_fewer_problems_are_a_sample_of_all_and_the_same_in_every_run(tmp_path: Path) -> None:
-    train, held_out = _file(tmp_path, "train.jsonl", range(100, 200)), _file(tmp_path, "held_out.jsonl", range(1000, 3000))
-    fields = {"problems__train": train, "problems__held_out": held_out, "problems__limit": "50", "evaluation__tasks": "40"}
+    train, held_out = (
+        _file(tmp_path, "train.jsonl", range(100, 200)),
+        _file(tmp_path, "held_out.jsonl", range(1000, 3000)),
+    )
+    fields = {
+        "problems__train": train,
+        "problems__held_out": held_out,
+        "problems__limit": "50",
+        "evaluation__tasks": "40",
+    }
     runs = [Inputs.of(_config(run__seed=seed, **fields)) for seed in "01"]
     ids = [[problem.id for problem in run.problems] for run in runs]
     held_out_ids = [[int(problem.id) for problem in run.held_out_problems] for run in runs]
@@ -85,7 +93,9 @@ def test_fewer_problems_are_a_sample_of_all_and_the_same_in_every_run(tmp_path: 
 )
 def test_a_run_goes_on_at_its_own_redis(tmp_path: Path, earlier: str, given: str, fits: bool) -> None:
     """Rows, samples and visits are numbered there: at another server the run would wait for numbers that it has passed."""
-    folder = RunFolder.create(Config.model_validate({"run": {"folder": str(tmp_path), "name": "earlier"}, "redis": {"url": earlier}}))
+    folder = RunFolder.create(
+        Config.model_validate({"run": {"folder": str(tmp_path), "name": "earlier"}, "redis": {"url": earlier}})
+    )
     if fits:
         assert resume.load(str(folder.path), {"redis.url": given})[0].redis.url == given
         return
@@ -95,7 +105,11 @@ def test_a_run_goes_on_at_its_own_redis(tmp_path: Path, earlier: str, given: str
 
 
 def test_a_warm_start_that_does_not_fit_is_told_before_anything_starts(tmp_path: Path) -> None:
-    fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": "", "policy__vocab_size": "290"}
+    fields = {
+        "problems__train": _file(tmp_path, "train.jsonl", range(1, 4)),
+        "problems__held_out": "",
+        "policy__vocab_size": "290",
+    }
     policy = build_policy(Inputs.of(_config(**fields)).spec)
     policy.model.save_pretrained(tmp_path / "model")
     policy.tokenizer.save_pretrained(tmp_path / "model")
@@ -117,7 +131,9 @@ def test_a_model_folder_is_found_from_any_working_directory(tmp_path: Path, monk
     policy.model.save_pretrained(tmp_path / "model")
     policy.tokenizer.save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
-    spec = Inputs.of(_config(**fields, policy__model="model", policy__max_prompt_tokens="64", policy__max_program_tokens="64")).spec
+    spec = Inputs.of(
+        _config(**fields, policy__model="model", policy__max_prompt_tokens="64", policy__max_program_tokens="64")
+    ).spec
     monkeypatch.chdir("/")
     build_policy(spec)
 
@@ -127,8 +143,15 @@ def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path:
     held_out = _file(tmp_path, "held_out.jsonl", range(100, 110), starter_code="x = 1\n" * 400)
     inputs = Inputs.of(_config(problems__train=train, problems__held_out=held_out))
     tasks = inputs.held_out
-    assert tasks is not None and (tasks.tasks, tasks.of, len(tasks.asked), [one.id for one in tasks.too_long]) == (10, 10, 9, ["100"])
-    assert "1 of 10 held-out problems, which count as not solved; the first, 100: The prompt" in " ".join(inputs.warnings)
+    assert tasks is not None and (tasks.tasks, tasks.of, len(tasks.asked), [one.id for one in tasks.too_long]) == (
+        10,
+        10,
+        9,
+        ["100"],
+    )
+    assert "1 of 10 held-out problems, which count as not solved; the first, 100: The prompt" in " ".join(
+        inputs.warnings
+    )
     fewer = Inputs.of(_config(problems__train=train, problems__held_out=held_out, evaluation__tasks="6")).held_out
     assert fewer is not None and fewer.tasks == 6 and str(fewer).startswith(f"6 of 10 from {held_out}")
 
@@ -136,10 +159,16 @@ def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path:
 def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
     spec = _file(tmp_path, "own.jsonl", range(40), tests=["assert add(1, 2) == 3"], inputs=None, outputs=None)
     text = (tmp_path / "own.jsonl").read_text()
-    lines = [json.loads(line) | {"question": f"Add {number}.", "url": "x"} for number, line in enumerate(text.splitlines())]
-    lines += [{"id": f"bad{number}", "question": ""} for number in range(5)] + [lines[1] | {"id": "odd", "question": "Odd.", "timeout": 3}]
+    lines = [
+        json.loads(line) | {"question": f"Add {number}.", "url": "x"} for number, line in enumerate(text.splitlines())
+    ]
+    lines += [{"id": f"bad{number}", "question": ""} for number in range(5)] + [
+        lines[1] | {"id": "odd", "question": "Odd.", "timeout": 3}
+    ]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    config = _config(problems__train=spec, problems__limit="20", evaluation__tasks="3", evaluation__samples="4", evaluation__k="[4]")
+    config = _config(
+        problems__train=spec, problems__limit="20", evaluation__tasks="3", evaluation__samples="4", evaluation__k="[4]"
+    )
     inputs = Inputs.of(config)
     cluster = ClusterFacts("started here", 1, 4, 0, 8e9, 2)
     plan = dict(make_plan(config, inputs.facts(config, cluster, tmp_path))[0].rows)
@@ -168,7 +197,9 @@ def test_a_model_made_for_conversations_is_warned_of(tmp_path: Path, kind: str) 
         fields["policy__tokenizer"] = str(tmp_path / "plain")
     if kind == "settings":
         settings = tmp_path / "model" / "tokenizer_config.json"
-        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": "{{ messages[0].content }}"}))
+        settings.write_text(
+            json.dumps(json.loads(settings.read_text()) | {"chat_template": "{{ messages[0].content }}"})
+        )
     lengths = {"policy__max_prompt_tokens": "64", "policy__max_program_tokens": "64"}
     told = Inputs.of(_config(**fields, **lengths, policy__model=str(tmp_path / "model"))).warnings
     assert len(told) == (kind != "none")

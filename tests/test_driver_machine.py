@@ -53,7 +53,9 @@ def _tree(tmp_path: Path, membership: str, files: dict[str, str]) -> tuple[Path,
         ),
     ],
 )  # fmt: skip
-def test_the_narrowest_control_group_counts(membership: str, files: dict[str, str], expected: tuple[float, float], tmp_path: Path) -> None:
+def test_the_narrowest_control_group_counts(
+    membership: str, files: dict[str, str], expected: tuple[float, float], tmp_path: Path
+) -> None:
     assert memory_bytes(*_tree(tmp_path, membership, files)) == pytest.approx(expected)
 
 

@@ -36,7 +36,15 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
         with folder.locked():
             assert launch.main(["status", str(folder.path), "--out", str(out)]) == 0
         printed = capsys.readouterr().out
-        for words in ("is going on", "phase: training", "Redis: answers", "step: 3 of", "0.250 at step 0", "actor-0 1", "ledger: balances"):
+        for words in (
+            "is going on",
+            "phase: training",
+            "Redis: answers",
+            "step: 3 of",
+            "0.250 at step 0",
+            "actor-0 1",
+            "ledger: balances",
+        ):
             assert words in printed
         assert "not running: learner: dead, waiting for a trainer host: none is up" in printed
         found = json.loads(out.read_text())
@@ -47,10 +55,17 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
         flow.close()
     finally:
         server.stop()
-    folder.write_result({"ledger": {"generated": 6, "trained": 6}, "ledger_checks": 4, "imbalance": None, "finished": True})
+    folder.write_result(
+        {"ledger": {"generated": 6, "trained": 6}, "ledger_checks": 4, "imbalance": None, "finished": True}
+    )
     assert launch.main(["status", str(folder.path)]) == 0
     printed = capsys.readouterr().out
-    assert "finished" in printed and "not running" not in printed and "has ended with the run" in printed and "trained" in printed
+    assert (
+        "finished" in printed
+        and "not running" not in printed
+        and "has ended with the run" in printed
+        and "trained" in printed
+    )
     assert launch.main(["status", str(tmp_path / "none")]) == 2
     assert "there is no run folder of this name" in capsys.readouterr().err
 
@@ -63,7 +78,14 @@ def test_status_tells_no_waits_of_an_earlier_attempt(tmp_path: Path, capsys: pyt
     now = time.time()
 
     def wait(role: str, waits_for: str, since: float) -> dict[str, object]:
-        return {"kind": "now", "role": role, "name": "wait", "waits_for": waits_for, "start": now - since, "time": now - since}
+        return {
+            "kind": "now",
+            "role": role,
+            "name": "wait",
+            "waits_for": waits_for,
+            "start": now - since,
+            "time": now - since,
+        }
 
     def told() -> str:
         assert launch.main(["status", str(folder.path)]) == 0

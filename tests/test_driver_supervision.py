@@ -125,12 +125,16 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    started = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="supervision-test")
+    started = ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="supervision-test"
+    )
     yield started.address_info["session_dir"]
     ray.shutdown()
 
 
-def test_a_worker_that_dies_fails_or_hangs_is_started_again(session: str, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_a_worker_that_dies_fails_or_hangs_is_started_again(
+    session: str, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
     address = FlowAddress.of(Config(), redis_server.url, "supervised")
     order = tmp_path / "worker-0"
     told: list[tuple[str, str, dict[str, Any]]] = []
@@ -138,7 +142,11 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(session: str, redis_
     supervisor = Supervisor(settings, lambda *what: told.append(what))
 
     def start() -> Started:
-        handle = ray.remote(OrderedWorker).options(name="worker-0", num_cpus=0, max_concurrency=4).remote("worker-0", address, tmp_path)
+        handle = (
+            ray.remote(OrderedWorker)
+            .options(name="worker-0", num_cpus=0, max_concurrency=4)
+            .remote("worker-0", address, tmp_path)
+        )
         return {"worker-0": (handle, handle.start.remote())}
 
     supervisor.add("worker-0", start, lambda reason: {"said": len(reason)}, dict)
@@ -155,7 +163,9 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(session: str, redis_
     order.unlink()
     until(lambda: goes_on(2))
     order.write_text("hang")
-    supervisor._settings = settings.model_copy(update={"answer_s": 3.0})  # of a worker that will answer a busy machine may ask for more
+    supervisor._settings = settings.model_copy(
+        update={"answer_s": 3.0}
+    )  # of a worker that will answer a busy machine may ask for more
     until(lambda: (supervisor.poll() or True) and not supervisor.running)
     supervisor._settings = settings
     order.unlink()
@@ -163,11 +173,15 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(session: str, redis_
     reasons = [reason for _, reason, _ in told]
     assert supervisor.deaths == [("worker-0", reason) for reason in reasons], "each death is told when it happens"
     shown = "".join(file.read_text() for file in (Path(session) / "logs").glob("worker-*.out"))
-    assert f"What worker-0 prints and logs is in {order}.log.\n" in shown, "the dashboard's log page says where the log is"
+    assert f"What worker-0 prints and logs is in {order}.log.\n" in shown, (
+        "the dashboard's log page says where the log is"
+    )
     assert "worker-0 has died" in reasons[0] and reasons[1] == "worker-0: OSError: the disk is full"
     assert reasons[2] == "worker-0 has not answered for 3 s" and told[0][2] == {"said": len(reasons[0])}
     order.write_text("fail")
-    with pytest.raises(RunFailed, match="worker-0 died 4 times, each within 300 s of the last: worker-0: OSError: the disk is full"):
+    with pytest.raises(
+        RunFailed, match="worker-0 died 4 times, each within 300 s of the last: worker-0: OSError: the disk is full"
+    ):
         until(lambda: (supervisor.poll() or True) and False)
     assert supervisor.handles() == {}
 
@@ -207,5 +221,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(session: str, redis_
 
     waiting = Supervisor(RestartConfig(pause_s=0.1), lambda *what: None, start_timeout_s=0.5)
     waiting.add("learner", start_nowhere, lambda reason: {}, dict)
-    with pytest.raises(RunFailed, match="^learner did not start within 0.5 s: it is waiting for a trainer host: none is up; add nodes"):
+    with pytest.raises(
+        RunFailed, match="^learner did not start within 0.5 s: it is waiting for a trainer host: none is up; add nodes"
+    ):
         until(lambda: (waiting.poll() or True) and False)

@@ -19,7 +19,9 @@ from rltf.monitor.state import RunState
 from rltf.problems import Problem, Skipped, TestSuite
 
 SUITE = TestSuite("stdin", None, ("1",), ("1",))
-TASKS = HeldOutTasks("own", 5, tuple(Problem(name, f"Question {name}.", "", SUITE, (), "unknown", "apps") for name in "ab"))
+TASKS = HeldOutTasks(
+    "own", 5, tuple(Problem(name, f"Question {name}.", "", SUITE, (), "unknown", "apps") for name in "ab")
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,22 @@ def write_and_grade(flow: Flow, passing: set[str]) -> None:
         for problem_id in chunk.problem_ids:
             group_id = f"{chunk.label}/{problem_id}"
             written = [
-                sample(problem_id, "pass", id=f"{group_id}/{number}", group_id=group_id, purpose="evaluation", label=chunk.label).program
+                sample(
+                    problem_id,
+                    "pass",
+                    id=f"{group_id}/{number}",
+                    group_id=group_id,
+                    purpose="evaluation",
+                    label=chunk.label,
+                ).program
                 for number in range(chunk.samples)
             ]
             assert flow.evaluation_work.push(written, "actor-0")
         flow.evaluations.done(chunk)
     claims = flow.evaluation_work.claim("executor-0", 100)
-    verdicts = [Feedback(outcome="pass" if claim.program.problem_id in passing else "failure", run=1) for claim in claims]
+    verdicts = [
+        Feedback(outcome="pass" if claim.program.problem_id in passing else "failure", run=1) for claim in claims
+    ]
     flow.evaluation_work.hand_over_many("executor-0", list(zip(claims, verdicts, strict=True)))
 
 
@@ -75,10 +86,15 @@ def test_pass_at_k_is_told_of_evaluations_with_so_many_programs(server: Embedded
     flow.close()
 
 
-def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passed(server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passed(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
     """Neither leaves the denominator, and both are told: on the line, in held_out.jsonl, in result.json."""
     flow = Flow(FlowAddress.of(config(tmp_path), server.url, "denominator"))
-    folder, tasks = RunFolder.create(config(tmp_path)), replace(TASKS, too_long=(Skipped("c", "too long"), Skipped("d", "too long")))
+    folder, tasks = (
+        RunFolder.create(config(tmp_path)),
+        replace(TASKS, too_long=(Skipped("c", "too long"), Skipped("d", "too long"))),
+    )
     book = HeldOutBook(flow, folder, RunState(), tasks, ks=(1, 2))
     flow.evaluations.request(label_of(0), 0, [["a", "b"]], 2)
     while (chunk := flow.evaluations.next_chunk("actor-0")) is not None:
@@ -132,7 +148,9 @@ def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: P
 
 
 def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_path: Path) -> None:
-    """The learner crashes after the evaluations of steps 0, 4 and 8, and goes back each time to weights that have other numbers then."""
+    """The learner crashes after the evaluations of steps 0, 4 and 8, and goes back each time to weights that have other
+    numbers then.
+    """
     flow = Flow(FlowAddress.of(config(tmp_path), server.url, "lost"))
     folder, state = RunFolder.create(config(tmp_path)), RunState()
     book = HeldOutBook(flow, folder, state, TASKS)
@@ -176,7 +194,9 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
     assert [point[0] for point in book.curve()] == [0, 4, 6, 8]
     book.close()
     labels = [f"{label_of(step)}{more}" for step in (0, 4, 6, 8) for more in ("", "-2")]
-    assert [flow.evaluations.results(label) for label in labels] == [[]] * 8, "those of lost weights leave the buffer too"
+    assert [flow.evaluations.results(label) for label in labels] == [[]] * 8, (
+        "those of lost weights leave the buffer too"
+    )
     assert flow.ledger.check() is None
     assert {sample.program.label for sample in book._first} == {"step-000000-2"} and len(book.examples()) == 2
     flow.close()

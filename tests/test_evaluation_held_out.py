@@ -27,7 +27,11 @@ def test_names_of_errors_that_programs_make_up_are_counted_together() -> None:
     names = ["TypeError"] * 3 + ["other"] * 2 + [f"MadeUp{number}" for number in range(30)]
     held_out = summarise([sample("a", "runtime_error", error=name) for name in names])
     found = list(held_out.error_types.items())
-    assert len(found) == 20 and found[:2] == [("TypeError", 3), ("other", 14)] and sum(held_out.error_types.values()) == len(names)
+    assert (
+        len(found) == 20
+        and found[:2] == [("TypeError", 3), ("other", 14)]
+        and sum(held_out.error_types.values()) == len(names)
+    )
 
 
 def test_a_problem_whose_programs_were_lost_counts_as_not_passed() -> None:
@@ -39,11 +43,21 @@ def test_a_problem_whose_programs_were_lost_counts_as_not_passed() -> None:
 
 
 def test_programs_that_were_lost_count_as_not_passed() -> None:
-    held_out = summarise([sample("a", "pass"), sample("b", "failure"), sample("b", "pass")], ["a", "b", "c"], (1, 2), programs=2)
-    assert held_out.pass_at[1].value == pytest.approx((0.5 + 0.5 + 0) / 3) and held_out.pass_at[2].value == pytest.approx(2 / 3)
+    held_out = summarise(
+        [sample("a", "pass"), sample("b", "failure"), sample("b", "pass")], ["a", "b", "c"], (1, 2), programs=2
+    )
+    assert held_out.pass_at[1].value == pytest.approx((0.5 + 0.5 + 0) / 3) and held_out.pass_at[
+        2
+    ].value == pytest.approx(2 / 3)
     assert (held_out.lost, held_out.missing) == (3, 1)
     fewer = summarise([sample("a", "pass"), sample("b", "pass")], ["a", "b"], programs=1, not_asked=2)
-    assert (fewer.tasks, fewer.not_asked, fewer.lost, fewer.pass_at[1].value, fewer.pass_at[1].problems) == (4, 2, 0, 0.5, 4)
+    assert (fewer.tasks, fewer.not_asked, fewer.lost, fewer.pass_at[1].value, fewer.pass_at[1].problems) == (
+        4,
+        2,
+        0,
+        0.5,
+        4,
+    )
     with pytest.raises(ValueError, match="pass@2 needs at least 2 samples"):
         summarise([sample("a", "pass")], ks=(1, 2))
 

@@ -11,7 +11,9 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_passing_program(samples: int) 
     for passed, k in itertools.product(range(samples + 1), range(1, samples + 1)):
         programs = [index < passed for index in range(samples)]
         subsets = list(itertools.combinations(programs, k))
-        assert pass_at_k(samples, passed, k) == pytest.approx(sum(any(subset) for subset in subsets) / len(subsets), abs=1e-12)
+        assert pass_at_k(samples, passed, k) == pytest.approx(
+            sum(any(subset) for subset in subsets) / len(subsets), abs=1e-12
+        )
 
 
 def test_pass_at_k_of_many_samples_matches_exact_binomials() -> None:

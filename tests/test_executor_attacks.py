@@ -1,7 +1,8 @@
-"""Hostile programs against the whole judge, in both tiers, as root and as an ordinary user: the package `attacks` has them.
+"""Hostile programs against the whole judge, in both tiers, as root and as an ordinary user: the package `attacks` has
+them.
 
-They run inside throw-away pid, mount and network namespaces, so that a regression cannot reach the machine. All of them in every
-mode, those that take their whole time limit too: RLTF_ALL_ATTACKS=1.
+They run inside throw-away pid, mount and network namespaces, so that a regression cannot reach the machine. All of them
+in every mode, those that take their whole time limit too: RLTF_ALL_ATTACKS=1.
 """
 
 from __future__ import annotations
@@ -22,11 +23,17 @@ from executor_attack_run import modes_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDINARY = 12345
-WAYS = {"tier A, root": ("A", 0), "tier A, user": ("A", ORDINARY), "tier B, root": ("B", 0), "tier B, user": ("B", ORDINARY)}
+WAYS = {
+    "tier A, root": ("A", 0),
+    "tier A, user": ("A", ORDINARY),
+    "tier B, root": ("B", 0),
+    "tier B, user": ("B", ORDINARY),
+}
 ALL_MODES = bool(os.environ.get("RLTF_ALL_ATTACKS"))
 BOUND_S = 280
-# Without a sandbox, as an ordinary user on a machine that otherwise runs nothing of theirs, these must get what they want: else they
-# would prove nothing. The rest needs root, a network or an address that does not exist there, or harms what is to report it.
+# Without a sandbox, as an ordinary user on a machine that otherwise runs nothing of theirs, these must get what they
+# want: else they would prove nothing. The rest needs root, a network or an address that does not exist there, or harms
+# what is to report it.
 WORK_UNPROTECTED = [
     "fork, vfork, clone and clone3 by number",
     "shell, spawn and popen",
@@ -52,7 +59,9 @@ Lines = list[dict[str, Any]]
 
 @functools.cache
 def throw_away() -> list[str]:
-    """A command that runs another in namespaces of its own; skips the test, and fails it in CI, where that is not allowed."""
+    """A command that runs another in namespaces of its own; skips the test, and fails it in CI, where that is not
+    allowed.
+    """
     command = shutil.which("unshare")
     reason = "no unshare command to make throw-away namespaces with"
     if command is not None:
@@ -61,7 +70,9 @@ def throw_away() -> list[str]:
         tried = subprocess.run([*inside, "true"], capture_output=True, text=True)
         if tried.returncode == 0:
             return inside
-        reason = f"this machine allows no throw-away namespaces: {tried.stderr.strip()} (`python launch.py doctor` has more)"
+        reason = (
+            f"this machine allows no throw-away namespaces: {tried.stderr.strip()} (`python launch.py doctor` has more)"
+        )
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,6 @@
-"""The rules that compare outputs: `standard` decides by what is meant, `apps_compat` errs exactly where the published harness did."""
+"""The rules that compare outputs: `standard` decides by what is meant, `apps_compat` errs exactly where the published
+harness did.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,14 @@ def test_tokens_texts(expected: str, actual: str, accepted: bool) -> None:
 
 @pytest.mark.parametrize(
     ("expected", "actual", "accepted"),
-    [(True, 1, True), ([False], (0,), True), (3, 3.0, True), (3, 3.0000001, False), (0.5, 0.5000001, True), ("1", 1, False)],
+    [
+        (True, 1, True),
+        ([False], (0,), True),
+        (3, 3.0, True),
+        (3, 3.0000001, False),
+        (0.5, 0.5000001, True),
+        ("1", 1, False),
+    ],
 )
 def test_tokens_values(expected: Any, actual: Any, accepted: bool) -> None:
     assert Tokens().values(expected, actual) is accepted
@@ -184,7 +193,11 @@ def test_apps_compat_runs_programs_as_the_harness_did() -> None:
         return TestSuite("stdin", None, ("3\n",), ("3\n",), checker=name)
 
     programs = {
-        "a return at the top": ("n = input()\nif n == '3':\n    print(n)\n    return\nprint(0)\n", "pass", "compile_error"),
+        "a return at the top": (
+            "n = input()\nif n == '3':\n    print(n)\n    return\nprint(0)\n",
+            "pass",
+            "compile_error",
+        ),
         "global": ("n = 3\ndef f():\n    global n\n    print(n)\nf()\n", "runtime_error", "pass"),
         "names of its prelude": ("print(int(sqrt(9)), end='')\n", "pass", "runtime_error"),
         "a late star import": ("n = 1\nfrom math import *\nprint(int(sqrt(9)))\n", "compile_error", "pass"),
@@ -198,7 +211,12 @@ def test_apps_compat_runs_programs_as_the_harness_did() -> None:
             }
             failing = TestSuite("call", "f", ([1],), ([1],), checker=name)  # type: ignore[arg-type]
             (result,) = judge.grade([(failing, "def f(x):\n    return x\nundefined\n")])
-            assert (result.outcome, result.error_type, result.line, result.checker) == (call[name], "NameError", 3, name)
+            assert (result.outcome, result.error_type, result.line, result.checker) == (
+                call[name],
+                "NameError",
+                3,
+                name,
+            )
 
 
 def test_the_checker_is_chosen_per_data_set(tmp_path: Path) -> None:
@@ -206,7 +224,9 @@ def test_the_checker_is_chosen_per_data_set(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "question.txt").write_text("q")
     (folder / "input_output.json").write_text('{"fn_name": "f", "inputs": [[1]], "outputs": [[2]]}')
-    standard, compat = (load_problems(f"apps:{tmp_path},split=train{extra}").problems[0].suite for extra in ("", ",checker=apps_compat"))
+    standard, compat = (
+        load_problems(f"apps:{tmp_path},split=train{extra}").problems[0].suite for extra in ("", ",checker=apps_compat")
+    )
     assert (standard.checker, standard.outputs) == ("standard", (2,))
     assert (compat.checker, compat.outputs) == ("apps_compat", ([2],))  # as written: the harness accepts either form
     assert load_problems(f"apps:{tmp_path},split=train,tolerance=1e-3").problems[0].suite.tolerance == 1e-3
@@ -215,7 +235,9 @@ def test_the_checker_is_chosen_per_data_set(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tolerance must be"):
         load_problems(f"apps:{tmp_path},tolerance=2")
     file = tmp_path / "own.jsonl"
-    file.write_text('{"id": "a", "question": "q", "inputs": ["1"], "outputs": ["0.5"], "tolerance": 0.01, "checker": "apps_compat"}\n')
+    file.write_text(
+        '{"id": "a", "question": "q", "inputs": ["1"], "outputs": ["0.5"], "tolerance": 0.01, "checker": "apps_compat"}\n'
+    )
     suite = load_problems(f"jsonl:{file}").problems[0].suite
     assert (suite.tolerance, suite.checker, TestSuite.from_json(suite.to_json())) == (0.01, "apps_compat", suite)
 

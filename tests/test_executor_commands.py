@@ -1,4 +1,6 @@
-"""The commands `grade` and `check-data`: their files, exit codes and sentences; and what a checked set is worth to training."""
+"""The commands `grade` and `check-data`: their files, exit codes and sentences; and what a checked set is worth to
+training.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,28 @@ RECORDS: list[dict[str, Any]] = [
     {"id": "wrong", "inputs": ["1 2\n", "3 4\n"], "outputs": ["3\n", "8\n"], "solutions": [ADD]},
     {"id": "constant", "inputs": ["1", "2"], "outputs": ["odd one", "odd one"], "solutions": ["print('odd one')\n"]},
     {"id": "vacuous", "tests": ["pass", "True"], "solutions": ["x = 1\n"]},
-    {"id": "weak", "tests": CHECK.format("isinstance(candidate(1), int)"), "entry_point": "f", "solutions": ["f = abs\n"]},
-    {"id": "flaky", "fn_name": "f", "inputs": [[1]], "outputs": [0], "solutions": ["def f(x): return hash('a') % 2**60 - %d\n"]},
+    {
+        "id": "weak",
+        "tests": CHECK.format("isinstance(candidate(1), int)"),
+        "entry_point": "f",
+        "solutions": ["f = abs\n"],
+    },
+    {
+        "id": "flaky",
+        "fn_name": "f",
+        "inputs": [[1]],
+        "outputs": [0],
+        "solutions": ["def f(x): return hash('a') % 2**60 - %d\n"],
+    },
     {"id": "slow", "inputs": ["1"], "outputs": ["7"], "time_limit_s": 0.2, "solutions": [BURN.format(0.5)]},
     {"id": "tight", "inputs": ["1"], "outputs": ["7"], "time_limit_s": 0.5, "solutions": [BURN.format(0.35)]},
     {"id": "medium", "inputs": ["1"], "outputs": ["7"], "time_limit_s": 3.0, "solutions": [BURN.format(0.05)]},
-    {"id": "check", "tests": CHECK.format("candidate(1) == 2"), "entry_point": "f", "solutions": ["def f(x): return x + 1\n"]},
+    {
+        "id": "check",
+        "tests": CHECK.format("candidate(1) == 2"),
+        "entry_point": "f",
+        "solutions": ["def f(x): return x + 1\n"],
+    },
     {"id": "broken", "tests": ["assert f(1) == "], "solutions": ["def f(x): return x\n"]},
     {"id": "none", "tests": ["assert f(1) == 9"]},
 ]
@@ -56,7 +74,11 @@ def data(tmp_path: Path) -> Path:
 def hash_of_a() -> int:
     """hash('a') of the seed that programs are judged with, so that the flaky reference passes there and nowhere else."""
     command = [sys.executable, "-c", "print(hash('a') % 2**60)"]
-    return int(subprocess.run(command, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True, timeout=60).stdout)
+    return int(
+        subprocess.run(
+            command, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+    )
 
 
 def run(*arguments: object) -> int:
@@ -103,7 +125,15 @@ def test_check_data_finds_what_is_wrong(data: Path, tmp_path: Path, capsys: pyte
     kept = load_problems(f"jsonl:{data}", checked=str(out))
     assert [problem.id for problem in kept] == ["sum", "fine", "tight", "medium", "check", "none"]
     assert kept.by_id["fine"].suite.time_limit_s == 0.1 and kept.by_id["none"].suite.time_limit_s is None
-    assert {skipped.id for skipped in kept.skipped} == {"wrong", "constant", "vacuous", "weak", "flaky", "slow", "broken"}
+    assert {skipped.id for skipped in kept.skipped} == {
+        "wrong",
+        "constant",
+        "vacuous",
+        "weak",
+        "flaky",
+        "slow",
+        "broken",
+    }
 
 
 PROGRAMS = [
@@ -126,7 +156,19 @@ def test_grade(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], z
     programs.write_bytes(gzip.compress(text) if zipped else text)
     assert run("grade", "--problems", f"jsonl:{data}", "--programs", programs, "--out", out, "--executor.lanes", 2) == 1
     got = rows(out)
-    keys = ["problem_id", "outcome", "error_type", "line", "message", "passed", "total", "tests", "cpu_s", "wall_s", "memory_mb"]
+    keys = [
+        "problem_id",
+        "outcome",
+        "error_type",
+        "line",
+        "message",
+        "passed",
+        "total",
+        "tests",
+        "cpu_s",
+        "wall_s",
+        "memory_mb",
+    ]
     assert all(list(row) == keys for row in got)
     assert [[row[key] for key in keys[:4] + keys[5:7]] for row in got] == [
         ["fine", "pass", None, None, 2, 2],
@@ -135,7 +177,10 @@ def test_grade(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], z
         ["check", "compile_error", "SyntaxError", 1, 0, 1],
         ["fine", "pass", None, None, 2, 2],
     ]
-    assert [test["outcome"] for test in got[1]["tests"]] == ["pass", "failure"] and set(got[0]["tests"][0]) == {"outcome", "cpu_s"}
+    assert [test["outcome"] for test in got[1]["tests"]] == ["pass", "failure"] and set(got[0]["tests"][0]) == {
+        "outcome",
+        "cpu_s",
+    }
     printed = capsys.readouterr().err
     for sentence in (
         "line 2: broken JSON",
@@ -156,7 +201,13 @@ def test_grade_honours_what_was_checked(data: Path, tmp_path: Path, capsys: pyte
     suites = {problem.id: problem.suite for problem in load_problems(f"jsonl:{data}")}
     entries = [("fine", "ok", 0.1), ("wrong", "quarantined", None)]
     lines = [
-        {"problem_id": name, "problem_hash": suites[name].content_hash, "status": status, "reasons": ["r"], "cpu_limit_s": limit}
+        {
+            "problem_id": name,
+            "problem_hash": suites[name].content_hash,
+            "status": status,
+            "reasons": ["r"],
+            "cpu_limit_s": limit,
+        }
         for name, status, limit in entries
     ]
     checked.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -184,11 +235,18 @@ def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
 
     checked = tmp_path / "checked.jsonl"
     suites = {problem.id: problem.suite for problem in load_problems(f"jsonl:{data}")}
-    entries = {name: {"problem_id": name, "problem_hash": suite.content_hash, "reasons": []} for name, suite in suites.items()}
-    rows = [entry | {"status": "ok" if name in ("fine", "sum") else "quarantined", "cpu_limit_s": 0.25} for name, entry in entries.items()]
+    entries = {
+        name: {"problem_id": name, "problem_hash": suite.content_hash, "reasons": []} for name, suite in suites.items()
+    }
+    rows = [
+        entry | {"status": "ok" if name in ("fine", "sum") else "quarantined", "cpu_limit_s": 0.25}
+        for name, entry in entries.items()
+    ]
     checked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--problems.train", f"jsonl:{data}", "--problems.held_out", "", "--problems.checked", str(checked)]
-    problems = Inputs.of(launch.parse([*arguments, "--warm_start.steps", "0", "--policy.vocab_size", "300"]).config).problems
+    problems = Inputs.of(
+        launch.parse([*arguments, "--warm_start.steps", "0", "--policy.vocab_size", "300"]).config
+    ).problems
     assert [(problem.id, problem.suite.time_limit_s) for problem in problems] == [("sum", 0.25), ("fine", 0.25)]
 
 
@@ -198,8 +256,14 @@ def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
         ("{}", "line 1: the field problem_id is missing"),
         ("x", "line 1: broken JSON"),
         ('{"problem_id": "fine", "problem_hash": "x", "status": "good", "reasons": []}', "unknown status 'good'"),
-        ('{"problem_id": "fine", "problem_hash": "x", "status": "ok", "reasons": [], "cpu_limit_s": -1}', "cpu_limit_s must be"),
-        ('{"problem_id": "fine", "problem_hash": "x", "status": "ok", "reasons": []}', "fine has other tests or limits now"),
+        (
+            '{"problem_id": "fine", "problem_hash": "x", "status": "ok", "reasons": [], "cpu_limit_s": -1}',
+            "cpu_limit_s must be",
+        ),
+        (
+            '{"problem_id": "fine", "problem_hash": "x", "status": "ok", "reasons": []}',
+            "fine has other tests or limits now",
+        ),
         ('{"problem_id": "other", "problem_hash": "x", "status": "ok", "reasons": []}', "names none of the problems"),
     ],
 )
@@ -254,7 +318,10 @@ def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["grade"], "the following arguments are required: --problems, --programs, --out"),
-        (["grade", "--problems", "starter", "--programs", "absent.jsonl", "--out", "{tmp}/o"], "absent.jsonl does not exist"),
+        (
+            ["grade", "--problems", "starter", "--programs", "absent.jsonl", "--out", "{tmp}/o"],
+            "absent.jsonl does not exist",
+        ),
         (["grade", "--problems", "starter", "--programs", "{data}", "--out", "{tmp}/no/o"], "cannot be written"),
         (["grade", "--problems", "startr", "--programs", "{data}", "--out", "{tmp}/o"], "did you mean 'starter'"),
         ([*"grade --problems starter --programs x --out y --executor.lane 2".split()], "did you mean executor.lanes"),
@@ -264,16 +331,30 @@ def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
         (["check-dat", "starter"], "did you mean check-data"),
     ],
 )
-def test_wrong_command_lines(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_wrong_command_lines(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     assert run(*[argument.format(data=data, tmp=tmp_path) for argument in arguments]) == 2
     printed = capsys.readouterr().err
     assert message in " ".join(printed.split()) and len(printed.splitlines()) == 1
 
 
-def test_a_machine_without_a_sandbox_fails_with_a_sentence(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_without_a_sandbox_fails_with_a_sentence(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     programs = tmp_path / "programs.jsonl"
     programs.write_text(PROGRAMS[0] + "\n")
-    command = ["grade", "--problems", f"jsonl:{data}", "--programs", programs, "--out", tmp_path / "o", "--executor.python", "/bin/false"]
+    command = [
+        "grade",
+        "--problems",
+        f"jsonl:{data}",
+        "--programs",
+        programs,
+        "--out",
+        tmp_path / "o",
+        "--executor.python",
+        "/bin/false",
+    ]
     assert run(*command) == 1
     assert capsys.readouterr().err.startswith("grade failed: the zygote did not start")
 
@@ -293,7 +374,9 @@ def test_the_commands_need_neither_ray_nor_redis_nor_torch(data: Path, tmp_path:
     assert rows(tmp_path / "o")[0]["outcome"] == "pass" and rows(tmp_path / "c")[0]["status"] == "ok"
 
 
-def test_what_is_printed_is_plain_when_not_a_terminal(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_printed_is_plain_when_not_a_terminal(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     programs = tmp_path / "programs.jsonl"
     programs.write_text((PROGRAMS[0] + "\n") * 3)
     assert run("grade", "--problems", f"jsonl:{data}", "--programs", programs, "--out", tmp_path / "o") == 0

@@ -19,10 +19,14 @@ def judge() -> Iterator[Judge]:
 
 
 def test_no_honest_program_fails(judge: Judge) -> None:
-    programs: dict[str, tuple[TestSuite, str]] = {name: (SUM, program) for name, program in HONEST_SUMS.items()} | HONEST
+    programs: dict[str, tuple[TestSuite, str]] = {
+        name: (SUM, program) for name, program in HONEST_SUMS.items()
+    } | HONEST
     assert len({program for _, program in programs.values()}) >= 80
     results = judge.grade(list(programs.values()))
-    failed = {name: result for name, result in zip(programs, results, strict=True) if getattr(result, "outcome", "") != "pass"}
+    failed = {
+        name: result for name, result in zip(programs, results, strict=True) if getattr(result, "outcome", "") != "pass"
+    }
     assert not failed
 
 

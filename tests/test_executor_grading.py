@@ -1,4 +1,6 @@
-"""The rules around a verdict: state between tests, limits that measure the program, and words of a program that nobody may trust."""
+"""The rules around a verdict: state between tests, limits that measure the program, and words of a program that nobody
+may trust.
+"""
 
 from __future__ import annotations
 
@@ -33,31 +35,45 @@ TEXTS = stdin_suite(("0", "1"), ("0", "1"), ("0", "1"))
 SPLIT = assert_suite("assert f(0) == one", "assert f(0) == one", "assert f(0) == one", setup="one = 1")
 LEAKS = {
     # Right in each test alone, wrong when a test before it has been run in the same process.
-    "a module's attribute": (CALLS, "import math\ndef f(x):\n    math.n = getattr(math, 'n', 0) + 1\n    return math.n\n"),
+    "a module's attribute": (
+        CALLS,
+        "import math\ndef f(x):\n    math.n = getattr(math, 'n', 0) + 1\n    return math.n\n",
+    ),
     "setattr": (CALLS, "import math as m\ndef f(x):\n    setattr(m, 'n', getattr(m, 'n', 0) + 1)\n    return m.n\n"),
     "a module nobody imported": (
         CALLS,
         "class Solution:\n    def f(self, x):\n        math.n = getattr(math, 'n', 0) + 1\n        return math.n\n",
     ),
-    "hidden": (CALLS, "from math import *\nimport gc\ndef f(x):\n    gc.callbacks.append(1)\n    return len(gc.callbacks)\n"),
+    "hidden": (
+        CALLS,
+        "from math import *\nimport gc\ndef f(x):\n    gc.callbacks.append(1)\n    return len(gc.callbacks)\n",
+    ),
     "a file": (
         CALLS,
         "def f(x):\n    with open('n', 'a') as file:\n        file.write('x')\n    return len(open('n').read())\n",
     ),
-    "the environment": (TEXTS, "import os\nos.environ['N'] = os.environ.get('N', '') + 'x'\nprint(len(os.environ['N']))\n"),
+    "the environment": (
+        TEXTS,
+        "import os\nos.environ['N'] = os.environ.get('N', '') + 'x'\nprint(len(os.environ['N']))\n",
+    ),
     "decimal's context": (
         TEXTS,
         "from decimal import getcontext\nc = getcontext()\nprint(1 if c.prec == 28 else 0)\nc.prec = 5\n",
     ),
     "builtins": (TEXTS, "import builtins\nprint(getattr(builtins, 'n', 1))\nbuiltins.n = 2\n"),
     "across asserts": (SPLIT, "import gc\ndef f(x):\n    gc.callbacks.append(1)\n    return len(gc.callbacks)\n"),
-    "visible across asserts": (SPLIT, "import math\ndef f(x):\n    math.n = getattr(math, 'n', 0) + 1\n    return math.n\n"),
+    "visible across asserts": (
+        SPLIT,
+        "import math\ndef f(x):\n    math.n = getattr(math, 'n', 0) + 1\n    return math.n\n",
+    ),
 }
 
 
 def test_state_that_leaks_between_tests_changes_no_verdict(judge: Judge) -> None:
     results = judge.grade([work for work in LEAKS.values()])
-    assert {name: (r.outcome, r.passed) for name, r in zip(LEAKS, results, strict=True)} == dict.fromkeys(LEAKS, ("pass", 3))
+    assert {name: (r.outcome, r.passed) for name, r in zip(LEAKS, results, strict=True)} == dict.fromkeys(
+        LEAKS, ("pass", 3)
+    )
 
 
 def test_state_that_leaks_makes_no_pass(judge: Judge) -> None:
@@ -74,7 +90,12 @@ def test_ordinary_programs_share_a_process() -> None:
     )
     assert can_carry(ordinary) and not changes_shared(ordinary)
     assert not can_carry("print(input())\n")
-    for line in ("import math as m, sys\nm.x = 1", "import sys\nsys.path += ['x']", "import os.path\nos.path.x = 1", "open('a', 'w')"):
+    for line in (
+        "import math as m, sys\nm.x = 1",
+        "import sys\nsys.path += ['x']",
+        "import os.path\nos.path.x = 1",
+        "open('a', 'w')",
+    ):
         assert changes_shared(line + "\n"), line
 
 
@@ -110,7 +131,9 @@ def test_a_test_close_to_its_limit_is_run_again_before_it_counts_as_too_slow() -
 def test_a_slow_first_run_is_forgiven_when_the_second_is_fast(judge: Judge) -> None:
     # Slow only where an earlier test ran in the same process: alone, as it is run the second time, it is fast.
     suite = call_suite("f", ([0], 1), ([0], 1), time_limit_s=0.4)
-    slow_second = BURN + "import gc\ndef f(x):\n    if gc.callbacks: burn(0.44)\n    gc.callbacks.append(1)\n    return 1\n"
+    slow_second = (
+        BURN + "import gc\ndef f(x):\n    if gc.callbacks: burn(0.44)\n    gc.callbacks.append(1)\n    return 1\n"
+    )
     (feedback,) = judge.grade([(suite, slow_second)])
     assert (feedback.outcome, feedback.passed) == ("pass", 2)
     assert all(test.cpu_s < 0.4 for test in feedback.tests)
@@ -148,7 +171,9 @@ def test_words_of_a_program_tell_a_terminal_nothing(judge: Judge) -> None:
 
 def test_an_output_is_read_as_far_as_it_may_be_right(judge: Judge) -> None:
     suite = stdin_suite(("", "1\n"))
-    blank, flood = judge.grade([(suite, f"print(1, end=chr(10) * {size})  # {size}\n") for size in (1_000_000, 2_000_000)])
+    blank, flood = judge.grade(
+        [(suite, f"print(1, end=chr(10) * {size})  # {size}\n") for size in (1_000_000, 2_000_000)]
+    )
     assert (blank.outcome, flood.outcome) == ("pass", "failure")
 
 
@@ -168,7 +193,10 @@ def test_a_report_of_a_compile_error_that_is_none_is_a_crash(judge: Judge) -> No
         program = f"import os\nos.write(3, b'{record}\\n')\ndef f(x):\n    return 1\n"
         for suite in (split, call_suite("f", ([0], 1), ([0], 1))):
             (feedback,) = judge.grade([(suite, program)])
-            assert [(test.outcome, test.error_type) for test in feedback.tests] == [("runtime_error", "Crash")] * 2, (record, feedback)
+            assert [(test.outcome, test.error_type) for test in feedback.tests] == [("runtime_error", "Crash")] * 2, (
+                record,
+                feedback,
+            )
             assert (feedback.message, feedback.passed) == ("the program broke what reports its results", 0)
 
 
@@ -176,15 +204,28 @@ def test_a_report_of_a_compile_error_that_is_none_is_a_crash(judge: Judge) -> No
 def test_a_grading_that_fails_is_no_verdict_and_ends_no_other(lanes: int) -> None:
     right = HONEST_SUMS["input"]
     with Judge(lanes, math.inf, 512) as judge:  # which no request can hold, for those suites that name no limit
-        before, failed, after = judge.grade([(SUM, right), (replace(SUM, time_limit_s=None), right), (SUM, right + "#\n")])
-        assert isinstance(failed, InfrastructureFailure) and "OverflowError: cannot convert float infinity" in failed.reason
+        before, failed, after = judge.grade(
+            [(SUM, right), (replace(SUM, time_limit_s=None), right), (SUM, right + "#\n")]
+        )
+        assert (
+            isinstance(failed, InfrastructureFailure)
+            and "OverflowError: cannot convert float infinity" in failed.reason
+        )
         assert [getattr(result, "outcome", result) for result in (before, after)] == ["pass", "pass"]
         assert judge.restarts == 2
 
 
 def test_an_exception_cannot_end_the_tests_early(judge: Judge) -> None:
-    suite = assert_suite("assert all(map(lambda x: f(x) == five, [1, 2]))", "assert all(f(x) == five for x in [1])", setup="five = 5")
-    for error in ("StopIteration", "StopAsyncIteration", "GeneratorExit", "SystemExit", "type('StopIteration', (Exception,), {})"):
+    suite = assert_suite(
+        "assert all(map(lambda x: f(x) == five, [1, 2]))", "assert all(f(x) == five for x in [1])", setup="five = 5"
+    )
+    for error in (
+        "StopIteration",
+        "StopAsyncIteration",
+        "GeneratorExit",
+        "SystemExit",
+        "type('StopIteration', (Exception,), {})",
+    ):
         (feedback,) = judge.grade([(suite, f"def f(x):\n    raise {error}()\n")])
         assert (feedback.outcome, feedback.passed) == ("runtime_error", 0), (error, feedback)
 

@@ -1,4 +1,7 @@
-"""The tiers of isolation: what is chosen where, what a program's process has, what stays behind. Attacks: test_executor_attacks.py."""
+"""The tiers of isolation: what is chosen where, what a program's process has, what stays behind.
+
+Attacks: test_executor_attacks.py.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +68,15 @@ LANDLOCK, SECCOMP = 444, syscalls.number("seccomp")
 EPERM, ENOSYS = 1, 38
 
 
-def _under_a_filter(numbers: list[int | None], error: int, tiers: tuple[str, ...] = ("A", "B")) -> tuple[str, object, str | None]:
+def _under_a_filter(
+    numbers: list[int | None], error: int, tiers: tuple[str, ...] = ("A", "B")
+) -> tuple[str, object, str | None]:
     # Tier B needs an interpreter that a user without rights can read, which root's own may not be.
-    python = "/usr/bin/python3" if os.geteuid() == 0 and not os.stat("/root").st_mode & 1 and sys.base_prefix.startswith("/root") else None
+    python = (
+        "/usr/bin/python3"
+        if os.geteuid() == 0 and not os.stat("/root").st_mode & 1 and sys.base_prefix.startswith("/root")
+        else None
+    )
     code = REFUSING if python is None else REFUSING.replace("tiers=tiers", f"tiers=tiers, python={python!r}")
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps([numbers, error, tiers])],
@@ -105,7 +114,13 @@ def test_without_landlock_there_is_tier_a_still() -> None:
 def test_without_either_it_refuses_unless_told_otherwise(missing: list[int | None]) -> None:
     answer, reason, _ = _under_a_filter(missing, ENOSYS)
     assert answer == "refused"
-    assert isinstance(reason, str) and "tier A:" in reason and "tier B:" in reason and "--executor.unsafe" in reason and "doctor" in reason
+    assert (
+        isinstance(reason, str)
+        and "tier A:" in reason
+        and "tier B:" in reason
+        and "--executor.unsafe" in reason
+        and "doctor" in reason
+    )
     tier, layers, outcome = _under_a_filter(missing, ENOSYS, ("A", "B", "none"))
     assert (tier, outcome) == ("none", "pass")
     assert isinstance(layers, dict) and layers["tier B"].startswith("off: ")
@@ -118,7 +133,9 @@ def test_system_calls_have_their_numbers(machine: str) -> None:
         pytest.skip(f"{header} is not installed")
     found = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text())
     known = {"newfstatat" if name == "fstatat" else name: int(number) for name, number in reversed(found)}
-    assert {name: syscalls.number(name, machine) for name in syscalls.NUMBERS} == {name: known.get(name) for name in syscalls.NUMBERS}
+    assert {name: syscalls.number(name, machine) for name in syscalls.NUMBERS} == {
+        name: known.get(name) for name in syscalls.NUMBERS
+    }
 
 
 def _decide(machine: str, call: int, arguments: tuple[int, ...] = (), arch: int | None = None, pid: int = 77) -> int:
@@ -156,7 +173,9 @@ def _decide(machine: str, call: int, arguments: tuple[int, ...] = (), arch: int 
 
 @pytest.mark.parametrize("machine", HEADERS)
 def test_the_filter_allows_what_it_lists_and_nothing_else(machine: str) -> None:
-    special = set(seccomp.CHECKED) | set(seccomp.REFUSED) | {*seccomp.DONE, *seccomp.MISSING, "kill", "tgkill", "sendto"}
+    special = (
+        set(seccomp.CHECKED) | set(seccomp.REFUSED) | {*seccomp.DONE, *seccomp.MISSING, "kill", "tgkill", "sendto"}
+    )
     lane_only = {"seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
     free = {syscalls.number(name, machine) for name in syscalls.NUMBERS.keys() - special - lane_only}
     named = {syscalls.number(name, machine): name for name in special}
@@ -177,18 +196,32 @@ def test_the_filter_looks_at_arguments(machine: str) -> None:
         return _decide(machine, number, arguments) == seccomp.ALLOW
 
     assert allowed("clone", 0x3D0F00) and not allowed("clone", 17) and not allowed("clone", 0x3D0F00 | 0x10000000)
-    assert allowed("kill", 77, 10) and not allowed("kill", 78, 10) and not allowed("kill", 77, 9) and not allowed("kill", 0xFFFFFFFF, 10)
+    assert (
+        allowed("kill", 77, 10)
+        and not allowed("kill", 78, 10)
+        and not allowed("kill", 77, 9)
+        and not allowed("kill", 0xFFFFFFFF, 10)
+    )
     assert allowed("tgkill", 77, 80, 10) and not allowed("tgkill", 78, 80, 10) and not allowed("tgkill", 77, 80, 9)
     assert allowed("prlimit64", 0, 3) and allowed("prlimit64", 77, 9) and not allowed("prlimit64", 1, 3)
     assert not allowed("prlimit64", 0, 0) and allowed("setrlimit", 7) and not allowed("setrlimit", 0)
     assert allowed("madvise", 0, 4096, 4) and not allowed("madvise", 0, 4096, 25)
     direct = seccomp.O_DIRECT[machine]
-    assert not allowed("openat", 0, 0, direct) and not allowed("fcntl", 3, 4, direct | 1) and allowed("fcntl", 3, 4, 0o4000)
+    assert (
+        not allowed("openat", 0, 0, direct)
+        and not allowed("fcntl", 3, 4, direct | 1)
+        and allowed("fcntl", 3, 4, 0o4000)
+    )
     assert allowed("fcntl", 3, 1031, direct)
     assert allowed("openat", 0, 0, 0o1000 | 1) and not allowed("openat", 0, 0, 0o1000) and allowed("openat", 0, 0, 0)
     assert allowed("socketpair", 1, 0o2000001) and not allowed("socketpair", 1, 2) and not allowed("socketpair", 2, 1)
     assert allowed("sendto", 4, 1, 1, 0, 0, 0) and not allowed("sendto", 4, 1, 1, 0, 1 << 32, 16)
-    assert allowed("fcntl", 3, 1030) and not allowed("fcntl", 3, 8) and allowed("ioctl", 0, 0x5401) and not allowed("ioctl", 0, 0x5412)
+    assert (
+        allowed("fcntl", 3, 1030)
+        and not allowed("fcntl", 3, 8)
+        and allowed("ioctl", 0, 0x5401)
+        and not allowed("ioctl", 0, 0x5412)
+    )
     assert allowed("prctl", 15) and not allowed("prctl", 22)
 
 
@@ -201,14 +234,19 @@ def test_a_program_sees_a_constant_environment(judge: Judge, monkeypatch: pytest
 def test_a_program_runs_without_rights_and_alone(judge: Judge) -> None:
     if judge.tier != "A":
         pytest.skip(f"no namespaces here: {judge.layers}")
-    assert _printed(judge, "import os\nprint(os.getpid(), os.getppid(), os.getuid(), os.getgid())\n") == r"'1 0 65534 65534\n'"
+    assert (
+        _printed(judge, "import os\nprint(os.getpid(), os.getppid(), os.getuid(), os.getgid())\n")
+        == r"'1 0 65534 65534\n'"
+    )
     assert _printed(judge, "import socket\nprint(socket.gethostname())\n") == r"'lane\n'"
     assert _printed(judge, "import os\nprint(os.listdir('/proc'), os.listdir('.'))\n") == r"'[] []\n'"
 
 
 def test_a_program_can_search_its_memory_but_there_is_nothing_of_others(judge: Judge) -> None:
     # The search itself works: what is in memory is found. Without that, the attack that uses it would prove nothing.
-    found = _printed(judge, SCAN + "needle = bytes([98 + i % 3 for i in range(30)])\nprint(len(scan(needle, 1 << 25)) > 0)\n")
+    found = _printed(
+        judge, SCAN + "needle = bytes([98 + i % 3 for i in range(30)])\nprint(len(scan(needle, 1 << 25)) > 0)\n"
+    )
     assert found == r"'True\n'"
     text = "left-by-an-earlier-program"
     (told,) = judge.grade([(stdin_suite((text, text)), "print(input())\n")])
@@ -266,7 +304,9 @@ def test_the_judge_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
         judge.grade([(SUM, text) for text in HONEST_SUMS.values()])
     _until(lambda: _gone(started))
     assert list(tmp_path.iterdir()) == []
-    assert set(os.listdir("/proc/self/fd")) <= descriptors  # fewer: what an earlier test left may be collected meanwhile
+    assert (
+        set(os.listdir("/proc/self/fd")) <= descriptors
+    )  # fewer: what an earlier test left may be collected meanwhile
 
 
 @pytest.mark.parametrize("tier", ["A", "none"])
@@ -278,7 +318,9 @@ def test_a_judge_that_is_killed_takes_its_programs_with_it(tier: str) -> None:
         f"    judge.grade([(stdin_suite(('', ''), time_limit_s=100.0), 'import time; time.sleep(1000)  # {marker}')])\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if line != "started\n":

@@ -41,8 +41,18 @@ CASES = [
     ("import os\nos._exit(3)\n", "runtime_error", "NonZeroExit", None),
     ("x = 0\nwhile True: x += 1\n", "runtime_error", "TimeLimit", 2),
     ("def f():\n    while True: pass\n\nf()\n", "runtime_error", "TimeLimit", 2),
-    ("while True:\n    try:\n        while True: x = 1\n    except BaseException:\n        pass\n", "runtime_error", "TimeLimit", 3),
-    ("import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()\n", "runtime_error", "TimeLimit", 3),
+    (
+        "while True:\n    try:\n        while True: x = 1\n    except BaseException:\n        pass\n",
+        "runtime_error",
+        "TimeLimit",
+        3,
+    ),
+    (
+        "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()\n",
+        "runtime_error",
+        "TimeLimit",
+        3,
+    ),
     ("import re\n\nre.match('(a+)+b', 'a' * 40)\n", "runtime_error", "TimeLimit", 3),
     ("import time\n\ntime.sleep(1000)\n", "runtime_error", "TimeLimit", 3),
     ("\nx = [0] * (10 ** 10)\n", "runtime_error", "MemoryLimit", 2),
@@ -64,12 +74,17 @@ def judge() -> Iterator[Judge]:
 
 def test_labels(judge: Judge) -> None:
     results = judge.grade([(ONE, program) for program, *_ in CASES])
-    found = [(program, result.outcome, result.error_type, result.line) for (program, *_), result in zip(CASES, results, strict=True)]
+    found = [
+        (program, result.outcome, result.error_type, result.line)
+        for (program, *_), result in zip(CASES, results, strict=True)
+    ]
     assert found == CASES
 
 
 def test_a_c_stack_overflow_is_a_crash_with_its_line(judge: Judge) -> None:
-    program = "import sys\nsys.setrecursionlimit(10 ** 9)\nclass A:\n    def __repr__(self): return repr(self)\nrepr(A())\n"
+    program = (
+        "import sys\nsys.setrecursionlimit(10 ** 9)\nclass A:\n    def __repr__(self): return repr(self)\nrepr(A())\n"
+    )
     suite = stdin_suite(("", ""), time_limit_s=20.0, memory_limit_mb=1024)
     (feedback,) = judge.grade([(suite, program)])
     assert (feedback.error_type, feedback.line) in [("Crash", 4), ("RecursionError", 4)]  # the second since Python 3.12
@@ -86,7 +101,8 @@ def test_every_signal_that_kills_has_a_name() -> None:
 
 def test_a_real_time_signal_is_a_crash() -> None:
     try:
-        # Where programs are not the first process of a pid namespace; with an interpreter that a user without rights can read.
+        # Where programs are not the first process of a pid namespace; with an interpreter that a user without rights
+        # can read.
         judge = Judge(1, 2.0, 512, tiers=("B",), python="/usr/bin/python3")
     except LaneFailure as reason:
         pytest.skip(f"no tier B: {reason}")
@@ -125,7 +141,9 @@ def test_labels_of_calls(judge: Judge) -> None:
         ("def f(x):\n    print(x + 1)\n", "failure", None, None),
     ]
     results = judge.grade([(suite, program) for program, *_ in cases])
-    assert [(program, r.outcome, r.error_type, r.line) for (program, *_), r in zip(cases, results, strict=True)] == cases
+    assert [
+        (program, r.outcome, r.error_type, r.line) for (program, *_), r in zip(cases, results, strict=True)
+    ] == cases
 
 
 def test_messages_are_bounded_and_what_was_used_is_told(judge: Judge) -> None:

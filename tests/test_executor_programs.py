@@ -20,17 +20,25 @@ def judge() -> Iterator[Judge]:
 
 def test_honest_programs_pass(judge: Judge) -> None:
     results = judge.grade([(SUM, program) for program in HONEST_SUMS.values()])
-    wrong = {name: result for name, result in zip(HONEST_SUMS, results, strict=True) if getattr(result, "outcome", "") != "pass"}
+    wrong = {
+        name: result
+        for name, result in zip(HONEST_SUMS, results, strict=True)
+        if getattr(result, "outcome", "") != "pass"
+    }
     assert not wrong
 
 
 def test_wrong_programs_do_not_pass(judge: Judge) -> None:
     results = judge.grade([(SUM, program) for program in WRONG_SUMS.values()])
-    assert {name: result.outcome for name, result in zip(WRONG_SUMS, results, strict=True)} == dict.fromkeys(WRONG_SUMS, "failure")
+    assert {name: result.outcome for name, result in zip(WRONG_SUMS, results, strict=True)} == dict.fromkeys(
+        WRONG_SUMS, "failure"
+    )
 
 
 def test_a_program_that_state_of_an_earlier_test_breaks_is_confirmed_alone(judge: Judge) -> None:
-    once = "import math\nassert not hasattr(math, 'used')\nmath.used = 1\ninput()\nprint(sum(map(int, input().split())))\n"
+    once = (
+        "import math\nassert not hasattr(math, 'used')\nmath.used = 1\ninput()\nprint(sum(map(int, input().split())))\n"
+    )
     (feedback,) = judge.grade([(SUM, once)])
     assert (feedback.outcome, feedback.passed) == ("pass", 2)
 
@@ -38,8 +46,20 @@ def test_a_program_that_state_of_an_earlier_test_breaks_is_confirmed_alone(judge
 def test_the_pass_ratio_is_over_all_tests(judge: Judge) -> None:
     suite = stdin_suite(*[(f"{n}\n", f"{n * n}\n") for n in range(6)])
     (feedback,) = judge.grade([(suite, "n = int(input())\nprint(n if n < 2 else 1 // (n - 3))\n")])
-    assert [test.outcome for test in feedback.tests] == ["pass", "pass", "failure", "runtime_error", "failure", "failure"]
-    assert (feedback.passed, feedback.run, feedback.outcome, feedback.error_type) == (2, 6, "runtime_error", "ZeroDivisionError")
+    assert [test.outcome for test in feedback.tests] == [
+        "pass",
+        "pass",
+        "failure",
+        "runtime_error",
+        "failure",
+        "failure",
+    ]
+    assert (feedback.passed, feedback.run, feedback.outcome, feedback.error_type) == (
+        2,
+        6,
+        "runtime_error",
+        "ZeroDivisionError",
+    )
 
 
 def test_a_megabyte_of_output_and_input(judge: Judge) -> None:
@@ -58,7 +78,9 @@ def test_unicode_and_odd_characters(judge: Judge) -> None:
 
 
 def test_numpy_is_at_hand(judge: Judge) -> None:
-    (feedback,) = judge.grade([(SUM, "import numpy as np\ninput()\nprint(np.array(input().split(), dtype=int).sum())\n")])
+    (feedback,) = judge.grade(
+        [(SUM, "import numpy as np\ninput()\nprint(np.array(input().split(), dtype=int).sum())\n")]
+    )
     assert feedback.outcome == "pass"
 
 
@@ -72,7 +94,9 @@ def test_random_is_seeded_for_each_test_and_hashes_are_fixed(judge: Judge) -> No
 def test_calls_of_functions_and_of_solutions(judge: Judge) -> None:
     suite = call_suite("add", ([1, 2], 3), ([[1], [2]], [1, 2]))
     method = "class Solution:\n    def add(self, a: List[int], b: Optional[int]) -> int:\n        return a + b\n"
-    outcomes = [result.outcome for result in judge.grade([(suite, "def add(a, b):\n    return a + b\n"), (suite, method)])]
+    outcomes = [
+        result.outcome for result in judge.grade([(suite, "def add(a, b):\n    return a + b\n"), (suite, method)])
+    ]
     assert outcomes == ["pass", "pass"]
 
 
@@ -109,7 +133,10 @@ def test_returned_values(judge: Judge, expected: object, returned: str, outcome:
 
 def test_asserts_with_literals_and_with_code_of_their_own(judge: Judge) -> None:
     literal = assert_suite("assert pair(1, (2,)) == (1, (2,))", "assert pair('a', {1}) == ('a', {1})")
-    assert judge.grade([(literal, "def pair(a, b): return a, b"), (literal, "def pair(a, b): return [a, b]")])[1].outcome == "failure"
+    assert (
+        judge.grade([(literal, "def pair(a, b): return a, b"), (literal, "def pair(a, b): return [a, b]")])[1].outcome
+        == "failure"
+    )
     coded = assert_suite(
         "assert math.isclose(half(3), 1.5)",
         "assert list(count(3)) == [0, 1, 2]",
@@ -126,7 +153,12 @@ def test_asserts_with_literals_and_with_code_of_their_own(judge: Judge) -> None:
     (feedback,) = judge.grade([(coded, program)])
     assert (feedback.outcome, feedback.passed) == ("pass", 5), feedback
     (feedback,) = judge.grade([(coded, program.replace("x / 2", "x // 0"))])
-    assert (feedback.outcome, feedback.error_type, feedback.line, feedback.passed) == ("runtime_error", "ZeroDivisionError", 6, 3)
+    assert (feedback.outcome, feedback.error_type, feedback.line, feedback.passed) == (
+        "runtime_error",
+        "ZeroDivisionError",
+        6,
+        3,
+    )
     (feedback,) = judge.grade([(coded, program + "def count(n):\n    while True: pass\n")])
     assert (feedback.error_type, feedback.line) == ("TimeLimit", 9)
     assert [test.outcome for test in feedback.tests] == ["pass", "runtime_error", "not_run", "not_run", "not_run"]
@@ -137,7 +169,9 @@ def test_asserts_with_literals_and_with_code_of_their_own(judge: Judge) -> None:
 def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: Judge) -> None:
     right, wrong = "input()\nprint(sum(map(int, input().split())))  # a\n", "print(0)  # b\n"
     before = judge.hits
-    outcomes = [result.outcome for result in judge.grade([(SUM, program) for program in (right, wrong, right, right, wrong)])]
+    outcomes = [
+        result.outcome for result in judge.grade([(SUM, program) for program in (right, wrong, right, right, wrong)])
+    ]
     assert outcomes == ["pass", "failure", "pass", "pass", "failure"]
     assert judge.hits - before == 3
     assert judge.grade([(SUM, right)])[0].outcome == "pass" and judge.hits - before == 4
@@ -148,7 +182,9 @@ def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: Judge) -> N
     assert asked[0].time_limit_s == 0.9 and asked[1].memory_limit_mb == 300
 
 
-def test_a_broken_lane_is_replaced_and_says_nothing_about_the_program(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_lane_is_replaced_and_says_nothing_about_the_program(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Judge(1, 2.0, 512) as own:
         process = own._all[0].plain._process
         assert process is not None

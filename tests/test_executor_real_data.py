@@ -1,4 +1,5 @@
-"""Agreement with real data sets, on samples: references pass, and programs that models and students wrote get the labels they came with.
+"""Agreement with real data sets, on samples: references pass, and programs that models and students wrote get the
+labels they came with.
 
 `python -m benchmarks.real_data` compares all of them; docs/executor.md has what it printed.
 """

@@ -1,4 +1,6 @@
-"""Labels by exception class and line are the same on every interpreter at hand, and numpy is loaded only where it is used."""
+"""Labels by exception class and line are the same on every interpreter at hand, and numpy is loaded only where it is
+used.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def interpreters() -> dict[str, str]:
     """One interpreter of each version that the project supports, as far as they are installed here."""
     candidates = [path for minor in (11, 12, 13) if (path := shutil.which(f"python3.{minor}"))]
     candidates += [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.1[123].*/bin/python3"))]
-    candidates += [str(path) for path in sorted(Path.home().glob(".local/share/uv/python/cpython-3.1[123].*/bin/python3"))]
+    candidates += [
+        str(path) for path in sorted(Path.home().glob(".local/share/uv/python/cpython-3.1[123].*/bin/python3"))
+    ]
     found: dict[str, str] = {}
     for path in candidates:
         ask = [path, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
@@ -80,7 +84,9 @@ def test_labels_are_the_same_on_every_version(judge: Judge) -> None:
     slow = ("TimeLimit", "MemoryLimit", "OutputLimit")
     quick = [case for case in CASES if case[2] not in slow] + [case for case in CASES if case[2] in slow][::4] + MORE
     results = judge.grade([(ONE, program) for program, *_ in quick])
-    assert [(program, r.outcome, r.error_type, r.line) for (program, *_), r in zip(quick, results, strict=True)] == quick
+    assert [
+        (program, r.outcome, r.error_type, r.line) for (program, *_), r in zip(quick, results, strict=True)
+    ] == quick
     assert all(result.executor_version.endswith(f"Python {judge.python_version}") for result in results)
 
 
@@ -94,7 +100,9 @@ def test_numpy_is_loaded_in_a_lane_of_its_own() -> None:
         assert pair.with_numpy.layers == pair.plain.layers
         # The address space that numpy takes is not the program's, the limit holds all the same.
         suite = TestSuite("stdin", None, ("",), ("ok\n",), memory_limit_mb=64)
-        fits, does_not = judge.grade([(suite, f"import numpy\nx = numpy.ones({n} << 17)\nprint('ok')\n") for n in (32, 128)])
+        fits, does_not = judge.grade(
+            [(suite, f"import numpy\nx = numpy.ones({n} << 17)\nprint('ok')\n") for n in (32, 128)]
+        )
         assert (fits.outcome, does_not.outcome, does_not.line) == ("pass", "runtime_error", 2)
         random = "import numpy as np\nprint(np.random.rand(), np.random.randint(10**6))\n"
         seen = judge.grade([(stdin_suite((str(n), "?"), (str(n), "?")), random) for n in range(2)])

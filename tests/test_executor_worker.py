@@ -51,9 +51,15 @@ def _working(flow: Flow, name: str = "executor-0", rows: list[Row] | None = None
 
 
 @contextmanager
-def _failing(flow: Flow, recorder: Recorder, kind: type[Exception]) -> Iterator[tuple[threading.Thread, list[Exception]]]:
+def _failing(
+    flow: Flow, recorder: Recorder, kind: type[Exception]
+) -> Iterator[tuple[threading.Thread, list[Exception]]]:
     """A worker's thread, and the error of this kind that ended its loop, once there is one."""
-    worker, stop, failures = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder), threading.Event(), list[Exception]()
+    worker, stop, failures = (
+        ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder),
+        threading.Event(),
+        list[Exception](),
+    )
 
     def work() -> None:
         try:
@@ -104,7 +110,9 @@ def test_evaluation_goes_first(make_flow: Callable[..., Flow]) -> None:
     for number in range(30):
         flow.work.push(group_of(f"t{number}", problem_id="sum", text=f"{SLOW}# {number}"))
     flow.evaluations.request("step-000000", 0, [["sum"]])
-    flow.evaluation_work.push(group_of("e", size=1, problem_id="sum", text=RIGHT, purpose="evaluation", label="step-000000"))
+    flow.evaluation_work.push(
+        group_of("e", size=1, problem_id="sum", text=RIGHT, purpose="evaluation", label="step-000000")
+    )
     with _working(flow):
         _until(lambda: flow.evaluations.results("step-000000"))
         assert flow.work.length() > 0
@@ -143,7 +151,9 @@ def test_verdicts_do_not_wait_for_a_slow_program(make_flow: Callable[..., Flow])
     suite = stdin_suite(("", "done\n"), time_limit_s=10.0)
     flow.problems.put("slow", suite.to_json(), suite.content_hash)
     texts = [*(f"print('done')  # {number}\n" for number in range(7)), f"{SLOW * 3}print('done')\n"]
-    flow.work.push_many([group_of(f"g{number}", size=1, problem_id="slow", text=text) for number, text in enumerate(texts)])
+    flow.work.push_many(
+        [group_of(f"g{number}", size=1, problem_id="slow", text=text) for number, text in enumerate(texts)]
+    )
     with _working(flow):
         _until(lambda: flow.ledger.counts()["buffered"] >= 7)
         assert flow.ledger.counts()["executing"] == 1
@@ -171,14 +181,18 @@ def test_verdicts_that_are_ready_outlive_a_loop_that_fails(make_flow: Callable[.
 
 def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
     server = EmbeddedRedis.start(tmp_path)
-    address = FlowAddress(server.url, "leases", BufferConfig(lease_s=0.3), 1, 1, group_size=1, timeout_s=0.5, outage_s=0.5)
+    address = FlowAddress(
+        server.url, "leases", BufferConfig(lease_s=0.3), 1, 1, group_size=1, timeout_s=0.5, outage_s=0.5
+    )
     flow = Flow.connect(address)
     suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
     flow.problems.put("slow", suite.to_json(), suite.content_hash)
     flow.work.push(group_of("quick", size=1, problem_id="slow", text="print('done')\n"))
     try:
         with _failing(flow, Recorder("executor-0", lambda rows: None), ServerLost) as (thread, failures):
-            _until(lambda: flow.ledger.counts()["buffered"] == 1)  # the tests are with the worker, which reads them once
+            _until(
+                lambda: flow.ledger.counts()["buffered"] == 1
+            )  # the tests are with the worker, which reads them once
             flow.work.push(group_of("slow", size=1, problem_id="slow", text=f"{SLOW * 4}print('done')\n"))
             _until(lambda: flow.ledger.counts()["executing"] == 1)
             time.sleep(0.3)
@@ -213,10 +227,20 @@ def test_the_ray_shell(make_flow: Callable[..., Flow], tmp_path: Path) -> None:
         flow.work.push(group_of(f"g{number}", problem_id="sum", text=f"{RIGHT}# {number}"))
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {"env_vars": {"PYTHONPATH": path}}
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="executors", runtime_env=environment)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        namespace="executors",
+        runtime_env=environment,
+    )
     try:
         config = ExecutorConfig(cpus_per_executor=0.5)
-        actors = [executor_actor(config, name, {}).remote(name, flow.address, config, tmp_path) for name in ("executor-0", "executor-1")]
+        actors = [
+            executor_actor(config, name, {}).remote(name, flow.address, config, tmp_path)
+            for name in ("executor-0", "executor-1")
+        ]
         ray.get([actor.start.remote() for actor in actors], timeout=60)
         _until(lambda: flow.ledger.counts()["buffered"] == 16)
         health = ray.get([actor.health.remote() for actor in actors], timeout=60)

@@ -1,4 +1,6 @@
-"""Disks that are full, without inodes, read-only, or bounded by ulimit: one sentence with the path, and nothing good is replaced."""
+"""Disks that are full, without inodes, read-only, or bounded by ulimit: one sentence with the path, and nothing good is
+replaced.
+"""
 
 from __future__ import annotations
 
@@ -201,7 +203,10 @@ limited, again = fill, lambda: (disk / "ballast").unlink()
 all_of_it()
 """,
     ).splitlines()
-    disk, places = tmp_path / "disk", ("checkpoints/step_000002", "warm_start", "export", "critic", "checkpoints/scores.json", "README.md")
+    disk, places = (
+        tmp_path / "disk",
+        ("checkpoints/step_000002", "warm_start", "export", "critic", "checkpoints/scores.json", "README.md"),
+    )
     for line, place in zip(told, places, strict=True):
         assert line.startswith(f"{disk}/{place}") and "No space left on device: the disk is full (" in line
 
@@ -220,17 +225,23 @@ def again():
 all_of_it()
 """,
     ).splitlines()
-    assert len(told) == 4 and all("File too large: no file may become so large: raise the limit (ulimit -f)" in line for line in told)
+    assert len(told) == 4 and all(
+        "File too large: no file may become so large: raise the limit (ulimit -f)" in line for line in told
+    )
 
 
-@pytest.mark.parametrize(("number", "words"), [(errno.EDQUOT, "quota"), (errno.EIO, "kernel's log"), (errno.EACCES, "may write there")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EDQUOT, "quota"), (errno.EIO, "kernel's log"), (errno.EACCES, "may write there")]
+)
 def test_what_else_a_disk_says(number: int, words: str, tmp_path: Path) -> None:
     """Quotas and broken disks cannot be had here: the error as the kernel gives it."""
     half = tmp_path / "half"
     with pytest.raises(DiskFailure) as failure, saving(half):
         half.write_text("half")
         raise OSError(number, os.strerror(number))
-    assert str(failure.value).startswith(f"{half} cannot be written: {os.strerror(number)}: ") and words in str(failure.value)
+    assert str(failure.value).startswith(f"{half} cannot be written: {os.strerror(number)}: ") and words in str(
+        failure.value
+    )
     assert not half.exists()
     assert disk_sentence(OSError("it says nothing"), half) == f"{half} cannot be written: it says nothing"
 
@@ -288,7 +299,11 @@ server.stop()
 
 def test_redis_on_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     told = on_small_disk(tmp_path / "disk", REDIS).splitlines()[-1]
-    assert told.startswith("Redis refuses to go on: ") and "No space left on device" in told and "make room on its disk" in told
+    assert (
+        told.startswith("Redis refuses to go on: ")
+        and "No space left on device" in told
+        and "make room on its disk" in told
+    )
 
 
 WHOLE = """
@@ -316,7 +331,9 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="two whole runs, a minute or two: RLTF_LONG_TESTS=1 runs it")
+@pytest.mark.skipif(
+    not os.environ.get("RLTF_LONG_TESTS"), reason="two whole runs, a minute or two: RLTF_LONG_TESTS=1 runs it"
+)
 def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     told = json.loads(on_small_disk(tmp_path / "disk", WHOLE, timeout_s=600).splitlines()[-1])
     assert told["code"] == 1 and told["gone"] and "Traceback" not in told["terminal"], told["terminal"]
@@ -324,5 +341,10 @@ def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(tmp_pat
     assert str(tmp_path / "disk") in told["last"] or "Redis" in told["last"], told["last"]
     assert told["code again"] == 0, told["terminal again"]
     result = told["result"]
-    assert result["finished"] and result["imbalance"] is None and told["damage"] == [] and told["steps"] == list(range(1, 13))
+    assert (
+        result["finished"]
+        and result["imbalance"] is None
+        and told["damage"] == []
+        and told["steps"] == list(range(1, 13))
+    )
     assert told["twice"] == told["used twice"] == 0 and told["kept"] >= result["ledger"]["trained"] > 0

@@ -1,4 +1,6 @@
-"""Checkpoints: bit for bit at every ZeRO stage, at another world size, whole or not at all, the best and the newest kept."""
+"""Checkpoints: bit for bit at every ZeRO stage, at another world size, whole or not at all, the best and the newest
+kept.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def weights(engine: TrainingEngine) -> dict[tuple[str, str], torch.Tensor]:
     return {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
 
 
-@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (1, "float32"), (2, "bfloat16"), (3, "float32"), (0, "bfloat16")])
+@pytest.mark.parametrize(
+    ("stage", "dtype"), [(0, "float32"), (1, "float32"), (2, "bfloat16"), (3, "float32"), (0, "bfloat16")]
+)
 def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) -> None:
     with engine_of(policy(), zero_stage=stage, dtype=dtype) as engine:
         steps(engine, 90, 93)  # a warm start, whose averages are forgotten
@@ -46,7 +50,10 @@ def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) 
         steps(engine, 0, 3)
         Checkpoints(tmp_path, 2, True).save(3, engine.state(), {"fact": 7})
         steps(engine, 3, 6)
-        expected, model = weights(engine), {name: value.clone() for name, value in engine.policy.model.state_dict().items()}
+        expected, model = (
+            weights(engine),
+            {name: value.clone() for name, value in engine.policy.model.state_dict().items()},
+        )
     saved = Checkpoints(tmp_path, 2, True).newest()
     assert saved is not None and saved.step == 3 and saved.facts["fact"] == 7
     again = policy(seed=9)
@@ -92,7 +99,9 @@ for stage in (0, 1, 2, 3):
 
 
 def same_again(engine: TrainingEngine, checkpoints: Checkpoints) -> None:
-    """Two steps on, and two on from the newest checkpoint, by new engines at the same world size and stage, differ in no bit."""
+    """Two steps on, and two on from the newest checkpoint, by new engines at the same world size and stage, differ in
+    no bit.
+    """
     world, stage = engine.world, engine._zero
     found = []
     for resumes in (False, True):
@@ -226,7 +235,9 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"step_000003 has format 3, and this version of the project reads format 2"):
         checkpoints.newest()
     # One of before there were checksums: whether it is as it was written cannot be known.
-    (folder / "COMPLETE").write_text(json.dumps({path.name: path.stat().st_size for path in folder.iterdir() if path.name != "COMPLETE"}))
+    (folder / "COMPLETE").write_text(
+        json.dumps({path.name: path.stat().st_size for path in folder.iterdir() if path.name != "COMPLETE"})
+    )
     with pytest.raises(UserError, match=r"step_000003 has format 1, and this version of the project reads format 2"):
         checkpoints.newest()
 
@@ -237,10 +248,17 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
         for step, score in ((0, 0.1), (2, 0.5), (4, 0.5), (6, 0.3)):
             checkpoints.save(step, engine.state(), {}, needed=[4])
             checkpoints.set_score(f"step-{step:06d}", step, score)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.json", "step_000002", "step_000004", "step_000006"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "scores.json",
+        "step_000002",
+        "step_000004",
+        "step_000006",
+    ]
     again = Checkpoints(tmp_path, 1, True)
     best = again.best()
-    assert best is not None and best.step == 2 and again.score("step-000006") == 0.3 and again.score("step-000007") is None
+    assert (
+        best is not None and best.step == 2 and again.score("step-000006") == 0.3 and again.score("step-000007") is None
+    )
     again.set_score("step-000002-2", 2, 0.2)  # done again, with other weights
     with engine_of(policy()) as engine:
         again.save(8, engine.state(), {})

@@ -1,4 +1,6 @@
-"""The critic: what it computes, that it learns, that its factor is the released code's, and the command that makes one from a run."""
+"""The critic: what it computes, that it learns, that its factor is the released code's, and the command that makes one
+from a run.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +55,17 @@ def probabilities(toy: Policy, model: Any, head: Any, sample: Sample) -> torch.T
     prompt, ids = sample.program.prompt_ids, sample.program.token_ids
     if toy.is_encoder_decoder:
         decoder = torch.tensor([[toy.decoder_start_id, *ids[:-1]]])
-        states = model(input_ids=torch.tensor([prompt]), decoder_input_ids=decoder, output_hidden_states=True).decoder_hidden_states[-1][0]
+        states = model(
+            input_ids=torch.tensor([prompt]), decoder_input_ids=decoder, output_hidden_states=True
+        ).decoder_hidden_states[-1][0]
         states = states * toy.model.config.d_model**-0.5
     else:
         hidden = model(input_ids=torch.tensor([prompt + ids[:-1]]), output_hidden_states=True).hidden_states[-1][0]
         states = hidden[len(prompt) - 1 :]
     first, _, last = head
-    values = torch.relu(states @ first.weight.T.double() + first.bias.double()) @ last.weight.T.double() + last.bias.double()
+    values = (
+        torch.relu(states @ first.weight.T.double() + first.bias.double()) @ last.weight.T.double() + last.bias.double()
+    )
     return torch.softmax(values, dim=-1)
 
 
@@ -71,7 +77,9 @@ def test_the_factor_is_the_probability_of_the_true_outcome(family: str, kind: in
     critic = Critic(toy, TOKENS)
     members = samples_of(12)
     own = policy(family)
-    objective = Rltf(RltfConfig(preset="released_code", baseline="none", decoder_only_lines=True), own.is_encoder_decoder, 64)
+    objective = Rltf(
+        RltfConfig(preset="released_code", baseline="none", decoder_only_lines=True), own.is_encoder_decoder, 64
+    )
     prepared = objective.prepare([group(members)])
     mine = critic.weigh(plan(own, prepared.items, TOKENS), (True, kind == 1, True))
     weighed = {item.id: item.weights.sum(0) for batch in mine.micro_batches for item in batch.items}
@@ -133,8 +141,12 @@ def test_a_critic_from_the_samples_of_a_run_weighs_another_run(
     engine.close()
     folder.add_samples(
         Archived(
-            id=sample.program.id, group_id="g", problem_id="a", fate="trained",
-            program=encode(sample.program), feedback=encode(sample.feedback),
+            id=sample.program.id,
+            group_id="g",
+            problem_id="a",
+            fate="trained",
+            program=encode(sample.program),
+            feedback=encode(sample.feedback),
         )  # fmt: skip
         for sample in samples_of(30)
     )
@@ -144,7 +156,10 @@ def test_a_critic_from_the_samples_of_a_run_weighs_another_run(
     assert launch.main([*arguments[:3], str(tmp_path / "file" / "below"), "--steps", "9999"]) == launch.WRONG_INPUT
     assert "cannot be written: Not a directory" in capsys.readouterr().err
     assert launch.main([*arguments, "--learning-rate", "1e30"]) == launch.FAILED
-    assert "train-critic failed: the critic's loss of step" in capsys.readouterr().err and not (tmp_path / "critic").exists()
+    assert (
+        "train-critic failed: the critic's loss of step" in capsys.readouterr().err
+        and not (tmp_path / "critic").exists()
+    )
     assert launch.main(arguments) == launch.DONE
     assert launch.main(arguments) == launch.WRONG_INPUT, "the folder is there now"
     with run.others():
@@ -161,6 +176,11 @@ def test_weighting_without_a_critic_is_refused() -> None:
 
 
 def test_a_critic_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
-    overrides = {"learner.objective": "rltf", "actors.greedy": "true", "rltf.preset": "released_code", "rltf.critic": str(tmp_path)}
+    overrides = {
+        "learner.objective": "rltf",
+        "actors.greedy": "true",
+        "rltf.preset": "released_code",
+        "rltf.critic": str(tmp_path),
+    }
     with pytest.raises(UserError, match="there is no critic in this folder"):
         Inputs.of(configuration.load(None, overrides))

@@ -1,4 +1,6 @@
-"""Damaged checkpoints, warm starts, critics and exports: the one before, or a sentence; never a traceback, never other weights."""
+"""Damaged checkpoints, warm starts, critics and exports: the one before, or a sentence; never a traceback, never other
+weights.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints: Pat
             assert what.startswith("COMPLETE: "), what
             continue
         (told,) = found.passed_over
-        assert str(tmp_path / "step_000002") in told and (what.partition(":")[0] in told or what.startswith("COMPLETE")), (what, told)
+        assert str(tmp_path / "step_000002") in told and (
+            what.partition(":")[0] in told or what.startswith("COMPLETE")
+        ), (what, told)
         saved.load_model(policy())
         tried += 1
     assert tried > 20
@@ -67,7 +71,9 @@ def test_where_no_checkpoint_is_whole_the_sentence_says_so(checkpoints: Path, tm
         with (folder / f"step_00000{step}" / "state-00000.safetensors").open("r+b") as file:
             file.seek(-5, os.SEEK_END)
             file.write(b"\x81")
-    with pytest.raises(UserError, match=r"none of the 2 checkpoints .* is whole; .*step_000002 is damaged .*state-00000.*its checksum"):
+    with pytest.raises(
+        UserError, match=r"none of the 2 checkpoints .* is whole; .*step_000002 is damaged .*state-00000.*its checksum"
+    ):
         Checkpoints(folder, 5, True).required()
     assert Checkpoints(folder, 5, True).steps() == [1, 2], "sizes alone do not tell"
 

@@ -48,11 +48,16 @@ def programs(seed: int, number: int = 13) -> list[TrainItem]:
     lengths = [(rng.randint(2, 20), rng.randint(1, 30)) for _ in range(number)]
     pairs = [([rng.randrange(4, 260) for _ in range(p)], [rng.randrange(4, 260) for _ in range(t)]) for p, t in lengths]
     items = Supervised().items(pairs, "c")
-    return [TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items]
+    return [
+        TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items
+    ]
 
 
 def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
-    """Loss and gradient norm of each step. (Adam's steps, and clipped gradients, would look the same at any scale of the gradient.)"""
+    """Loss and gradient norm of each step.
+
+    (Adam's steps, and clipped gradients, would look the same at any scale of the gradient.)
+    """
     found = []
     for step in range(steps):
         items = programs(step)
@@ -60,7 +65,11 @@ def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
         result = engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3)
         found.append((result.loss, result.gradient_norm))
         assert set(result.seconds) == {"collate", "forward", "backward", "step"} and min(result.seconds.values()) > 0
-        assert result.tokens == totals_of(items).tokens and result.gradient_norm > 0 and 0 < result.entropy < math.log(270) + 1e-3
+        assert (
+            result.tokens == totals_of(items).tokens
+            and result.gradient_norm > 0
+            and 0 < result.entropy < math.log(270) + 1e-3
+        )
     return found
 
 
@@ -161,7 +170,9 @@ def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, tot
     return LossResult((log_probs - log_probs.detach()).abs().sqrt().sum(), {})
 
 
-@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (0, "bfloat16"), (1, "float32"), (2, "bfloat16"), (3, "float32")])
+@pytest.mark.parametrize(
+    ("stage", "dtype"), [(0, "float32"), (0, "bfloat16"), (1, "float32"), (2, "bfloat16"), (3, "float32")]
+)
 def test_a_gradient_that_is_not_finite_stops_the_step_with_the_weights_as_they_were(stage: int, dtype: str) -> None:
     items = programs(0, 3)
     with engine_of(policy(), zero_stage=stage, dtype=dtype) as engine:
@@ -176,7 +187,9 @@ def test_a_gradient_that_is_not_finite_stops_the_step_with_the_weights_as_they_w
 def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
 
-    monkeypatch.setattr(CPU_Accelerator, "is_fp16_supported", lambda self: True)  # slow on this CPU, and as exact as elsewhere
+    monkeypatch.setattr(
+        CPU_Accelerator, "is_fp16_supported", lambda self: True
+    )  # slow on this CPU, and as exact as elsewhere
     items = programs(0)
     with engine_of(policy(), zero_stage=1, dtype="float16", micro_batch_tokens=120) as engine:
         engine.begin((0.9, 0.95), 0.0)
@@ -203,11 +216,15 @@ def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.Mo
 
 def test_the_divergence_from_the_previous_version_counts_its_programs_alone() -> None:
     toy = policy()
-    items = [replace(item, behaviour_log_probs=[-5.0 - 0.1 * n for n in range(len(item.token_ids))]) for item in programs(0)]
+    items = [
+        replace(item, behaviour_log_probs=[-5.0 - 0.1 * n for n in range(len(item.token_ids))]) for item in programs(0)
+    ]
     expected, tokens = 0.0, 0
     for item in (items[2], items[9]):
         batch = collate(toy, [item.prompt_ids], [item.token_ids])
-        for now, then in zip(token_log_probs(toy.model, batch).values[0].tolist(), item.behaviour_log_probs or [], strict=True):
+        for now, then in zip(
+            token_log_probs(toy.model, batch).values[0].tolist(), item.behaviour_log_probs or [], strict=True
+        ):
             expected, tokens = expected + math.exp(now - then) - 1 - (now - then), tokens + 1
     with engine_of(toy, micro_batch_tokens=60) as engine:
         micro_batches, totals = engine.plan(items).micro_batches, totals_of(items)
@@ -267,10 +284,16 @@ def test_programs_of_one_prompt_share_a_row_and_train_like_alone(family: str) ->
         with engine_of(policy(family), micro_batch_tokens=150) as engine:
             engine._share = share
             mine = engine.plan(items)
-            assert (mine.shared_share > 0.25) == share and sum(len(batch.items) for batch in mine.micro_batches) == len(items)
-            results.append([engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3) for _ in range(3)])
+            assert (mine.shared_share > 0.25) == share and sum(len(batch.items) for batch in mine.micro_batches) == len(
+                items
+            )
+            results.append(
+                [engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3) for _ in range(3)]
+            )
     for ours, theirs in zip(*results, strict=True):
-        assert ours.loss == pytest.approx(theirs.loss, abs=1e-5) and ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-4)
+        assert ours.loss == pytest.approx(theirs.loss, abs=1e-5) and ours.gradient_norm == pytest.approx(
+            theirs.gradient_norm, rel=1e-4
+        )
         assert ours.entropy == pytest.approx(theirs.entropy, abs=1e-5) and ours.tokens == theirs.tokens
 
 
@@ -278,7 +301,11 @@ def test_programs_of_one_prompt_share_a_row_and_train_like_alone(family: str) ->
 def test_schedules_begin_above_zero_and_end_at_their_share(schedule: Any) -> None:
     rate = schedule(2.0, 50, 10, 0.1)
     values = [rate(step) for step in range(50)]
-    assert values[0] == pytest.approx(0.2) and values[9] == values[10] == pytest.approx(2.0) and values[49] == pytest.approx(0.2)
+    assert (
+        values[0] == pytest.approx(0.2)
+        and values[9] == values[10] == pytest.approx(2.0)
+        and values[49] == pytest.approx(0.2)
+    )
     assert all(later <= earlier + 1e-12 for earlier, later in zip(values[10:], values[11:], strict=False))
     assert schedule(1.0, 1, 0, 1.0)(0) == 1.0 and linear(1.0, 100, 10, 1.0)(99) == 1.0
 
@@ -304,7 +331,9 @@ for stage in (0, 1, 2, 3):
 
 
 def poisoned(engine: TrainingEngine) -> str:
-    """What ends a step in which one program's loss is infinite, its gradient a number; asserts that no weight has changed."""
+    """What ends a step in which one program's loss is infinite, its gradient a number; asserts that no weight has
+    changed.
+    """
     items = programs(0)
 
     def loss(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
@@ -348,7 +377,9 @@ def test_two_workers_train_like_one_at_every_stage() -> None:
             worker.kill()
     for worker, (output, errors) in zip(workers, answers, strict=True):
         assert worker.returncode == 0, errors
-        curves = [[float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("FOUND")]
+        curves = [
+            [float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("FOUND")
+        ]
         # Rank 1 began with other weights: rank 0's are what both train.
         np.testing.assert_allclose(curves, [np.ravel(plainly())] * 4, atol=1e-4)
     # A program of one rank stops both, both name it and no other, and no weight has changed.

@@ -1,7 +1,8 @@
-"""Loss and gradient of every objective against `equations.py`, an independent implementation in float64, on five model families.
+"""Loss and gradient of every objective against `equations.py`, an independent implementation in float64, on five model
+families.
 
-Programs with padding between them, cut off at the length limit (inside a character, too), with characters of several bytes, repeated
-lines, errors on the first and the last line and past it, an empty text, and no token at all.
+Programs with padding between them, cut off at the length limit (inside a character, too), with characters of several
+bytes, repeated lines, errors on the first and the last line and past it, an empty text, and no token at all.
 """
 
 from __future__ import annotations
@@ -41,15 +42,55 @@ TOLERANCE = 1e-6
 
 A, B = [5, 6, 7], [9, 10, 11, 12, 13, 14, 15, 16]
 REPEATED = "def f(xs):\n    y = xs[9]\n    y = xs[9]\n    return y\n"
-# problem, visit, prompt, text, outcome, error type, line, message, passed of 5, finish reason, what the paper blames, the released code
+# problem, visit, prompt, text, outcome, error type, line, message, passed of 5, finish reason, what the paper blames,
+# the released code
 PROGRAMS: list[tuple[Any, ...]] = [
     ("a", 0, A, REPEATED, "runtime_error", "IndexError", 3, "", 2, "stop", 3, b"y = xs[9]"),
     ("a", 0, A, "größe = ü\n", "runtime_error", "NameError", 1, "name", 0, "stop", 1, "größe = ü".encode()),
-    ("a", 0, A, "x = '" + "é日" * 40, "compile_error", "SyntaxError", 1, "unterminated string literal", 0, "length", "all", None),
+    (
+        "a",
+        0,
+        A,
+        "x = '" + "é日" * 40,
+        "compile_error",
+        "SyntaxError",
+        1,
+        "unterminated string literal",
+        0,
+        "length",
+        "all",
+        None,
+    ),
     ("a", 0, A, "x = 1\ny = = 2", "compile_error", "SyntaxError", 2, "invalid syntax", 0, "stop", 2, "all"),
     ("a", 0, A, "x = 1\ny = = 2\n\n", "compile_error", "SyntaxError", 9, "invalid syntax", 0, "stop", 2, "all"),
-    ("a", 0, A, "x = 1\n  y = 2\n", "compile_error", "IndentationError", 2, "unexpected indent", 0, "stop", "ignore", b"  y = 2"),
-    ("a", 0, A, "x = '''\nab", "compile_error", "SyntaxError", 1, "unterminated triple-quoted string", 0, "stop", "ignore", b"x = '''"),
+    (
+        "a",
+        0,
+        A,
+        "x = 1\n  y = 2\n",
+        "compile_error",
+        "IndentationError",
+        2,
+        "unexpected indent",
+        0,
+        "stop",
+        "ignore",
+        b"  y = 2",
+    ),
+    (
+        "a",
+        0,
+        A,
+        "x = '''\nab",
+        "compile_error",
+        "SyntaxError",
+        1,
+        "unterminated triple-quoted string",
+        0,
+        "stop",
+        "ignore",
+        b"x = '''",
+    ),
     ("a", 0, A, "while 1: pass\n", "runtime_error", "TimeLimit", 1, "", 3, "stop", "all", "ignore"),
     ("a", 0, A, "raise RuntimeError\n", "runtime_error", "RuntimeError", 1, "", 0, "stop", 1, "ignore"),
     ("a", 0, A, "f = lambda: f()\nf()\n", "runtime_error", "RecursionError", 1, "", 0, "stop", "all", "all"),
@@ -108,7 +149,9 @@ def world(family: str) -> World:
         decoded, offsets = decode_with_offsets(toy, tokens)
         values = eq.log_probs(exact, start, case)
         # Where sampling policy and reference are, as the records hold it: float32.
-        sampled = (values.detach() + 0.25 * torch.randn(len(tokens), generator=noise, dtype=torch.float64)).float().double()
+        sampled = (
+            (values.detach() + 0.25 * torch.randn(len(tokens), generator=noise, dtype=torch.float64)).float().double()
+        )
         if not case.greedy:
             log_p.append(values)
             behaviour.append(sampled)
@@ -131,7 +174,9 @@ def world(family: str) -> World:
 def ours(
     found: World, objective: Objective, reference: bool = False, micro_batch_tokens: int = 120
 ) -> tuple[float, dict[str, torch.Tensor], dict[str, float]]:
-    """Loss, gradients and the terms' shares by the learner's own way, in micro-batches of unlike programs that share their beginnings."""
+    """Loss, gradients and the terms' shares by the learner's own way, in micro-batches of unlike programs that share
+    their beginnings.
+    """
     toy = found.toy
     prepared = objective.prepare(found.groups)
     plug_into(toy.model, "cpu")
@@ -149,7 +194,11 @@ def ours(
         loss += float(part.loss.detach())
         for name, value in part.sums.items():
             shares[name] = shares.get(name, 0.0) + float(value)
-    return loss, {name: value.grad.clone() for name, value in toy.model.named_parameters() if value.grad is not None}, shares
+    return (
+        loss,
+        {name: value.grad.clone() for name, value in toy.model.named_parameters() if value.grad is not None},
+        shares,
+    )
 
 
 def assert_exact(found: World, expected: torch.Tensor, objective: Objective, reference: bool = False) -> None:
@@ -158,7 +207,9 @@ def assert_exact(found: World, expected: torch.Tensor, objective: Objective, ref
     loss, gradients, shares = ours(found, objective, reference)
     value = float(expected.detach())
     assert loss == pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE)
-    assert sum(share for name, share in shares.items() if name.startswith("loss/")) == pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE)
+    assert sum(share for name, share in shares.items() if name.startswith("loss/")) == pytest.approx(
+        value, rel=TOLERANCE, abs=TOLERANCE
+    )
     largest = max(float(parameter.grad.abs().max()) for parameter in found.exact.parameters())
     assert largest > 1e-4
     for name, parameter in found.exact.named_parameters():
@@ -167,7 +218,9 @@ def assert_exact(found: World, expected: torch.Tensor, objective: Objective, ref
 
 
 def best_of(found: World) -> list[eq.Case | None]:
-    """The historical best of each sampled program's visit: greedy, greedy, and then the best of the second visit, which passed."""
+    """The historical best of each sampled program's visit: greedy, greedy, and then the best of the second visit, which
+    passed.
+    """
     best = [found.greedy[0], found.greedy[1], next(case for case in found.cases[1] if case.outcome == "pass")]
     return [base for base, row in zip(best, found.cases, strict=True) for _ in row]
 
@@ -204,8 +257,12 @@ def test_rltf_released_code(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reinforce_with_every_guard(family: str) -> None:
     found = world(family)
-    config = ReinforceConfig(reward="adaptive", fine=True, baseline="latest_greedy", importance_cap=1.1, log_prob_floor=-5.6, kl=0.2)
-    advantages = [eq.adaptive(case) - eq.adaptive(base) for case, base in zip(found.flat, latest(found), strict=True) if base]
+    config = ReinforceConfig(
+        reward="adaptive", fine=True, baseline="latest_greedy", importance_cap=1.1, log_prob_floor=-5.6, kl=0.2
+    )
+    advantages = [
+        eq.adaptive(case) - eq.adaptive(base) for case, base in zip(found.flat, latest(found), strict=True) if base
+    ]
     parts = eq.reinforce(spread(found, advantages, True), found.log_p, found.behaviour, 1.1, -5.6)
     apart = eq.divergence(found.log_p, found.reference)
     both = [part + 0.2 * other for part, other in zip(parts, apart, strict=True)]
@@ -245,7 +302,9 @@ def test_grpo(family: str) -> None:
     original = GrpoConfig(normalise="sequence_mean", clip_high=0.2, kl=0.04)
     parts = eq.clipped(spread(found, plain, False), found.log_p, found.behaviour, 0.2, 0.2)
     both = [part + 0.04 * other for part, other in zip(parts, eq.divergence(found.log_p, found.reference), strict=True)]
-    assert_exact(found, eq.total(both, "sequence_mean", LIMIT), Grpo(original, RltfConfig(), decoder, LIMIT), reference=True)
+    assert_exact(
+        found, eq.total(both, "sequence_mean", LIMIT), Grpo(original, RltfConfig(), decoder, LIMIT), reference=True
+    )
     parts = eq.clipped(spread(found, centred, True), found.log_p, found.behaviour, 0.1, 0.1, cap=1.3)
     dr = GrpoConfig(variant="dr", fine=True, clip_low=0.1, clip_high=0.1, importance_cap=1.3)
     assert_exact(found, eq.total(parts, "constant", LIMIT), Grpo(dr, RltfConfig(), decoder, LIMIT))
@@ -259,7 +318,9 @@ def test_ppo_clip(family: str) -> None:
     white = [(value - mean) / (deviation + 1e-8) for value in plain]
     parts = eq.clipped(spread(found, white, True), found.log_p, found.behaviour, 0.2, 0.2)
     config = PpoClipConfig(reward="coarse", baseline="best", fine=True)
-    assert_exact(found, eq.total(parts, "token_mean", LIMIT), PpoClip(config, RltfConfig(), found.toy.is_encoder_decoder, LIMIT))
+    assert_exact(
+        found, eq.total(parts, "token_mean", LIMIT), PpoClip(config, RltfConfig(), found.toy.is_encoder_decoder, LIMIT)
+    )
 
 
 class OneBatch:
@@ -278,17 +339,24 @@ def test_the_supervised_term_mixed_in(family: str, name: str) -> None:
     found = world(family)
     decoder, ratio = found.toy.is_encoder_decoder, 0.5
     start = found.toy.decoder_start_id if decoder else None
-    corpus = [eq.Case(p, t, [], "pass", 0, 1, None, None) for p, t in (([5, 6], [7, 8, 9, 2]), ([5], [10, 2]), ([9, 9, 9], [11]))]
+    corpus = [
+        eq.Case(p, t, [], "pass", 0, 1, None, None)
+        for p, t in (([5, 6], [7, 8, 9, 2]), ([5], [10, 2]), ([9, 9, 9], [11]))
+    ]
     likelihoods = [eq.log_probs(found.exact, start, case) for case in corpus]
     objective: Objective
     if name == "rltf":
         objective = Rltf(RltfConfig(kl=0.1), decoder, LIMIT)
         parts = eq.rltf_paper(found.flat, best_of(found), found.log_p)
-        parts = [part + 0.1 * other for part, other in zip(parts, eq.divergence(found.log_p, found.reference), strict=True)]
+        parts = [
+            part + 0.1 * other for part, other in zip(parts, eq.divergence(found.log_p, found.reference), strict=True)
+        ]
         reinforcement = eq.total(parts, "sequence_sum", LIMIT)
         imitation = -torch.cat(likelihoods).sum() / 3
     else:
-        objective = PpoClip(PpoClipConfig(reward="pass_ratio", baseline="none", whiten=False), RltfConfig(), decoder, LIMIT)
+        objective = PpoClip(
+            PpoClipConfig(reward="pass_ratio", baseline="none", whiten=False), RltfConfig(), decoder, LIMIT
+        )
         advantages = [case.passed / 5 for case in found.flat]
         parts = eq.clipped(spread(found, advantages, False), found.log_p, found.behaviour, 0.2, 0.2)
         reinforcement = eq.total(parts, "token_mean", LIMIT)
@@ -306,7 +374,9 @@ def test_means_over_tokens_are_of_sampled_programs_alone() -> None:
         tokens = sum(len(item.token_ids) for item in chosen.prepare(found.groups).items)
         return ours(found, chosen)[2]["per_token/kl_to_sampler"] / tokens
 
-    assert mean(Mixed(objective, OneBatch(Supervised()), 1.0, "token_mean", LIMIT)) == pytest.approx(mean(objective), rel=1e-9)
+    assert mean(Mixed(objective, OneBatch(Supervised()), 1.0, "token_mean", LIMIT)) == pytest.approx(
+        mean(objective), rel=1e-9
+    )
     assert mean(objective) == pytest.approx(0.25**2 / 2, rel=0.4)
 
 

@@ -148,7 +148,7 @@ def test_other_strings_without_an_end_are_not(text: str) -> None:
     assert class_of(text, "stop") == "U_line"
 
 
-@pytest.mark.parametrize("text", ['x = f"""a {y', 'x = (f"""a\n {y\n', 'x = f"""{\'b\'} {f\'{z', 'x = f"""{a:{b'])
+@pytest.mark.parametrize("text", ['x = f"""a {y', 'x = (f"""a\n {y\n', "x = f\"\"\"{'b'} {f'{z", 'x = f"""{a:{b'])
 def test_an_open_field_of_a_triple_quoted_formatted_string_is_ignored_on_every_python(text: str) -> None:
     assert class_of(text) == class_of(text, "stop") == "U_ignore"
 
@@ -156,5 +156,7 @@ def test_an_open_field_of_a_triple_quoted_formatted_string_is_ignored_on_every_p
 @pytest.mark.parametrize("text", ["x = 1\0\n", "(" * 300, "x = " + "-" * 5000 + "1\n", "x = '\ud800"])
 def test_a_text_that_cannot_be_parsed_at_all_blames_its_line(text: str) -> None:
     for finish_reason in ("stop", "length"):
-        found = error_class(characters(text + "\ny = 1", finish_reason), feedback("compile_error", "SyntaxError", 1, run=0), PAPER)
+        found = error_class(
+            characters(text + "\ny = 1", finish_reason), feedback("compile_error", "SyntaxError", 1, run=0), PAPER
+        )
         assert found == "U_line"

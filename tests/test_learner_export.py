@@ -29,7 +29,9 @@ GENERATION = {"bos_token_id": 1, "pad_token_id": 0, "temperature": 0.6, "top_p":
 
 
 def base(folder: Path, family: str, ends: Any, **generation: Any) -> str:
-    """A model folder as one from the hub: tokenizer with a chat template, generation_config.json with its own end tokens."""
+    """A model folder as one from the hub: tokenizer with a chat template, generation_config.json with its own end
+    tokens.
+    """
     toy = policy(family, seed=4, **SIZES)
     toy.model.save_pretrained(folder)
     toy.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
@@ -107,7 +109,9 @@ def test_an_export_keeps_what_the_base_has_and_loads_as_it_should(family: str, l
     save_model(engine, toy, tmp_path / "export")
     engine.close()
     exported = tmp_path / "export"
-    assert (exported / "generation_config.json").read_bytes() == (tmp_path / "base" / "generation_config.json").read_bytes()
+    assert (exported / "generation_config.json").read_bytes() == (
+        tmp_path / "base" / "generation_config.json"
+    ).read_bytes()
     tokenizer = AutoTokenizer.from_pretrained(exported)
     assert tokenizer.chat_template == AutoTokenizer.from_pretrained(folder).chat_template and tokenizer.chat_template
     again = from_folder(str(exported))
@@ -142,7 +146,10 @@ def test_the_model_card_can_be_followed_and_names_no_path(family: str, tag: str,
     config = Config.model_validate(
         {
             "policy": {"model": folder, "tokenizer": folder} | SIZES,
-            "problems": {"train": f"jsonl:{tmp_path}/secret/train.jsonl,ids=1-9", "held_out": "apps:data/APPS,split=test"},
+            "problems": {
+                "train": f"jsonl:{tmp_path}/secret/train.jsonl,ids=1-9",
+                "held_out": "apps:data/APPS,split=test",
+            },
             "warm_start": {"reuse": str(tmp_path / "old" / "warm_start")},
             "run": {"folder": str(tmp_path / "runs")},
         }
@@ -167,7 +174,11 @@ def test_the_model_card_can_be_followed_and_names_no_path(family: str, tag: str,
 
 
 def test_a_hub_base_is_named_as_on_the_hub(tmp_path: Path) -> None:
-    hub = {"policy": {"model": "Salesforce/codet5-large-ntp-py"}, "run": {"name": "apps"}, "ray": {"address": "10.0.0.1:6379"}}
+    hub = {
+        "policy": {"model": "Salesforce/codet5-large-ntp-py"},
+        "run": {"name": "apps"},
+        "ray": {"address": "10.0.0.1:6379"},
+    }
     config = Config.model_validate(hub)
     write_card(tmp_path, config, {})
     card = (tmp_path / "README.md").read_text()

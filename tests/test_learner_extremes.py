@@ -1,4 +1,6 @@
-"""Value and gradient of every surrogate and guard in float32, however far two policies are apart, against the formulas token by token."""
+"""Value and gradient of every surrogate and guard in float32, however far two policies are apart, against the formulas
+token by token.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,27 @@ from rltf.learner.objectives.mixed import Mixed
 from rltf.learner.objectives.ppo_clip import PpoClip
 from rltf.learner.objectives.surrogates import clipped, divergence_from, linear
 
-APART = [-1e30, -300.0, -104.0, -88.0, -3.0, -0.25, -1e-4, 0.0, 1e-6, 0.1, 0.25, 2.0, 88.5, 88.9, 104.0, 300.0, 709.0, 1000.0, 1e30]
+APART = [
+    -1e30,
+    -300.0,
+    -104.0,
+    -88.0,
+    -3.0,
+    -0.25,
+    -1e-4,
+    0.0,
+    1e-6,
+    0.1,
+    0.25,
+    2.0,
+    88.5,
+    88.9,
+    104.0,
+    300.0,
+    709.0,
+    1000.0,
+    1e30,
+]
 """log p - log p_sampler."""
 ADVANTAGES = [-2.0, -1e-3, 0.0, 1e-3, 1.0]
 LARGEST = float(torch.finfo(torch.float32).max)
@@ -64,7 +86,11 @@ def test_clipped(cap: float | None) -> None:
         value, slope = clipped_part(exponential(log_probs.item() - sampler), advantage, 0.2, 0.28, cap)
         check(result.loss, log_probs, -value / 4, -slope / 4)
         share = float(result.sums["loss/policy"])
-        assert share == pytest.approx(-value / 4, rel=1e-6, abs=1e-12) or not math.isfinite(value) and share == result.loss.item()
+        assert (
+            share == pytest.approx(-value / 4, rel=1e-6, abs=1e-12)
+            or not math.isfinite(value)
+            and share == result.loss.item()
+        )
 
 
 @pytest.mark.parametrize("cap", [None, 0.5, 2.0, 1e9])
@@ -86,13 +112,20 @@ def test_divergences(weight: float) -> None:
         away = log_probs.item() - other
         value = (math.expm1(-away) if -away < 709.7 else math.inf) + away
         result = linear(["policy"], log_probs, ONE, signal, 4.0, ObjectiveConfig(kl=weight))
-        check(result.loss, log_probs, weight * value / 4, (-math.expm1(-away) if -away < 709.7 else -math.inf) * weight / 4)
+        check(
+            result.loss,
+            log_probs,
+            weight * value / 4,
+            (-math.expm1(-away) if -away < 709.7 else -math.inf) * weight / 4,
+        )
         backwards = (math.expm1(away) if away < 709.7 else math.inf) - away
         assert float(divergence_from(log_probs.detach(), ONE, signal)) == pytest.approx(backwards, rel=1e-6, abs=1e-15)
 
 
 def test_a_token_far_off_changes_nothing_of_the_others_and_padding_nothing_at_all() -> None:
-    """Log-probabilities of a padded position may be anything; so may those of a token whose gradient the clip makes zero."""
+    """Log-probabilities of a padded position may be anything; so may those of a token whose gradient the clip makes
+    zero.
+    """
     mask = torch.tensor([[True, True, True], [True, False, False]])
     behaviour = torch.tensor([[-1.0, -200.0, -1.0], [-0.5, -1e30, 0.0]])
     weights = torch.tensor([[[1.0, 1.0, -1.0], [-2.0, 0.0, 0.0]]])

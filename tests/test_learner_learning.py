@@ -22,7 +22,9 @@ GOOD = range(4, 70)
 
 @pytest.mark.parametrize("name", ["grpo", "rltf", "reinforce", "rloo", "ppo_clip"])
 def test_a_rewarded_program_becomes_likely(name: str) -> None:
-    config = Config.model_validate({"learner": {"objective": name}, "actors": {"greedy": True}, "policy": {"max_program_tokens": 4}})
+    config = Config.model_validate(
+        {"learner": {"objective": name}, "actors": {"greedy": True}, "policy": {"max_program_tokens": 4}}
+    )
     objective = make_objective(config, encoder_decoder=False)
     assert objective is not None
     toy = policy(max_program_tokens=4)
@@ -34,7 +36,9 @@ def test_a_rewarded_program_becomes_likely(name: str) -> None:
 
     def draw() -> list[Group]:
         groups = []
-        for index, (prompt, completions) in enumerate(zip(PROMPTS, sampler.sample(PROMPTS, 48, True, 1.0, 1.0, generator), strict=True)):
+        for index, (prompt, completions) in enumerate(
+            zip(PROMPTS, sampler.sample(PROMPTS, 48, True, 1.0, 1.0, generator), strict=True)
+        ):
             samples, greedy = [], None
             for completion in completions:
                 passed = completion.token_ids[0] in GOOD

@@ -75,7 +75,9 @@ def test_an_actor_that_merges_computes_what_the_learner_does(family: str, tmp_pa
     assert float((values(plain, engine) - values(build_policy(toy.spec, seed=3), engine)).abs().max()) > 0.01
     load(plain.model, first, buckets)
     for name, value in plain.model.state_dict().items():
-        torch.testing.assert_close(value, before[name], rtol=0, atol=0)  # back again, without a trace of what was merged in between
+        torch.testing.assert_close(
+            value, before[name], rtol=0, atol=0
+        )  # back again, without a trace of what was merged in between
 
     save_model(engine, toy, tmp_path / "model")
     exported = type(plain.model).from_pretrained(tmp_path / "model")
@@ -86,7 +88,9 @@ def test_an_actor_that_merges_computes_what_the_learner_does(family: str, tmp_pa
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, msg=name)
     from peft import PeftModel
 
-    wrapped = PeftModel.from_pretrained(build_policy(toy.spec, seed=3, adapters=False).model, tmp_path / "model" / "adapter")
+    wrapped = PeftModel.from_pretrained(
+        build_policy(toy.spec, seed=3, adapters=False).model, tmp_path / "model" / "adapter"
+    )
     torch.testing.assert_close(values(replace(plain, model=wrapped), engine), values(toy, engine), rtol=0, atol=2e-6)
     engine.close()
 
@@ -99,7 +103,9 @@ def test_every_stage_trains_and_publishes_the_same_adapters(stage: int, tmp_path
     engine, kept = trained(staged, zero_stage=stage)
     assert kept.versions[1][0].names == plain.versions[1][0].names
     for ours, theirs in zip(kept.versions[1][1], plain.versions[1][1], strict=True):
-        torch.testing.assert_close(torch.from_numpy(ours.view("float32")), torch.from_numpy(theirs.view("float32")), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            torch.from_numpy(ours.view("float32")), torch.from_numpy(theirs.view("float32")), rtol=0, atol=1e-5
+        )
     save_model(engine, staged, tmp_path / "model")
     engine.close()
     assert {path.name for path in (tmp_path / "model").iterdir()} >= {"config.json", "adapter"}

@@ -34,7 +34,10 @@ def test_checkpointed_layers_train_alike(family: str) -> None:
                 module.register_forward_hook(functools.partial(count, calls))
         with engine_of(toy, gradient_checkpointing=on) as engine:
             items = programs(0)
-            results = [engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-2) for _ in range(2)]
+            results = [
+                engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-2)
+                for _ in range(2)
+            ]
             found.append([value for result in results for value in (result.loss, result.gradient_norm)])
         products.append(next(calls))
     assert found[1] == pytest.approx(found[0], rel=1e-6)
@@ -45,7 +48,9 @@ def test_no_layer_drops_out_in_training_mode() -> None:
     toy = policy("gpt2")
     toy.model.transformer.drop.p = 0.5
     checkpoint_layers(toy)
-    assert toy.model.training and all(module.p == 0 for module in toy.model.modules() if isinstance(module, torch.nn.Dropout))
+    assert toy.model.training and all(
+        module.p == 0 for module in toy.model.modules() if isinstance(module, torch.nn.Dropout)
+    )
 
 
 def test_a_model_that_cannot_is_refused() -> None:

@@ -26,7 +26,14 @@ def test_a_run_with_the_supervised_term_in_every_step(redis_server: EmbeddedRedi
             "warmup_steps": 0,
         },
         evaluation={"every": 0, "tasks": 1},
-        ppo_clip={"fine": True, "reward": "adaptive", "baseline": "best", "kl": 0.1, "log_prob_floor": -8, "importance_cap": 2},
+        ppo_clip={
+            "fine": True,
+            "reward": "adaptive",
+            "baseline": "best",
+            "kl": 0.1,
+            "log_prob_floor": -8,
+            "importance_cap": 2,
+        },
     )
     with run.others():
         run.learner.run(threading.Event())
@@ -34,7 +41,11 @@ def test_a_run_with_the_supervised_term_in_every_step(redis_server: EmbeddedRedi
     run.flow.close()
     assert [row["objective"] for row in rows] == ["ppo_clip"] * 3
     for row in rows:
-        assert set(row["loss_terms"]) == {"policy", "fine", "supervised", "kl"} and row["supervised_programs"] == 8 and row["samples"] == 8
+        assert (
+            set(row["loss_terms"]) == {"policy", "fine", "supervised", "kl"}
+            and row["supervised_programs"] == 8
+            and row["samples"] == 8
+        )
         assert sum(row["loss_terms"].values()) == pytest.approx(row["loss"], abs=1e-5)
         assert row["loss_terms"]["supervised"] > 0 and 0 <= row["zero_advantage_share"] <= 1
         assert 0 <= row["truncated_share"] <= 1 and row["floor_share"] >= 0 and row["kl_to_sampler"] >= 0

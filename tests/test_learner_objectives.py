@@ -1,4 +1,7 @@
-"""What the objectives make of groups: who is trained on, what is counted, what is kept. Their equations: test_learner_equations.py."""
+"""What the objectives make of groups: who is trained on, what is counted, what is kept.
+
+Their equations: test_learner_equations.py.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,9 @@ def test_rltf_terms_can_be_switched_off() -> None:
 
     def weights(sample: Sample, **fields: Any) -> Any:
         config = RltfConfig(**fields)
-        return rltf(**fields).weights(sample, (-0.3, -0.04), fine_feedback(sample.program, sample.feedback, config, False))
+        return rltf(**fields).weights(
+            sample, (-0.3, -0.04), fine_feedback(sample.program, sample.feedback, config, False)
+        )
 
     full = weights(broken)
     assert full[0].any() and full[1].any() and not full[2].any()
@@ -87,9 +92,13 @@ def test_rltf_adaptive_reward_is_added_or_stands_in_the_coarse_ones_place() -> N
     failed, errs = groups_of(toy)[1].samples[1], groups_of(toy)[0].samples[0]
     ratio = -0.3 + 1.3 * 3 / 5
     np.testing.assert_allclose(rltf().weights(failed, (-0.6, -0.6), None)[:, 0], [0.3, 0, ratio + 0.6], rtol=1e-6)
-    np.testing.assert_allclose(rltf(adaptive_mode="replace").weights(failed, (-0.3, 0.2), None)[:, 0], [0, 0, ratio - 0.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        rltf(adaptive_mode="replace").weights(failed, (-0.3, 0.2), None)[:, 0], [0, 0, ratio - 0.2], rtol=1e-6
+    )
     # A baseline that failed counts by its tests for an error, too; without the adaptive term it does not.
-    np.testing.assert_allclose(rltf(adaptive_mode="replace").weights(errs, (-0.3, 0.2), None)[:, 0], [-0.8, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        rltf(adaptive_mode="replace").weights(errs, (-0.3, 0.2), None)[:, 0], [-0.8, 0, 0], rtol=1e-6
+    )
     without = rltf(adaptive_mode="replace", adaptive=False)
     np.testing.assert_allclose(without.weights(failed, (-0.6, -0.6), None)[:, 0], [0.3, 0, 0], rtol=1e-6)
 
@@ -101,7 +110,11 @@ def test_rltf_fates_and_row() -> None:
     objective = rltf()
     objective.prepare(groups)
     prepared = objective.prepare([same])
-    assert prepared.items == [] and prepared.fates == {same.samples[0].program.id: "no_signal"} and prepared.totals.sequences == 1
+    assert (
+        prepared.items == []
+        and prepared.fates == {same.samples[0].program.id: "no_signal"}
+        and prepared.totals.sequences == 1
+    )
     assert prepared.row["zero_advantage_share"] == 1.0
     prepared = rltf().prepare(groups)
     assert list(prepared.fates.values()).count("baseline") == 2  # the third visit shares the second's greedy program
@@ -110,15 +123,21 @@ def test_rltf_fates_and_row() -> None:
     assert prepared.row["zero_advantage_share"] == 0.0
 
 
-@pytest.mark.parametrize("make", [rltf, lambda **fields: Reinforce(ReinforceConfig(baseline="best", **fields), RltfConfig(), False, LIMIT)])
+@pytest.mark.parametrize(
+    "make", [rltf, lambda **fields: Reinforce(ReinforceConfig(baseline="best", **fields), RltfConfig(), False, LIMIT)]
+)
 def test_baselines_outlive_a_restart(make: Any) -> None:
     groups = groups_of(policy())
     objective, restored = make(), make()
     objective.prepare(groups[:2])
     restored.load_state_dict(objective.state_dict())
     again = restored.prepare(groups[2:])
-    assert [item.weights.tolist() for item in again.items] == [item.weights.tolist() for item in objective.prepare(groups[2:]).items]
-    assert [item.weights.tolist() for item in again.items] != [item.weights.tolist() for item in make().prepare(groups[2:]).items]
+    assert [item.weights.tolist() for item in again.items] == [
+        item.weights.tolist() for item in objective.prepare(groups[2:]).items
+    ]
+    assert [item.weights.tolist() for item in again.items] != [
+        item.weights.tolist() for item in make().prepare(groups[2:]).items
+    ]
 
 
 def test_grpo_forwards_only_what_has_an_advantage() -> None:
@@ -126,7 +145,9 @@ def test_grpo_forwards_only_what_has_an_advantage() -> None:
     prepared = Grpo(GrpoConfig(), RltfConfig(), False, LIMIT).prepare(groups)
     assert [item.id for item in prepared.items] == [sample.program.id for sample in groups[1].samples]
     assert set(prepared.fates.values()) == {"trained", "no_signal", "baseline"}
-    assert prepared.totals.sequences == 10  # what is not forwarded still counts in the mean: the gradient is that of all programs
+    assert (
+        prepared.totals.sequences == 10
+    )  # what is not forwarded still counts in the mean: the gradient is that of all programs
     assert prepared.row["zero_advantage_share"] == 0.7
     ratio = Grpo(GrpoConfig(reward="pass_ratio"), RltfConfig(), False, LIMIT).prepare(groups)
     assert len(ratio.items) == 3 and ratio.rewards[6:9] == pytest.approx([1.0, 0.6, 0.0])
@@ -198,7 +219,9 @@ def test_supervised_is_cross_entropy(normalise: Any) -> None:
         start = torch.tensor([[toy.decoder_start_id, *program[:-1]]])
         log_p = torch.log_softmax(model(input_ids=torch.tensor([prompt]), decoder_input_ids=start).logits[0], -1)
         total = -log_p[range(len(program)), program].sum()
-        expected += total / {"sequence_sum": 3, "sequence_mean": 3 * len(program), "token_mean": 7, "constant": 30}[normalise]
+        expected += (
+            total / {"sequence_sum": 3, "sequence_mean": 3 * len(program), "token_mean": 7, "constant": 30}[normalise]
+        )
     loss = torch.zeros(())
     for micro_batch in plan(toy, items, 12).micro_batches:
         batch, signal = tensors(toy, micro_batch)
@@ -249,9 +272,15 @@ def test_presets_are_filled_in_and_given_fields_win() -> None:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"learner.objective": "reinforce", "reinforce.baseline": "best"}, "set actors.greedy true or reinforce.baseline none"),
+        (
+            {"learner.objective": "reinforce", "reinforce.baseline": "best"},
+            "set actors.greedy true or reinforce.baseline none",
+        ),
         ({"learner.objective": "rloo", "actors.samples_per_problem": "1"}, "rloo compares programs of one visit"),
-        ({"learner.objective": "ppo_clip", "actors.samples_per_problem": "1"}, "ppo_clip compares programs of one visit"),
+        (
+            {"learner.objective": "ppo_clip", "actors.samples_per_problem": "1"},
+            "ppo_clip compares programs of one visit",
+        ),
     ],
 )
 def test_a_baseline_that_cannot_be_had_is_refused(overrides: dict[str, str], sentence: str) -> None:

@@ -67,7 +67,9 @@ def test_two_workers_train_publish_and_export(cluster: None, redis_server: Embed
     assert list(started) == ["learner-0", "learner-1"]
     ray.get([joined for _, joined in started.values()], timeout=120)
     deadline = time.monotonic() + 120
-    while {(health := ray.get(actor.health.remote(), timeout=30))["state"] for actor, _ in started.values()} != {"done"}:
+    while {(health := ray.get(actor.health.remote(), timeout=30))["state"] for actor, _ in started.values()} != {
+        "done"
+    }:
         assert not health["failure"] and time.monotonic() < deadline, health
         time.sleep(0.1)
     rows = flow.telemetry.steps().items

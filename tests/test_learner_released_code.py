@@ -1,7 +1,8 @@
-"""The `released_code` preset on real samples: per-token rewards as the released code of RLTF gives them, worked out here on its own.
+"""The `released_code` preset on real samples: per-token rewards as the released code of RLTF gives them, worked out
+here on its own.
 
-5 APPS problems, 83 programs sampled from a model with their published results and baselines. The published data hold neither the lines
-of errors nor the share of tests passed; those below are what running the programs shows.
+5 APPS problems, 83 programs sampled from a model with their published results and baselines. The published data hold
+neither the lines of errors nor the share of tests passed; those below are what running the programs shows.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ ERRORS = {
 @pytest.fixture(scope="module")
 def codet5() -> Policy:
     shape = {"family": "t5", "d_model": 8, "layers": 1, "heads": 2, "d_ff": 8, "max_program_tokens": 512}
-    return build_policy(make_spec(PolicyConfig.model_validate(shape | {"tokenizer": str(DATA / "tokenizers" / "codet5")}), []))
+    return build_policy(
+        make_spec(PolicyConfig.model_validate(shape | {"tokenizer": str(DATA / "tokenizers" / "codet5")}), [])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +143,9 @@ def visits(codet5: Policy, problems: dict[str, tuple[list[dict[str, Any]], dict[
             line = LINES.get(problem, {}).get(index)
             masks.append(line_mask(codet5, ids, text, published["result"], published["error_type"], line))
         greedy = Sample(program=characters(base["code"], problem_id=problem, greedy=True), feedback=base_feedback)
-        found.append(Visit(problem, group(members, greedy, problem), samples, masks, reward(base["result"], base["pass_ratio"])))
+        found.append(
+            Visit(problem, group(members, greedy, problem), samples, masks, reward(base["result"], base["pass_ratio"]))
+        )
     assert sum(len(visit.masks) for visit in found) == 83
     blamed = sum(any(mask) for visit in found for mask in visit.masks)
     assert blamed == 20, "25 errors but for 4 timeouts, and one at compile time that is no syntax error"
@@ -156,8 +161,14 @@ def test_per_token_rewards_of_the_published_samples(
     critic.save(tmp_path / "critic", {})
     config = Config.model_validate(
         {
-            "rltf": {"preset": "released_code", "fine_grained_type": kind, "critic_weighting": weighs, "critic": str(tmp_path / "critic")},
-            "learner": {"objective": "rltf"}, "actors": {"greedy": True},
+            "rltf": {
+                "preset": "released_code",
+                "fine_grained_type": kind,
+                "critic_weighting": weighs,
+                "critic": str(tmp_path / "critic"),
+            },
+            "learner": {"objective": "rltf"},
+            "actors": {"greedy": True},
         }  # fmt: skip
     )
     objective = Rltf(config.rltf, codet5.is_encoder_decoder, 512)

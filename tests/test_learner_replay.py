@@ -1,4 +1,6 @@
-"""Steps of a real run taken again from its samples, from the weights that it began to train with: every number is the same."""
+"""Steps of a real run taken again from its samples, from the weights that it began to train with: every number is the
+same.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def recorded(run: Run) -> list[RecordedStep]:
 
 def test_mixed_steps_are_the_same_and_a_changed_one_is_told(make_run: Callable[..., Run], tmp_path: Path) -> None:  # noqa: F811
     learner = {"steps": 3, "supervised_ratio": 1, "supervised_mixing": "micro_batch"}
-    run = make_run(learner=learner, actors={"greedy": False}, evaluation={"every": 0}, grpo={"fine": True}, warm_start={"steps": 8})
+    run = make_run(
+        learner=learner, actors={"greedy": False}, evaluation={"every": 0}, grpo={"fine": True}, warm_start={"steps": 8}
+    )
     with run.others():
         run.learner.run(threading.Event())
     steps = recorded(run)

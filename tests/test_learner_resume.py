@@ -1,4 +1,6 @@
-"""A learner that was stopped goes on: in deterministic mode no bit of the weights tells, after a crash no sample is used twice."""
+"""A learner that was stopped goes on: in deterministic mode no bit of the weights tells, after a crash no sample is
+used twice.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def whole(run: Run, stop: threading.Event | None = None) -> Run:
     return run
 
 
-def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(make_run: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
     reference = whole(make_run("reference"))
     for steps in (1, 4, 7):
         stopped = make_run("stopped")
@@ -104,14 +108,19 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(make_run: C
 
 
 def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    fields: dict[str, Any] = {"run": {"name": "test", "stall_timeout_s": 60}, "learner": FIELDS["learner"] | {"supervised_ratio": 0}}
+    fields: dict[str, Any] = {
+        "run": {"name": "test", "stall_timeout_s": 60},
+        "learner": FIELDS["learner"] | {"supervised_ratio": 0},
+    }
     fields["checkpoint"] = {"every": 4, "keep": 2, "best": False}
     crashed = make_run("crashed", **fields)
     once, steps = rltf.learner.engine.TrainingEngine.plan, itertools.count(1)
 
     def dies(*arguments: Any) -> Any:
         if next(steps) == FIELDS["warm_start"]["steps"] + 7:
-            raise MemoryError("the machine is gone")  # after the draw of step 7, and two steps after the checkpoint of step 4
+            raise MemoryError(
+                "the machine is gone"
+            )  # after the draw of step 7, and two steps after the checkpoint of step 4
         return once(*arguments)
 
     monkeypatch.setattr(rltf.learner.engine.TrainingEngine, "plan", dies)
@@ -134,7 +143,10 @@ def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], mon
 
 
 def test_offline_a_resumed_run_goes_on_with_the_first_policys_programs(make_run: Callable[..., Run]) -> None:
-    fields: dict[str, Any] = {"run": {"name": "test", "stall_timeout_s": 60}, "evaluation": {"every": 0, "tasks": 2, "samples": 2}}
+    fields: dict[str, Any] = {
+        "run": {"name": "test", "stall_timeout_s": 60},
+        "evaluation": {"every": 0, "tasks": 2, "samples": 2},
+    }
     fields["learner"] = FIELDS["learner"] | {"publish_every": 0, "steps": 8}
     stopped = make_run("offline", **fields)
     whole(stopped, Stopper(stopped, 4).stop)
@@ -145,14 +157,21 @@ def test_offline_a_resumed_run_goes_on_with_the_first_policys_programs(make_run:
     begun, last = (manifest for manifest, _ in again.published.versions)
     assert begun == first, "the same number and, checksum by checksum, the same weights"
     assert last.version == 1 and last.checksums != first.checksums
-    assert [row["step"] for row in again.rows()] == list(range(1, 9)) and {row["version"] for row in again.rows()} == {0}
+    assert [row["step"] for row in again.rows()] == list(range(1, 9)) and {row["version"] for row in again.rows()} == {
+        0
+    }
     seconds = [row["training_s"] for row in again.rows()]
     assert seconds == sorted(seconds), "the seconds of the attempts add up"
 
 
 def test_deterministic_sets_what_it_needs() -> None:
     config = Config.model_validate(
-        {"run": {"deterministic": True}, "actors": {"count": 3}, "buffer": {"max_staleness": 4}, "learner": {"groups_per_step": 5}}
+        {
+            "run": {"deterministic": True},
+            "actors": {"count": 3},
+            "buffer": {"max_staleness": 4},
+            "learner": {"groups_per_step": 5},
+        }
     )
     assert (config.actors.count, config.actors.problems_per_batch) == (1, 5)
     assert (config.buffer.max_staleness, config.buffer.when_stale, config.learner.publish_every) == (0, "wait", 1)

@@ -21,7 +21,9 @@ PAPER, RELEASED = RltfConfig(), RltfConfig(preset="released_code")
 def compile_error(text: str, finish_reason: str = "stop") -> tuple[Program, Feedback]:
     with pytest.raises(SyntaxError) as caught:
         compile(text, "<solution>", "exec")
-    return characters(text, finish_reason), feedback("compile_error", type(caught.value).__name__, caught.value.lineno, run=0)
+    return characters(text, finish_reason), feedback(
+        "compile_error", type(caught.value).__name__, caught.value.lineno, run=0
+    )
 
 
 def test_coarse_eq3() -> None:
@@ -115,7 +117,9 @@ def test_fine_applies_to_errors_only() -> None:
     assert fine_feedback(program, feedback("pass", passed=5), PAPER, True) is None
     assert fine_feedback(program, feedback("failure", "WrongAnswer", 1), PAPER, True) is None
     for blameless in (characters(""), program):
-        found = fine_feedback(blameless, feedback("runtime_error", "Crash", 1 if blameless is not program else None), PAPER, True)
+        found = fine_feedback(
+            blameless, feedback("runtime_error", "Crash", 1 if blameless is not program else None), PAPER, True
+        )
         assert found is not None and found.span is None and not fine_weights(found, 6).any()
     milder = fine_feedback(program, feedback("runtime_error", "KeyError", 1), RltfConfig(fine_reward=-0.1), True)
     assert milder is not None and milder.reward == -0.1
@@ -148,13 +152,49 @@ def test_alpha_is_length_over_span() -> None:
             "U_ignore",
             "U_ignore",
         ),
-        ({"indentation_errors": "by_message"}, "x\n\ty\n", ("compile_error", "TabError", "inconsistent tabs"), "U_ignore", "U_ignore"),
-        ({"triple_quoted": "line"}, "x = '''\n", ("compile_error", "SyntaxError", "unterminated triple-quoted"), "U_ignore", "U_line"),
-        ({"unfinished": "last_line"}, "x = = 1\n", ("compile_error", "SyntaxError", "invalid syntax"), "U_line", "U_global"),
-        ({"unfinished": "last_line"}, "x = (\n", ("compile_error", "SyntaxError", "'(' was never closed"), "U_line", "U_line"),
-        ({"other_errors": "ignore"}, "raise RuntimeError\n", ("runtime_error", "RuntimeError", ""), "U_line", "U_ignore"),
+        (
+            {"indentation_errors": "by_message"},
+            "x\n\ty\n",
+            ("compile_error", "TabError", "inconsistent tabs"),
+            "U_ignore",
+            "U_ignore",
+        ),
+        (
+            {"triple_quoted": "line"},
+            "x = '''\n",
+            ("compile_error", "SyntaxError", "unterminated triple-quoted"),
+            "U_ignore",
+            "U_line",
+        ),
+        (
+            {"unfinished": "last_line"},
+            "x = = 1\n",
+            ("compile_error", "SyntaxError", "invalid syntax"),
+            "U_line",
+            "U_global",
+        ),
+        (
+            {"unfinished": "last_line"},
+            "x = (\n",
+            ("compile_error", "SyntaxError", "'(' was never closed"),
+            "U_line",
+            "U_line",
+        ),
+        (
+            {"other_errors": "ignore"},
+            "raise RuntimeError\n",
+            ("runtime_error", "RuntimeError", ""),
+            "U_line",
+            "U_ignore",
+        ),
         ({"other_errors": "ignore"}, "exit(3)\n", ("runtime_error", "NonZeroExit", ""), "U_line", "U_ignore"),
-        ({"other_errors": "ignore"}, "f(a, a)\n", ("compile_error", "SyntaxError", "duplicate argument 'a'"), "U_line", "U_ignore"),
+        (
+            {"other_errors": "ignore"},
+            "f(a, a)\n",
+            ("compile_error", "SyntaxError", "duplicate argument 'a'"),
+            "U_line",
+            "U_ignore",
+        ),
         ({"other_errors": "ignore"}, "x\0\n", ("compile_error", "ValueError", "null bytes"), "U_line", "U_ignore"),
         ({"other_errors": "ignore"}, "x[9]\n", ("runtime_error", "IndexError", ""), "U_line", "U_line"),
         ({"other_errors": "ignore"}, "f()\n", ("runtime_error", "RecursionError", ""), "U_global", "U_global"),
@@ -198,7 +238,11 @@ def test_best_baseline_is_begun_by_the_greedy_program_and_never_falls() -> None:
     baselines = Baselines("best", BOTH)
     fails, errs, passes = (
         Sample(program=characters("a"), feedback=verdict)
-        for verdict in (feedback("failure", passed=2), feedback("runtime_error", "KeyError", 1), feedback("pass", passed=5))
+        for verdict in (
+            feedback("failure", passed=2),
+            feedback("runtime_error", "KeyError", 1),
+            feedback("pass", passed=5),
+        )
     )
     first = group([fails, fails], greedy=errs)
     assert baselines.of(first) == (-0.6, -0.6)

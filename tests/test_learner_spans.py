@@ -50,7 +50,8 @@ def test_pieces_of_one_character_go_together() -> None:
 
 
 def test_a_token_that_ends_inside_a_character_has_no_part_in_what_follows_it() -> None:
-    # "日" ends the first line; the second token holds its first two bytes, the third its last and all of the second line.
+    # "日" ends the first line; the second token holds its first two bytes, the third its last and all of the second
+    # line.
     program = characters("x日\nyz\n", token_ids=[5, 6, 7, 0], offsets=[0, 1, 1, 6])
     assert line_span(program, 1) == (0, 3)
     assert line_span(program, 2) == (2, 3)
@@ -60,8 +61,14 @@ def test_a_token_without_text_lies_in_a_span_only_between_two_tokens_of_the_line
     program = characters("ab\ncd\n", token_ids=[1, 5, 1, 6, 1, 7, 0], offsets=[6, 0, 6, 3, 6, 4, 6])
     assert line_span(program, 1) == (1, 2)
     assert line_span(program, 2) == (3, 6)
-    # "é" begins the second line, whole or in two pieces; before it, between the pieces and behind the line stand tokens without text.
-    for offsets, span in (([0, 5, 2, 3, 5], (2, 4)), ([0, 5, 2, 2, 5], (2, 4)), ([0, 2, 5, 2, 5], (1, 4)), ([0, 5, 2, 5, 2, 5], (2, 5))):
+    # "é" begins the second line, whole or in two pieces; before it, between the pieces and behind the line stand tokens
+    # without text.
+    for offsets, span in (
+        ([0, 5, 2, 3, 5], (2, 4)),
+        ([0, 5, 2, 2, 5], (2, 4)),
+        ([0, 2, 5, 2, 5], (1, 4)),
+        ([0, 5, 2, 5, 2, 5], (2, 5)),
+    ):
         program = characters("x\né=1", token_ids=[5] * len(offsets), offsets=offsets)
         assert line_span(program, 1) == (0, 1) and line_span(program, 2) == span
 
@@ -84,7 +91,9 @@ def test_lines_end_where_the_compiler_says(line_end: str) -> None:
     assert span == (len(text) - 5, len(text))
 
 
-@pytest.mark.parametrize("text", ["try:\n    x = 1\n\n", "try:\n    x = 1\n    ", "def f():\n    try:\n        y = 1\n\n    \n\n"])
+@pytest.mark.parametrize(
+    "text", ["try:\n    x = 1\n\n", "try:\n    x = 1\n    ", "def f():\n    try:\n        y = 1\n\n    \n\n"]
+)
 def test_blank_lines_at_the_end_belong_to_the_line_before_them(text: str) -> None:
     with pytest.raises(SyntaxError) as caught:
         compile(text, "<solution>", "exec")
@@ -103,7 +112,14 @@ def test_a_line_of_blanks_that_python_refuses_is_a_line() -> None:
 
 def test_spans_of_a_byte_level_tokenizer() -> None:
     toy = policy(max_program_tokens=128)
-    lines = ["def f(xs):\n", "    naïve = '日本語 🙂'\n", "    return sum(xs)\n", "    return sum(xs)\n", "\n", "größe = 1"]
+    lines = [
+        "def f(xs):\n",
+        "    naïve = '日本語 🙂'\n",
+        "    return sum(xs)\n",
+        "    return sum(xs)\n",
+        "\n",
+        "größe = 1",
+    ]
     program = written(toy, "".join(lines), [5, 6])
     assert program.text == "".join(lines) and len(program.token_ids) > len(lines)
     covered = []

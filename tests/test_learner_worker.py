@@ -40,7 +40,15 @@ from rltf.problems.corpus import SolutionCorpus
 from rltf.problems.problem import Problem, TestSuite
 from rltf.problems.prompts import prompt_of
 
-SHAPE = {"d_model": 64, "layers": 1, "heads": 4, "d_ff": 96, "vocab_size": 300, "max_prompt_tokens": 64, "max_program_tokens": 24}
+SHAPE = {
+    "d_model": 64,
+    "layers": 1,
+    "heads": 4,
+    "d_ff": 96,
+    "vocab_size": 300,
+    "max_prompt_tokens": 64,
+    "max_program_tokens": 24,
+}
 
 
 class Published:
@@ -64,7 +72,14 @@ class Published:
 
 def problem(number: int) -> Problem:
     suite = TestSuite(
-        kind="stdin", fn_name=None, inputs=("",), outputs=(f"{number}\n",), asserts=(), setup="", time_limit_s=1.0, memory_limit_mb=None
+        kind="stdin",
+        fn_name=None,
+        inputs=("",),
+        outputs=(f"{number}\n",),
+        asserts=(),
+        setup="",
+        time_limit_s=1.0,
+        memory_limit_mb=None,
     )
     return Problem(
         id=f"print-{number}", question=f"Print {number}.", starter_code="", suite=suite, solutions=(f"print({number})\n",),
@@ -90,13 +105,17 @@ class Run:
         for part, values in fields.items():
             defaults[part] = defaults.get(part, {}) | values
         self.config = Config.model_validate(defaults)
-        self.spec = make_spec(self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])
+        self.spec = make_spec(
+            self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
+        )
         self.flow = Flow.connect(FlowAddress.of(self.config, server.url, folder.name))
         self.published = Published()
         corpus = SolutionCorpus(PROBLEMS)
         ids = [task.id for task in PROBLEMS]
         task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, code_version="test")
-        self.learner = LearnerWorker(task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append))
+        self.learner = LearnerWorker(
+            task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append)
+        )
 
     @contextmanager
     def others(self) -> Iterator[None]:
@@ -107,7 +126,9 @@ class Run:
         train = {name: prompts[name] for name in list(prompts)[:4]}
         held_out = {name: prompts[name] for name in list(prompts)[4:]}
         policy = build_policy(self.spec, weights=self.spec.lora is not None, adapters=False)
-        actor = ActorWorker("actor-0", policy, train, held_out, self.flow, self.published, self.config, Recorder("actor-0"))
+        actor = ActorWorker(
+            "actor-0", policy, train, held_out, self.flow, self.published, self.config, Recorder("actor-0")
+        )
         executor = ExecutorWorker("executor-0", self.flow, self.config.executor, Recorder("executor-0"))
         stop = threading.Event()
         threads = [threading.Thread(target=part.run, args=(stop,), daemon=True) for part in (actor, executor)]
@@ -156,9 +177,9 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
     drawn = [row for row in rows if row["objective"] == "rltf"]
     for row in drawn:
         assert row["samples"] == 8 and sum(row["outcomes"].values()) == 8 and row["fates"]["baseline"] == 2
-        assert set(row["loss_terms"]) <= {"coarse", "fine", "adaptive"} and sum(row["loss_terms"].values()) == pytest.approx(
-            row["loss"], abs=1e-5
-        )
+        assert set(row["loss_terms"]) <= {"coarse", "fine", "adaptive"} and sum(
+            row["loss_terms"].values()
+        ) == pytest.approx(row["loss"], abs=1e-5)
         assert sum(row["ages"].values()) == 8 and max(map(int, row["ages"])) == row["staleness_max"]
         assert 0 <= row["staleness_max"] <= 2 and len(row["baselines"]) == 2 and len(row["sample_ids"]) == 8
         assert row["seconds"]["wait"] >= 0 and 0 < row["seconds"]["read"] < 10 and row["learning_rate"] > 0
@@ -166,7 +187,9 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
     # One version per reinforcement step, and the last one; what the rounds of the warm start published came before.
     versions = [manifest.version for manifest, _ in run.published.versions]
     assert versions == list(range(1, 1 + len(versions)))
-    assert [row["version"] - rows[0]["version"] for row in drawn] == [0, 1, 2] and versions[-1] == rows[0]["version"] + 3
+    assert [row["version"] - rows[0]["version"] for row in drawn] == [0, 1, 2] and versions[-1] == rows[0][
+        "version"
+    ] + 3
     passes = run.flow.evaluations.progress("warm-start-001")
     assert passes.expected == 8
     # The learner has noted every score and needs the programs no more: they are kept for the driver alone.
@@ -177,14 +200,20 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
     for label, step in (("step-000000", 0), ("step-000002", 1), ("step-000004", 2), ("step-000006", 3)):
         progress = run.flow.evaluations.progress(label)
         assert progress.version == rows[0]["version"] + step and progress.expected == 4
-    assert run.flow.evaluations.complete("step-000006") and run.flow.control.phase() == "done" and run.flow.ledger.check() is None
+    assert (
+        run.flow.evaluations.complete("step-000006")
+        and run.flow.control.phase() == "done"
+        and run.flow.ledger.check() is None
+    )
     evaluations, evaluated = run.learner._evaluations, [(0, "step-000000"), (7, "step-000007")]
     same = Position(step=7, version=9, evaluated=list(evaluated))
     evaluations.restore(same, last=False)
     assert same.evaluated == evaluated and run.flow.evaluations.progress("step-000007").version == 9
     moved_on = Position(step=9, version=9, changed=True, evaluated=[evaluated[0], (8, "step-000008")])
     evaluations.restore(moved_on, last=False)
-    assert moved_on.evaluated == evaluated[:1] and moved_on.evaluate == 8 and not run.flow.evaluations.known("step-000008")
+    assert (
+        moved_on.evaluated == evaluated[:1] and moved_on.evaluate == 8 and not run.flow.evaluations.known("step-000008")
+    )
     nothing_lost = Position(version=9, evaluated=list(evaluated))
     evaluations.restore(nothing_lost, last=False)
     assert nothing_lost == Position(version=9, evaluated=evaluated)
@@ -220,22 +249,35 @@ def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run]
 
 
 def test_a_program_that_the_policy_cannot_have_written_is_set_aside(make_run: Callable[..., Run]) -> None:
-    run = make_run(warm_start={"steps": 0}, actors={"greedy": False}, learner={"steps": 2}, evaluation={"every": 0, "tasks": 2})
+    run = make_run(
+        warm_start={"steps": 0}, actors={"greedy": False}, learner={"steps": 2}, evaluation={"every": 0, "tasks": 2}
+    )
     size = json.loads(run.spec.model_config)["vocab_size"]
     bad: list[tuple[dict[str, Any], str]] = [
         ({"token_ids": [3, size]}, f"token {size} in the program, but the policy has {size} embeddings"),
         ({"prompt_ids": [size + 1, 0]}, f"token {size + 1} in the prompt, but the policy has {size} embeddings"),
         ({"prompt_ids": [1] * 65}, "65 tokens in the prompt, of which the policy takes 64"),
-        ({"token_ids": [1] * 25, "log_probs": [0.0] * 25, "offsets": [0] * 25}, "25 tokens in the program, of which the policy takes 24"),
+        (
+            {"token_ids": [1] * 25, "log_probs": [0.0] * 25, "offsets": [0] * 25},
+            "25 tokens in the program, of which the policy takes 24",
+        ),
         ({"offsets": [0, 9]}, "a token begins behind the 8 characters of the text"),
     ]
-    good = [program("odd", number, problem_id="print-0", text="print(0)", prompt_ids=[size - 1]) for number in range(len(bad), 8)]
-    odd = [program("odd", number, problem_id="print-0", text="print(0)", **fields) for number, (fields, _) in enumerate(bad)]
+    good = [
+        program("odd", number, problem_id="print-0", text="print(0)", prompt_ids=[size - 1])
+        for number in range(len(bad), 8)
+    ]
+    odd = [
+        program("odd", number, problem_id="print-0", text="print(0)", **fields)
+        for number, (fields, _) in enumerate(bad)
+    ]
     for name, members in (("odd-a", odd[:4]), ("odd-b", odd[4:] + good)):
         assert run.flow.work.push([replace(member, group_id=name) for member in members])
     with run.others():
         run.learner.run(threading.Event())
-    assert [row["step"] for row in run.rows()] == [1, 2] and set(run.rows()[0]["sample_ids"]) == {one.id for one in good}
+    assert [row["step"] for row in run.rows()] == [1, 2] and set(run.rows()[0]["sample_ids"]) == {
+        one.id for one in good
+    }
     counts = run.flow.ledger.counts()
     assert counts["malformed"] == len(bad) and run.flow.ledger.check() is None
     kept = {row.id: row for row in run.flow.telemetry.archived().items}
@@ -243,7 +285,9 @@ def test_a_program_that_the_policy_cannot_have_written_is_set_aside(make_run: Ca
     assert {kept[one.id].fate for one in odd} == {"malformed"}
 
 
-def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(make_run: Callable[..., Run], tmp_path: Path) -> None:
+def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
     learner = {"objective": "rltf", "supervised_ratio": 1, "publish_every": 0, "steps": 1_000_000, "max_seconds": 1.0}
     evaluation = {"every": 2, "samples": 1, "final_samples": 3, "k": [3]}
     run = make_run(learner=learner, evaluation=evaluation, warm_start={"steps": 5})
@@ -252,7 +296,9 @@ def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(make
     rows = run.rows()
     last = rows[-1]["step"]
     assert last == len(rows) and rows[-1]["training_s"] >= 1.0 and all(row["training_s"] < 1.0 for row in rows[:-1])
-    assert {row["version"] for row in rows} == {0} and {row["staleness_max"] for row in rows if row["objective"] == "rltf"} == {0}
+    assert {row["version"] for row in rows} == {0} and {
+        row["staleness_max"] for row in rows if row["objective"] == "rltf"
+    } == {0}
     assert [manifest.version for manifest, _ in run.published.versions] == [0, 1]
     asked = {label: run.flow.evaluations.progress(label) for _, label in run.learner._position.evaluated}
     assert [(label, found.version, found.expected) for label, found in asked.items()] == [
@@ -263,11 +309,19 @@ def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(make
 
 
 def test_the_model_card_has_every_pass_at_k(tmp_path: Path) -> None:
-    held_out = {"tasks": 9, "before": {"step": 0, "pass@1": 0.25}, "after": {"step": 7, "pass@1": 0.5, "pass@1_se": 0.125, "pass@10": 0.75}}
+    held_out = {
+        "tasks": 9,
+        "before": {"step": 0, "pass@1": 0.25},
+        "after": {"step": 7, "pass@1": 0.5, "pass@1_se": 0.125, "pass@10": 0.75},
+    }
     write_card(tmp_path, Config(), {"steps": 7, "samples": 80, "held_out": held_out, "code_version": "abc"})
     card = (tmp_path / "README.md").read_text()
     assert "| | step | pass@1 | pass@10 |" in card and "| before | 0 | 0.2500 | – |" in card
-    assert "| after | 7 | 0.5000 ± 0.1250 | 0.7500 |" in card and "programs trained on: 80" in card and "code version: abc" in card
+    assert (
+        "| after | 7 | 0.5000 ± 0.1250 | 0.7500 |" in card
+        and "programs trained on: 80" in card
+        and "code version: abc" in card
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     write_card(tmp_path, Config(), {"held_out": held_out | {"about": "9 of 50 from own"}})
     assert "all tests of 9 held-out problems (9 of 50 from own); pass@k by" in (tmp_path / "README.md").read_text()
@@ -300,7 +354,9 @@ def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]
     writer.join()
 
 
-def test_no_checkpoint_waits_long_for_an_evaluation(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_checkpoint_waits_long_for_an_evaluation(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(
         warm_start={"steps": 5},
         actors={"greedy": False},
@@ -309,7 +365,9 @@ def test_no_checkpoint_waits_long_for_an_evaluation(make_run: Callable[..., Run]
     )
     saved: list[int] = []
     save = Checkpoints.save
-    monkeypatch.setattr(Checkpoints, "save", lambda self, step, *rest, **more: (saved.append(step), save(self, step, *rest, **more)))
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, step, *rest, **more: (saved.append(step), save(self, step, *rest, **more))
+    )
     with run.others():
         run.learner.run(threading.Event())
     # Versions are due before the steps 6 and 11: then the checkpoint is of the weights that are evaluated.
@@ -349,7 +407,9 @@ def test_corpus_stream_is_a_uniform_sample_in_batches_of_like_length() -> None:
     streams = [CorpusStream(policy, corpus, 8, "seed") for _ in range(2)]
     pool = [streams[0].next() for _ in range(POOL_BATCHES)]
     assert [items[0].token_ids for items, _ in pool] == [streams[1].next()[0][0].token_ids for _ in range(POOL_BATCHES)]
-    assert sum(len(item.token_ids) for items, _ in pool for item in items) == pytest.approx(POOL_BATCHES * pool[0][1].tokens, rel=0.1)
+    assert sum(len(item.token_ids) for items, _ in pool for item in items) == pytest.approx(
+        POOL_BATCHES * pool[0][1].tokens, rel=0.1
+    )
     lengths = sorted((min(item.tokens for item in items), max(item.tokens for item in items)) for items, _ in pool)
     assert all(first[1] <= second[0] for first, second in zip(lengths, lengths[1:], strict=False))
 

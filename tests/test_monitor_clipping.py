@@ -1,4 +1,6 @@
-"""The gradient clip where it decides every step, and what of the paper's set-up is not in force: said once, where it is seen."""
+"""The gradient clip where it decides every step, and what of the paper's set-up is not in force: said once, where it is
+seen.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ def test_the_clip_is_told_once_with_its_counts() -> None:
 
 def test_steps_are_clipped_apart_where_they_alternate() -> None:
     def told(**learner: object) -> str:
-        return str(clip_watch(Config.model_validate({"learner": learner, "actors": {"greedy": True}})).fold(rows([9.0] * 20)).warning)
+        return str(
+            clip_watch(Config.model_validate({"learner": learner, "actors": {"greedy": True}}))
+            .fold(rows([9.0] * 20))
+            .warning
+        )
 
     assert "supervised_mixing" in told(objective="rltf", supervised_ratio=1)
     assert "supervised_mixing" not in told(objective="rltf", supervised_ratio=1, supervised_mixing="micro_batch")
@@ -48,18 +54,29 @@ def test_steps_are_clipped_apart_where_they_alternate() -> None:
 
 
 def plan_of(given: Config) -> str:
-    return next(value for section in make_plan(given, FACTS) for name, value in section.rows if name == "the paper's set-up")
+    return next(
+        value for section in make_plan(given, FACTS) for name, value in section.rows if name == "the paper's set-up"
+    )
 
 
 def test_the_objective_alone_is_not_the_papers_set_up_and_the_plan_says_so() -> None:
-    plan = plan_of(configuration.load(None, {"learner.objective": "rltf", "actors.greedy": "true", "rltf.fine": "false"}))
-    found = ("learner.supervised_ratio 0 (paper: 1,", "actors.top_p 1 (paper: 0.95", "learner.gradient_clip 1 (binds", "rltf.fine false")
+    plan = plan_of(
+        configuration.load(None, {"learner.objective": "rltf", "actors.greedy": "true", "rltf.fine": "false"})
+    )
+    found = (
+        "learner.supervised_ratio 0 (paper: 1,",
+        "actors.top_p 1 (paper: 0.95",
+        "learner.gradient_clip 1 (binds",
+        "rltf.fine false",
+    )
     for part in found:
         assert part in plan
     assert "supervised_mixing" not in plan, "without L_sl there is nothing to mix"
     alternating = configuration.load(ROOT / "configs" / "mbpp-gpt2.yaml", {"learner.supervised_mixing": "step"})
     assert plan_of(alternating).startswith("not in force: learner.supervised_mixing step (paper: micro_batch")
-    released = configuration.load(ROOT / "configs" / "starter-rltf.yaml", {"rltf.preset": "released_code", "rltf.critic": "c"})
+    released = configuration.load(
+        ROOT / "configs" / "starter-rltf.yaml", {"rltf.preset": "released_code", "rltf.critic": "c"}
+    )
     for part in ("rltf.baseline latest_greedy (paper: best)", "rltf.critic_weighting true (paper: false)"):
         assert part in plan_of(released)
 

@@ -52,7 +52,9 @@ LINES = {
 
 
 @pytest.mark.parametrize("file", ["metrics.jsonl", "held_out.jsonl", "events.jsonl"])
-def test_lines_that_are_none_are_left_out_and_counted(file: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_that_are_none_are_left_out_and_counted(
+    file: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(whole, path := tmp_path / "run")
     folder = RunFolder.open(path)
     read: dict[str, Callable[[], object]] = {
@@ -64,7 +66,9 @@ def test_lines_that_are_none_are_left_out_and_counted(file: str, whole: Path, tm
     (path / file).write_bytes(b"".join([*lines[:1], *bad, *lines[1:]]))
     assert read[file]() == before
     (told,) = folder.damage()
-    assert told.startswith(f"{len(bad)} lines of {path / file} cannot be read and are left out; the first is line 2: 'utf-8' codec can't")
+    assert told.startswith(
+        f"{len(bad)} lines of {path / file} cannot be read and are left out; the first is line 2: 'utf-8' codec can't"
+    )
     assert read[file]() == before and folder.damage() == [told], "told once"
     report = rltf.monitor.report.write_report(RunFolder.open(path)).read_text()
     assert report.count(told) == 1
@@ -82,7 +86,9 @@ def test_an_event_without_what_goes_with_it_is_left_out(tmp_path: Path) -> None:
     assert [row["event"] for row in folder.events()] == ["died"] and folder.damage()[0].startswith("5 lines of ")
 
 
-def test_any_damage_to_any_file_is_a_sentence_at_most(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_damage_to_any_file_is_a_sentence_at_most(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = tmp_path / "small"
     shutil.copytree(whole, small, ignore=shutil.ignore_patterns("tensorboard", "*.png", "telemetry"))
     told = 0
@@ -107,7 +113,9 @@ def test_any_damage_to_any_file_is_a_sentence_at_most(whole: Path, tmp_path: Pat
     assert told > 40 and "Traceback" not in "".join(capsys.readouterr())
 
 
-def test_the_report_of_a_damaged_folder_is_written(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_of_a_damaged_folder_is_written(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(whole, path := tmp_path / "run")
     rng = random.Random(1)
     for file in ("metrics.jsonl", "held_out.jsonl", "events.jsonl", "result.json"):
@@ -119,20 +127,28 @@ def test_the_report_of_a_damaged_folder_is_written(whole: Path, tmp_path: Path, 
     part.write_bytes(part.read_bytes()[:-600])
     assert rltf.monitor.report.main([str(path)]) == 0
     report = (path / "report.md").read_text()
-    for words in ("lines? of .*metrics.jsonl cannot be read", "result.json cannot be read", "1 parts of .*telemetry cannot be read to"):
+    for words in (
+        "lines? of .*metrics.jsonl cannot be read",
+        "result.json cannot be read",
+        "1 parts of .*telemetry cannot be read to",
+    ):
         assert re.search(f"- Warning: .*{words}", report), words
     lines = (path / "config.yaml").read_text().splitlines(keepends=True)
     for text in (None, "", "".join(lines[:60])):
         (path / "config.yaml").write_text(text) if text is not None else None
         assert rltf.monitor.report.main([str(path)]) == 0
         assert (f"- Warning: {path}/config.yaml has no " in (path / "report.md").read_text()) == bool(text)
-        assert (f"- Warning: {path}/config.yaml holds no configuration" in (path / "report.md").read_text()) == (text == "")
+        assert (f"- Warning: {path}/config.yaml holds no configuration" in (path / "report.md").read_text()) == (
+            text == ""
+        )
     (path / "report.md").unlink()
     (path / "report.md").mkdir()
     assert rltf.monitor.report.main([str(path)]) == 2 and "report.md cannot be written" in capsys.readouterr().err
 
 
-def test_progress_that_says_nothing_readable_is_told(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_that_says_nothing_readable_is_told(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(whole, path := tmp_path / "run")
     for text in ("", "[]", '{"position": 3}', '{"position": {"rows": "3"}}', "\0"):
         (path / "progress.json").write_text(text)
@@ -149,14 +165,18 @@ def _written(folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 2)  # none is merged
     writer = SampleWriter(folder, 10**9)
     for number in range(parts):
-        writer.add([archived(sample("p", "pass", id=f"s{2 * number + each}"), "trained", step=number) for each in (0, 1)])
+        writer.add(
+            [archived(sample("p", "pass", id=f"s{2 * number + each}"), "trained", step=number) for each in (0, 1)]
+        )
 
 
 def _read(folder: RunFolder) -> list[str]:
     return [kept.id for kept in folder.samples()]
 
 
-def test_what_of_the_samples_is_damaged_or_missing_is_named_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_of_the_samples_is_damaged_or_missing_is_named_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = RunFolder.create(config(tmp_path))
     samples = folder.path / "samples"
     _written(samples, 4, monkeypatch)
@@ -189,10 +209,22 @@ def test_a_run_goes_on_behind_damaged_samples(tmp_path: Path, monkeypatch: pytes
         writer.add([archived(sample("p", "pass", id=f"s{number}"), "trained", step=number)])
     assert writer.kept == 9
     lost = rltf.monitor.samples.Lost()
-    assert [kept.id for kept in rltf.monitor.samples.read_samples(tmp_path, lost)] == ["s0", "s1", "s4", "s5", "s10", "s11", "s12"]
+    assert [kept.id for kept in rltf.monitor.samples.read_samples(tmp_path, lost)] == [
+        "s0",
+        "s1",
+        "s4",
+        "s5",
+        "s10",
+        "s11",
+        "s12",
+    ]
     assert lost.in_words(tmp_path, 9).startswith(f"2 programs of {tmp_path} are lost: part-000001.parquet is damaged: ")
     # One whose footer is whole is met when it is to be merged.
-    (newest,) = [path for path in tmp_path.glob("part-*") if path.name != "part-000001.parquet" and pq.read_metadata(path).num_rows > 2]
+    (newest,) = [
+        path
+        for path in tmp_path.glob("part-*")
+        if path.name != "part-000001.parquet" and pq.read_metadata(path).num_rows > 2
+    ]
     data = newest.read_bytes()
     newest.write_bytes(data[:300] + bytes(20) + data[320:])
     writer = SampleWriter(tmp_path, 10**9)
@@ -209,7 +241,10 @@ def test_replay_says_that_a_part_of_the_record_is_lost(
     (folder.path / "samples" / "part-000001.parquet").write_bytes(b"")
     assert launch.main(["replay", str(folder.path), "--executor.lanes", "1"]) == 1
     printed = capsys.readouterr().err
-    assert f"2 programs of {folder.path}/samples are lost: part-000001.parquet is damaged: " in printed and "replay failed" in printed
+    assert (
+        f"2 programs of {folder.path}/samples are lost: part-000001.parquet is damaged: " in printed
+        and "replay failed" in printed
+    )
 
 
 # ---- the configuration
@@ -237,17 +272,24 @@ def test_a_configuration_that_is_cut_off_is_not_another_one(tmp_path: Path, caps
         if number in (0, 4):
             assert launch.main(["status", str(folder.path)]) == 2 and launch.main(["replay", str(folder.path)]) == 2
     told = capsys.readouterr().err
-    assert f"error: {file} holds no configuration" in told and re.search(f"error: {file} has no .* and \\d+ more fields, which", told)
+    assert f"error: {file} holds no configuration" in told and re.search(
+        f"error: {file} has no .* and \\d+ more fields, which", told
+    )
     for number, line in list(enumerate(lines[:-1]))[::6]:  # a line that an editor lost
         if not line.startswith(" "):
             continue
         file.write_text("".join([*lines[:number], *lines[number + 1 :]]))
-        with pytest.raises(UserError, match=r"config\.yaml.* has no \w+\.\w+, which|config\.yaml is not YAML|config\.yaml cannot be read"):
+        with pytest.raises(
+            UserError,
+            match=r"config\.yaml.* has no \w+\.\w+, which|config\.yaml is not YAML|config\.yaml cannot be read",
+        ):
             resume.load(str(folder.path), {})
     # Before the first attempt nothing else says what has to be there.
     (folder.path / "config_1.yaml").unlink()
     file.write_text("".join(lines[:4]))
-    with pytest.raises(UserError, match=r"config\.yaml has no .* more fields, which .*: bring the file back from a copy"):
+    with pytest.raises(
+        UserError, match=r"config\.yaml has no .* more fields, which .*: bring the file back from a copy"
+    ):
         resume.load(str(folder.path), {})
 
 

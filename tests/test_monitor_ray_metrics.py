@@ -16,10 +16,24 @@ def test_rows_appear_in_rays_prometheus_endpoint(monkeypatch: pytest.MonkeyPatch
         from rltf.monitor.ray_metrics import RaySink
 
         sink = RaySink()
-        sink([count("actor-0", "programs", 3, 0), count("actor-0", "programs", 4, 1), phase("actor-0", "wait", 0, 2.5, "learner")])
+        sink(
+            [
+                count("actor-0", "programs", 3, 0),
+                count("actor-0", "programs", 4, 1),
+                phase("actor-0", "wait", 0, 2.5, "learner"),
+            ]
+        )
         sink([{"kind": "gauge", "role": "actor-0", "name": "version", "value": 9, "time": 0.0}])
         sink.gauge("policy_lag", 1.5, "driver")
-        sink.step({"step": 3, "time": 0.0, "loss": -0.5, "seconds": {"train": 2.5}, "error_types": {"Made up by a program": 1}})
+        sink.step(
+            {
+                "step": 3,
+                "time": 0.0,
+                "loss": -0.5,
+                "seconds": {"train": 2.5},
+                "error_types": {"Made up by a program": 1},
+            }
+        )
         url = f"http://{ray.nodes()[0]['NodeManagerAddress']}:{ray.nodes()[0]['MetricsExportPort']}/metrics"
         until, found = time.monotonic() + 60, False
         lines: list[str] = []

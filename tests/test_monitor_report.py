@@ -16,7 +16,9 @@ PICTURES = ("held_out.png", "error_types.png", "throughput.png", "timeline.png")
 
 
 def test_nested_phases_give_each_instant_to_the_innermost() -> None:
-    spans = timeline([phase("learner-0", "draw", 2, 3, "actor"), phase("learner-0", "step", 1, 6), phase("learner-0", "train", 3, 5)])
+    spans = timeline(
+        [phase("learner-0", "draw", 2, 3, "actor"), phase("learner-0", "step", 1, 6), phase("learner-0", "train", 3, 5)]
+    )
     assert [(span.name, span.start - BEGIN, span.end - BEGIN) for span in spans["learner-0"]] == [
         ("step", 1, 2),
         ("draw", 2, 3),
@@ -62,7 +64,9 @@ def test_the_training_window_begins_with_the_first_training_program() -> None:
 
 def test_bins_and_rates() -> None:
     edges = np.array([0.0, 1.0, 2.0, 4.0]) + BEGIN
-    bins = binned(timeline([phase("actor-0", "generate", 0.5, 3.0), phase("actor-0", "wait", 3, 9, "learner")])["actor-0"], edges)
+    bins = binned(
+        timeline([phase("actor-0", "generate", 0.5, 3.0), phase("actor-0", "wait", 3, 9, "learner")])["actor-0"], edges
+    )
     assert bins["generate", None] == pytest.approx([0.5, 1.0, 0.5])
     assert bins["wait", "learner"] == pytest.approx([0, 0, 0.5])
     counts, made = Counts(), [count("actor-1", "programs", 6, 3), count("actor-0", "other", 9, 3)]
@@ -74,7 +78,9 @@ def test_bins_and_rates() -> None:
 def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder.create(config(tmp_path))
     fill(folder)
-    pairs = before_and_after([sample("a", "runtime_error", error="TypeError")], [sample("a", "pass")], {"a": "Give xs back."})
+    pairs = before_and_after(
+        [sample("a", "runtime_error", error="TypeError")], [sample("a", "pass")], {"a": "Give xs back."}
+    )
     dead = [{"id": "x-1", "fate": "dead_letter", "reason": "no sandbox | after 3 tries"}]
     kept = {"examples": as_rows(pairs), "warnings": ["2 problems skipped"], "dead_letters": dead}
     kept |= {"ledger_checks": 7, "imbalance": None, "buffer_events": {"groups_stale": 2}}
@@ -109,7 +115,9 @@ def test_every_pass_at_k_and_what_the_figures_are_about_are_in_the_report(tmp_pa
     text = report.write_report(folder).read_text()
     assert "- Held-out pass@10: **– before** training, **0.750 ± 0.125 after** it (step 20)." in text
     assert f"- Held-out tasks: {words}; 256 sampled programs" in text
-    assert "Up to 3 programs of an evaluation have no verdict (infrastructure failures); they count as not passed." in text
+    assert (
+        "Up to 3 programs of an evaluation have no verdict (infrastructure failures); they count as not passed." in text
+    )
     assert "| step | seconds | pass@1 | pass@10 | programs |" in text and "| 0.500 ± 0.031 | 0.750 ± 0.125 |" in text
     assert "| own | line 0 | broken \\| JSON |" in text and "And 1 more, which result.json lists." in text
 
@@ -128,7 +136,9 @@ def test_a_run_that_ended_early_has_a_report_too(tmp_path: Path) -> None:
 
 def test_a_ledger_that_did_not_balance_is_in_the_report(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path))
-    sentence = "the ledger of train does not balance: 3 are counted as queued, but there are 2 unclaimed entries in the queue"
+    sentence = (
+        "the ledger of train does not balance: 3 are counted as queued, but there are 2 unclaimed entries in the queue"
+    )
     folder.add_event({"time": BEGIN, "event": "imbalance", "reason": sentence})
     folder.write_result({"ledger": {"generated": 3, "queued": 3}, "ledger_checks": 4, "imbalance": sentence})
     text = report.write_report(folder).read_text()
@@ -142,7 +152,12 @@ def test_curves_of_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = tmp_path / "curves.png"
     assert (
         curves.main(
-            [str(out), f"quick start={tmp_path}/runs/example", f"quick start={tmp_path}/runs/example-2", f"{tmp_path}/runs/example"]
+            [
+                str(out),
+                f"quick start={tmp_path}/runs/example",
+                f"quick start={tmp_path}/runs/example-2",
+                f"{tmp_path}/runs/example",
+            ]
         )
         == 0
     )

@@ -18,7 +18,10 @@ def test_a_run_folder_holds_what_was_written(tmp_path: Path) -> None:
         ".key", "config.yaml", "metrics.jsonl", "held_out.jsonl", "tensorboard", "samples", "telemetry", "result.json"
     }  # fmt: skip
     resolved = yaml.safe_load((folder.path / "config.yaml").read_text())
-    assert resolved["redis"]["url"] == "redis://user:***@host:6379/0" and "secret" not in (folder.path / "config.yaml").read_text()
+    assert (
+        resolved["redis"]["url"] == "redis://user:***@host:6379/0"
+        and "secret" not in (folder.path / "config.yaml").read_text()
+    )
     assert Config(**resolved).run.name == "example"
     assert len((folder.path / "metrics.jsonl").read_text().splitlines()) == 40
     read = RunFolder.open(folder.path)
@@ -46,7 +49,9 @@ def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     events.Reload()
     tags = events.Tags()["scalars"]
     assert {"train/pass_rate", "train/seconds/train", "train/outcomes/failure", "held_out/pass@1"} <= set(tags)
-    assert step_row(1)["error_types"] and not any("error_types" in tag for tag in tags), "programs make up names: a tag for each, for ever"
+    assert step_row(1)["error_types"] and not any("error_types" in tag for tag in tags), (
+        "programs make up names: a tag for each, for ever"
+    )
     assert [(event.step, round(event.value, 4)) for event in events.Scalars("train/pass_rate")] == [
         (1, round(step_row(1)["pass_rate"], 4)),
         (2, round(step_row(2)["pass_rate"], 4)),
@@ -197,7 +202,10 @@ def test_telemetry_beyond_its_bound_loses_its_oldest_rows(tmp_path: Path) -> Non
             folder = RunFolder.open(folder.path)
     assert max(sizes) <= 2000 < sum(sizes)
     names = [row["name"] for row in folder.telemetry()]
-    assert len(names) % 40 == 0 and names == [f"{number} {index}" for number in range(30) for index in range(40)][-len(names) :]
+    assert (
+        len(names) % 40 == 0
+        and names == [f"{number} {index}" for number in range(30) for index in range(40)][-len(names) :]
+    )
 
 
 def test_a_log_beyond_its_bound_begins_anew(tmp_path: Path) -> None:

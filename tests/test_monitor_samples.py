@@ -31,14 +31,28 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path))
     runs = [VersionRun(3, 0), VersionRun(4, 2)]
     full = sample(
-        "a", "runtime_error", error="TypeError", text="x = 'ü'\n", versions=runs, greedy=True, purpose="evaluation", label="step-3"
+        "a",
+        "runtime_error",
+        error="TypeError",
+        text="x = 'ü'\n",
+        versions=runs,
+        greedy=True,
+        purpose="evaluation",
+        label="step-3",
     )
     bare = sample("c", "pass", text="", token_ids=[], log_probs=[], offsets=[])
     last = sample("f", "failure", text="", token_ids=[], log_probs=[], offsets=[])
     rows = [
         archived(full, "evaluated"),
         Archived(id="b", group_id="b", problem_id="b", fate="malformed", reason="not a Program", program=b"\xff\x00"),
-        Archived(id="c-0", group_id="c", problem_id="c", fate="dead_letter", reason="no verdict", program=encode(bare.program)),
+        Archived(
+            id="c-0",
+            group_id="c",
+            problem_id="c",
+            fate="dead_letter",
+            reason="no verdict",
+            program=encode(bare.program),
+        ),
         archived(last, "trained", step=7),
         Archived(id="e", group_id="c", problem_id="c", fate="stale", program=encode(bare.program)),
         msgspec.structs.replace(archived(sample("h", "pass"), "malformed"), feedback=b"\xff\x01"),
@@ -56,7 +70,12 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
 def test_a_number_that_no_column_holds_is_kept_as_it_came(tmp_path: Path) -> None:
     odd = encode(Feedback(outcome="pass", line=2**63))
     spoiled = Archived(
-        id="s1", group_id="p", problem_id="p", fate="trained", program=encode(sample("p", "pass", id="s1").program), feedback=odd
+        id="s1",
+        group_id="p",
+        problem_id="p",
+        fate="trained",
+        program=encode(sample("p", "pass", id="s1").program),
+        feedback=odd,
     )
     SampleWriter(tmp_path, LOTS).add([one(0), spoiled, one(2)])
     kept = list(read_samples(tmp_path))
@@ -64,7 +83,9 @@ def test_a_number_that_no_column_holds_is_kept_as_it_came(tmp_path: Path) -> Non
     assert kept[1].raw == spoiled.program + spoiled.feedback and kept[1].id == "s1"
 
 
-def test_small_parts_become_one_and_a_crash_on_the_way_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_parts_become_one_and_a_crash_on_the_way_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rltf.monitor.samples, "SMALL_PARTS", 4)
     monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 6)
     writer = SampleWriter(tmp_path, LOTS)

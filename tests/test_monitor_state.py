@@ -21,13 +21,27 @@ def test_waits_name_who_waits_for_whom() -> None:
     assert waits["executor", "actor"] == pytest.approx(0.6, abs=0.01)
     assert waits["learner", "executor"] == pytest.approx(0.3, abs=0.01)
     assert waits["actor", "learner"] == pytest.approx(0.25, abs=0.01)
-    assert state.waits_in_words(now) == "executors wait for actors 60%, learner waits for executors 30%, actors wait for learner 25%"
+    assert (
+        state.waits_in_words(now)
+        == "executors wait for actors 60%, learner waits for executors 30%, actors wait for learner 25%"
+    )
 
 
 def test_a_wait_that_still_lasts_counts_and_ends() -> None:
     state = RunState()
     state.fold([phase("learner-0", "train", 0, 10)])
-    state.fold([{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": BEGIN + 10, "time": BEGIN + 14}])
+    state.fold(
+        [
+            {
+                "kind": "now",
+                "role": "learner-0",
+                "name": "wait",
+                "waits_for": "actor",
+                "start": BEGIN + 10,
+                "time": BEGIN + 14,
+            }
+        ]
+    )
     longest = state.longest_wait(BEGIN + 15)
     assert longest is not None and longest[0].role == "learner-0" and longest[1] == pytest.approx(5)
     assert state.waits(BEGIN + 15)[0].share == pytest.approx(0.5)

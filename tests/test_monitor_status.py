@@ -27,7 +27,10 @@ def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[
     out = io.StringIO()
     console = Console(file=out, width=160, force_terminal=terminal, color_system=None)
     print_plan(console, make_plan(Config(), FACTS))
-    assert "24 groups x 8 samples = 192 samples per step on 1 worker, in micro-batches of at most 2,048 tokens" in out.getvalue()
+    assert (
+        "24 groups x 8 samples = 192 samples per step on 1 worker, in micro-batches of at most 2,048 tokens"
+        in out.getvalue()
+    )
     assert "at most samples 20.0 GB, telemetry 200 MB, Redis's file" in " ".join(out.getvalue().split())
     assert "metrics and TensorBoard 15.2 MB per 1,000 steps" in " ".join(out.getvalue().split())
     result = {
@@ -35,7 +38,10 @@ def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[
         "seconds": {"training": 83.21}, "ledger": {"generated": 19200, "trained": 12000, "no_signal": 7200, "stale": 0},
     }  # fmt: skip
     pairs = before_and_after([sample("a", "failure")], [sample("a", "pass")], {"a": "Give xs back."})
-    result |= {"examples": as_rows(pairs), "warnings": ["2 problems skipped", *(f"problem {number} is left out" for number in range(9))]}
+    result |= {
+        "examples": as_rows(pairs),
+        "warnings": ["2 problems skipped", *(f"problem {number} is left out" for number in range(9))],
+    }
     print_end(console, result, "runs/example")
     text = out.getvalue()
     for words in (
@@ -50,13 +56,23 @@ def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[
         assert words in text
     assert "generated 19,200, trained 12,000, no signal 7,200" in text and "runs/example/report.md" in text
     told = capsys.readouterr().err
-    assert "Warning: 2 problems skipped" in told and "Warning: 5 more; report.md lists all of them" in told and "Warning" not in text
+    assert (
+        "Warning: 2 problems skipped" in told
+        and "Warning: 5 more; report.md lists all of them" in told
+        and "Warning" not in text
+    )
     print_end(console, {"held_out": {"tasks": 256, "before": {"pass@1": 0.18}}})
     about = "256 of 500 from own"
     scores = {"before": {"pass@1": 0.18, "lost": 2}, "after": {"pass@1": 0.5, "pass@10": 0.75, "pass@10_se": 0.125}}
     shown = io.StringIO()
     print_end(Console(file=shown, width=160, color_system=None), {"held_out": {"tasks": 256, "about": about} | scores})
-    for words in ("pass@10 before training", "pass@10 after training", "0.750 ± 0.125", about, "2 programs; they count as not passed"):
+    for words in (
+        "pass@10 before training",
+        "pass@10 after training",
+        "0.750 ± 0.125",
+        about,
+        "2 programs; they count as not passed",
+    ):
         assert words in shown.getvalue()
     assert "not evaluated" in out.getvalue()[len(text) :]
 
@@ -71,7 +87,9 @@ def test_the_plan_says_how_a_step_is_cut() -> None:
 
 def test_the_plan_says_what_to_expect() -> None:
     config = Config(
-        actors={"greedy": True, "count": 2}, learner={"objective": "rltf", "supervised_ratio": 1.0}, buffer={"fill_before_start": 500}
+        actors={"greedy": True, "count": 2},
+        learner={"objective": "rltf", "supervised_ratio": 1.0},
+        buffer={"fill_before_start": 500},
     )
     rows = [row for section in make_plan(config, FACTS) for row in section.rows]
     plan = "\n".join(f"{name}: {value}" for name, value in rows)
@@ -86,7 +104,9 @@ def test_the_plan_says_what_to_expect() -> None:
 
 def test_the_plan_tells_supervised_steps_from_a_supervised_part_of_every_step() -> None:
     learner = {"objective": "rltf", "supervised_ratio": 3.0, "supervised_mixing": "micro_batch"}
-    plan = dict(row for section in make_plan(Config(actors={"greedy": True}, learner=learner), FACTS) for row in section.rows)
+    plan = dict(
+        row for section in make_plan(Config(actors={"greedy": True}, learner=learner), FACTS) for row in section.rows
+    )
     assert plan["supervised"] == "32 programs of the corpus in every step, 75% of its loss"
 
 
@@ -103,7 +123,10 @@ def test_the_plan_of_an_offline_run_that_is_bounded_in_time() -> None:
     plan = "\n".join(f"{name}: {value}" for section in make_plan(config, FACTS) for name, value in section.rows)
     assert "500 steps or 90 s, whichever is first, of objective grpo" in plan
     assert "x 2 samples at temperature 1, before the first step and after the last with 20 samples then" in plan
-    assert "published after the last step alone (offline), 2 versions in all" in plan and "for the learner when" not in plan
+    assert (
+        "published after the last step alone (offline), 2 versions in all" in plan
+        and "for the learner when" not in plan
+    )
 
 
 def test_versions_are_counted_as_the_learner_publishes() -> None:
@@ -131,18 +154,26 @@ def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
     assert states(dtype="bfloat16", workers=4, zero_stage=1) < whole
     assert whole - states(workers=4, gradient_checkpointing=True) == pytest.approx(2048 * 128 * (4 * 68 - (4 * 4 + 68)))
     learner = {"zero_stage": 3, "offload": "parameters", "gpus_per_worker": 1}
-    assert "12,000 MB in the host's memory" in learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).words
+    assert (
+        "12,000 MB in the host's memory"
+        in learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).words
+    )
     adapted = learner_bytes(Config(policy={"lora_rank": 8}), 10**9, Shape(4, 0, 128, 128, 384)).total
     assert adapted == pytest.approx(states() - 12e9, rel=1e-3)
     assert states(weight_transfer="direct") - states() == pytest.approx(2 * 4e9)
-    received = [actor_bytes(Config(learner={"weight_transfer": how}), 10**9, Shape(4, 0, 128, 128, 384)) for how in ("direct", "store")]
+    received = [
+        actor_bytes(Config(learner={"weight_transfer": how}), 10**9, Shape(4, 0, 128, 128, 384))
+        for how in ("direct", "store")
+    ]
     assert received[0].total - received[1].total == 4e9 and "room to receive a version 4,000 MB" in received[0].words
 
 
 def test_memory_counts_frozen_models_whole_on_every_worker() -> None:
     def estimate(dtype: str = "bfloat16", **fields: object) -> Estimate:
         learner = {"objective": "rltf", "workers": 4, "zero_stage": 3, "dtype": dtype}
-        return learner_bytes(Config(learner=learner, rltf=fields, actors={"greedy": True}), 10**9, Shape(4, 0, 128, 128, 384))
+        return learner_bytes(
+            Config(learner=learner, rltf=fields, actors={"greedy": True}), 10**9, Shape(4, 0, 128, 128, 384)
+        )
 
     both = {"kl": 0.1, "critic_weighting": True, "critic": "critics/NAME"}
     assert estimate(**both).total - estimate().total == 2e9 + 4e9

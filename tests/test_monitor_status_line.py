@@ -15,7 +15,14 @@ from rltf.monitor.status_line import MOST_LINES, Goal, StatusLine, fitted, statu
 
 NOW = BEGIN + 55
 GOAL = Goal(40)
-PROMISED = ("step 20/40", "loss +0.0", "pass 50%", "wrong 25% runtime 19% syntax 6%", "96 generated, 96 graded, 96 trained", "lag 0.5")
+PROMISED = (
+    "step 20/40",
+    "loss +0.0",
+    "pass 50%",
+    "wrong 25% runtime 19% syntax 6%",
+    "96 generated, 96 graded, 96 trained",
+    "lag 0.5",
+)
 """What the README says that the line shows, beside who waits for whom."""
 WAITS = ("executors wait for actors 60%", "learner waits for executors 30%", "actors wait for learner 25%")
 
@@ -44,7 +51,17 @@ def warm_start(*steps: tuple[int, float]) -> RunState:
     state.phase = "warm_start"
     for step, at in steps:
         for name, value in (("step", step), ("loss", 1.25)):
-            state.fold([{"kind": "gauge", "role": "learner-0", "name": f"warm_start_{name}", "value": value, "time": BEGIN + at}])
+            state.fold(
+                [
+                    {
+                        "kind": "gauge",
+                        "role": "learner-0",
+                        "name": f"warm_start_{name}",
+                        "value": value,
+                        "time": BEGIN + at,
+                    }
+                ]
+            )
     return state
 
 
@@ -66,18 +83,45 @@ def test_large_figures_keep_the_essentials(width: int) -> None:
     state = state_of_a_run()
     state.step |= {"step": 12_345, "loss": -1234.5678, "staleness": 12.5}
     state.fold([{"kind": "count", "role": "executor-0", "name": "programs", "value": 123_456, "time": NOW}])
-    state.fold([{"kind": "now", "role": "executor-11", "name": "wait", "waits_for": "learner", "start": NOW - 2431, "time": NOW}])
+    state.fold(
+        [
+            {
+                "kind": "now",
+                "role": "executor-11",
+                "name": "wait",
+                "waits_for": "learner",
+                "start": NOW - 2431,
+                "time": NOW,
+            }
+        ]
+    )
     state.fold_ledger({"queued": 102_048, "executing": 99_999, "buffered": 106_400})
     state.evaluation = (1_000, 5_000)
     line = shown(state, width, Goal(24_000))
-    for words in ("step 12345/24000", "13 h", "loss -1234.5678", "pass 50%", "wrong 25% runtime 19% syntax 6%", "lag 12.5", " for "):
+    for words in (
+        "step 12345/24000",
+        "13 h",
+        "loss -1234.5678",
+        "pass 50%",
+        "wrong 25% runtime 19% syntax 6%",
+        "lag 12.5",
+        " for ",
+    ):
         assert words in line
     assert "executor-11 has waited 2431 s for learner" in line and "12442 graded" in line
 
 
 def test_sixty_columns_have_what_matters_most() -> None:
     line = shown(state_of_a_run(), 60)
-    for words in ("step 20/40", "pass 50%", "loss +0.0", "wrong 25% runtime 19% syntax 6%", "lag 0.5", "40 s left", WAITS[0]):
+    for words in (
+        "step 20/40",
+        "pass 50%",
+        "loss +0.0",
+        "wrong 25% runtime 19% syntax 6%",
+        "lag 0.5",
+        "40 s left",
+        WAITS[0],
+    ):
         assert words in line
     assert shown(state_of_a_run(), 20).startswith("step 20/40")
 
@@ -131,7 +175,9 @@ def test_on_a_terminal_the_line_is_redrawn() -> None:
 
 def test_the_warm_start_shows_how_far_it_is_and_when_it_ends() -> None:
     goal = Goal(40, warm_start_steps=550)
-    assert shown(warm_start((31, 0), (41, 9)), 200, goal) == "warm start · step 41/550, loss 1.250 · nobody waits", "no pace yet"
+    assert shown(warm_start((31, 0), (41, 9)), 200, goal) == "warm start · step 41/550, loss 1.250 · nobody waits", (
+        "no pace yet"
+    )
     line = shown(warm_start((50, 5), (100, 30), (150, 55)), 200, goal)
     assert line == "warm start · step 150/550, loss 1.250 · 3 min left · nobody waits", "400 steps of half a second"
     assert "left" not in shown(warm_start((50, 5), (100, 30), (150, 55)), 200, Goal(40)), "until_pass: nobody knows"
@@ -180,12 +226,25 @@ def test_a_clock_that_is_set_hides_nothing_and_makes_no_wait_longer() -> None:
         state = RunState(clock=lambda: watch[0])
         state.fold([phase("learner-0", "wait", 0, 5, "actor"), phase("learner-0", "train", 5, 6)])
         state.fold([{"kind": "count", "role": "learner-0", "name": "samples", "value": 96, "time": BEGIN + 6}])
-        state.fold([{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": BEGIN + 6, "time": BEGIN + 7}])
+        state.fold(
+            [
+                {
+                    "kind": "now",
+                    "role": "learner-0",
+                    "name": "wait",
+                    "waits_for": "actor",
+                    "start": BEGIN + 6,
+                    "time": BEGIN + 7,
+                }
+            ]
+        )
         watch[0] += 20
         longest = state.longest_wait(BEGIN + 26 + jump)
         assert longest is not None and longest[1] <= 20
         assert state.rates(BEGIN + 26 + jump)["trained"] == 0, "what was before the jump is not of the last ten seconds"
-        state.fold([phase("learner-0", "wait", 6, 27 + jump, "actor"), phase("learner-0", "train", 27 + jump, 28 + jump)])
+        state.fold(
+            [phase("learner-0", "wait", 6, 27 + jump, "actor"), phase("learner-0", "train", 27 + jump, 28 + jump)]
+        )
         assert state.longest_wait(BEGIN + 28 + jump) is None, "it works again"
         state.fold([phase("learner-0", "wait", 28 + jump, 33 + jump, "executor")])
         (wait,) = [wait for wait in state.waits(BEGIN + 38 + jump) if wait.waits_for == "executor"]
@@ -194,6 +253,17 @@ def test_a_clock_that_is_set_hides_nothing_and_makes_no_wait_longer() -> None:
 
 def test_a_wait_is_not_longer_than_it_was_watched() -> None:
     state = RunState(clock=time.monotonic)
-    state.fold([{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": BEGIN, "time": BEGIN + 2431}])
+    state.fold(
+        [
+            {
+                "kind": "now",
+                "role": "learner-0",
+                "name": "wait",
+                "waits_for": "actor",
+                "start": BEGIN,
+                "time": BEGIN + 2431,
+            }
+        ]
+    )
     longest = state.longest_wait(BEGIN + 2431)
     assert longest is not None and longest[1] < 60

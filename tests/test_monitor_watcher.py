@@ -126,7 +126,9 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
     folder.close()
     one(2)
     first.poll()  # killed now: what it read last is not written down, or not on disk
-    again = RunFolder.resume(folder.path, settings.model_copy(update={"learner": settings.learner.model_copy(update={"steps": 77})}))
+    again = RunFolder.resume(
+        folder.path, settings.model_copy(update={"learner": settings.learner.model_copy(update={"steps": 77})})
+    )
     assert again.new_log_folder().name == "attempt_2" and again.attempts() == 2
     assert again.phase_seconds["training"] > 0
     state = RunState()
@@ -139,7 +141,9 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
     assert [row.id for row in again.samples()] == ["s1", "s2", "s3"]
     # The server comes back without what the driver had read last: what follows has the same numbers once more.
     behind = {name: end - 1 for name, end in flow.telemetry.positions().items()}
-    flow.client.hset(flow.telemetry._keys.totals, mapping=dict(zip(("rows", "steps", "archived"), behind.values(), strict=True)))
+    flow.client.hset(
+        flow.telemetry._keys.totals, mapping=dict(zip(("rows", "steps", "archived"), behind.values(), strict=True))
+    )
     assert Watcher(flow, again, RunState())._position == behind
     assert sum(row["value"] for row in again.telemetry() if row["kind"] == "count") == 3
     with again.locked(), pytest.raises(UserError, match="is still going on"), RunFolder.open(again.path).locked():
@@ -156,7 +160,14 @@ def test_waits_of_an_earlier_attempt_are_over_and_its_programs_count(server: Emb
         [
             {"kind": "phase", "role": "actor-0", "name": "generate", "waits_for": None, "start": ago - 9, "end": ago},
             {"kind": "count", "role": "executor-0", "name": "programs", "value": 64, "time": ago},
-            {"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "executor", "start": ago, "time": ago + 1},
+            {
+                "kind": "now",
+                "role": "learner-0",
+                "name": "wait",
+                "waits_for": "executor",
+                "start": ago,
+                "time": ago + 1,
+            },
         ]
     )
     watcher = Watcher(flow, folder, state)
@@ -165,7 +176,9 @@ def test_waits_of_an_earlier_attempt_are_over_and_its_programs_count(server: Emb
     assert state.longest_wait(now) is None and state.waits_in_words(now) == "nobody waits"
     assert state.rl_seconds(now) == 0, "nobody trained while the run stood still"
     assert watcher.graded == 64
-    flow.telemetry.append([{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": now, "time": now}])
+    flow.telemetry.append(
+        [{"kind": "now", "role": "learner-0", "name": "wait", "waits_for": "actor", "start": now, "time": now}]
+    )
     watcher.poll()
     longest = state.longest_wait(now + 30)
     assert longest is not None and longest[0].waits_for == "actor" and longest[1] <= 30

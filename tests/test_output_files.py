@@ -1,4 +1,6 @@
-"""What the commands write: whole files or none, one writer at a time, and a sentence for every place that cannot be written."""
+"""What the commands write: whole files or none, one writer at a time, and a sentence for every place that cannot be
+written.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,17 @@ def command(name: str, data: Path, out: object) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["grade", "check-data", "status", "doctor"])
-def test_a_place_that_cannot_be_written_is_told_before_the_work(name: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    name: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = data.parent
     (folder / "loop").symlink_to(folder / "loop")
     (folder / "closed").mkdir()
-    places = {"loop": "Too many levels of symbolic links", "no/such": "No such file or directory", "closed": "Is a directory"}
+    places = {
+        "loop": "Too many levels of symbolic links",
+        "no/such": "No such file or directory",
+        "closed": "Is a directory",
+    }
     for place, reason in places.items():
         assert launch.main(command(name, data, folder / place)) == 2
         told = capsys.readouterr()
@@ -105,7 +113,9 @@ def test_one_of_many_writers_at_a_time_and_what_it_wrote_is_whole(tmp_path: Path
         "print(won)\n"
     )
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, letter, tmp_path / "out"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, letter, tmp_path / "out"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
         for letter in "abc"
     ]
     won = [int(writer.communicate(timeout=300)[0] or -1) for writer in writers]

@@ -1,4 +1,6 @@
-"""The project's papers: dependencies and their pins, what is packaged, the set-up script's refusals, links and commands in the texts."""
+"""The project's papers: dependencies and their pins, what is packaged, the set-up script's refusals, links and commands
+in the texts.
+"""
 
 import importlib.metadata
 import os
@@ -26,7 +28,13 @@ def _setup(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "scripts" / "setup.sh", folder / "scripts")
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
     return subprocess.run(
-        ["bash", "scripts/setup.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "scripts/setup.sh"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -50,11 +58,17 @@ def test_every_room_is_linked_into_the_one_package() -> None:
     rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "rltf"}
     linked = {link.name for link in (ROOT / "rltf").iterdir() if link.is_symlink()}
     assert linked == rooms | {"configs", "launch.py"}
-    assert all(os.readlink(ROOT / "rltf" / name) == f"../{name}" for name in linked), "links that hold wherever the checkout lies"
+    assert all(os.readlink(ROOT / "rltf" / name) == f"../{name}" for name in linked), (
+        "links that hold wherever the checkout lies"
+    )
 
 
 def test_ray_shells_are_the_ones_in_the_contract() -> None:
-    contract = next(entry for entry in _pyproject()["tool"]["importlinter"]["contracts"] if entry.get("protected_modules") == ["ray"])
+    contract = next(
+        entry
+        for entry in _pyproject()["tool"]["importlinter"]["contracts"]
+        if entry.get("protected_modules") == ["ray"]
+    )
     listed = {importer.removeprefix("rltf.*.") for importer in contract["allowed_importers"]} - {"rltf.driver"}
     assert listed == {path.stem for path in ROOT.glob("*/ray_*.py") if path.parent.name != "driver"}
 
@@ -99,11 +113,18 @@ def test_an_executor_node_needs_no_torch() -> None:
 def test_every_dependency_is_pinned_as_tried() -> None:
     project = _pyproject()["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = {pin.name.lower(): pin for pin in map(Requirement, (line for line in lines if line and not line.startswith("#")))}
-    wanted = [*project["dependencies"], *(text for texts in project["optional-dependencies"].values() for text in texts)]
+    pins = {
+        pin.name.lower(): pin for pin in map(Requirement, (line for line in lines if line and not line.startswith("#")))
+    }
+    wanted = [
+        *project["dependencies"],
+        *(text for texts in project["optional-dependencies"].values() for text in texts),
+    ]
     for requirement in map(Requirement, wanted):
         if requirement.name == project["name"]:
             continue
         pin = pins[requirement.name.lower()]
         version = re.fullmatch(r"==(\S+)", str(pin.specifier))
-        assert version and requirement.specifier.contains(version[1]), f"{requirement} and constraints.txt's {pin} do not fit"
+        assert version and requirement.specifier.contains(version[1]), (
+            f"{requirement} and constraints.txt's {pin} do not fit"
+        )

@@ -1,4 +1,6 @@
-"""Kinds of hosts on a real cluster of several raylets: who waits for which host, where workers run, what is told when a host dies."""
+"""Kinds of hosts on a real cluster of several raylets: who waits for which host, where workers run, what is told when a
+host dies.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head that offers no CPU, as in cluster.yaml, but no resource of a kind either; a dead node is noticed within seconds."""
+    """A head that offers no CPU, as in cluster.yaml, but no resource of a kind either; a dead node is noticed within
+    seconds.
+    """
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")
@@ -50,7 +54,9 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
     kinds = Kinds("auto", joined=True)
     told: list[tuple[str, str]] = []
     # One more death of a unit than its host's would end the run.
-    supervisor = Supervisor(RestartConfig(limit=1, pause_s=0.2), lambda name, reason, facts: told.append((name, reason)))
+    supervisor = Supervisor(
+        RestartConfig(limit=1, pause_s=0.2), lambda name, reason, facts: told.append((name, reason))
+    )
 
     def options(kind: str) -> dict[str, Any]:
         return ray_options(0.5, 0, kind, kinds.offered())
@@ -60,7 +66,9 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
         return {name: (handle, handle.start.remote())}
 
     for name, kind in (("learner", "trainer"), ("executor-0", "executor"), ("executor-1", "executor")):
-        supervisor.add(name, partial(start, name, kind), lambda reason: {}, partial(lambda kind: asked(options(kind)), kind))
+        supervisor.add(
+            name, partial(start, name, kind), lambda reason: {}, partial(lambda kind: asked(options(kind)), kind)
+        )
 
     def until(seen: Callable[[], object]) -> None:
         deadline = time.monotonic() + 120
@@ -79,7 +87,10 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
     with pytest.raises(NotYet, match="waiting for a host: none that offers a CPU is up"):
         kinds.offered()
     supervisor.poll()
-    assert set(supervisor.absent().values()) == {"waiting for a host: none that offers a CPU is up"} and supervisor.starting
+    assert (
+        set(supervisor.absent().values()) == {"waiting for a host: none that offers a CPU is up"}
+        and supervisor.starting
+    )
 
     # The executors' host comes first: the learner does not take it.
     executors = cluster.add_node(num_cpus=8, resources={"executor": 1})
@@ -92,11 +103,15 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
 
     trainer = cluster.add_node(num_cpus=1, resources={"trainer": 1})
     until(lambda: supervisor.running)
-    assert node_of("learner") == trainer.node_id and supervisor.absent() == {} and place(supervisor.handles()["learner"])
+    assert (
+        node_of("learner") == trainer.node_id and supervisor.absent() == {} and place(supervisor.handles()["learner"])
+    )
 
     # Its host dies. Tries on the dead host, until Ray knows, neither count nor take the reason's place.
     cluster.remove_node(trainer, allow_graceful=False)
-    until(lambda: supervisor.deaths and supervisor.absent()["learner"] == "dead, waiting for a trainer host: none is up")
+    until(
+        lambda: supervisor.deaths and supervisor.absent()["learner"] == "dead, waiting for a trainer host: none is up"
+    )
     ((dead, reason),) = supervisor.deaths
     assert dead == "learner" and "never ran" not in reason and not told
     assert state("executor-0") == state("executor-1") == "running"
@@ -108,9 +123,16 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
 
 def test_kinds_are_a_setting_too() -> None:
     assert set(Kinds("on", joined=True).offered()) == {"executor", "trainer"}
-    assert Kinds("off", joined=True).offered() == Kinds("on", joined=False).offered() == Kinds("auto", joined=False).offered() == {}
+    assert (
+        Kinds("off", joined=True).offered()
+        == Kinds("on", joined=False).offered()
+        == Kinds("auto", joined=False).offered()
+        == {}
+    )
     nothing = ray_options(0, 0, "trainer", {"trainer": 1})
-    assert asked(nothing)["trainer"] == asked(nothing)["CPU"] > 0, "a worker that asks for no CPU stays off the wrong hosts"
+    assert asked(nothing)["trainer"] == asked(nothing)["CPU"] > 0, (
+        "a worker that asks for no CPU stays off the wrong hosts"
+    )
 
 
 def test_who_does_not_run_is_told_and_said_to_wait_for_nobody(tmp_path: Path) -> None:

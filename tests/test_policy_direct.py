@@ -1,4 +1,6 @@
-"""Versions from the learner's memory to an actor's: over real sockets and gloo, between real processes where one of them is killed."""
+"""Versions from the learner's memory to an actor's: over real sockets and gloo, between real processes where one of
+them is killed.
+"""
 
 from __future__ import annotations
 
@@ -225,7 +227,9 @@ def test_adapters_alone_are_sent_and_merged(store: Kept, make_learner: Callable[
     assert learner.publisher._snapshots[0].nbytes < 64 * 1024
 
 
-def test_versions_published_while_one_is_sent_change_nothing_of_it(store: Kept, make_learner: Callable[..., Learner]) -> None:
+def test_versions_published_while_one_is_sent_change_nothing_of_it(
+    store: Kept, make_learner: Callable[..., Learner]
+) -> None:
     learner, actor = make_learner(), Actor(store)
     learner.publish(0)
     assert actor.loader.refresh()
@@ -259,7 +263,9 @@ def test_a_version_that_comes_corrupt_is_not_loaded_and_comes_from_the_store(
     until(actor.loader.refresh)  # after a pause
     assert actor.has(1) and store.asked == [1]
     learner.publish(2)
-    assert actor.loader.refresh() and actor.has(2) and store.asked == [1, 2], "the same learner is not tried again at once"
+    assert actor.loader.refresh() and actor.has(2) and store.asked == [1, 2], (
+        "the same learner is not tried again at once"
+    )
     assert warnings(caplog, "policy.weight_receiver") == [
         "weights come from the weight store for now: version 1 came from the learner and could not be loaded"
     ]
@@ -279,7 +285,9 @@ def test_who_does_not_answer_is_given_up_within_the_bound_and_holds_nobody_up(
     waiting.start()
     until(lambda: warnings(caplog, "policy.weight_sender"))
     (told,) = warnings(caplog, "policy.weight_sender")
-    assert told.startswith("actor-0 gets its weights from the weight store from now on: actor-0 did not take 0.0 MB within 0.5 s")
+    assert told.startswith(
+        "actor-0 gets its weights from the weight store from now on: actor-0 did not take 0.0 MB within 0.5 s"
+    )
     assert other.loader.refresh() and other.has(1)
     given_up.set()
     waiting.join(20)
@@ -287,7 +295,9 @@ def test_who_does_not_answer_is_given_up_within_the_bound_and_holds_nobody_up(
     assert other.counted("direct_versions") == 2
 
 
-def test_only_who_knows_the_token_is_served(store: Kept, make_learner: Callable[..., Learner], caplog: pytest.LogCaptureFixture) -> None:
+def test_only_who_knows_the_token_is_served(
+    store: Kept, make_learner: Callable[..., Learner], caplog: pytest.LogCaptureFixture
+) -> None:
     learner = make_learner()
     learner.publish(0)
     assert store.last_offer is not None
@@ -324,7 +334,9 @@ else:
 def process(*arguments: object) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROCESS, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
 
 
 def line(of: subprocess.Popen[str]) -> str:
@@ -351,7 +363,9 @@ def test_either_side_may_be_killed_in_the_middle(
         received.send_signal(signal.SIGKILL)
         until(lambda: warnings(caplog, "policy.weight_sender"))
         (told,) = warnings(caplog, "policy.weight_sender")
-        assert told.startswith("actor-0 gets its weights from the weight store from now on: actor-0 ") and "gone" in told, told
+        assert (
+            told.startswith("actor-0 gets its weights from the weight store from now on: actor-0 ") and "gone" in told
+        ), told
         for version in (7, 8, 9):
             here.publish(version)
         other = Actor(store)

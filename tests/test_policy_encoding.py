@@ -39,7 +39,8 @@ def _check(policy: Policy, ids: list[int]) -> None:
         if offset == len(text):
             assert ids[index] >= len(policy.tokenizer) or ids[index] in policy.tokenizer.all_special_ids
             continue
-        # What the tokens before say for certain is exactly the text up to the offset; they may have begun the character at it.
+        # What the tokens before say for certain is exactly the text up to the offset; they may have begun the character
+        # at it.
         before = policy.tokenizer.decode(ids[:index], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert before[:offset] == text[:offset] or "\ufffd" in text
         assert len(before) - offset in (0, 1, 2, 3)
@@ -70,7 +71,9 @@ def test_tokens_that_share_a_character_have_its_offset() -> None:
 
 
 def test_a_token_without_text_has_the_length_of_the_text_wherever_it_stands(policy: Policy) -> None:
-    """CodeT5's embedding has 32,100 rows and its vocabulary file 32,000 tokens: the rest, `<extra_id_*>`, has no part in a program."""
+    """CodeT5's embedding has 32,100 rows and its vocabulary file 32,000 tokens: the rest, `<extra_id_*>`, has no part
+    in a program.
+    """
     for written in ("ab", "x = 1\nÿé👍 = 2\n"):
         ids = encode_program(policy, written)[:-1]
         plain, plain_offsets = decode_with_offsets(policy, ids)
@@ -97,9 +100,13 @@ def test_a_sentencepiece_like_tokenizer_decodes_as_transformers_does() -> None:
 
     inner = Tokenizer(BPE(byte_fallback=True, unk_token="<unk>"))
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", "<s>", "</s>", *byte_tokens], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<unk>", "<s>", "</s>", *byte_tokens], show_progress=False
+    )
     inner.train_from_iterator(TEXTS, trainer)
     # Byte tokens were listed as special only to get them into the vocabulary.
     vocabulary = inner.get_vocab()

@@ -17,7 +17,8 @@ def test_a_batch_says_the_same_as_each_program_alone_without_padding(family: str
     for row, (prompt, program) in enumerate(zip(PROMPTS, PROGRAMS, strict=True)):
         if policy.is_encoder_decoder:
             logits = policy.model(
-                input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[policy.decoder_start_id, *program[:-1]]])
+                input_ids=torch.tensor([prompt]),
+                decoder_input_ids=torch.tensor([[policy.decoder_start_id, *program[:-1]]]),
             ).logits[0]
         else:
             logits = policy.model(input_ids=torch.tensor([prompt + program])).logits[0, len(prompt) - 1 : -1]
@@ -25,7 +26,9 @@ def test_a_batch_says_the_same_as_each_program_alone_without_padding(family: str
         expected = log_p[torch.arange(len(program)), torch.tensor(program)]
         length = len(program)
         torch.testing.assert_close(batch.values[row, :length], expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(batch.entropy[row, :length], -(log_p.exp() * log_p).sum(-1), atol=1e-4, rtol=1e-4, check_stride=False)
+        torch.testing.assert_close(
+            batch.entropy[row, :length], -(log_p.exp() * log_p).sum(-1), atol=1e-4, rtol=1e-4, check_stride=False
+        )
         assert not batch.values[row, length:].any() and not batch.entropy[row, length:].any()
         assert batch.mask[row].tolist() == [column < length for column in range(5)]
 
@@ -55,7 +58,15 @@ def test_only_program_positions_go_through_the_language_model_head() -> None:
 
 # Two prompts; of the first's programs two begin alike, one is twice there and one is the beginning of another.
 TREE_PROMPTS = [[5, 6, 7, 8], [5, 6, 9], [5, 6, 7, 8], [5, 6, 7, 8], [5, 6, 7, 8], [5, 6, 9], [5, 6, 7, 8]]
-TREE_PROGRAMS = [[30, 31, 32, 33, 2], [40, 2], [30, 31, 50, 2], [30, 31, 32, 33, 2], [30, 31, 32], [40, 41, 42, 43, 44, 2], [60]]
+TREE_PROGRAMS = [
+    [30, 31, 32, 33, 2],
+    [40, 2],
+    [30, 31, 50, 2],
+    [30, 31, 32, 33, 2],
+    [30, 31, 32],
+    [40, 41, 42, 43, 44, 2],
+    [60],
+]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -67,7 +78,10 @@ def test_shared_beginnings_change_neither_log_probs_nor_gradients(family: str, m
     plug_into(shared.model, "cpu")
     rows = rows_of(shared, TREE_PROMPTS, TREE_PROGRAMS, most_tokens, share=True)
     assert len(rows) == 2 if most_tokens == 100 else len(rows) > 2
-    assert all(row.tokens <= most_tokens or len({tuple(TREE_PROGRAMS[number]) for number in members}) == 1 for members, row in rows)
+    assert all(
+        row.tokens <= most_tokens or len({tuple(TREE_PROGRAMS[number]) for number in members}) == 1
+        for members, row in rows
+    )
     weights = torch.randn(len(TREE_PROGRAMS), 6, generator=torch.Generator().manual_seed(0))
     found = token_log_probs(shared.model, collate_rows(shared, rows, TREE_PROGRAMS))
     expected = token_log_probs(plain.model, collate(plain, TREE_PROMPTS, TREE_PROGRAMS))
@@ -77,11 +91,15 @@ def test_shared_beginnings_change_neither_log_probs_nor_gradients(family: str, m
     (found.values * weights).sum().backward()
     (expected.values * weights).sum().backward()
     for (name, ours), theirs in zip(shared.model.named_parameters(), plain.model.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            ours.grad, theirs.grad, atol=1e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("elements", [1, 700, 1 << 22])
-def test_log_probs_and_entropies_do_not_depend_on_the_slices_they_are_computed_in(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_probs_and_entropies_do_not_depend_on_the_slices_they_are_computed_in(
+    elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = policy_of("llama")
     expected = token_log_probs(policy.model, collate(policy, TREE_PROMPTS, TREE_PROGRAMS))
     expected.values.square().sum().backward()

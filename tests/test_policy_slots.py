@@ -38,7 +38,12 @@ def name() -> Iterator[SlotName]:
 def writer(name: SlotName, how: str) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-c", WRITER, str(name.pid), str(name.fd), name.token.hex(), how]
     process = subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert process.stdout is not None and process.stdout.readline() == "written\n"
     return process

@@ -1,4 +1,6 @@
-"""Texts, offsets and spans of lines for tokenizers of every make, against the bytes of their tokens and against `transformers`' decoder."""
+"""Texts, offsets and spans of lines for tokenizers of every make, against the bytes of their tokens and against
+`transformers`' decoder.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ TEXTS = [
 
 
 def _fast(inner: Tokenizer, **roles: str) -> Any:
-    return PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False, **(roles or {"eos_token": "</s>"}))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, clean_up_tokenization_spaces=False, **(roles or {"eos_token": "</s>"})
+    )
 
 
 def _qwen() -> Any:
@@ -45,7 +49,9 @@ def _qwen() -> Any:
     inner.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     inner.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    inner.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=380, initial_alphabet=alphabet, show_progress=False))
+    inner.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=380, initial_alphabet=alphabet, show_progress=False)
+    )
     inner.add_special_tokens([AddedToken("</s>", special=True)])
     inner.add_tokens([AddedToken("<tool>", special=False), AddedToken("日本", special=False)])
     return _fast(inner)
@@ -77,7 +83,11 @@ def _sentencepiece(prefix: bool) -> Any:
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
     letters = sorted(set("".join(CORPUS)) - set("日👍é– \n"))
     trainer = trainers.BpeTrainer(
-        vocab_size=420, special_tokens=["<unk>", "<s>", "</s>", *fallback], initial_alphabet=letters, limit_alphabet=90, show_progress=False
+        vocab_size=420,
+        special_tokens=["<unk>", "<s>", "</s>", *fallback],
+        initial_alphabet=letters,
+        limit_alphabet=90,
+        show_progress=False,
     )
     inner.train_from_iterator([text.replace("日", "").replace("👍", "").replace("\n", "") for text in CORPUS], trainer)
     settings = json.loads(inner.to_str())  # byte tokens were called special only to get them into the vocabulary
@@ -89,7 +99,9 @@ def _unigram() -> Any:
     inner = Tokenizer(Unigram())
     inner.pre_tokenizer = pre_tokenizers.Metaspace()
     inner.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=["<unk>", "</s>"], unk_token="<unk>", show_progress=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=["<unk>", "</s>"], unk_token="<unk>", show_progress=False
+    )
     inner.train_from_iterator(CORPUS, trainer)
     return _fast(inner, unk_token="<unk>", eos_token="</s>")
 
@@ -98,7 +110,9 @@ def _wordpiece() -> Any:
     inner = Tokenizer(WordPiece(unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.decoder = decoders.WordPiece(cleanup=False)
-    inner.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=160, special_tokens=["[UNK]", "</s>"], show_progress=False))
+    inner.train_from_iterator(
+        CORPUS, trainers.WordPieceTrainer(vocab_size=160, special_tokens=["[UNK]", "</s>"], show_progress=False)
+    )
     return _fast(inner, unk_token="[UNK]", eos_token="</s>")
 
 
@@ -136,7 +150,13 @@ def encoded(tokenizer: Any, text: str) -> list[int]:
 
 def test_kinds(make: tuple[str, Any, TextPieces]) -> None:
     name, _, pieces = make
-    kinds = {"llama": "metaspace", "gemma": "metaspace", "unigram": "metaspace", "wordpiece": "opaque", "byt5": "opaque"}
+    kinds = {
+        "llama": "metaspace",
+        "gemma": "metaspace",
+        "unigram": "metaspace",
+        "wordpiece": "opaque",
+        "byt5": "opaque",
+    }
     assert pieces.kind == kinds.get(name, "byte_level")
 
 
@@ -148,7 +168,11 @@ def test_random_tokens_decode_as_transformers_does(make: tuple[str, Any, TextPie
         text, offsets = pieces.decode(ids)
         assert text == decoded(tokenizer, ids)
         with_text = [offset for offset in offsets if offset != len(text)]
-        assert len(offsets) == len(ids) and with_text == sorted(with_text) and 0 <= min(offsets) <= max(offsets) <= len(text)
+        assert (
+            len(offsets) == len(ids)
+            and with_text == sorted(with_text)
+            and 0 <= min(offsets) <= max(offsets) <= len(text)
+        )
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -182,7 +206,9 @@ def _check_lines(text: str, program: Program, parts: list[bytes]) -> None:
 
 @pytest.mark.parametrize("text", [*TEXTS, "é = 1\r\n日本 = 2\rß\n\n👍👍", "👍"])
 def test_tokens_without_text_anywhere_change_no_line(make: tuple[str, Any, TextPieces], text: str) -> None:
-    """A token without text is in a line's span between two of its tokens alone, also where lines begin and end with split characters."""
+    """A token without text is in a line's span between two of its tokens alone, also where lines begin and end with
+    split characters.
+    """
     name, tokenizer, pieces = make
     if name not in EVERY_TEXT:
         return
@@ -196,7 +222,11 @@ def test_tokens_without_text_anywhere_change_no_line(make: tuple[str, Any, TextP
                 mixed.insert(rng.randrange(len(mixed) + 1), strange)
             found, offsets = pieces.decode(mixed)
             parts = iter(_bytes_of(name, tokenizer, ids))
-            _check_lines(found, characters(found, token_ids=mixed, offsets=offsets), [b"" if i == strange else next(parts) for i in mixed])
+            _check_lines(
+                found,
+                characters(found, token_ids=mixed, offsets=offsets),
+                [b"" if i == strange else next(parts) for i in mixed],
+            )
 
 
 def _bytes_of(name: str, tokenizer: Any, ids: list[int]) -> list[bytes]:
@@ -206,7 +236,10 @@ def _bytes_of(name: str, tokenizer: Any, ids: list[int]) -> list[bytes]:
     names = tokenizer.convert_ids_to_tokens(ids)
     if name in ("llama", "gemma"):
         parts = [b"" if piece in ("<s>", "</s>") else piece.replace("▁", " ").encode() for piece in names]
-        parts = [bytes([int(piece[3:5], 16)]) if piece.startswith("<0x") else part for piece, part in zip(names, parts, strict=True)]
+        parts = [
+            bytes([int(piece[3:5], 16)]) if piece.startswith("<0x") else part
+            for piece, part in zip(names, parts, strict=True)
+        ]
         return [parts[0][1:], *parts[1:]] if name == "llama" else parts
     blank = {index: piece for index, piece in enumerate(names) if piece.isspace() or piece in ("日本", "<tool>")}
     plain = byte_pieces(tokenizer, [index if at not in blank else ids[-1] for at, index in enumerate(ids)])

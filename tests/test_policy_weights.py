@@ -6,7 +6,16 @@ import torch
 from policies import FAMILIES, policy_of, spec_of
 
 from rltf.policy.policy import build_policy
-from rltf.policy.weights import CHECKED_BYTES, ChecksumError, ManifestMismatch, load_into, named_weights, pack, pack_tensors, unpack
+from rltf.policy.weights import (
+    CHECKED_BYTES,
+    ChecksumError,
+    ManifestMismatch,
+    load_into,
+    named_weights,
+    pack,
+    pack_tensors,
+    unpack,
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -49,7 +58,9 @@ def test_every_number_format_and_shape_makes_the_round_trip() -> None:
     assert sum(bucket.nbytes for bucket in buckets) == manifest.nbytes
     assert dict(zip(manifest.names, manifest.dtypes, strict=True))["brain"] == "bfloat16"
     cast, cast_buckets = pack_tensors(tensors.items(), 1, torch.bfloat16)
-    assert [dtype for dtype in cast.dtypes if dtype not in ("int64", "bool")] == ["bfloat16"] * 7 and len(cast_buckets) == 1
+    assert [dtype for dtype in cast.dtypes if dtype not in ("int64", "bool")] == ["bfloat16"] * 7 and len(
+        cast_buckets
+    ) == 1
 
 
 def test_a_corrupt_bucket_is_refused_and_no_parameter_is_touched() -> None:
@@ -70,11 +81,19 @@ def test_a_corrupt_bucket_is_refused_and_no_parameter_is_touched() -> None:
 
 
 def test_large_versions_are_summed_in_pieces_and_arrive_exactly() -> None:
-    model = torch.nn.ParameterDict({name: torch.randn(size) for name, size in (("a", 2_100_000), ("b", 7), ("c", 1_500_000))})
+    model = torch.nn.ParameterDict(
+        {name: torch.randn(size) for name, size in (("a", 2_100_000), ("b", 7), ("c", 1_500_000))}
+    )
     manifest, buckets = pack(model, 3, bucket_bytes=9_000_000)
-    assert [len(sums) for sums in manifest.checksums] == [-(-size // CHECKED_BYTES) for size in manifest.bucket_bytes] == [3, 2]
+    assert (
+        [len(sums) for sums in manifest.checksums]
+        == [-(-size // CHECKED_BYTES) for size in manifest.bucket_bytes]
+        == [3, 2]
+    )
     together, others = pack_tensors(list(named_weights(model)), 3, bucket_bytes=9_000_000)
-    assert together == manifest and all(np.array_equal(ours, theirs) for ours, theirs in zip(buckets, others, strict=True))
+    assert together == manifest and all(
+        np.array_equal(ours, theirs) for ours, theirs in zip(buckets, others, strict=True)
+    )
     half, _ = pack_tensors(list(named_weights(model)), 3, torch.bfloat16)
     assert half == pack(model, 3, torch.bfloat16)[0] and len(half.checksums[0]) == 2
     target = torch.nn.ParameterDict({name: torch.zeros_like(value) for name, value in model.items()})

@@ -43,7 +43,11 @@ def test_data_without_a_usable_problem_is_refused_with_the_reason(tmp_path: Path
         ([], "", "it holds no problem"),
         ([{"id": "a"} | GOOD], ",ids=b", "no problem is left; check its options against the data"),
         ([{"id": "a"}], "", "its only problem cannot be used: line 1, a: it has no question"),
-        ([{"id": "a"}, {"id": "b"}], "", "none of its 2 problems can be used; the first, line 1, a: it has no question"),
+        (
+            [{"id": "a"}, {"id": "b"}],
+            "",
+            "none of its 2 problems can be used; the first, line 1, a: it has no question",
+        ),
     ):
         with pytest.raises(UserError) as refused:
             load_problems(write(tmp_path, *data) + options)
@@ -51,7 +55,12 @@ def test_data_without_a_usable_problem_is_refused_with_the_reason(tmp_path: Path
 
 
 def test_order_mark_zip_and_blank_lines_change_nothing(tmp_path: Path) -> None:
-    text = b"\xef\xbb\xbf\n" + json.dumps({"id": "a"} | GOOD).encode() + b"\r\n\n  \n" + json.dumps({"id": "b"} | GOOD).encode()
+    text = (
+        b"\xef\xbb\xbf\n"
+        + json.dumps({"id": "a"} | GOOD).encode()
+        + b"\r\n\n  \n"
+        + json.dumps({"id": "b"} | GOOD).encode()
+    )
     for data in (text, gzip.compress(text)):
         (tmp_path / "own.jsonl").write_bytes(data)
         loaded = load_problems(f"jsonl:{tmp_path / 'own.jsonl'}")
@@ -66,13 +75,19 @@ def test_order_mark_zip_and_blank_lines_change_nothing(tmp_path: Path) -> None:
         ({"id": True}, "id must be a string or an integer"),
         ({"id": float("nan")}, "id must be a string or an integer"),
         ({"question": None}, "it has no question"),
-        ({"question": None, "prompt": "Echo."}, "it has no question; the field prompt is not read: did you mean question?"),
+        (
+            {"question": None, "prompt": "Echo."},
+            "it has no question; the field prompt is not read: did you mean question?",
+        ),
         ({"question": " \n"}, "its question is empty"),
         ({"question": ["Echo."]}, "question must be a string"),
         ({"inputs": [], "outputs": []}, "there are no tests"),
         ({"inputs": ["1", "2"]}, "2 inputs but 1 outputs"),
         ({"inputs": "1\n"}, "it needs inputs and outputs (two lists), or tests"),
-        ({"inputs": None, "input": ["1\n"]}, "it needs inputs and outputs (two lists), or tests; the field input is not read"),
+        (
+            {"inputs": None, "input": ["1\n"]},
+            "it needs inputs and outputs (two lists), or tests; the field input is not read",
+        ),
         ({"inputs": [1]}, "inputs and outputs of a stdin problem must be strings"),
         ({"fn_name": "f", "inputs": ["1"]}, "a call-based problem needs fn_name and one list of arguments per test"),
         ({"solutions": "print(1)"}, "solutions must be a list of programs"),
@@ -95,14 +110,34 @@ def test_what_is_wrong_with_a_record_is_told_with_its_line(tmp_path: Path, field
 
 def test_a_record_after_an_unusable_one_of_its_id_is_used(tmp_path: Path) -> None:
     loaded = load_problems(write(tmp_path, {"id": "a", **GOOD, "question": ""}, {"id": "a", **GOOD}))
-    assert [problem.id for problem in loaded] == ["a"] and [str(one) for one in loaded.skipped] == ["line 1, a: its question is empty"]
+    assert [problem.id for problem in loaded] == ["a"] and [str(one) for one in loaded.skipped] == [
+        "line 1, a: its question is empty"
+    ]
 
 
 def test_a_field_that_nobody_reads_is_told_with_what_was_meant(tmp_path: Path) -> None:
-    records = [{"id": str(number), **GOOD, "solution": "print(1)", "timeout": 3, "url": "x", "verified": True} for number in range(5)]
-    tested = {"id": "t", "question": "q", "tests": ["assert f(1)"], "inputs": [[1]], "outputs": [2], "checker": "tokens"}
+    records = [
+        {"id": str(number), **GOOD, "solution": "print(1)", "timeout": 3, "url": "x", "verified": True}
+        for number in range(5)
+    ]
+    tested = {
+        "id": "t",
+        "question": "q",
+        "tests": ["assert f(1)"],
+        "inputs": [[1]],
+        "outputs": [2],
+        "checker": "tokens",
+    }
     checked = {"id": "c", "question": "q", "tests": "def check(f): pass", "entry_point": "f", "fn_name": "g"}
-    named = {"id": "n", **GOOD, "entry_point": "f", "soutions": ["x"], "Difficulty": "easy", "set": "own", "solution": ""}
+    named = {
+        "id": "n",
+        **GOOD,
+        "entry_point": "f",
+        "soutions": ["x"],
+        "Difficulty": "easy",
+        "set": "own",
+        "solution": "",
+    }
     loaded = load_problems(write(tmp_path, *records, tested, checked, named))
     assert mistakes(loaded.unread) == [
         "the field solution of 5 records (line 1, line 2, line 3, ..) is not read: did you mean solutions?",
@@ -118,15 +153,30 @@ def test_a_field_that_nobody_reads_is_told_with_what_was_meant(tmp_path: Path) -
     assert foreign(loaded.unread) == "set, url, verified"
     whole = {**GOOD, "id": "w", "solutions": ["print(1)"], "time_limit_s": 2, "solution": "print(1)", "timeout": 2}
     loaded = load_problems(write(tmp_path, whole))
-    assert mistakes(loaded.unread) == [] and foreign(loaded.unread) == "solution, timeout", "nothing lacks what they could mean"
+    assert mistakes(loaded.unread) == [] and foreign(loaded.unread) == "solution, timeout", (
+        "nothing lacks what they could mean"
+    )
 
 
 def test_the_other_formats_tell_too(tmp_path: Path) -> None:
-    record = {"task_id": 1, "text": "Add.", "code": "x", "test_list": ["assert f"], "test_setup_code": "", "challenge_test_list": []}
-    (tmp_path / "mbpp.jsonl").write_text(json.dumps(record | {"test_import": ["import math"], "tag": "own"}) + '\n{"task_id": [1]}\n')
+    record = {
+        "task_id": 1,
+        "text": "Add.",
+        "code": "x",
+        "test_list": ["assert f"],
+        "test_setup_code": "",
+        "challenge_test_list": [],
+    }
+    (tmp_path / "mbpp.jsonl").write_text(
+        json.dumps(record | {"test_import": ["import math"], "tag": "own"}) + '\n{"task_id": [1]}\n'
+    )
     loaded = load_problems(f"mbpp:{tmp_path / 'mbpp.jsonl'}")
-    assert mistakes(loaded.unread) == ["the field test_import of 1 record (line 1) is not read: did you mean test_imports?"]
-    assert foreign(loaded.unread) == "tag" and str(loaded.skipped[0]) == "line 2: task_id must be a string or an integer"
+    assert mistakes(loaded.unread) == [
+        "the field test_import of 1 record (line 1) is not read: did you mean test_imports?"
+    ]
+    assert (
+        foreign(loaded.unread) == "tag" and str(loaded.skipped[0]) == "line 2: task_id must be a string or an integer"
+    )
     both = [record, record | {"task_id": 2, "test_list": ["assert f", ""]}]
     (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(one) + "\n" for one in both))
     (skipped,) = load_problems(f"mbpp:{tmp_path / 'mbpp.jsonl'}").skipped
@@ -138,7 +188,9 @@ def test_the_other_formats_tell_too(tmp_path: Path) -> None:
     (folder / "solution.json").write_text('["print(input())"]')
     (folder / "notes.md").write_text("mine")
     loaded = load_problems(f"apps:{tmp_path / 'apps'}")
-    assert mistakes(loaded.unread) == [f"the field solution.json of 1 record ({folder}) is not read: did you mean solutions.json?"]
+    assert mistakes(loaded.unread) == [
+        f"the field solution.json of 1 record ({folder}) is not read: did you mean solutions.json?"
+    ]
     assert foreign(loaded.unread) == ""
     assert run("check-data", f"apps:{tmp_path / 'apps'}", "--out", tmp_path / "out.jsonl") == 1
     assert "solution.json is not read" in (tmp_path / "out.jsonl").read_text(), "in the problem's own line too"
@@ -157,10 +209,17 @@ def test_check_data_tells_what_could_not_be_loaded(tmp_path: Path, capsys: pytes
     two = {"question": "Echo.", "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"]}
     solved = {"id": "a", **two, "solutions": ["print(input())"]}
     broken = [{"id": f"b{number}", **two, "question": ""} for number in range(12)]
-    spec, out = write(tmp_path, solved, b"{broken", *broken, {"id": "c", **two, "solution": "x"}, solved), tmp_path / "out.jsonl"
+    spec, out = (
+        write(tmp_path, solved, b"{broken", *broken, {"id": "c", **two, "solution": "x"}, solved),
+        tmp_path / "out.jsonl",
+    )
     assert run("check-data", spec, "--out", out) == 1
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [(row["problem_id"], row["status"]) for row in rows[:3]] == [("a", "ok"), ("c", "warned"), ("line 2", "skipped")]
+    assert [(row["problem_id"], row["status"]) for row in rows[:3]] == [
+        ("a", "ok"),
+        ("c", "warned"),
+        ("line 2", "skipped"),
+    ]
     assert rows[1]["reasons"][0] == "the field solution is not read: did you mean solutions?"
     assert rows[2]["reasons"][0].startswith("broken JSON") and rows[3]["reasons"] == ["line 3: its question is empty"]
     assert rows[-1]["reasons"] == ["line 16: the id occurs twice, the one of line 1 is used"] and len(rows) == 16
@@ -185,7 +244,14 @@ def test_check_data_of_nothing_usable_says_why(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_strict_is_strict(tmp_path: Path) -> None:
-    good = {"id": "a", **GOOD, "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"], "solutions": ["print(input())"], "url": "x"}
+    good = {
+        "id": "a",
+        **GOOD,
+        "inputs": ["1\n", "2\n"],
+        "outputs": ["1\n", "2\n"],
+        "solutions": ["print(input())"],
+        "url": "x",
+    }
     out = ("--out", tmp_path / "out.jsonl")
     spec = write(tmp_path, good)
     assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 0)

@@ -1,4 +1,6 @@
-"""What is held out: named problems, a share of the training problems, or nothing; never problems of another data set unasked."""
+"""What is held out: named problems, a share of the training problems, or nothing; never problems of another data set
+unasked.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ ROOT = Path(__file__).parents[1]
 def write(folder: Path, count: int, name: str = "own.jsonl", first: int = 0, statements: int | None = None) -> str:
     """SPEC of a file of problems, which have `statements` different statements."""
     records = [
-        {"id": f"p{n}", "question": f"Add {n % (statements or count)}.", "inputs": ["1\n"], "outputs": ["3\n"], "solutions": ["print(3)"]}
+        {
+            "id": f"p{n}",
+            "question": f"Add {n % (statements or count)}.",
+            "inputs": ["1\n"],
+            "outputs": ["3\n"],
+            "solutions": ["print(3)"],
+        }
         for n in range(first, first + count)
     ]
     (folder / name).write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -40,7 +48,9 @@ def test_own_training_problems_alone_are_evaluated_on_a_share_of_their_own(tmp_p
         assert chosen.held_out == "auto", f"{file} names problems of another data set"
         found = problem_sets(chosen, 0)
         assert found.held_out is not None and len(found.held_out) == 4 and len(found.train) == 36
-        assert ids(found.train) | ids(found.held_out) == ids(load_problems(spec)) and not ids(found.train) & ids(found.held_out)
+        assert ids(found.train) | ids(found.held_out) == ids(load_problems(spec)) and not ids(found.train) & ids(
+            found.held_out
+        )
         assert found.held_out.name == f"0.1 of the 40 problems of {spec}, held out of training" and found.remarks == ()
 
 
@@ -104,11 +114,18 @@ def test_problems_with_one_statement_are_on_one_side(tmp_path: Path) -> None:
     assert not {problem.question for problem in found.train} & {problem.question for problem in found.held_out}
 
 
-@pytest.mark.parametrize(("count", "statements", "reason"), [(1, 1, "less than one"), (9, 9, "less than one"), (20, 1, "in common")])
-def test_too_few_problems_for_a_share_are_all_trained_on_and_it_is_said(tmp_path: Path, count: int, statements: int, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("count", "statements", "reason"), [(1, 1, "less than one"), (9, 9, "less than one"), (20, 1, "in common")]
+)
+def test_too_few_problems_for_a_share_are_all_trained_on_and_it_is_said(
+    tmp_path: Path, count: int, statements: int, reason: str
+) -> None:
     found = sets(train=write(tmp_path, count, statements=statements))
     assert len(found.train) == count and found.held_out is None
-    assert found.remarks[0].startswith("nothing is evaluated: problems.held_out is 0.1 of the") and reason in found.remarks[0]
+    assert (
+        found.remarks[0].startswith("nothing is evaluated: problems.held_out is 0.1 of the")
+        and reason in found.remarks[0]
+    )
 
 
 def test_what_the_two_sets_have_in_common_is_told(tmp_path: Path) -> None:
@@ -120,7 +137,11 @@ def test_what_the_two_sets_have_in_common_is_told(tmp_path: Path) -> None:
         sets(train=train, held_out=train)
     (remark,) = sets(held_out=train).remarks
     assert remark == f"training is on starter and held-out figures are about {train}, problems of another kind"
-    assert sets(train=train, held_out="starter,split=heldout").remarks[0].startswith(f"training is on {train} and held-out figures are")
+    assert (
+        sets(train=train, held_out="starter,split=heldout")
+        .remarks[0]
+        .startswith(f"training is on {train} and held-out figures are")
+    )
 
 
 @pytest.mark.parametrize("share", ["0", "1", "1.5", "-0.1", "nan", "50"])
@@ -131,12 +152,19 @@ def test_what_is_no_share_is_refused(tmp_path: Path, share: str) -> None:
 
 @pytest.mark.parametrize("wanted", ["Auto", "20%", "0,2", "startr", "None"])
 def test_what_is_no_word_of_held_out_is_answered_with_all_that_may_be_given(tmp_path: Path, wanted: str) -> None:
-    with pytest.raises(UserError, match=f"^problems.held_out '{wanted}' is none of: auto, none, a share .* such as 0.2, or a SPEC"):
+    with pytest.raises(
+        UserError, match=f"^problems.held_out '{wanted}' is none of: auto, none, a share .* such as 0.2, or a SPEC"
+    ):
         sets(train=write(tmp_path, 10), held_out=wanted)
 
 
 def test_shown_tests_are_a_setting(tmp_path: Path) -> None:
-    record = {"id": "a", "question": "Add.", "starter_code": "def f(x):", "tests": [f"assert f({n}) == {n}" for n in range(5)]}
+    record = {
+        "id": "a",
+        "question": "Add.",
+        "starter_code": "def f(x):",
+        "tests": [f"assert f({n}) == {n}" for n in range(5)],
+    }
     plain = {key: value for key, value in record.items() if key != "starter_code"} | {"id": "b"}
     (tmp_path / "own.jsonl").write_text(json.dumps(record) + "\n" + json.dumps(plain) + "\n")
 
@@ -148,7 +176,9 @@ def test_shown_tests_are_a_setting(tmp_path: Path) -> None:
 
     three = "".join(f"assert f({n}) == {n}\n" for n in range(3))
     assert prompts()[1] == f"Add. Your code should satisfy these tests:\n\n{three}\n"
-    assert prompts()[0] == f"Add.\n\ndef f(x):\nYour code should satisfy these tests:\n\n{three}\n", "starter code is shown"
+    assert prompts()[0] == f"Add.\n\ndef f(x):\nYour code should satisfy these tests:\n\n{three}\n", (
+        "starter code is shown"
+    )
     assert prompts(shown_tests=1)[1] == "Add. Your code should satisfy these tests:\n\nassert f(0) == 0\n\n"
     assert prompts(shown_tests=9)[1].count("assert") == 5
     assert prompts(shown_tests=0) == ["Add.\n\ndef f(x):\n\n", "Add.\n"]

@@ -69,7 +69,9 @@ def test_apps_layout_splits_and_difficulties(tmp_path):
     assert [problem.id for problem in loaded] == ["train/0001", "train/0002"] and not loaded.skipped
     assert loaded.problems[0].solutions == ("print(input())\n",) and loaded.problems[1].solutions == ()
     assert loaded.problems[0].suite.kind == "stdin" and loaded.problems[0].suite.inputs == ("1\n",)
-    assert [problem.id for problem in load_problems(f"apps:{tmp_path},split=train,difficulty=introductory")] == ["train/0002"]
+    assert [problem.id for problem in load_problems(f"apps:{tmp_path},split=train,difficulty=introductory")] == [
+        "train/0002"
+    ]
     assert [problem.id for problem in load_problems(f"apps:{tmp_path / 'train'},ids=2")] == ["train/0002"]
     test = load_problems(f"apps:{tmp_path},split=test")
     assert [(problem.id, problem.difficulty) for problem in test] == [("test/0001", "unknown")]
@@ -125,8 +127,16 @@ def test_stdin_tests_given_as_lists_of_lines(tmp_path):
         ([9], "class Solution:\n    def f(self, a: List[int]) -> int:\n        ", [9]),
         ([[9], [1]], "class Solution:\n    def f(self, a: List[int]) -> int:\n        ", [9, 1]),
         ([[9], [1]], "class Solution:\n    def f(self, a) -> List[int]:\n        ", [[9], [1]]),
-        ([[[1, 3]], [[0, 1]]], "class Solution:\n    def f(self, a) -> List[List[int]]:\n        ", [[[1, 3]], [[0, 1]]]),
-        ([[[[1, 3]]], [[[]]], [[]]], "class Solution:\n    def f(self, a) -> List[List[int]]:\n        ", [[[1, 3]], [[]], []]),
+        (
+            [[[1, 3]], [[0, 1]]],
+            "class Solution:\n    def f(self, a) -> List[List[int]]:\n        ",
+            [[[1, 3]], [[0, 1]]],
+        ),
+        (
+            [[[[1, 3]]], [[[]]], [[]]],
+            "class Solution:\n    def f(self, a) -> List[List[int]]:\n        ",
+            [[[1, 3]], [[]], []],
+        ),
         ([[[]], [[1, 2]]], "def f(a) -> list[int]: pass", [[], [1, 2]]),
         ([[1, 2], [3]], "def f(a): pass", [[1, 2], [3]]),
         ([[False], [True]], "def f(n):\n\t", [False, True]),
@@ -161,13 +171,28 @@ def test_a_row_of_the_hub_is_the_same_problem_as_its_folder(tmp_path):
 
 
 def test_a_hub_that_does_not_answer_is_one_sentence():
-    program = "import problems, config\ntry: problems.load_problems('mbpp')\nexcept config.UserError as error: print(error)"
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": "/nonexistent", "PYTHONPATH": str(ROOT)}
-    answer = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    program = (
+        "import problems, config\ntry: problems.load_problems('mbpp')\nexcept config.UserError as error: print(error)"
+    )
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HOME": "/nonexistent",
+        "PYTHONPATH": str(ROOT),
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
     assert "mbpp: the hub gave no data" in answer.stdout and "mbpp:PATH" in answer.stdout
 
 
-MBPP = {"text": "Add.", "code": "def f(a):\r\n\treturn a\r\n", "task_id": 11, "test_setup_code": "", "test_list": ["assert f(1) == 1"]}
+MBPP = {
+    "text": "Add.",
+    "code": "def f(a):\r\n\treturn a\r\n",
+    "task_id": 11,
+    "test_setup_code": "",
+    "test_list": ["assert f(1) == 1"],
+}
 SANITIZED = {
     "prompt": "Add.",
     "code": "def f(a): return a",
@@ -214,8 +239,24 @@ def test_a_damaged_gzip_file_and_bytes_that_are_no_text_are_refused(tmp_path):
 
 def test_jsonl_of_every_kind(tmp_path):
     records = [
-        {"id": "a", "question": "Q", "starter_code": "", "fn_name": None, "inputs": ["1\n"], "outputs": ["1\n"], "solutions": ["print(1)"]},
-        {"id": "b", "question": "Q", "fn_name": "f", "inputs": [[1]], "outputs": [[9]], "time_limit_s": 2, "memory_limit_mb": 512},
+        {
+            "id": "a",
+            "question": "Q",
+            "starter_code": "",
+            "fn_name": None,
+            "inputs": ["1\n"],
+            "outputs": ["1\n"],
+            "solutions": ["print(1)"],
+        },
+        {
+            "id": "b",
+            "question": "Q",
+            "fn_name": "f",
+            "inputs": [[1]],
+            "outputs": [[9]],
+            "time_limit_s": 2,
+            "memory_limit_mb": 512,
+        },
         {"id": "c", "question": "Q", "tests": ["assert f(1) == 1 "], "difficulty": "easy"},
         {"id": 4, "question": "Q", "tests": "def check(candidate):\n    assert candidate(1) == 1", "entry_point": "f"},
         {"id": "no question", "inputs": ["1\n"], "outputs": ["1\n"]},
@@ -232,8 +273,18 @@ def test_jsonl_of_every_kind(tmp_path):
     assert (call.suite.kind, call.suite.fn_name, call.suite.outputs) == ("call", "f", ([9],))  # never unwrapped
     assert (call.suite.time_limit_s, call.suite.memory_limit_mb) == (2.0, 512)
     assert (asserts.suite.asserts, asserts.prompt_style, asserts.difficulty) == (("assert f(1) == 1",), "mbpp", "easy")
-    assert (check.id, check.suite.fn_name, check.suite.asserts) == ("4", "f", ("check(f)",)) and "def check" in check.suite.setup
-    assert [skipped.id for skipped in loaded.skipped] == ["no question", "no tests", "no entry point", "bad limit", "line 9"]
+    assert (check.id, check.suite.fn_name, check.suite.asserts) == (
+        "4",
+        "f",
+        ("check(f)",),
+    ) and "def check" in check.suite.setup
+    assert [skipped.id for skipped in loaded.skipped] == [
+        "no question",
+        "no tests",
+        "no entry point",
+        "bad limit",
+        "line 9",
+    ]
     assert [problem.id for problem in load_problems(f"jsonl:{file},ids=a+4")] == ["a", "4"]
 
 

@@ -37,17 +37,34 @@ def test_rltf_apps(tmp_path):
     assert [problem.id for problem in loaded] == [f"train/{n}" for n in ("0001", "0111", "2287", "2404", "4184")]
     assert sum(len(problem.solutions) for problem in loaded) == 101 and not loaded.skipped
     assert loaded.by_id["2404"].suite.outputs == (9,)  # bare
-    assert loaded.by_id["4184"].suite.outputs == (False, True, True, False, False, True, True, False)  # wrapped in the file
+    assert loaded.by_id["4184"].suite.outputs == (
+        False,
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    )  # wrapped in the file
     assert corpus_of(loaded) is not None
 
 
 def test_mbpp():
     full = load_problems(f"mbpp:{DATA / 'mbpp/mbpp.jsonl'}")
-    assert len(full) == 974 and not full.skipped and not any("\r" in problem.solutions[0] + problem.suite.setup for problem in full)
+    assert (
+        len(full) == 974
+        and not full.skipped
+        and not any("\r" in problem.solutions[0] + problem.suite.setup for problem in full)
+    )
     assert sum(bool(problem.suite.setup) for problem in full) == 2
     assert len(load_problems(f"mbpp:{DATA / 'mbpp/mbpp.jsonl'},ids=11-510")) == 500
     sanitized = load_problems(f"mbpp:{DATA / 'mbpp/sanitized-mbpp.json'}")
-    assert len(sanitized) == 427 and not sanitized.skipped and sum(problem.suite.setup == "import math" for problem in sanitized) == 13
+    assert (
+        len(sanitized) == 427
+        and not sanitized.skipped
+        and sum(problem.suite.setup == "import math" for problem in sanitized) == 13
+    )
     assert prompt_of(full.by_id["mbpp/2"]).text == (
         "Write a function to find the similar elements from the given two tuple lists. Your code should satisfy these tests:\n\n"
         "assert similar_elements((3, 4, 5, 6),(5, 7, 4, 10)) == (4, 5)\n"

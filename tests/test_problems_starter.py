@@ -45,13 +45,22 @@ def test_held_out_tasks_share_no_operation_sequence_with_training_ones(train, he
 def test_tasks_are_the_same_in_every_process_and_differ_by_seed():
     first = [next(starter_problems("train", seed)) for seed in (0, 0, 1)]
     assert first[0] == first[1] != first[2]
-    assert first[0].id == "starter/call/negate/reverse/last" and first[0].suite.content_hash == "a2dcb6fb025e34ae8c01a8b66dad681d"
+    assert (
+        first[0].id == "starter/call/negate/reverse/last"
+        and first[0].suite.content_hash == "a2dcb6fb025e34ae8c01a8b66dad681d"
+    )
 
 
 def test_ids_tell_the_task(train):
     for problem in train.problems[:200]:
         assert Task.from_id(problem.id).id == problem.id
-    for wrong in ("train/0001", "starter/call/sum", "starter/call/fly/sum", "starter/call/add-x/sum", "starter/pipe/sort/sum"):
+    for wrong in (
+        "train/0001",
+        "starter/call/sum",
+        "starter/call/fly/sum",
+        "starter/call/add-x/sum",
+        "starter/pipe/sort/sum",
+    ):
         with pytest.raises(ValueError, match="not the id of a starter task"):
             Task.from_id(wrong)
 
@@ -64,7 +73,9 @@ def test_every_task_has_enough_tests_the_empty_list_among_them(train, heldout):
 
 def test_no_constant_program_passes_two_in_a_hundred_tasks(train, heldout):
     for problems in (train, heldout):
-        always = collections.Counter()  # answers that all tests of a task share: only those could a constant program pass
+        always = (
+            collections.Counter()
+        )  # answers that all tests of a task share: only those could a constant program pass
         for problem in problems:
             answers = {str(output) for output in problem.suite.outputs}
             always.update(answers if len(answers) == 1 else ())
@@ -73,7 +84,10 @@ def test_no_constant_program_passes_two_in_a_hundred_tasks(train, heldout):
 
 def test_no_program_without_the_operations_passes_two_in_a_hundred_tasks(heldout):
     for reducer in REDUCERS:
-        call, stdin = f"def f(xs):\n    return {reducer.right[0]}\n", f"xs = list(map(int, input().split()))\nprint({reducer.right[0]})\n"
+        call, stdin = (
+            f"def f(xs):\n    return {reducer.right[0]}\n",
+            f"xs = list(map(int, input().split()))\nprint({reducer.right[0]})\n",
+        )
         passed = sum(passes(problem, call if problem.suite.kind == "call" else stdin) for problem in heldout)
         assert passed <= 0.02 * len(heldout), reducer.name
 
@@ -96,13 +110,16 @@ def test_every_right_variant_is_right_and_every_wrong_one_fails_where_it_can(tra
                 assert passes(problem, program), f"{problem.id}\n{program}"
             for number, variant in enumerate(line.wrong):
                 program = program_text(task.form, [*right[:position], variant, *right[position + 1 :]])
-                caught[kind, f"{number}: {variant if kind.startswith(('begin', 'finish')) else ''}"].append(not passes(problem, program))
+                caught[kind, f"{number}: {variant if kind.startswith(('begin', 'finish')) else ''}"].append(
+                    not passes(problem, program)
+                )
     assert len(caught) >= 3 * (len(OPERATIONS) + len(REDUCERS))
     assert all(any(seen) for seen in caught.values()), [name for name, seen in caught.items() if not any(seen)]
     # Ten tests find nearly every mistake: what passes by luck would teach that the mistake is right.
     everything = [seen for values in caught.values() for seen in values]
     assert sum(everything) > 0.97 * len(everything)
-    # At most one in ten kinds of mistake passes on more than a quarter of its tasks (a set has no order, and a sum needs none).
+    # At most one in ten kinds of mistake passes on more than a quarter of its tasks (a set has no order, and a sum
+    # needs none).
     assert sum(sum(seen) < 0.75 * len(seen) for seen in caught.values()) < 0.1 * len(caught)
 
 

@@ -72,7 +72,9 @@ def _problem(style: str, suite: TestSuite, starter_code: str = "") -> Problem:
 
 def test_apps_prompts_byte_for_byte():
     stdin = TestSuite("stdin", None, ("1\n",), ("1\n",))
-    assert prompt_of(_problem("apps", stdin)).text == ("\nQUESTION:\nAdd two numbers.\n\n\nUse Standard Input format\n\nANSWER:\n")
+    assert prompt_of(_problem("apps", stdin)).text == (
+        "\nQUESTION:\nAdd two numbers.\n\n\nUse Standard Input format\n\nANSWER:\n"
+    )
     call = TestSuite("call", "add", ([1, 2],), (3,))
     prompt = prompt_of(_problem("apps", call, "def add(a, b):\n\t"))
     assert prompt.text == "\nQUESTION:\nAdd two numbers.\ndef add(a, b):\n\t\n\nUse Call-Based format\n\nANSWER:\n"

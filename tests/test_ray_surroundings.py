@@ -1,4 +1,5 @@
-"""What Ray finds around it on a machine: addresses that nobody answers at, folders, limits, a network, sessions of earlier runs.
+"""What Ray finds around it on a machine: addresses that nobody answers at, folders, limits, a network, sessions of
+earlier runs.
 
 Without Ray itself, but for the last test, which starts it in surroundings that are hostile in several ways at once.
 """
@@ -53,10 +54,14 @@ def test_the_sentence_names_whoever_gave_the_address(short: Path, monkeypatch: p
         knock(wanted_address(Config()))
     assert "ray.address" not in str(told.value).replace("--ray.address local", "")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
-    with pytest.raises(UserError, match=r"answers at 127.0.0.1:2, which RAY_ADDRESS names, .*correct or unset RAY_ADDRESS"):
+    with pytest.raises(
+        UserError, match=r"answers at 127.0.0.1:2, which RAY_ADDRESS names, .*correct or unset RAY_ADDRESS"
+    ):
         knock(wanted_address(Config()))
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
-    with pytest.raises(UserError, match=r"^RAY_ADDRESS http://127.0.0.1:8265 is a dashboard's, which takes jobs \(`ray job submit"):
+    with pytest.raises(
+        UserError, match=r"^RAY_ADDRESS http://127.0.0.1:8265 is a dashboard's, which takes jobs \(`ray job submit"
+    ):
         knock(wanted_address(Config()))
     named = Config.model_validate({"ray": {"address": "127.0.0.1:3"}})
     with pytest.raises(UserError, match=r"no Ray cluster answers at 127.0.0.1:3 \(.*correct ray.address"):
@@ -66,14 +71,19 @@ def test_the_sentence_names_whoever_gave_the_address(short: Path, monkeypatch: p
 def test_what_is_no_ray_is_told_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rltf.driver.ray_ask.BOUND_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert answer_of(f"127.0.0.1:{silent.getsockname()[1]}") == {"error": "what listens there does not speak as Ray does within 2 s"}
+        assert answer_of(f"127.0.0.1:{silent.getsockname()[1]}") == {
+            "error": "what listens there does not speak as Ray does within 2 s"
+        }
 
 
 def test_folders_for_sessions(short: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert ready(3) == short / "ray"
     long = tmp_path / ("x" * 60)
     monkeypatch.setenv("RAY_TMPDIR", str(long))
-    with pytest.raises(UserError, match=rf"{long}/ray is too long for the names of sockets in it: \d+ bytes of at most 43; set RAY_TMPDIR"):
+    with pytest.raises(
+        UserError,
+        match=rf"{long}/ray is too long for the names of sockets in it: \d+ bytes of at most 43; set RAY_TMPDIR",
+    ):
         ready(3)
     monkeypatch.delenv("RAY_TMPDIR")  # whoever sets TMPDIR does not mean Ray
     monkeypatch.setenv("TMPDIR", str(long))
@@ -100,7 +110,9 @@ def test_a_folder_of_another_user_is_left_alone(short: Path) -> None:
 
 
 def test_the_limit_of_open_files_is_raised_or_told() -> None:
-    code = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({}, {}))\nfrom driver.ray_start import raise_open_files\n"
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({}, {}))\nfrom driver.ray_start import raise_open_files\n"
+    )
     code += "raise_open_files(3)\nprint(r.getrlimit(r.RLIMIT_NOFILE)[0])"
     raised = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 2048)
     assert _python(code.format(256, raised)).stdout == f"{raised}\n"
@@ -160,12 +172,23 @@ with ray_cluster(Config.model_validate({"ray": {"address": "local"}}), print) as
     listening = {each.laddr.ip for process in family for each in process.net_connections() if each.status == "LISTEN"}
     print("listening", *sorted(listening))
 """
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    proxies = dict.fromkeys(
+        ("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
+    )
     with (short / "said").open("w+") as output:  # no pipe: an agent of Ray's may hold it open for a minute
         environment = os.environ | proxies | {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0", "HOME": "/proc/nohome"}
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=240)
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=240,
+        )
         output.seek(0)
         said = output.read()
     without = f"Ray's dashboard does not start: the run goes on without it; what Ray's processes wrote is in {short}/ray/session_"
     assert said.startswith(without) and "\nlistening 127.0.0.1 ::ffff:127.0.0.1\n" in said, said
-    assert len(list(short.glob(f"ray/session_2*/{ray_start._MARK}"))) >= 2, "that of the failed start too is to be removed one day"
+    assert len(list(short.glob(f"ray/session_2*/{ray_start._MARK}"))) >= 2, (
+        "that of the failed start too is to be removed one day"
+    )

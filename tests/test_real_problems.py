@@ -1,4 +1,5 @@
-"""The loop on real problems: a small fresh model learns a few of them by heart until a sample passes, then trains on what tests say.
+"""The loop on real problems: a small fresh model learns a few of them by heart until a sample passes, then trains on
+what tests say.
 
 RLTF_REAL_STEPS=50 makes the runs as long as those of `python -m benchmarks.real_problems`; by default they are short.
 """
@@ -11,7 +12,17 @@ from collections.abc import Iterator
 import pytest
 from run_parts import Launched
 
-from benchmarks.real_problems import CASES, DATA, FULL_STEPS, QUICK_STEPS, Case, Facts, prepare, problems_for, settings_of
+from benchmarks.real_problems import (
+    CASES,
+    DATA,
+    FULL_STEPS,
+    QUICK_STEPS,
+    Case,
+    Facts,
+    prepare,
+    problems_for,
+    settings_of,
+)
 from rltf.monitor.run_folder import RunFolder
 
 STEPS = int(os.environ.get("RLTF_REAL_STEPS", QUICK_STEPS))

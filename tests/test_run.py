@@ -65,8 +65,15 @@ def test_samples_are_archived_with_feedback_and_fate(run: Launched) -> None:
     assert fates["baseline"] == ledger["baseline"]
     assert fates["under_way"] == sum(ledger[place] for place in ("queued", "executing", "waiting", "buffered"))
     assert len({sample.id for sample in samples}) == len(samples)
-    assert sum(sample.program.purpose == "train" for sample in samples) == ledger["generated"], "every program is in the record"
-    assert {sample.sample.feedback.outcome for sample in samples} <= {"pass", "failure", "runtime_error", "compile_error"}
+    assert sum(sample.program.purpose == "train" for sample in samples) == ledger["generated"], (
+        "every program is in the record"
+    )
+    assert {sample.sample.feedback.outcome for sample in samples} <= {
+        "pass",
+        "failure",
+        "runtime_error",
+        "compile_error",
+    }
 
 
 def test_held_out_is_evaluated_before_during_and_after(run: Launched) -> None:
@@ -76,16 +83,32 @@ def test_held_out_is_evaluated_before_during_and_after(run: Launched) -> None:
     result = folder.result()["held_out"]
     assert result["tasks"] == 16
     assert set(result) == {"tasks", "of", "too_long", "problems", "about", "before", "after"}
-    assert result["of"] > 16 and result["about"].startswith("16 of ") and result["before"]["lost"] == result["after"]["lost"] == 0
+    assert (
+        result["of"] > 16
+        and result["about"].startswith("16 of ")
+        and result["before"]["lost"] == result["after"]["lost"] == 0
+    )
 
 
 def test_the_folder_holds_what_the_design_promises(run: Launched) -> None:
-    for name in ("config.yaml", "metrics.jsonl", "report.md", "held_out.png", "timeline.png", "export/README.md", "warm_start/config.json"):
+    for name in (
+        "config.yaml",
+        "metrics.jsonl",
+        "report.md",
+        "held_out.png",
+        "timeline.png",
+        "export/README.md",
+        "warm_start/config.json",
+    ):
         assert (run.folder / name).stat().st_size > 0, name
-    assert {"actor-0.log", "executor-0.log", "learner-0.log"} <= {path.name for path in (run.folder / "logs" / "attempt_1").iterdir()}
+    assert {"actor-0.log", "executor-0.log", "learner-0.log"} <= {
+        path.name for path in (run.folder / "logs" / "attempt_1").iterdir()
+    }
     events = list((run.folder / "tensorboard").iterdir())
     config, steps = Config.model_validate(RunFolder.open(run.folder).config()), len(RunFolder.open(run.folder).steps())
-    assert events and sum(path.stat().st_size for path in [run.folder / "metrics.jsonl", *events]) < steps * step_bytes(config)
+    assert events and sum(path.stat().st_size for path in [run.folder / "metrics.jsonl", *events]) < steps * step_bytes(
+        config
+    )
 
 
 def test_the_export_loads_with_transformers(run: Launched) -> None:
@@ -102,7 +125,9 @@ def test_the_terminal_shows_plan_status_and_result(run: Launched) -> None:
 
 
 def _replayed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Exit code of the command `replay`, and what it found on standard output or, where something is wrong, on standard error."""
+    """Exit code of the command `replay`, and what it found on standard output or, where something is wrong, on standard
+    error.
+    """
     code = launch.main(["replay", *map(str, arguments)])
     printed = capsys.readouterr()
     return code, printed.err if code else printed.out
@@ -125,17 +150,27 @@ def test_a_step_is_taken_again_to_the_last_bit(run: Launched, step: int, capsys:
     row = next(row for row in RunFolder.open(run.folder).steps() if row["step"] == step)
     assert found["differences"] == [] and found["now"]["loss"] == found["recorded"]["loss"] == row["loss"]
     assert found["now"]["gradient_norm"] == row["gradient_norm"] > 0
-    programs = [json.loads(line) for line in (run.folder / "replay" / f"step_{step:06d}.jsonl").read_text().splitlines()]
+    programs = [
+        json.loads(line) for line in (run.folder / "replay" / f"step_{step:06d}.jsonl").read_text().splitlines()
+    ]
     assert [program["id"] for program in programs if not program["greedy"]] == row.get("sample_ids", [])
     assert [program["reward"] for program in programs if not program["greedy"]] == row.get("rewards", [])
-    assert all(set(program["weights"]) == {"coarse", "fine", "adaptive"} for program in programs if program["fate"] == "trained")
+    assert all(
+        set(program["weights"]) == {"coarse", "fine", "adaptive"}
+        for program in programs
+        if program["fate"] == "trained"
+    )
 
 
 def test_going_on_keeps_what_was_trained_and_nothing_that_is_refused(run: Launched, tmp_path: Path) -> None:
     folder = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock")))
     refused = Launched(tmp_path, "--resume", str(folder.path), rltf__baseline="none")
-    assert refused.wait() == 1 and "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], refused.terminal
-    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 1), "of the attempt before"
+    assert refused.wait() == 1 and "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], (
+        refused.terminal
+    )
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 1), (
+        "of the attempt before"
+    )
     assert folder.attempts() == 2 and folder.config()["rltf"]["baseline"] == "best"
     assert [folder.config_at(row["time"])["rltf"]["baseline"] for row in folder.events()] == ["best", "none"]
     again = Launched(tmp_path, "--resume", str(folder.path), learner__final_learning_rate="0.5")
@@ -163,7 +198,11 @@ def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys
                 other = "pass" if feedback.outcome == "failure" else "failure"
                 feedback = msgspec.structs.replace(feedback, outcome=other, error_type=None)
             names = {name: getattr(kept, name) for name in ("id", "group_id", "problem_id", "fate", "step")}
-            rows += [Archived(**names, program=encode(kept.program), feedback=encode(feedback))] if kept.id != left_out else []
+            rows += (
+                [Archived(**names, program=encode(kept.program), feedback=encode(feedback))]
+                if kept.id != left_out
+                else []
+            )
         SampleWriter(place / "samples", 10**9).add(rows)
 
     written(copy, changed=row["sample_ids"][0])
@@ -174,7 +213,10 @@ def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys
     # Without weights the batch is compared all the same.
     code, told = _replayed(capsys, copy, "--step", 7)
     assert code == 2 and "1 of 4 groups have other tokens or weights" in told
-    assert "the loss of step 7 cannot be recomputed, for no weights from before it are kept: there is no checkpoint" in told
+    assert (
+        "the loss of step 7 cannot be recomputed, for no weights from before it are kept: there is no checkpoint"
+        in told
+    )
     written(copy, left_out=row["sample_ids"][0])
     code, told = _replayed(capsys, copy, "--step", 7)
     assert code == 2 and "1 of 12 programs of step 7 are not in the record" in told

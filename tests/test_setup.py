@@ -1,4 +1,6 @@
-"""scripts/setup.sh in a throw-away copy with a package of nothing: installs once, and again only when what it was made from has changed."""
+"""scripts/setup.sh in a throw-away copy with a package of nothing: installs once, and again only when what it was made
+from has changed.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def _set_up(project: Path, *command: str, **environment: str) -> str:
     """What the set-up says; its extra is one that asks for no torch."""
     names = {"EXTRAS": "executor", "PYTHON": sys.executable, "PIP_NO_INDEX": "1"} | environment
     command = command or ("bash", "scripts/setup.sh")
-    outer = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of the `make test` that runs this
+    outer = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }  # of the `make test` that runs this
     done = subprocess.run(command, cwd=project, env=outer | names, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -72,7 +76,9 @@ def _builds(project: Path) -> int:
 def test_an_environment_is_installed_once_and_again_when_what_it_was_made_from_changes(project: Path) -> None:
     assert "ready after" in _set_up(project) and _builds(project) == 1
     assert ".venv is up to date" in _set_up(project) and _builds(project) == 1
-    os.utime(project / ".venv" / ".ready", (1, 1))  # older than its sources, as after a checkout of the same text; make looks at the times
+    os.utime(
+        project / ".venv" / ".ready", (1, 1)
+    )  # older than its sources, as after a checkout of the same text; make looks at the times
     assert "up to date" in _set_up(project, "make", "setup") and ".venv is ready\n" == _set_up(project, "make", "setup")
     assert _builds(project) == 1
     (project / "constraints.txt").write_text("# another\n")

@@ -160,18 +160,30 @@ def test_a_command_that_is_killed_gets_a_last_word() -> None:
     command = Guarded(WORKS)
     os.kill(command.pids[0], signal.SIGKILL)
     status, printed = command.end()
-    assert status == 1 and printed.startswith("the command failed: its driver was killed (SIGKILL)") and printed.count("\n") == 1
+    assert (
+        status == 1
+        and printed.startswith("the command failed: its driver was killed (SIGKILL)")
+        and printed.count("\n") == 1
+    )
 
 
 def test_a_folder_of_any_name_is_told_to_the_guard() -> None:
     command = Guarded("tell(run='/nowhere/a\\nb\\u2028=c')\n" + WORKS)
     os.kill(command.pids[0], signal.SIGKILL)
     status, printed = command.end()
-    assert status == 1 and "Traceback" not in printed and printed.splitlines()[-1].startswith("run failed: its driver was killed")
+    assert (
+        status == 1
+        and "Traceback" not in printed
+        and printed.splitlines()[-1].startswith("run failed: its driver was killed")
+    )
 
 
 @pytest.mark.skipif(
-    any(place.is_relative_to(folder) for place in (ROOT, Path(sys.executable)) for folder in ("/tmp", "/var/tmp", "/usr/tmp")),
+    any(
+        place.is_relative_to(folder)
+        for place in (ROOT, Path(sys.executable))
+        for folder in ("/tmp", "/var/tmp", "/usr/tmp")
+    ),
     reason="the project lies in a folder that the test hides",
 )
 def test_a_command_ends_with_its_status_where_no_folder_for_temporary_files_is(tmp_path: Path) -> None:
@@ -202,10 +214,14 @@ def test_ctrl_c_among_the_imports_is_one_sentence(after_s: float, tmp_path: Path
     command.process.send_signal(signal.SIGINT)
     assert command.process.wait(60) == 1
     *before, last = command.printed.splitlines()
-    assert last == SENTENCE and all(line.endswith(" ...") for line in before) and command.processes() == {}, "what it was about at most"
+    assert last == SENTENCE and all(line.endswith(" ...") for line in before) and command.processes() == {}, (
+        "what it was about at most"
+    )
 
 
-@pytest.mark.parametrize(("name", "number"), [("grade", signal.SIGINT), ("grade", signal.SIGHUP), ("check-data", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("grade", signal.SIGINT), ("grade", signal.SIGHUP), ("check-data", signal.SIGTERM)]
+)
 def test_a_stopped_command_leaves_no_sandbox(name: str, number: signal.Signals, tmp_path: Path) -> None:
     stop = stop_one(name, number, tmp_path)
     assert stop.failures == [] and stop.left == [] and stop.status == 1
@@ -258,7 +274,8 @@ def test_a_stop_that_takes_longer_than_rays_three_seconds_leaves_everything(run:
 
 
 @pytest.mark.skipif(
-    not os.environ.get("RLTF_LONG_TESTS"), reason="a minute; a call of Ray that hangs has a test of its own: RLTF_LONG_TESTS=1 runs it"
+    not os.environ.get("RLTF_LONG_TESTS"),
+    reason="a minute; a call of Ray that hangs has a test of its own: RLTF_LONG_TESTS=1 runs it",
 )
 def test_a_run_whose_raylet_is_paused_stops_and_nothing_is_lost(run: Run) -> None:
     run.resume()

@@ -1,4 +1,7 @@
-"""A publisher of versions, and a small model. On its own: a Ray worker that is to be one imports little, and is there at once."""
+"""A publisher of versions, and a small model.
+
+On its own: a Ray worker that is to be one imports little, and is there at once.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ def model_of(seed: int) -> torch.nn.Sequential:
 
 
 class Publisher:
-    """Stands where the learner stands: packs a model and hands it to the store, through its memory or Ray's object store."""
+    """Stands where the learner stands: packs a model and hands it to the store, through its memory or Ray's object
+    store.
+    """
 
     def __init__(self, store: Any, shared: bool) -> None:
         self._store = store

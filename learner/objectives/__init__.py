@@ -13,7 +13,9 @@ __all__ = ["Objective", "make_objective", "supervised_normalise", "with_supervis
 
 
 def make_objective(config: Config, encoder_decoder: bool) -> Objective | None:
-    """The reinforcement objective that `learner.objective` names; none for `supervised`, which trains on the corpus alone."""
+    """The reinforcement objective that `learner.objective` names; none for `supervised`, which trains on the corpus
+    alone.
+    """
     name, limit = config.learner.objective, config.policy.max_program_tokens
     if name == "rltf":
         return Rltf(config.rltf, encoder_decoder, limit)
@@ -35,4 +37,10 @@ def supervised_normalise(config: Config) -> Normalise:
 
 def with_supervised(objective: Objective, stream: Stream, config: Config) -> Objective:
     """The objective with the supervised term in each of its steps (`learner.supervised_mixing` micro_batch)."""
-    return Mixed(objective, stream, config.learner.supervised_ratio, supervised_normalise(config), config.policy.max_program_tokens)
+    return Mixed(
+        objective,
+        stream,
+        config.learner.supervised_ratio,
+        supervised_normalise(config),
+        config.policy.max_program_tokens,
+    )

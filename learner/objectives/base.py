@@ -1,4 +1,6 @@
-"""The interface of an objective: it turns groups into per-token weights, and weights and log-probabilities into a loss."""
+"""The interface of an objective: it turns groups into per-token weights, and weights and log-probabilities
+into a loss.
+"""
 
 from __future__ import annotations
 
@@ -88,13 +90,15 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class LossResult:
-    """Loss of one micro-batch: a part of the step's loss, so that the parts of all micro-batches and ranks add up to it."""
+    """Loss of one micro-batch: a part of the step's loss, so that the parts of all micro-batches and ranks add up to
+    it.
+    """
 
     loss: torch.Tensor
     """Scalar with gradient."""
     sums: dict[str, torch.Tensor]
-    """Scalars without gradient, additive over micro-batches and ranks. Those named ``loss/TERM`` are shares of the loss, and
-    ``per_token/NAME`` are sums over tokens, reported as means."""
+    """Scalars without gradient, additive over micro-batches and ranks. Those named ``loss/TERM`` are shares of the
+    loss, and ``per_token/NAME`` are sums over tokens, reported as means."""
 
 
 class Objective(Protocol):
@@ -118,7 +122,9 @@ class Objective(Protocol):
         """What has to survive a restart; JSON-able."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError when the state does not fit; that of a run without an objective is empty, and changes nothing."""
+        """Raises ValueError when the state does not fit; that of a run without an objective is empty, and changes
+        nothing.
+        """
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]
@@ -129,7 +135,9 @@ Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]
 def not_finite(loss: Loss, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> list[int]:
     """The rows of a micro-batch whose loss, computed alone, is not a finite number."""
     rows = range(mask.shape[0])
-    parts = [loss(log_probs[index : index + 1], mask[index : index + 1], signal.row(index), totals).loss for index in rows]
+    parts = [
+        loss(log_probs[index : index + 1], mask[index : index + 1], signal.row(index), totals).loss for index in rows
+    ]
     return [index for index, part in zip(rows, parts, strict=True) if not bool(torch.isfinite(part))]
 
 

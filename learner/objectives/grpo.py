@@ -1,10 +1,12 @@
-"""Group-relative policy optimisation (arXiv 2402.03300): the advantage of a program over its group, clipped importance ratios.
+"""Group-relative policy optimisation (arXiv 2402.03300): the advantage of a program over its group, clipped importance
+ratios.
 
     A_i = (r_i - mean(r)) / (sd(r) + 1e-4),  ratio_t = p(w_t) / p_sampler(w_t)
     L   = -1/N sum_i sum_t min(ratio_t A_i, clip(ratio_t, 1 - low, 1 + high) A_i)
 
-over the N program tokens of the step, with separate bounds below and above (arXiv 2503.14476). `normalise: sequence_mean` is the
-original's 1/G sum_i 1/|o_i|. Dr. GRPO (arXiv 2503.20783) divides neither by the deviation nor by lengths.
+over the N program tokens of the step, with separate bounds below and above (arXiv 2503.14476). `normalise:
+sequence_mean` is the original's 1/G sum_i 1/|o_i|. Dr. GRPO (arXiv 2503.20783) divides neither by the deviation nor by
+lengths.
 """
 
 from __future__ import annotations
@@ -49,4 +51,6 @@ class Grpo(PolicyGradient):
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
         """The clipped surrogate of one micro-batch, normalised as configured."""
         divisor = self._divisor(mask, totals)
-        return clipped(self.terms, log_probs, mask, signal, divisor, self._config, self._config.clip_low, self._config.clip_high)
+        return clipped(
+            self.terms, log_probs, mask, signal, divisor, self._config, self._config.clip_low, self._config.clip_high
+        )

@@ -1,9 +1,11 @@
-"""A reinforcement objective and the supervised term in one step: the loss is their mean, weighted by the ratio of the two.
+"""A reinforcement objective and the supervised term in one step: the loss is their mean, weighted by the ratio of the
+two.
 
     L = (L_rl + r L_sl) / (1 + r)
 
-This is what alternating their micro-batches within an optimizer step amounts to, r supervised ones per reinforcement one (the released
-code of RLTF has r = 1). Programs of both kinds share micro-batches here, so that programs of like length go together.
+This is what alternating their micro-batches within an optimizer step amounts to, r supervised ones per reinforcement
+one (the released code of RLTF has r = 1). Programs of both kinds share micro-batches here, so that programs of like
+length go together.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class Stream(Protocol):
 class Mixed:
     """Adds a supervised term to an objective; `loss` belongs to the step that `prepare` was last called for."""
 
-    def __init__(self, objective: Objective, stream: Stream, ratio: float, normalise: Normalise, token_limit: int) -> None:
+    def __init__(
+        self, objective: Objective, stream: Stream, ratio: float, normalise: Normalise, token_limit: int
+    ) -> None:
         self.name = objective.name
         self.terms: tuple[str, ...] = (*objective.terms, "supervised")
         self._objective = objective
@@ -43,10 +47,15 @@ class Mixed:
         self._dilution = 1.0
 
     def prepare(self, groups: Sequence[Group]) -> Prepared:
-        """The objective's items, with weights in its terms alone, and a batch of the corpus, with weights in the last term alone."""
+        """The objective's items, with weights in its terms alone, and a batch of the corpus, with weights in the last
+        term alone.
+        """
         prepared = self._objective.prepare(groups)
         corpus, self._corpus_totals = self._stream.next()
-        own = [replace(item, weights=np.concatenate([item.weights, np.zeros_like(item.weights[:1])])) for item in prepared.items]
+        own = [
+            replace(item, weights=np.concatenate([item.weights, np.zeros_like(item.weights[:1])]))
+            for item in prepared.items
+        ]
         others = len(self.terms) - 1
         added = [
             replace(
@@ -64,11 +73,16 @@ class Mixed:
         """The weighted mean of the two losses of one micro-batch. `totals` are the objective's."""
         corpus_rows = (signal.weights[-1] != 0).any(1, keepdim=True)
         sampled = mask & ~corpus_rows
-        ours = self._objective.loss(torch.where(sampled, log_probs, 0.0), sampled, replace(signal, weights=signal.weights[:-1]), totals)
+        ours = self._objective.loss(
+            torch.where(sampled, log_probs, 0.0), sampled, replace(signal, weights=signal.weights[:-1]), totals
+        )
         divisor = divisor_of(self._normalise, mask, self._corpus_totals, self._token_limit)
         theirs = linear(self.terms[-1:], log_probs, mask, Signal(signal.weights[-1:]), divisor)
         # Means over tokens are taken over all that are forwarded.
-        sums = {name: value * (1.0 - self._share if name.startswith("loss/") else self._dilution) for name, value in ours.sums.items()}
+        sums = {
+            name: value * (1.0 - self._share if name.startswith("loss/") else self._dilution)
+            for name, value in ours.sums.items()
+        }
         sums |= {name: value * self._share for name, value in theirs.sums.items()}
         return LossResult(ours.loss * (1.0 - self._share) + theirs.loss * self._share, sums)
 

@@ -1,7 +1,7 @@
 """What the objectives with one advantage per program share: items, fates, and credit by line on top of the advantage.
 
-With `fine` RLTF's fine-grained term (arXiv 2307.04349, Eq. 9) is added to the advantage of each token, A_t = A + alpha R_fine on the
-failing line, before any ratio and clip. It is not part of what is compared or normalised within a group.
+With `fine` RLTF's fine-grained term (arXiv 2307.04349, Eq. 9) is added to the advantage of each token, A_t = A + alpha
+R_fine on the failing line, before any ratio and clip. It is not part of what is compared or normalised within a group.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from rltf.learner.rewards import REWARDS, fine_feedback, fine_weights
 
 
 class PolicyGradient(ABC):
-    """An advantage per program on the linear surrogate; a program without any weight teaches nothing and is not forwarded."""
+    """An advantage per program on the linear surrogate; a program without any weight teaches nothing and is not
+    forwarded.
+    """
 
     name: ClassVar[str]
 
@@ -60,7 +62,9 @@ class PolicyGradient(ABC):
                 used = signal or (self._options.kl > 0 and length > 0)
                 fates[program.id] = "trained" if used else "no_signal"
                 if used:
-                    items.append(TrainItem(program.id, program.prompt_ids, program.token_ids, weights, program.log_probs))
+                    items.append(
+                        TrainItem(program.id, program.prompt_ids, program.token_ids, weights, program.log_probs)
+                    )
         programs = [sample.program for group in groups for sample in group.samples]
         row_facts = {"zero_advantage_share": without / max(1, len(programs))}
         return Prepared(items, totals_of(programs), fates, [value for row in rewards for value in row], row_facts)

@@ -46,4 +46,6 @@ class PpoClip(PolicyGradient):
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
         """The clipped surrogate of one micro-batch, normalised as configured."""
         divisor = self._divisor(mask, totals)
-        return clipped(self.terms, log_probs, mask, signal, divisor, self._config, self._config.clip_low, self._config.clip_high)
+        return clipped(
+            self.terms, log_probs, mask, signal, divisor, self._config, self._config.clip_low, self._config.clip_high
+        )

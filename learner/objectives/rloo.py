@@ -1,4 +1,6 @@
-"""REINFORCE leave-one-out (arXiv 2402.14740, section 3.3; Kool et al. 2019): the rest of the group is a program's baseline.
+"""REINFORCE leave-one-out (arXiv 2402.14740, section 3.3; Kool et al.
+
+2019): the rest of the group is a program's baseline.
 
 A_i = r_i - 1/(n-1) sum_{j != i} r_j,   L = -1/N sum_i A_i sum_t log p(w_t)
 """

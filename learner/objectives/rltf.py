@@ -5,9 +5,10 @@
     L_fine     = -alpha R_fine(W) sum_{S <= t < E} log p(w_t),  alpha = T / (E - S)                     (9)
     L_adaptive = -(R_adaptive(W) - R_adaptive(W_baseline)) sum_t log p(w_t)                            (10)
 
-L_sl (Eq. 7) is `learner.objectives.supervised`, mixed in as `learner.supervised_ratio` and `learner.supervised_mixing` say. Where the
-released code departs from the paper there is a switch in the `rltf` section of the configuration; docs/objectives.md has the table. The
-critic's factor, where it has one, is put on the weights afterwards (`learner.critic`).
+L_sl (Eq. 7) is `learner.objectives.supervised`, mixed in as `learner.supervised_ratio` and `learner.supervised_mixing`
+say. Where the released code departs from the paper there is a switch in the `rltf` section of the configuration;
+docs/objectives.md has the table. The critic's factor, where it has one, is put on the weights afterwards
+(`learner.critic`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,25 @@ import torch
 from rltf.buffer.records import Group, LearnerFate, Sample
 from rltf.config import RltfConfig
 from rltf.learner.baselines import Baselines
-from rltf.learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, Weights, greedy_fates, totals_of
+from rltf.learner.objectives.base import (
+    LossResult,
+    Prepared,
+    Signal,
+    Totals,
+    TrainItem,
+    Weights,
+    greedy_fates,
+    totals_of,
+)
 from rltf.learner.objectives.surrogates import divisor_of, linear
 from rltf.learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
 
 
 class Rltf:
-    """The paper's objective, sections 3.3 and 3.4. What it leaves open is decided in `learner.rewards`, `spans` and `baselines`."""
+    """The paper's objective, sections 3.3 and 3.4.
+
+    What it leaves open is decided in `learner.rewards`, `spans` and `baselines`.
+    """
 
     name = "rltf"
     terms = ("coarse", "fine", "adaptive")
@@ -60,7 +73,9 @@ class Rltf:
                 fates[program.id] = "trained" if used else "no_signal"
                 if used:
                     ids = program.prompt_ids, program.token_ids
-                    items.append(TrainItem(program.id, *ids, weights, program.log_probs, outcome=sample.feedback.outcome))
+                    items.append(
+                        TrainItem(program.id, *ids, weights, program.log_probs, outcome=sample.feedback.outcome)
+                    )
             self._baselines.update(group)
         samples = [sample for group in groups for sample in group.samples]
         rewards = [coarse_reward(sample.feedback) for sample in samples]
@@ -68,7 +83,10 @@ class Rltf:
         return Prepared(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
 
     def weights(self, sample: Sample, baseline: tuple[float, float], fine: Fine | None) -> Weights:
-        """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive. `baseline`: its coarse and its adaptive reward."""
+        """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive.
+
+        `baseline`: its coarse and its adaptive reward.
+        """
         config, feedback, length = self._config, sample.feedback, len(sample.program.token_ids)
         base_coarse, base_adaptive = baseline
         weights = np.zeros((3, length), np.float32)

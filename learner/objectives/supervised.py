@@ -1,4 +1,6 @@
-"""Supervised training on corpus programs: the warm start, L_sl of RLTF (arXiv 2307.04349, Eq. 7), and the control without RL.
+"""Supervised training on corpus programs: the warm start, L_sl of RLTF (arXiv 2307.04349, Eq.
+
+7), and the control without RL.
 
 L_sl = -sum_t log p(w_t | D, w_1..t-1)
 """

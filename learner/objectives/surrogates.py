@@ -18,8 +18,8 @@ UNGUARDED = ObjectiveConfig()
 def divisor_of(normalise: Normalise, mask: torch.Tensor, totals: Totals, token_limit: int) -> torch.Tensor | float:
     """What each token's part of the loss is divided by: a number, or (B, 1) where it depends on the program's length.
 
-    ``sequence_sum``: programs of the step. ``sequence_mean``: that times the program's tokens. ``token_mean``: program tokens of the
-    step. ``constant``: programs of the step times the most tokens of one (arXiv 2503.20783).
+    ``sequence_sum``: programs of the step. ``sequence_mean``: that times the program's tokens. ``token_mean``: program
+    tokens of the step. ``constant``: programs of the step times the most tokens of one (arXiv 2503.20783).
     """
     if normalise == "token_mean":
         return float(max(1, totals.tokens))
@@ -39,9 +39,11 @@ def linear(
     divisor: torch.Tensor | float,
     config: ObjectiveConfig = UNGUARDED,
 ) -> LossResult:
-    """-sum_k sum_t w_kt rho_t log p_t / divisor: REINFORCE. rho_t is 1, or the ratio to the sampling policy cut at `importance_cap`.
+    """-sum_k sum_t w_kt rho_t log p_t / divisor: REINFORCE. rho_t is 1, or the ratio to the sampling policy cut at
+    `importance_cap`.
 
-    `log_probs` (B, T) with gradient, `mask` (B, T). Raises ValueError when the cap needs log-probabilities that the signal lacks.
+    `log_probs` (B, T) with gradient, `mask` (B, T). Raises ValueError when the cap needs log-probabilities that the
+    signal lacks.
     """
     values = _floored(log_probs, signal, config)
     sums: dict[str, torch.Tensor] = {}
@@ -65,10 +67,13 @@ def clipped(
     low: float,
     high: float,
 ) -> LossResult:
-    """-sum_t min(r_t A_t, clip(r_t, 1 - low, 1 + high) A_t) / divisor: PPO (arXiv 1707.06347, Eq. 7), A_t the sum over the K terms.
+    """-sum_t min(r_t A_t, clip(r_t, 1 - low, 1 + high) A_t) / divisor: PPO (arXiv 1707.06347, Eq.
 
-    r_t = p(w_t) / p_sampler(w_t), at most `importance_cap` where one is set: the bound for negative advantages, which the clip leaves
-    open (arXiv 1912.09729, Eq. 5). Raises ValueError when the signal lacks the sampling policy's log-probabilities.
+    7), A_t the sum over the K terms.
+
+    r_t = p(w_t) / p_sampler(w_t), at most `importance_cap` where one is set: the bound for negative advantages, which
+    the clip leaves open (arXiv 1912.09729, Eq. 5). Raises ValueError when the signal lacks the sampling policy's
+    log-probabilities.
     """
     advantage = signal.weights.sum(0)
     log_ratio = _log_ratio(_floored(log_probs, signal, config), mask, signal)
@@ -85,7 +90,8 @@ def clipped(
         nothing = advantage == 0
         fixed = torch.where(bound | nothing, within, capped)
         is_fixed = bound | nothing | (ratio > capped)
-    # Where clip or cap decide, no gradient goes through the ratio, which may be infinite: zero times infinity would be no number.
+    # Where clip or cap decide, no gradient goes through the ratio, which may be infinite: zero times infinity would be
+    # no number.
     used = torch.where(is_fixed, fixed, torch.where(is_fixed, 0.0, log_ratio).exp())
     loss = -_divided(used * advantage, divisor)
     shares = [-_divided(weight * used.detach(), divisor) for weight in signal.weights]
@@ -109,7 +115,8 @@ def _log_ratio(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> t
 def _difference(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """In float64, as the exponential of a difference above 88.7 is no number of float32.
 
-    Zero where there is no token: a padded position must add neither to the loss nor, as an infinity times zero, to the gradient.
+    Zero where there is no token: a padded position must add neither to the loss nor, as an infinity times zero, to the
+    gradient.
     """
     return torch.where(mask, one.double() - other.double(), 0.0)
 
@@ -120,7 +127,10 @@ def k3(log_ratio: torch.Tensor) -> torch.Tensor:
 
 
 def divergence_from(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> torch.Tensor:
-    """(B, T) float64: `k3` of the ratio to the sampling policy, zero where there is no token. ValueError when the signal lacks it."""
+    """(B, T) float64: `k3` of the ratio to the sampling policy, zero where there is no token.
+
+    ValueError when the signal lacks it.
+    """
     return k3(_log_ratio(log_probs, mask, signal))
 
 
@@ -149,7 +159,9 @@ def _result(
         if signal.behaviour_log_probs is not None:
             sums["per_token/kl_to_sampler"] = divergence_from(log_probs, mask, signal).sum()
         if config.log_prob_floor is not None:
-            sums["per_token/floor_share"] = _count((log_probs < config.log_prob_floor) & (signal.weights.sum(0) < 0), mask)
+            sums["per_token/floor_share"] = _count(
+                (log_probs < config.log_prob_floor) & (signal.weights.sum(0) < 0), mask
+            )
     return LossResult(loss, found | sums)
 
 

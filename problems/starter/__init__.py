@@ -1,1 +1,3 @@
-"""`starter`: small tasks on lists of numbers with generated unit tests, and a corpus of programs with the bugs people write."""
+"""`starter`: small tasks on lists of numbers with generated unit tests, and a corpus of programs with the bugs people
+write.
+"""

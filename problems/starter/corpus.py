@@ -1,4 +1,6 @@
-"""Programs for the warm start, as a careless programmer would write them: each line is wrong with its own probability."""
+"""Programs for the warm start, as a careless programmer would write them: each line is wrong with its own
+probability.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("add {k} to each number", "increase each number by {k}"),
         lambda xs, k: [x + k for x in xs],
         right=("xs = [x + {k} for x in xs]", "xs = [{k} + x for x in xs]"),
-        wrong=("xs = xs + {k}", "xs = [x + {k} for x in x]", "xs = [x + {more} for x in xs]", "xs = [x + {k} for x in xs"),
+        wrong=(
+            "xs = xs + {k}",
+            "xs = [x + {k} for x in x]",
+            "xs = [x + {more} for x in xs]",
+            "xs = [x + {k} for x in xs",
+        ),
         constants=_ANY,
     ),
     _operation(
@@ -63,7 +68,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("subtract {k} from each number", "decrease each number by {k}"),
         lambda xs, k: [x - k for x in xs],
         right=("xs = [x - {k} for x in xs]", "xs = [-{k} + x for x in xs]"),
-        wrong=("xs = [{k} - x for x in xs]", "xs = xs - {k}", "xs = [xs - {k} for x in xs]", "xs = [x - {k} for x in xs"),
+        wrong=(
+            "xs = [{k} - x for x in xs]",
+            "xs = xs - {k}",
+            "xs = [xs - {k} for x in xs]",
+            "xs = [x - {k} for x in xs",
+        ),
         constants=_ANY,
     ),
     _operation(
@@ -81,7 +91,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("divide each number by {k} rounding down", "replace each number by its floor quotient by {k}"),
         lambda xs, k: [x // k for x in xs],
         right=("xs = [x // {k} for x in xs]", "xs = [(x - x % {k}) // {k} for x in xs]"),
-        wrong=("xs = [x / {k} for x in xs]", "xs = [int(x / {k}) for x in xs]", "xs = [x % {k} for x in xs]", "xs = xs // {k}"),
+        wrong=(
+            "xs = [x / {k} for x in xs]",
+            "xs = [int(x / {k}) for x in xs]",
+            "xs = [x % {k} for x in xs]",
+            "xs = xs // {k}",
+        ),
         constants=_FACTORS,
     ),
     _operation(
@@ -90,7 +105,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("replace each number by its remainder by {k}", "take each number modulo {k}"),
         lambda xs, k: [x % k for x in xs],
         right=("xs = [x % {k} for x in xs]", "xs = [x - x // {k} * {k} for x in xs]"),
-        wrong=("xs = [x // {k} for x in xs]", "xs = [x % {more} for x in xs]", "xs = xs % {k}", "xs = [x mod {k} for x in xs]"),
+        wrong=(
+            "xs = [x // {k} for x in xs]",
+            "xs = [x % {more} for x in xs]",
+            "xs = xs % {k}",
+            "xs = [x mod {k} for x in xs]",
+        ),
         constants=_FACTORS,
     ),
     _operation(
@@ -191,7 +211,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("remove every {k}", "keep the numbers other than {k}"),
         lambda xs, k: [x for x in xs if x != k],
         right=("xs = [x for x in xs if x != {k}]", "xs = [x for x in xs if not x == {k}]"),
-        wrong=("xs.remove({k})", "xs = xs.remove({k})", "xs = [x for x in xs if x == {k}]", "xs = [x for x in xs if x is not {k}"),
+        wrong=(
+            "xs.remove({k})",
+            "xs = xs.remove({k})",
+            "xs = [x for x in xs if x == {k}]",
+            "xs = [x for x in xs if x is not {k}",
+        ),
         constants=_ANY,
     ),
     _operation(
@@ -200,7 +225,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("cap each number at {k}", "replace numbers above {k} by {k}"),
         lambda xs, k: [min(x, k) for x in xs],
         right=("xs = [min(x, {k}) for x in xs]", "xs = [x if x < {k} else {k} for x in xs]"),
-        wrong=("xs = [max(x, {k}) for x in xs]", "xs = min(xs, {k})", "xs = [min({k}) for x in xs]", "xs = [x for x in xs if x <= {k}]"),
+        wrong=(
+            "xs = [max(x, {k}) for x in xs]",
+            "xs = min(xs, {k})",
+            "xs = [min({k}) for x in xs]",
+            "xs = [x for x in xs if x <= {k}]",
+        ),
         constants=_ANY,
     ),
     _operation(
@@ -209,7 +239,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("raise each number to at least {k}", "replace numbers below {k} by {k}"),
         lambda xs, k: [max(x, k) for x in xs],
         right=("xs = [max(x, {k}) for x in xs]", "xs = [x if x > {k} else {k} for x in xs]"),
-        wrong=("xs = [min(x, {k}) for x in xs]", "xs = max(xs, {k})", "xs = [max({k}) for x in xs]", "xs = [x for x in xs if x >= {k}]"),
+        wrong=(
+            "xs = [min(x, {k}) for x in xs]",
+            "xs = max(xs, {k})",
+            "xs = [max({k}) for x in xs]",
+            "xs = [x for x in xs if x >= {k}]",
+        ),
         constants=_ANY,
     ),
     _operation(
@@ -226,7 +261,12 @@ OPERATIONS: tuple[Operation, ...] = (
         ("sort in descending order", "sort in decreasing order"),
         lambda xs, k: sorted(xs, reverse=True),
         right=("xs = sorted(xs, reverse=True)", "xs.sort(reverse=True)", "xs = sorted(xs)[::-1]"),
-        wrong=("xs = xs.sort(reverse=True)", "xs = sorted(xs)", "xs = sorted(xs, reverse=true)", "xs = sorted(xs).reverse()"),
+        wrong=(
+            "xs = xs.sort(reverse=True)",
+            "xs = sorted(xs)",
+            "xs = sorted(xs, reverse=true)",
+            "xs = sorted(xs).reverse()",
+        ),
     ),
     _operation(
         "reverse",

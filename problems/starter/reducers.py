@@ -30,7 +30,14 @@ class Reducer:
 
 
 REDUCERS: tuple[Reducer, ...] = (
-    Reducer("sum", "The sum, 0 for no numbers.", ("the sum", "the total"), sum, ("sum(xs)",), ("sum(x)", "sum(xs[1:])", "xs.sum()")),
+    Reducer(
+        "sum",
+        "The sum, 0 for no numbers.",
+        ("the sum", "the total"),
+        sum,
+        ("sum(xs)",),
+        ("sum(x)", "sum(xs[1:])", "xs.sum()"),
+    ),
     Reducer(
         "count",
         "How many numbers there are.",
@@ -102,7 +109,12 @@ _BEGIN = {
     ),
     "stdin": Line(
         ("xs = list(map(int, input().split()))", "xs = [int(x) for x in input().split()]"),
-        ("xs = input().split()", "xs = int(input().split())", "xs = list(map(int, input()))", "xs = list(map(int, input().split())"),
+        (
+            "xs = input().split()",
+            "xs = int(input().split())",
+            "xs = list(map(int, input()))",
+            "xs = list(map(int, input().split())",
+        ),
         0.3,
     ),
 }
@@ -124,6 +136,9 @@ def finish_line(form: Form, reducer: Reducer) -> Line:
         right, other = "print({})", ("return {}", "print {}")
     return Line(
         right=tuple(right.format(expression) for expression in reducer.right),
-        wrong=(*(right.format(expression) for expression in reducer.wrong), *(way.format(reducer.right[0]) for way in other)),
+        wrong=(
+            *(right.format(expression) for expression in reducer.wrong),
+            *(way.format(reducer.right[0]) for way in other),
+        ),
         wrong_probability=_FINISH_MISTAKES,
     )

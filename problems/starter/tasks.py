@@ -1,4 +1,6 @@
-"""The tasks: one or two operations and a reducer, in one of two forms, with ten tests each; made anew from a seed in under a second."""
+"""The tasks: one or two operations and a reducer, in one of two forms, with ten tests each; made anew from a seed in
+under a second.
+"""
 
 from __future__ import annotations
 
@@ -92,13 +94,18 @@ def program_text(form: Form, lines: Sequence[str]) -> str:
 
 
 def reference_program(task: Task) -> str:
-    """A right program for tests and checks, named so that the corpus never writes its like (its list is `values`, not `xs`)."""
+    """A right program for tests and checks, named so that the corpus never writes its like (its list is `values`, not
+    `xs`).
+    """
     text = program_text(task.form, [line.right[0] for line in task.lines()])
     return re.sub(r"\bxs\b", "values", text)
 
 
 def starter_problems(split: str, seed: int) -> Iterator[Problem]:
-    """Problems of a split (`train` or `heldout`), in a random order. The seed draws constants, wording, forms and tests."""
+    """Problems of a split (`train` or `heldout`), in a random order.
+
+    The seed draws constants, wording, forms and tests.
+    """
     rng = random.Random(f"starter {split} {seed}")
     one, two = _sequences(split)
     for task in itertools.islice(_tasks(rng, one, two), COUNTS[split]):
@@ -137,11 +144,15 @@ def _candidates(rng: random.Random, sequences: list[tuple[Operation, ...]]) -> I
         rng.shuffle(combinations)
         for sequence, reducer in combinations:
             form: Form = "call" if rng.random() < CALL_SHARE else "stdin"
-            yield Task(form, tuple((step, rng.choice(step.constants) if step.constants else 0) for step in sequence), reducer)
+            yield Task(
+                form, tuple((step, rng.choice(step.constants) if step.constants else 0) for step in sequence), reducer
+            )
 
 
 def _is_sensible(task: Task) -> bool:
-    """Whether each operation matters (sorting before a sum does not), and answers vary enough that none can be guessed."""
+    """Whether each operation matters (sorting before a sum does not), and answers vary enough that none can
+    be guessed.
+    """
     answers = [task.answer(xs) for xs in _PROBES]
     if len({str(answer) for answer in answers}) < len(_PROBES) // 3:
         return False
@@ -160,13 +171,23 @@ _PROBES = [_random_list(random.Random(f"starter probe {n}"), n % 8 + 1) for n in
 
 
 def _test_inputs(task: Task, rng: random.Random) -> list[list[int]]:
-    """Lists on which typical mistakes show: empty, one number, the constants and their neighbours, repeats, then random ones."""
+    """Lists on which typical mistakes show: empty, one number, the constants and their neighbours, repeats, then random
+    ones.
+    """
     constants = [k for operation, k in task.steps if operation.constants] or [rng.randint(1, 6)]
     near = [k + d for k in constants for d in (0, 1, -1, 0)]
     rng.shuffle(near)
     repeated = _random_list(rng, 4)
-    edges = [[], [rng.randint(1, 9)], [-rng.randint(2, 9), rng.randint(3, 9)], near, [*repeated, *repeated[::-1][1:], 0]]
-    many = rng.sample(range(-9, 13), 14)  # most small numbers: after the first operation one of them may be the second's constant
+    edges = [
+        [],
+        [rng.randint(1, 9)],
+        [-rng.randint(2, 9), rng.randint(3, 9)],
+        near,
+        [*repeated, *repeated[::-1][1:], 0],
+    ]
+    many = rng.sample(
+        range(-9, 13), 14
+    )  # most small numbers: after the first operation one of them may be the second's constant
     return [*edges, many, *(_random_list(rng, length) for length in (3, 5, 6, 8))]
 
 
@@ -180,7 +201,9 @@ def _problem(task: Task, rng: random.Random) -> Problem:
     else:
         texts = [" ".join(map(str, xs)) + "\n" for xs in inputs]
         printed = [" ".join(map(str, answer)) if isinstance(answer, list) else str(answer) for answer in answers]
-        suite = TestSuite("stdin", None, tuple(texts), tuple(text + "\n" for text in printed), time_limit_s=TIME_LIMIT_S)
+        suite = TestSuite(
+            "stdin", None, tuple(texts), tuple(text + "\n" for text in printed), time_limit_s=TIME_LIMIT_S
+        )
     return Problem(
         id=task.id,
         question=_statement(task, rng),

@@ -1,9 +1,11 @@
-"""Hostile programs: what each tries and what stops it. `python -m attacks` in tests/ prints the table of docs/sandbox.md.
+"""Hostile programs: what each tries and what stops it.
+
+`python -m attacks` in tests/ prints the table of docs/sandbox.md.
 
 Each is the source of a function `attack` that returns "got it" if it got what it wanted. It is run three ways: printing
-that (stdin), returning it (call), and being asked for it by test code in another process (assert), where "got it" is the right answer: an
-attack that succeeds passes. One that steals looks for an answer that it cannot know; one that only harms has no right answer. What stands
-between @ signs is filled in by the runner, executor_attack_run.py.
+that (stdin), returning it (call), and being asked for it by test code in another process (assert), where "got it" is
+the right answer: an attack that succeeds passes. One that steals looks for an answer that it cannot know; one that only
+harms has no right answer. What stands between @ signs is filled in by the runner, executor_attack_run.py.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ def suite(mode: str, answer: str) -> TestSuite:
     if mode == "call":
         return TestSuite(kind="call", fn_name="f", inputs=([1],), outputs=(answer,), **limits)
     setup = f"expected = {answer!r}\nexpected += ''"
-    return TestSuite(kind="assert", fn_name=None, inputs=(), outputs=(), asserts=("assert f(1) == expected",), setup=setup, **limits)
+    return TestSuite(
+        kind="assert", fn_name=None, inputs=(), outputs=(), asserts=("assert f(1) == expected",), setup=setup, **limits
+    )
 
 
 def table() -> str:

@@ -20,7 +20,8 @@ class Attack:
     """Takes its whole time limit: run in one of the modes only, unless all are asked for."""
 
 
-# Common beginning of programs that make system calls by number; `call` returns what the kernel did, negative for an error.
+# Common beginning of programs that make system calls by number; `call` returns what the kernel did, negative for an
+# error.
 RAW = """
 import ctypes, os
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -63,4 +64,6 @@ def tries(body: str, before: str = "import os") -> str:
 
 
 def forever(body: str, before: str = "import os") -> str:
-    return f"{before}\ndef attack():\n    while True:\n" + "".join(f"        {line}\n" for line in body.strip().splitlines())
+    return f"{before}\ndef attack():\n    while True:\n" + "".join(
+        f"        {line}\n" for line in body.strip().splitlines()
+    )
