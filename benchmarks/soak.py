@@ -103,8 +103,7 @@ def in_a_throw_away_namespace(arguments: list[str]) -> dict[str, Any]:
 
 def soak(programs: int, lanes: int, seed: int) -> dict[str, Any]:
     """Grades so many programs; all figures. Inside the namespaces, where every process is this benchmark's."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from attacks import ATTACKS, program, suite
+    from tests.support.attacks import ATTACKS, program, suite
 
     folder = tempfile.mkdtemp(prefix="soak-")
     tempfile.tempdir = folder

@@ -1,5 +1,0 @@
-"""Prints the table."""
-
-from attacks import table
-
-print(table(), end="")

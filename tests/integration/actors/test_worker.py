@@ -1,0 +1,317 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from rltf.actors.visits import Visits
+from rltf.actors.weight_loader import MOST_FAILURES, WeightLoader
+from rltf.actors.worker import ActorWorker, Stalled
+from rltf.buffer.control import Phase
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Feedback, Program
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config
+from rltf.monitor.metrics import Recorder, Row
+from rltf.policy.encoding import decode_with_offsets, encode_prompt
+from rltf.policy.log_probs import collate, token_log_probs
+from rltf.policy.policy import build_policy
+from rltf.policy.weights import Bucket, ChecksumError, Manifest, pack
+from tests.support.buffer_programs import whole
+from tests.support.policies import Prompt, policy_of, spec_of
+
+TRAIN = {f"train-{index}": Prompt("", f"task {index}", "\n") for index in range(5)}
+HELD_OUT = {f"held-{index}": Prompt("", f"other task {index}", "\n") for index in range(3)}
+
+
+class Source:
+    """Versions kept in this process, as the weight store keeps them in its own."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Manifest, list[Bucket]] | None = None
+        self.acknowledged: list[int] = []
+
+    def publish(self, version: int, seed: int) -> None:
+        self.found = pack(policy_of("llama", 12, seed=seed).model, version)
+
+    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
+        return self.found if self.found is not None and self.found[0].version > newer_than else None
+
+    def acknowledge(self, version: int) -> None:
+        self.acknowledged.append(version)
+
+
+class Run:
+    """One actor on its own thread, with what it shares with the rest of a run."""
+
+    def __init__(self, url: str, name: str, **parts: dict[str, object]) -> None:
+        settings = {
+            "actors": {"problems_per_batch": 2, "samples_per_problem": 3, "greedy": True},
+            "learner": {"groups_per_step": 2},
+            "buffer": {"max_staleness": 1},
+            "evaluation": {"samples": 2},
+        }
+        for part, values in parts.items():
+            settings[part] = settings.get(part, {}) | values
+        self.config = Config.model_validate(settings)
+        self.flow = Flow.connect(FlowAddress.of(self.config, url, name))
+        self.source = Source()
+        self.rows: list[Row] = []
+        self.stop = threading.Event()
+        self.error: BaseException | None = None
+        self.recorder = Recorder("actor-0", self.rows.extend, period_s=0.05)
+        policy = build_policy(spec_of("llama", 12), weights=False)
+        self.worker = ActorWorker(
+            "actor-0", policy, TRAIN, HELD_OUT, self.flow, self.source, self.config, self.recorder
+        )
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.worker.run(self.stop)
+        except BaseException as error:
+            self.error = error
+
+    def until(self, reached: Callable[[], object], bound_s: float = 30.0) -> None:
+        deadline = time.monotonic() + bound_s
+        while not reached():
+            assert time.monotonic() < deadline and (self.error is None), self.error
+            time.sleep(0.01)
+
+    def waited_for(self) -> set[str]:
+        return {row["waits_for"] for row in list(self.rows) if row["kind"] in ("phase", "now") and row.get("waits_for")}
+
+    def take(self, queue: str = "work", count: int = 100) -> list[Program]:
+        claims = getattr(self.flow, queue).claim("executor-0", count)
+        programs = whole(self.flow, claims)
+        getattr(self.flow, queue).hand_over_many(
+            "executor-0", [(claim, Feedback(outcome="failure")) for claim in claims]
+        )
+        return programs
+
+    def end(self) -> None:
+        self.stop.set()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        self.recorder.close()
+        self.flow.close()
+
+
+@pytest.fixture
+def start(redis_server: EmbeddedRedis, request: pytest.FixtureRequest) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def make(**parts: dict[str, object]) -> Run:
+        runs.append(Run(redis_server.url, f"{request.node.name}-{len(runs)}", **parts))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.end()
+
+
+def test_every_actor_visits_every_problem_once_per_epoch_in_one_seeded_order() -> None:
+    ids = [f"p{index}" for index in range(20)]
+    first, second = Visits(ids, seed=1), Visits(ids, seed=1)
+    order = [first.problem(visit) for visit in range(60)]
+    assert [second.problem(visit) for visit in reversed(range(60))] == order[::-1]
+    epochs = [order[start : start + 20] for start in (0, 20, 40)]
+    assert all(sorted(epoch) == sorted(ids) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != [
+        Visits(ids, seed=2).problem(visit) for visit in range(20)
+    ]
+
+
+def test_programs_are_written_as_sampled_with_their_log_probs_offsets_and_version(start: Callable[..., Run]) -> None:
+    run = start()
+    run.flow.control.set_phase("training")
+    run.until(lambda: "learner" in run.waited_for())  # no version yet
+    assert run.flow.work.length() == 0
+    run.source.publish(0, seed=1)
+    # Two versions of two groups each may be under way: then the actor waits.
+    run.until(lambda: run.flow.work.length() == 4 * 4)
+    run.until(lambda: "executor" in run.waited_for())
+    programs = run.take()
+    assert len(programs) == 16 and len({program.id for program in programs}) == 16
+    policy = policy_of("llama", 12, seed=1)
+    groups: dict[str, list[Program]] = {}
+    for program in programs:
+        groups.setdefault(program.group_id, []).append(program)
+        assert (program.text, program.offsets) == decode_with_offsets(policy, program.token_ids)
+        assert program.prompt_ids == encode_prompt(policy, TRAIN[program.problem_id])
+        assert [(run.version, run.first_token) for run in program.versions] == [(0, 0)]
+        values = token_log_probs(
+            policy.model, collate(policy, [list(program.prompt_ids)], [list(program.token_ids)])
+        ).values[0]
+        assert np.allclose(program.log_probs, values.detach().numpy(), atol=1e-4)
+    assert [sum(program.greedy for program in group) for group in groups.values()] == [1, 1, 1, 1]
+    visits = Visits(list(TRAIN), run.config.run.seed)
+    assert [groups[key][0].problem_id for key in sorted(groups)] == [visits.problem(visit) for visit in range(4)]
+    assert run.source.acknowledged == [0]
+    assert run.flow.ledger.check() is None
+
+
+def test_a_newer_version_is_loaded_before_the_next_programs_and_the_phase_is_kept(start: Callable[..., Run]) -> None:
+    run = start()
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: run.flow.work.length() == 16)
+    run.source.publish(1, seed=2)
+    run.take()
+    groups = run.flow.online.draw(0, 2, 0)
+    assert groups is not None
+    run.flow.online.finish(
+        0, {s.program.id: "trained" for g in groups for s in [*g.samples, *([g.greedy] if g.greedy else [])]}
+    )
+    assert run.flow.online.draw(1, 2, 1) is not None
+    run.until(lambda: run.flow.work.length() > 0)
+    run.flow.control.set_phase("final_evaluation")
+    assert {run_.version for program in run.take() for run_ in program.versions} == {1}
+    assert run.source.acknowledged == [0, 1]
+
+
+def test_an_evaluation_comes_first_and_is_sampled_at_temperature_one_without_a_greedy_program(
+    start: Callable[..., Run],
+) -> None:
+    run = start(actors={"problems_per_batch": 1, "samples_per_problem": 4, "greedy": True, "temperature": 0.5})
+    run.source.publish(0, seed=1)
+    run.flow.evaluations.request("step-000000", 0, [["held-0", "held-1"], ["held-2"]], 2)
+    run.flow.evaluations.request("step-000001", 1, [["held-0"]], 2)
+    run.until(lambda: run.flow.evaluation_work.length() == 6)
+    programs = run.take("evaluation_work")
+    assert sorted(program.problem_id for program in programs) == sorted([*HELD_OUT] * 2)
+    assert {(p.purpose, p.label, p.temperature, p.top_p, p.greedy) for p in programs} == {
+        ("evaluation", "step-000000", 1.0, 1.0, False)
+    }
+    run.until(lambda: run.flow.evaluations.complete("step-000000"))
+    assert not run.flow.evaluations.complete("step-000001"), "its version was not there yet"
+    run.source.publish(1, seed=2)
+    run.until(lambda: run.flow.evaluation_work.length() == 2)
+    assert {run_.version for program in run.take("evaluation_work") for run_ in program.versions} == {1}
+    assert run.flow.work.length() == 0
+
+
+def test_a_full_work_queue_stops_the_actor_and_the_wait_names_the_executor(start: Callable[..., Run]) -> None:
+    run = start(buffer={"work_capacity": 10, "max_staleness": None})
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: "executor" in run.waited_for())
+    assert run.flow.work.length() == 8
+    run.take(count=8)
+    run.until(lambda: run.flow.work.length() == 8)
+
+
+def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start: Callable[..., Run]) -> None:
+    run = start(run={"stall_timeout_s": 0.3}, buffer={"work_capacity": 10, "max_staleness": None})
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.thread.join(20)
+    assert isinstance(run.error, Stalled)
+    assert "actor-0 has waited 0.3 s for the executor; last seen: policy version 0, " in str(
+        run.error
+    ) and "queued" in str(run.error)
+
+
+@pytest.mark.parametrize("phase", ["warm_start", "final_evaluation", "done"])
+def test_outside_of_training_a_wait_is_bounded_too(start: Callable[..., Run], phase: Phase) -> None:
+    run = start(run={"stall_timeout_s": 0.3})
+    run.flow.control.set_phase(phase)
+    if phase != "warm_start":
+        run.source.publish(0, seed=1)
+    run.thread.join(20)
+    assert isinstance(run.error, Stalled)
+    assert f"actor-0 has waited 0.3 s for the {'driver' if phase == 'done' else 'learner'}" in str(run.error)
+
+
+def test_a_warm_start_may_take_as_long_as_the_learner_shows_life(start: Callable[..., Run]) -> None:
+    run = start(run={"stall_timeout_s": 1.5})
+    began = time.monotonic()
+    while time.monotonic() < began + 2.5:
+        run.flow.control.show_life("learner")
+        assert run.thread.is_alive() and run.error is None
+        time.sleep(0.02)
+    run.thread.join(20)
+    assert isinstance(run.error, Stalled) and "for the learner" in str(run.error)
+
+
+def test_a_wait_goes_on_while_programs_get_anywhere(start: Callable[..., Run]) -> None:
+    run = start(run={"stall_timeout_s": 1.5}, buffer={"work_capacity": 10, "max_staleness": None})
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: "executor" in run.waited_for() and run.flow.work.length() == 8)
+    for _ in range(4):  # a program is taken and given back, and the queue stays full
+        (claim,) = run.flow.work.claim("executor-0", 1)
+        time.sleep(0.3)
+        run.flow.work.give_back("executor-0", claim, "the test wants it so", tried=False)
+        time.sleep(0.3)
+        assert run.thread.is_alive() and run.error is None
+    run.thread.join(20)
+    assert isinstance(run.error, Stalled) and "for the executor" in str(run.error)
+
+
+def test_a_stop_ends_the_loop_from_a_wait(start: Callable[..., Run]) -> None:
+    run = start()
+    run.until(lambda: "learner" in run.waited_for())
+    run.stop.set()
+    run.thread.join(20)
+    assert not run.thread.is_alive() and run.error is None
+
+
+def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rltf.actors.weight_loader.PAUSE_S", 0.01)
+    policy = policy_of("llama", 12, seed=3)
+    before = policy.model.lm_head.weight.clone()
+    source, rows = Source(), list[Row]()
+    recorder = Recorder("actor-0", rows.extend, period_s=0)
+    loader = WeightLoader(policy.model, source, recorder)
+    source.publish(4, seed=1)
+    assert source.found is not None
+    source.found[1][0][17] ^= 1
+    began = time.monotonic()
+    while counted(rows) < MOST_FAILURES - 1:
+        assert not loader.refresh()
+    assert time.monotonic() - began >= 0.01 * (1 + 2 + 4), (
+        "one failure follows another after a pause, a longer one each time"
+    )
+    assert loader.version == -1 and (policy.model.lm_head.weight == before).all() and not source.acknowledged
+    source.found[1][0][17] ^= 1
+    while not loader.refresh():
+        pass
+    assert loader.version == 4 and source.acknowledged == [4]
+    source.publish(5, seed=2)
+    source.found[1][0][17] ^= 1
+    with pytest.raises(ChecksumError):
+        while True:
+            loader.refresh()
+    assert loader.version == 4
+    recorder.close()
+    assert counted(rows) == 2 * MOST_FAILURES - 1
+
+
+def counted(rows: list[Row]) -> float:
+    return sum(row["value"] for row in rows if row["kind"] == "count" and row["name"] == "corrupt_versions")
+
+
+def test_an_actor_restarted_in_the_middle_goes_on_with_the_next_visits(redis_server: EmbeddedRedis) -> None:
+    run = Run(redis_server.url, "restarted")
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: run.flow.work.length() == 16)
+    run.end()
+    again = Run(redis_server.url, "restarted")
+    again.source.publish(0, seed=1)
+    first = again.take()
+    groups = again.flow.online.draw(0, 2, 0)
+    assert groups is not None
+    again.flow.online.finish(
+        0, {s.program.id: "no_signal" for g in groups for s in [*g.samples, *([g.greedy] if g.greedy else [])]}
+    )
+    assert again.flow.online.draw(1, 2, 1) is not None
+    again.source.publish(1, seed=2)
+    again.until(lambda: again.flow.work.length() > 0)
+    assert not {program.id for program in first} & {program.id for program in again.take()}
+    again.end()

@@ -1,0 +1,278 @@
+"""Checkpoints: bit for bit at every ZeRO stage, at another world size, whole or not at all, the best and the newest
+kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rltf.config import UserError
+from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.objectives.base import totals_of
+from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.world import free_address
+from rltf.policy.checksums import seal
+from rltf.policy.policy import Policy
+from tests.integration.learner.test_engine import engine_of, programs
+from tests.support.learner_parts import learner_config, policy
+from tests.support.paths import ROOT
+
+
+def steps(engine: TrainingEngine, first: int, last: int) -> None:
+    for step in range(first, last):
+        items = programs(step)
+        mine = engine.plan(items)
+        engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3)
+
+
+def weights(engine: TrainingEngine) -> dict[tuple[str, str], torch.Tensor]:
+    return {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
+
+
+@pytest.mark.parametrize(
+    ("stage", "dtype"), [(0, "float32"), (1, "float32"), (2, "bfloat16"), (3, "float32"), (0, "bfloat16")]
+)
+def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) -> None:
+    with engine_of(policy(), zero_stage=stage, dtype=dtype) as engine:
+        steps(engine, 90, 93)  # a warm start, whose averages are forgotten
+        engine.begin((0.9, 0.95), 0.01)
+        steps(engine, 0, 3)
+        Checkpoints(tmp_path, 2, True).save(3, engine.state(), {"fact": 7})
+        steps(engine, 3, 6)
+        expected, model = (
+            weights(engine),
+            {name: value.clone() for name, value in engine.policy.model.state_dict().items()},
+        )
+    saved = Checkpoints(tmp_path, 2, True).newest()
+    assert saved is not None and saved.step == 3 and saved.facts["fact"] == 7
+    again = policy(seed=9)
+    saved.load_model(again)
+    with engine_of(again, zero_stage=stage, dtype=dtype) as engine:
+        engine.begin((0.9, 0.95), 0.01)
+        saved.load_optimizer(engine.state())
+        assert engine.state().steps() == 3
+        steps(engine, 3, 6)
+        found = weights(engine)
+        assert found.keys() == expected.keys() and len(found) == 3 * len(list(again.model.parameters()))
+        for key, value in found.items():
+            assert torch.equal(value, expected[key]), key
+        for name, value in again.model.state_dict().items():
+            assert torch.equal(value, model[name]), name
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.world import World
+from tests.support.learner_parts import learner_config, policy
+from tests.integration.learner.test_checkpoint import same_again, steps
+rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for stage in (0, 1, 2, 3):
+    checkpoints = Checkpoints(Path(sys.argv[4]) / str(stage), 2, False, writes=rank == 0)
+    saved = checkpoints.newest()
+    ours = policy(seed=rank)
+    if saved:
+        saved.load_model(ours)
+    engine = TrainingEngine(ours, learner_config(zero_stage=stage), World(rank, 2, address, port, timeout_s=60))
+    engine.begin((0.9, 0.95), 0.0)
+    if saved:
+        saved.load_optimizer(engine.state())
+    first = saved.step if saved else 0
+    steps(engine, first, first + 2)
+    checkpoints.save(first + 2, engine.state(), {})
+    engine.barrier()
+    same_again(engine, checkpoints)
+"""
+
+
+def same_again(engine: TrainingEngine, checkpoints: Checkpoints) -> None:
+    """Two steps on, and two on from the newest checkpoint, by new engines at the same world size and stage, differ in
+    no bit.
+    """
+    world, stage = engine.world, engine._zero
+    found = []
+    for resumes in (False, True):
+        if resumes:
+            saved = checkpoints.newest()
+            assert saved is not None
+            ours = policy(seed=7)
+            saved.load_model(ours)
+            engine = TrainingEngine(ours, learner_config(zero_stage=stage), world)
+            engine.begin((0.9, 0.95), 0.0)
+            saved.load_optimizer(engine.state())
+        steps(engine, 20, 22)
+        found.append(weights(engine))
+        engine.close()
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 20
+    for key, value in found[0].items():
+        assert torch.equal(value, found[1][key]), key
+
+
+def test_resumes_at_another_world_size_and_stage(tmp_path: Path) -> None:
+    def one(first: int, saved: Saved | None, stage: int) -> tuple[TrainingEngine, Policy]:
+        ours = policy()
+        if saved is not None:
+            saved.load_model(ours)
+        with engine_of(ours, zero_stage=stage) as engine:
+            engine.begin((0.9, 0.95), 0.0)
+            if saved is not None:
+                saved.load_optimizer(engine.state())
+            steps(engine, first, first + 2)
+            Checkpoints(tmp_path / str(stage), 2, False).save(first + 2, engine.state(), {})
+        return engine, ours
+
+    for stage in (1, 3):
+        one(0, None, stage)  # one worker, two steps, then ...
+    _two_workers(tmp_path)  # ... two workers, two steps, then ...
+    with engine_of(policy(), zero_stage=0) as engine:
+        engine.begin((0.9, 0.95), 0.0)
+        steps(engine, 0, 6)
+        expected = weights(engine)
+    for stage, other in ((1, 0), (3, 2)):
+        saved = Checkpoints(tmp_path / str(stage), 2, False).newest()
+        assert saved is not None and saved.step == 4
+        one(4, saved, other)  # ... one worker at another stage
+        found = Checkpoints(tmp_path / str(other), 2, False).newest()
+        assert found is not None
+        for kind, name in expected:
+            torch.testing.assert_close(found.read(kind, name), expected[kind, name], rtol=0, atol=2e-5)
+
+
+def _two_workers(folder: Path) -> None:
+    address, port = free_address()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(rank), address, str(port), str(folder)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        answers = [worker.communicate(timeout=120)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], answers
+
+
+def test_what_is_not_whole_is_no_checkpoint(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 5, True)
+    assert checkpoints.newest() is None
+    with engine_of(policy()) as engine:
+        for step in (1, 2, 3):
+            checkpoints.save(step, engine.state(), {})
+    (tmp_path / "step_000003" / "COMPLETE").unlink()  # killed before the end
+    (tmp_path / "step_000004.unfinished").mkdir()
+    found = checkpoints.newest()
+    assert found is not None and found.step == 2
+    with (tmp_path / "step_000002" / "state-00000.safetensors").open("r+b") as file:  # the disk was full
+        file.truncate(100)
+    found = checkpoints.newest()
+    assert found is not None and found.step == 1
+    with pytest.raises(UserError, match="is of another model"):
+        found.load_model(policy(d_model=64))
+    with pytest.raises(UserError, match="another model: .* weights differ"):
+        found.load_model(policy("t5"))
+
+
+def test_a_kill_while_a_checkpoint_is_replaced_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, 1, True)
+    really = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == "step_000003":
+            raise KeyboardInterrupt
+        really(source, target)
+
+    with engine_of(policy()) as engine:
+        checkpoints.save(3, engine.state(), {"first": True})
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", killed)
+            checkpoints.save(3, engine.state(), {"first": False})
+        found = Checkpoints(tmp_path, 1, True).newest()
+        assert found is not None and found.facts["first"] and checkpoints.steps() == [3]
+        found.load_model(policy())
+        checkpoints.save(3, engine.state(), {"first": False})
+        found = checkpoints.newest()
+        assert found is not None and not found.facts["first"]
+        assert [path.name for path in tmp_path.iterdir()] == ["step_000003"]
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", killed)
+            checkpoints.save(3, engine.state(), {})
+        (tmp_path / "step_000005").mkdir()
+        (tmp_path / "step_000005.replaced").mkdir()  # killed after the new one was in its place
+        checkpoints.save(7, engine.state(), {})
+        assert checkpoints.steps() == [7] and [path.name for path in tmp_path.glob("step_*.replaced")] == []
+
+
+def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 1, True)
+    with engine_of(policy()) as engine:
+        checkpoints.save(3, engine.state(), {})
+    (tmp_path / "scores.json").write_text("")
+    with pytest.raises(UserError, match=r"scores\.json cannot be read .*: delete it to go on"):
+        Checkpoints(tmp_path, 1, True)
+    folder = tmp_path / "step_000003"
+    file = folder / "checkpoint.json"
+    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    seal(folder, "COMPLETE")
+    with pytest.raises(UserError, match=r"step_000003 has format 3, and this version of the project reads format 2"):
+        checkpoints.newest()
+    # One of before there were checksums: whether it is as it was written cannot be known.
+    (folder / "COMPLETE").write_text(
+        json.dumps({path.name: path.stat().st_size for path in folder.iterdir() if path.name != "COMPLETE"})
+    )
+    with pytest.raises(UserError, match=r"step_000003 has format 1, and this version of the project reads format 2"):
+        checkpoints.newest()
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2, True)
+    with engine_of(policy()) as engine:
+        for step, score in ((0, 0.1), (2, 0.5), (4, 0.5), (6, 0.3)):
+            checkpoints.save(step, engine.state(), {}, needed=[4])
+            checkpoints.set_score(f"step-{step:06d}", step, score)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "scores.json",
+        "step_000002",
+        "step_000004",
+        "step_000006",
+    ]
+    again = Checkpoints(tmp_path, 1, True)
+    best = again.best()
+    assert (
+        best is not None and best.step == 2 and again.score("step-000006") == 0.3 and again.score("step-000007") is None
+    )
+    again.set_score("step-000002-2", 2, 0.2)  # done again, with other weights
+    with engine_of(policy()) as engine:
+        again.save(8, engine.state(), {})
+    assert sorted(path.name for path in tmp_path.glob("step*")) == ["step_000004", "step_000008"]
+
+
+def test_random_states_come_back(tmp_path: Path) -> None:
+    with engine_of(policy()) as engine:
+        random.random()
+        Checkpoints(tmp_path, 1, False).save(1, engine.state(), {})
+    drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    saved = Checkpoints(tmp_path, 1, False).newest()
+    assert saved is not None
+    saved.restore_random()
+    assert drawn == (random.random(), float(np.random.rand()), float(torch.rand(())))

@@ -1,0 +1,177 @@
+"""A learner that was stopped goes on: in deterministic mode no bit of the weights tells, after a crash no sample is
+used twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import rltf.learner.engine
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.learner.checkpoint import Checkpoints
+from tests.integration.learner.test_worker import Run
+
+FIELDS: dict[str, Any] = {
+    "run": {"name": "test", "stall_timeout_s": 60, "deterministic": True},
+    "warm_start": {"steps": 10, "batch_size": 16},
+    "learner": {
+        "objective": "rltf",
+        "supervised_ratio": 1,
+        "groups_per_step": 2,
+        "micro_batch_tokens": 300,
+        "steps": 9,
+        "supervised_batch_size": 8,
+    },
+    "checkpoint": {"every": 3, "keep": 2, "best": True},
+    "evaluation": {"every": 4, "tasks": 2, "samples": 2},
+}
+
+
+class Stopper:
+    """Runs a learner until it has taken `steps` steps."""
+
+    def __init__(self, run: Run, steps: int) -> None:
+        self.stop = threading.Event()
+        self._run, self._steps = run, steps
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while len(self._run.rows()) < self._steps and not self.stop.is_set():
+            time.sleep(0.01)
+        self.stop.set()
+
+
+@pytest.fixture
+def make_run(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def make(name: str, **fields: Any) -> Run:
+        (tmp_path / name).mkdir(exist_ok=True)
+        runs.append(Run(redis_server, tmp_path / name, **(FIELDS | fields)))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.flow.close()
+
+
+def whole(run: Run, stop: threading.Event | None = None) -> Run:
+    with run.others():
+        run.learner.run(stop or threading.Event())
+    return run
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    reference = whole(make_run("reference"))
+    for steps in (1, 4, 7):
+        stopped = make_run("stopped")
+        stopped.flow.resume()
+        whole(stopped, Stopper(stopped, steps).stop)
+        taken = len(stopped.rows())
+        assert steps <= taken < 9
+        newest = Checkpoints(tmp_path / "stopped" / "checkpoints", 2, False).newest()
+        assert newest is not None and newest.step == taken
+        again = make_run("stopped")
+        assert stopped.flow.ledger.check() is None
+    for name in ("training_ids", "held_out_ids"):
+        changed = make_run("stopped").learner
+        changed._task = replace(changed._task, **{name: getattr(changed._task, name)[::-1]})
+        with pytest.raises(UserError, match="was made with other problems"):
+            changed.run(threading.Event())
+    again.flow.resume()
+    whole(again)
+    assert again.learner.resumed_at == taken
+    assert [row["step"] for row in again.rows()] == list(range(1, 10))
+    for name in ("loss", "sample_ids", "version", "learning_rate", "baselines"):
+        assert [row.get(name) for row in again.rows()] == [row.get(name) for row in reference.rows()], name
+    ours, theirs = (load_file(tmp_path / name / "export" / "model.safetensors") for name in ("stopped", "reference"))
+    assert ours.keys() == theirs.keys() and all(bool((ours[name] == theirs[name]).all()) for name in ours)
+    assert again.flow.ledger.check() is None
+    assert again.flow.ledger.counts() == reference.flow.ledger.counts()
+    best = again.learner._checkpoints.best()
+    assert best is not None and best.step in [step for step, _ in again.learner._position.evaluated]
+    for label in ("step-000000", "step-000004", "step-000008", "step-000009"):
+        assert again.flow.evaluations.complete(label)
+
+
+def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    fields: dict[str, Any] = {
+        "run": {"name": "test", "stall_timeout_s": 60},
+        "learner": FIELDS["learner"] | {"supervised_ratio": 0},
+    }
+    fields["checkpoint"] = {"every": 4, "keep": 2, "best": False}
+    crashed = make_run("crashed", **fields)
+    once, steps = rltf.learner.engine.TrainingEngine.plan, itertools.count(1)
+
+    def dies(*arguments: Any) -> Any:
+        if next(steps) == FIELDS["warm_start"]["steps"] + 7:
+            raise MemoryError(
+                "the machine is gone"
+            )  # after the draw of step 7, and two steps after the checkpoint of step 4
+        return once(*arguments)
+
+    monkeypatch.setattr(rltf.learner.engine.TrainingEngine, "plan", dies)
+    with crashed.others(), pytest.raises(MemoryError):
+        crashed.learner.run(threading.Event())
+    monkeypatch.undo()
+    lost = crashed.rows()
+    assert [row["step"] for row in lost] == [1, 2, 3, 4, 5, 6]
+    again = make_run("crashed", **fields)
+    again.published.versions = crashed.published.versions  # the weight store outlives the learner
+    whole(again)
+    assert again.learner.resumed_at == 4
+    rows = again.rows()[len(lost) :]
+    assert [row["step"] for row in rows] == [5, 6, 7, 8, 9]
+    used = [sample for row in again.rows() for sample in row["sample_ids"]]
+    assert len(set(used)) == len(used)
+    # A number stands for one state of the weights: those of the lost steps are not given again.
+    assert rows[0]["version"] > lost[-1]["version"]
+    assert again.flow.ledger.check() is None
+
+
+def test_offline_a_resumed_run_goes_on_with_the_first_policys_programs(make_run: Callable[..., Run]) -> None:
+    fields: dict[str, Any] = {
+        "run": {"name": "test", "stall_timeout_s": 60},
+        "evaluation": {"every": 0, "tasks": 2, "samples": 2},
+    }
+    fields["learner"] = FIELDS["learner"] | {"publish_every": 0, "steps": 8}
+    stopped = make_run("offline", **fields)
+    whole(stopped, Stopper(stopped, 4).stop)
+    again = make_run("offline", **fields)
+    again.flow.resume()
+    whole(again)
+    ((first, _),) = stopped.published.versions
+    begun, last = (manifest for manifest, _ in again.published.versions)
+    assert begun == first, "the same number and, checksum by checksum, the same weights"
+    assert last.version == 1 and last.checksums != first.checksums
+    assert [row["step"] for row in again.rows()] == list(range(1, 9)) and {row["version"] for row in again.rows()} == {
+        0
+    }
+    seconds = [row["training_s"] for row in again.rows()]
+    assert seconds == sorted(seconds), "the seconds of the attempts add up"
+
+
+def test_deterministic_sets_what_it_needs() -> None:
+    config = Config.model_validate(
+        {
+            "run": {"deterministic": True},
+            "actors": {"count": 3},
+            "buffer": {"max_staleness": 4},
+            "learner": {"groups_per_step": 5},
+        }
+    )
+    assert (config.actors.count, config.actors.problems_per_batch) == (1, 5)
+    assert (config.buffer.max_staleness, config.buffer.when_stale, config.learner.publish_every) == (0, "wait", 1)

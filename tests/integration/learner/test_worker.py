@@ -1,0 +1,431 @@
+"""The learner's loop with real actors, executors and Redis, all in threads of this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from msgspec.structs import replace
+
+from rltf.actors.worker import ActorWorker
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, UserError
+from rltf.executor.worker import ExecutorWorker
+from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
+from rltf.learner.engine import TrainingEngine
+from rltf.learner.export import load_weights, save_model, write_card
+from rltf.learner.metrics import age_distribution
+from rltf.learner.position import Position
+from rltf.learner.schedules import is_supervised
+from rltf.learner.task import LearnerTask
+from rltf.learner.waiting import Stalled
+from rltf.learner.warm_start import warm_start
+from rltf.learner.worker import LearnerWorker
+from rltf.learner.world import World
+from rltf.monitor.metrics import Recorder
+from rltf.policy.policy import build_policy, make_spec
+from rltf.policy.weights import Bucket, Manifest, load_into, pack_tensors
+from rltf.problems.corpus import SolutionCorpus
+from rltf.problems.problem import Problem, TestSuite
+from rltf.problems.prompts import prompt_of
+from tests.support.buffer_programs import program
+from tests.support.learner_parts import learner_config  # noqa: F401  (sets the number of threads)
+
+SHAPE = {
+    "d_model": 64,
+    "layers": 1,
+    "heads": 4,
+    "d_ff": 96,
+    "vocab_size": 300,
+    "max_prompt_tokens": 64,
+    "max_program_tokens": 24,
+}
+
+
+class Published:
+    """The newest version, as publisher and as source of weights."""
+
+    def __init__(self) -> None:
+        self.versions: list[tuple[Manifest, list[Bucket]]] = []
+
+    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
+        self.versions.append(pack_tensors(weights, version, dtype))
+
+    def restore(self) -> bool:
+        return False
+
+    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
+        return self.versions[-1] if self.versions and self.versions[-1][0].version > newer_than else None
+
+    def acknowledge(self, version: int) -> None:
+        pass
+
+
+def problem(number: int) -> Problem:
+    suite = TestSuite(
+        kind="stdin",
+        fn_name=None,
+        inputs=("",),
+        outputs=(f"{number}\n",),
+        asserts=(),
+        setup="",
+        time_limit_s=1.0,
+        memory_limit_mb=None,
+    )
+    return Problem(
+        id=f"print-{number}", question=f"Print {number}.", starter_code="", suite=suite, solutions=(f"print({number})\n",),
+        difficulty="", prompt_style="starter",
+    )  # fmt: skip
+
+
+PROBLEMS = tuple(problem(number) for number in range(6))
+
+
+class Run:
+    """A run of one actor, one executor and one learner."""
+
+    def __init__(self, server: EmbeddedRedis, folder: Path, **fields: Any) -> None:
+        defaults: dict[str, Any] = {
+            "run": {"name": "test", "stall_timeout_s": 60},
+            "policy": SHAPE,
+            "warm_start": {"steps": 60, "batch_size": 16},
+            "actors": {"problems_per_batch": 2, "samples_per_problem": 4, "greedy": True},
+            "learner": {"groups_per_step": 2, "micro_batch_tokens": 300, "steps": 6, "supervised_batch_size": 8},
+            "evaluation": {"every": 2, "tasks": 2, "samples": 2},
+        }
+        for part, values in fields.items():
+            defaults[part] = defaults.get(part, {}) | values
+        self.config = Config.model_validate(defaults)
+        self.spec = make_spec(
+            self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
+        )
+        self.flow = Flow.connect(FlowAddress.of(self.config, server.url, folder.name))
+        self.published = Published()
+        corpus = SolutionCorpus(PROBLEMS)
+        ids = [task.id for task in PROBLEMS]
+        task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, code_version="test")
+        self.learner = LearnerWorker(
+            task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append)
+        )
+
+    @contextmanager
+    def others(self) -> Iterator[None]:
+        """The actor and the executor."""
+        for task in PROBLEMS:
+            self.flow.problems.put(task.id, task.suite.to_json(), task.suite.content_hash)
+        prompts = {task.id: prompt_of(task) for task in PROBLEMS}
+        train = {name: prompts[name] for name in list(prompts)[:4]}
+        held_out = {name: prompts[name] for name in list(prompts)[4:]}
+        policy = build_policy(self.spec, weights=self.spec.lora is not None, adapters=False)
+        actor = ActorWorker(
+            "actor-0", policy, train, held_out, self.flow, self.published, self.config, Recorder("actor-0")
+        )
+        executor = ExecutorWorker("executor-0", self.flow, self.config.executor, Recorder("executor-0"))
+        stop = threading.Event()
+        threads = [threading.Thread(target=part.run, args=(stop,), daemon=True) for part in (actor, executor)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(30)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.flow.telemetry.steps().items
+
+
+@pytest.fixture
+def make_run(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def make(folder: Path = tmp_path, **fields: Any) -> Run:
+        runs.append(Run(redis_server, folder, **fields))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.flow.close()
+
+
+def test_ages_are_counted_one_by_one_up_to_seven_and_then_in_classes_that_double() -> None:
+    assert age_distribution([17, 0, 7, 0, 8, 15, 16, 300]) == {"0": 2, "7": 1, "8-15": 2, "16-31": 2, "256-511": 1}
+    assert age_distribution([]) == {}
+
+
+def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(warm_start={"until_pass": True}, learner={"objective": "rltf", "supervised_ratio": 1})
+    # An earlier attempt was ended between the rounds of its warm start.
+    run.flow.evaluations.request("warm-start-000", 0, [["print-0"]])
+    run.flow.evaluations.close("warm-start-000")
+    run.flow.control.set_version(0)
+    with run.others():
+        run.learner.run(threading.Event())
+    rows = run.rows()
+    assert [row["step"] for row in rows] == list(range(1, 7))
+    assert [row["objective"] for row in rows] == ["rltf", "supervised"] * 3
+    drawn = [row for row in rows if row["objective"] == "rltf"]
+    for row in drawn:
+        assert row["samples"] == 8 and sum(row["outcomes"].values()) == 8 and row["fates"]["baseline"] == 2
+        assert set(row["loss_terms"]) <= {"coarse", "fine", "adaptive"} and sum(
+            row["loss_terms"].values()
+        ) == pytest.approx(row["loss"], abs=1e-5)
+        assert sum(row["ages"].values()) == 8 and max(map(int, row["ages"])) == row["staleness_max"]
+        assert 0 <= row["staleness_max"] <= 2 and len(row["baselines"]) == 2 and len(row["sample_ids"]) == 8
+        assert row["seconds"]["wait"] >= 0 and 0 < row["seconds"]["read"] < 10 and row["learning_rate"] > 0
+        json.dumps(row)
+    # One version per reinforcement step, and the last one; what the rounds of the warm start published came before.
+    versions = [manifest.version for manifest, _ in run.published.versions]
+    assert versions == list(range(1, 1 + len(versions)))
+    assert [row["version"] - rows[0]["version"] for row in drawn] == [0, 1, 2] and versions[-1] == rows[0][
+        "version"
+    ] + 3
+    passes = run.flow.evaluations.progress("warm-start-001")
+    assert passes.expected == 8
+    # The learner has noted every score and needs the programs no more: they are kept for the driver alone.
+    assert len(run.flow.evaluations.results("step-000004")) == 4
+    for label in ("step-000000", "step-000002", "step-000004", "step-000006"):
+        run.flow.evaluations.close(label, "driver")
+        assert run.flow.evaluations.results(label) == []
+    for label, step in (("step-000000", 0), ("step-000002", 1), ("step-000004", 2), ("step-000006", 3)):
+        progress = run.flow.evaluations.progress(label)
+        assert progress.version == rows[0]["version"] + step and progress.expected == 4
+    assert (
+        run.flow.evaluations.complete("step-000006")
+        and run.flow.control.phase() == "done"
+        and run.flow.ledger.check() is None
+    )
+    evaluations, evaluated = run.learner._evaluations, [(0, "step-000000"), (7, "step-000007")]
+    same = Position(step=7, version=9, evaluated=list(evaluated))
+    evaluations.restore(same, last=False)
+    assert same.evaluated == evaluated and run.flow.evaluations.progress("step-000007").version == 9
+    moved_on = Position(step=9, version=9, changed=True, evaluated=[evaluated[0], (8, "step-000008")])
+    evaluations.restore(moved_on, last=False)
+    assert (
+        moved_on.evaluated == evaluated[:1] and moved_on.evaluate == 8 and not run.flow.evaluations.known("step-000008")
+    )
+    nothing_lost = Position(version=9, evaluated=list(evaluated))
+    evaluations.restore(nothing_lost, last=False)
+    assert nothing_lost == Position(version=9, evaluated=evaluated)
+    fates = run.flow.ledger.counts()
+    assert fates["baseline"] == 6 and fates["trained"] + fates["no_signal"] == 24
+
+    exported = type(run.learner._policy.model).from_pretrained(tmp_path / "export")
+    shape = build_policy(run.spec, weights=False)
+    load_into(shape.model, *run.published.versions[-1])
+    for name, value in shape.model.state_dict().items():
+        assert bool((value == exported.state_dict()[name]).all()), name
+    card = (tmp_path / "export" / "README.md").read_text()
+    assert "| before | 0 |" in card and "| after | 6 |" in card and '"objective": "rltf"' in card
+
+
+def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(learner={"steps": 3}, actors={"greedy": False}, evaluation={"every": 0})
+    with run.others():
+        run.learner.run(threading.Event())
+    assert [row["objective"] for row in run.rows()] == ["grpo"] * 3
+    report = json.loads((tmp_path / "warm_start" / "warm_start.json").read_text())
+    assert report["steps"] == 60 and report["loss"] < 2.5 and 0 <= report["padding_share"] < 0.3
+    reuse = {"reuse": str(tmp_path / "warm_start")}
+    control = make_run(tmp_path / "control", learner={"objective": "supervised", "steps": 4}, warm_start=reuse)
+    with control.others():
+        control.learner.run(threading.Event())
+    assert [row["objective"] for row in control.rows()] == ["supervised"] * 4
+    assert control.flow.ledger.counts()["generated"] == 0  # no training program is written for the control
+    for name in ("step-000000", "step-000002", "step-000004"):
+        assert control.flow.evaluations.complete(name)
+    first, begun = control.published.versions[0], run.published.versions[0]
+    assert first[0] == begun[0]  # the same weights, checksum by checksum
+
+
+def test_a_program_that_the_policy_cannot_have_written_is_set_aside(make_run: Callable[..., Run]) -> None:
+    run = make_run(
+        warm_start={"steps": 0}, actors={"greedy": False}, learner={"steps": 2}, evaluation={"every": 0, "tasks": 2}
+    )
+    size = json.loads(run.spec.model_config)["vocab_size"]
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"token_ids": [3, size]}, f"token {size} in the program, but the policy has {size} embeddings"),
+        ({"prompt_ids": [size + 1, 0]}, f"token {size + 1} in the prompt, but the policy has {size} embeddings"),
+        ({"prompt_ids": [1] * 65}, "65 tokens in the prompt, of which the policy takes 64"),
+        (
+            {"token_ids": [1] * 25, "log_probs": [0.0] * 25, "offsets": [0] * 25},
+            "25 tokens in the program, of which the policy takes 24",
+        ),
+        ({"offsets": [0, 9]}, "a token begins behind the 8 characters of the text"),
+    ]
+    good = [
+        program("odd", number, problem_id="print-0", text="print(0)", prompt_ids=[size - 1])
+        for number in range(len(bad), 8)
+    ]
+    odd = [
+        program("odd", number, problem_id="print-0", text="print(0)", **fields)
+        for number, (fields, _) in enumerate(bad)
+    ]
+    for name, members in (("odd-a", odd[:4]), ("odd-b", odd[4:] + good)):
+        assert run.flow.work.push([replace(member, group_id=name) for member in members])
+    with run.others():
+        run.learner.run(threading.Event())
+    assert [row["step"] for row in run.rows()] == [1, 2] and set(run.rows()[0]["sample_ids"]) == {
+        one.id for one in good
+    }
+    counts = run.flow.ledger.counts()
+    assert counts["malformed"] == len(bad) and run.flow.ledger.check() is None
+    kept = {row.id: row for row in run.flow.telemetry.archived().items}
+    assert [kept[one.id].reason for one in odd] == [reason for _, reason in bad]
+    assert {kept[one.id].fate for one in odd} == {"malformed"}
+
+
+def test_offline_the_first_policy_samples_everything_and_the_seconds_end_it(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    learner = {"objective": "rltf", "supervised_ratio": 1, "publish_every": 0, "steps": 1_000_000, "max_seconds": 1.0}
+    evaluation = {"every": 2, "samples": 1, "final_samples": 3, "k": [3]}
+    run = make_run(learner=learner, evaluation=evaluation, warm_start={"steps": 5})
+    with run.others():
+        run.learner.run(threading.Event())
+    rows = run.rows()
+    last = rows[-1]["step"]
+    assert last == len(rows) and rows[-1]["training_s"] >= 1.0 and all(row["training_s"] < 1.0 for row in rows[:-1])
+    assert {row["version"] for row in rows} == {0} and {
+        row["staleness_max"] for row in rows if row["objective"] == "rltf"
+    } == {0}
+    assert [manifest.version for manifest, _ in run.published.versions] == [0, 1]
+    asked = {label: run.flow.evaluations.progress(label) for _, label in run.learner._position.evaluated}
+    assert [(label, found.version, found.expected) for label, found in asked.items()] == [
+        ("step-000000", 0, 2), (f"step-{last:06d}", 1, 6)
+    ]  # fmt: skip
+    assert run.flow.control.phase() == "done" and run.flow.ledger.check() is None
+    assert f"| after | {last} |" in (tmp_path / "export" / "README.md").read_text()
+
+
+def test_the_model_card_has_every_pass_at_k(tmp_path: Path) -> None:
+    held_out = {
+        "tasks": 9,
+        "before": {"step": 0, "pass@1": 0.25},
+        "after": {"step": 7, "pass@1": 0.5, "pass@1_se": 0.125, "pass@10": 0.75},
+    }
+    write_card(tmp_path, Config(), {"steps": 7, "samples": 80, "held_out": held_out, "code_version": "abc"})
+    card = (tmp_path / "README.md").read_text()
+    assert "| | step | pass@1 | pass@10 |" in card and "| before | 0 | 0.2500 | – |" in card
+    assert (
+        "| after | 7 | 0.5000 ± 0.1250 | 0.7500 |" in card
+        and "programs trained on: 80" in card
+        and "code version: abc" in card
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    write_card(tmp_path, Config(), {"held_out": held_out | {"about": "9 of 50 from own"}})
+    assert "all tests of 9 held-out problems (9 of 50 from own); pass@k by" in (tmp_path / "README.md").read_text()
+
+
+def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None:
+    run = make_run(run={"stall_timeout_s": 0.5}, warm_start={"steps": 0})
+    with pytest.raises(Stalled, match="waited 0.5 s for the actor: step 1 needs 2 groups.*no program yet"):
+        run.learner.run(threading.Event())
+
+
+def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]) -> None:
+    run = make_run(run={"stall_timeout_s": 1.0}, warm_start={"steps": 0})
+    ids = [str(number) for number in range(25)]
+    run.flow.evaluations.request("another", 0, [ids])
+    over: list[float] = []
+
+    def write() -> None:
+        for number in ids:
+            one = program(f"another/{number}", 0, problem_id=number, purpose="evaluation", label="another")
+            run.flow.evaluation_work.push([one])
+            time.sleep(0.1)
+        over.append(time.monotonic())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(Stalled, match="step 1 needs 2 groups"):
+        run.learner.run(threading.Event())
+    assert over and time.monotonic() - over[0] > 0.5
+    writer.join()
+
+
+def test_no_checkpoint_waits_long_for_an_evaluation(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(
+        warm_start={"steps": 5},
+        actors={"greedy": False},
+        learner={"publish_every": 5, "steps": 12},
+        checkpoint={"every": 2, "best": True},
+    )
+    saved: list[int] = []
+    save = Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, step, *rest, **more: (saved.append(step), save(self, step, *rest, **more))
+    )
+    with run.others():
+        run.learner.run(threading.Event())
+    # Versions are due before the steps 6 and 11: then the checkpoint is of the weights that are evaluated.
+    assert saved == [0, 2, 4, 5, 6, 8, 10, 12]
+
+
+def test_stops_when_asked(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(warm_start={"steps": 100000})
+    stop = threading.Event()
+    timer = threading.Timer(1.0, stop.set)
+    timer.start()
+    run.learner.run(stop)
+    assert run.rows() == [] and not (tmp_path / "warm_start").exists() and run.published.versions == []
+    waiting = make_run(warm_start={"steps": 0})
+    waiting.learner.run(stop)
+    assert not (tmp_path / "export").exists()
+
+
+def test_reuse_refuses_another_model(tmp_path: Path) -> None:
+    config = Config.model_validate({"policy": SHAPE})
+    policy = build_policy(make_spec(config.policy, ["print(1)\n"]))
+    engine = TrainingEngine(policy, config.learner, World())
+    save_model(engine, policy, tmp_path / "model")
+    engine.close()
+    load_weights(build_policy(policy.spec, seed=5), tmp_path / "model")
+    with pytest.raises(UserError, match="no model in this folder"):
+        load_weights(policy, tmp_path)
+    wider = Config.model_validate({"policy": SHAPE | {"d_model": 128}})
+    with pytest.raises(UserError, match="does not fit"):
+        load_weights(build_policy(make_spec(wider.policy, ["print(1)\n"])), tmp_path / "model")
+
+
+def test_corpus_stream_is_a_uniform_sample_in_batches_of_like_length() -> None:
+    config = Config.model_validate({"policy": SHAPE})
+    policy = build_policy(make_spec(config.policy, ["print(1)\n"]))
+    corpus = SolutionCorpus((*PROBLEMS, problem(123456), problem(987654321)))
+    streams = [CorpusStream(policy, corpus, 8, "seed") for _ in range(2)]
+    pool = [streams[0].next() for _ in range(POOL_BATCHES)]
+    assert [items[0].token_ids for items, _ in pool] == [streams[1].next()[0][0].token_ids for _ in range(POOL_BATCHES)]
+    assert sum(len(item.token_ids) for items, _ in pool for item in items) == pytest.approx(
+        POOL_BATCHES * pool[0][1].tokens, rel=0.1
+    )
+    lengths = sorted((min(item.tokens for item in items), max(item.tokens for item in items)) for items, _ in pool)
+    assert all(first[1] <= second[0] for first, second in zip(lengths, lengths[1:], strict=False))
+
+
+def test_warm_start_that_never_passes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.model_validate({"policy": SHAPE, "warm_start": {"steps": 2, "batch_size": 2, "until_pass": True}})
+    policy = build_policy(make_spec(config.policy, ["print(1)\n"]))
+    engine = TrainingEngine(policy, config.learner, World())
+    with pytest.raises(RuntimeError, match="After 20 rounds of 2 warm-start steps no program has passed"):
+        warm_start(
+            engine, policy, SolutionCorpus(PROBLEMS), config.warm_start, config.learner, Recorder("learner-0"),
+            seed=0, should_stop=lambda: False, passes=lambda: False,
+        )  # fmt: skip
+    engine.close()
+
+
+@pytest.mark.parametrize(("ratio", "kinds"), [(0.0, "rrrrrr"), (1.0, "rsrsrs"), (2.0, "rssrss"), (0.5, "rrsrrs")])
+def test_supervised_steps_are_spread_evenly(ratio: float, kinds: str) -> None:
+    assert "".join("s" if is_supervised(step, ratio) else "r" for step in range(1, 7)) == kinds

@@ -1,0 +1,224 @@
+"""The whole system as a user starts it: real Ray, Redis, sandbox and DeepSpeed, from the command line to the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rltf import launch
+from rltf.buffer.records import Archived, encode
+from rltf.config import Config
+from rltf.monitor.memory import step_bytes
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import SampleWriter
+from tests.support.run_parts import Launched
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """A finished run, whose versions the learner sends to the actor itself."""
+    launched = Launched(tmp_path_factory.mktemp("run"), learner__weight_transfer="direct")
+    assert launched.wait() == 0, launched.terminal
+    yield launched
+    assert launched.gone(), launched.survivors()
+
+
+def test_every_program_has_one_fate_and_the_ledger_balances(run: Launched) -> None:
+    ledger = json.loads((run.folder / "result.json").read_text())["ledger"]
+    assert ledger["generated"] == sum(count for name, count in ledger.items() if name != "generated") > 0
+    assert ledger["trained"] > 0
+    assert ledger["baseline"] > 0
+    assert "does not balance" not in run.terminal
+
+
+def test_the_learner_took_its_steps_half_of_them_supervised(run: Launched) -> None:
+    steps = RunFolder.open(run.folder).steps()
+    assert [row["step"] for row in steps] == list(range(1, 9))
+    assert sum("pass_rate" in row for row in steps) == 4
+
+
+def test_new_weights_reach_the_actors(run: Launched) -> None:
+    samples = list(RunFolder.open(run.folder).samples())
+    versions = {sample.program.versions[0].version for sample in samples if sample.program.purpose == "train"}
+    assert 0 in versions
+    assert max(versions) >= 1
+    counts: Counter[str] = Counter()
+    for row in RunFolder.open(run.folder).telemetry():
+        if row["kind"] == "count" and row["role"] == "actor-0":
+            counts[row["name"]] += int(row["value"])
+    assert counts["direct_versions"] >= 1 and counts["direct_failures"] == counts["corrupt_versions"] == 0
+    assert "weights come from the weight store" not in (run.folder / "logs" / "attempt_1" / "actor-0.log").read_text()
+
+
+def test_samples_are_archived_with_feedback_and_fate(run: Launched) -> None:
+    samples = list(RunFolder.open(run.folder).samples())
+    ledger = json.loads((run.folder / "result.json").read_text())["ledger"]
+    fates = Counter(sample.fate for sample in samples)
+    assert fates["trained"] == ledger["trained"]
+    assert fates["baseline"] == ledger["baseline"]
+    assert fates["under_way"] == sum(ledger[place] for place in ("queued", "executing", "waiting", "buffered"))
+    assert len({sample.id for sample in samples}) == len(samples)
+    assert sum(sample.program.purpose == "train" for sample in samples) == ledger["generated"], (
+        "every program is in the record"
+    )
+    assert {sample.sample.feedback.outcome for sample in samples} <= {
+        "pass",
+        "failure",
+        "runtime_error",
+        "compile_error",
+    }
+
+
+def test_held_out_is_evaluated_before_during_and_after(run: Launched) -> None:
+    folder = RunFolder.open(run.folder)
+    assert [row["step"] for row in folder.held_out()] == [0, 4, 8]
+    assert all(row["samples"] == 16 and row["missing"] == 0 for row in folder.held_out())
+    result = folder.result()["held_out"]
+    assert result["tasks"] == 16
+    assert set(result) == {"tasks", "of", "too_long", "problems", "about", "before", "after"}
+    assert (
+        result["of"] > 16
+        and result["about"].startswith("16 of ")
+        and result["before"]["lost"] == result["after"]["lost"] == 0
+    )
+
+
+def test_the_folder_holds_what_the_design_promises(run: Launched) -> None:
+    for name in (
+        "config.yaml",
+        "metrics.jsonl",
+        "report.md",
+        "held_out.png",
+        "timeline.png",
+        "export/README.md",
+        "warm_start/config.json",
+    ):
+        assert (run.folder / name).stat().st_size > 0, name
+    assert {"actor-0.log", "executor-0.log", "learner-0.log"} <= {
+        path.name for path in (run.folder / "logs" / "attempt_1").iterdir()
+    }
+    events = list((run.folder / "tensorboard").iterdir())
+    config, steps = Config.model_validate(RunFolder.open(run.folder).config()), len(RunFolder.open(run.folder).steps())
+    assert events and sum(path.stat().st_size for path in [run.folder / "metrics.jsonl", *events]) < steps * step_bytes(
+        config
+    )
+
+
+def test_the_export_loads_with_transformers(run: Launched) -> None:
+    model = AutoModelForCausalLM.from_pretrained(run.folder / "export")
+    tokenizer = AutoTokenizer.from_pretrained(run.folder / "export")
+    assert model.config.vocab_size >= len(tokenizer)
+
+
+def test_the_terminal_shows_plan_status_and_result(run: Launched) -> None:
+    text = run.terminal
+    begin = ("Loading torch and Ray ...", "Starting Ray ...", "who runs where:", "4 groups x 3 samples")
+    for words in (*begin, "held-out pass@1 before training", "step 8/8", "Report and plots:"):
+        assert words in text, words
+
+
+def _replayed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code of the command `replay`, and what it found on standard output or, where something is wrong, on standard
+    error.
+    """
+    code = launch.main(["replay", *map(str, arguments)])
+    printed = capsys.readouterr()
+    return code, printed.err if code else printed.out
+
+
+def test_every_verdict_of_the_record_is_found_again(run: Launched, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = _replayed(capsys, run.folder)
+    found = json.loads((run.folder / "replay" / "regraded.json").read_text())
+    assert code == 0 and "verdicts are the same" in told.splitlines()[-1]
+    kept = [kept.sample is not None for kept in RunFolder.open(run.folder).samples()]
+    assert found["recorded"] == len(kept) and found["same"] == sum(kept) > 0
+    assert (run.folder / "replay" / "differing.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("step", [3, 6, 7])
+def test_a_step_is_taken_again_to_the_last_bit(run: Launched, step: int, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = _replayed(capsys, run.folder, "--step", step)
+    assert code == 0 and "to the last bit" in told.splitlines()[-1], told
+    found = json.loads((run.folder / "replay" / f"step_{step:06d}.json").read_text())
+    row = next(row for row in RunFolder.open(run.folder).steps() if row["step"] == step)
+    assert found["differences"] == [] and found["now"]["loss"] == found["recorded"]["loss"] == row["loss"]
+    assert found["now"]["gradient_norm"] == row["gradient_norm"] > 0
+    programs = [
+        json.loads(line) for line in (run.folder / "replay" / f"step_{step:06d}.jsonl").read_text().splitlines()
+    ]
+    assert [program["id"] for program in programs if not program["greedy"]] == row.get("sample_ids", [])
+    assert [program["reward"] for program in programs if not program["greedy"]] == row.get("rewards", [])
+    assert all(
+        set(program["weights"]) == {"coarse", "fine", "adaptive"}
+        for program in programs
+        if program["fate"] == "trained"
+    )
+
+
+def test_going_on_keeps_what_was_trained_and_nothing_that_is_refused(run: Launched, tmp_path: Path) -> None:
+    folder = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock")))
+    refused = Launched(tmp_path, "--resume", str(folder.path), rltf__baseline="none")
+    assert refused.wait() == 1 and "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], (
+        refused.terminal
+    )
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 1), (
+        "of the attempt before"
+    )
+    assert folder.attempts() == 2 and folder.config()["rltf"]["baseline"] == "best"
+    assert [folder.config_at(row["time"])["rltf"]["baseline"] for row in folder.events()] == ["best", "none"]
+    again = Launched(tmp_path, "--resume", str(folder.path), learner__final_learning_rate="0.5")
+    assert again.wait() == 0, again.terminal
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 3)
+    assert "objective `rltf`, 8 steps." in (folder.path / "export" / "README.md").read_text()
+    assert folder.config()["learner"]["final_learning_rate"] == 0.5
+    assert refused.gone() and again.gone()
+
+
+def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy"
+    kept_out = shutil.ignore_patterns("redis", "checkpoints", "warm_start", "export", "logs", "replay", "samples")
+    shutil.copytree(run.folder, copy, ignore=kept_out)
+    samples = [kept for kept in RunFolder.open(run.folder).samples() if kept.program and kept.feedback]
+    row = next(row for row in RunFolder.open(run.folder).steps() if row["step"] == 7)
+
+    def written(place: Path, changed: str = "", left_out: str = "") -> None:
+        shutil.rmtree(place / "samples", ignore_errors=True)
+        rows = []
+        for kept in samples:
+            assert kept.program and kept.feedback
+            feedback = kept.feedback
+            if kept.id == changed:
+                other = "pass" if feedback.outcome == "failure" else "failure"
+                feedback = msgspec.structs.replace(feedback, outcome=other, error_type=None)
+            names = {name: getattr(kept, name) for name in ("id", "group_id", "problem_id", "fate", "step")}
+            rows += (
+                [Archived(**names, program=encode(kept.program), feedback=encode(feedback))]
+                if kept.id != left_out
+                else []
+            )
+        SampleWriter(place / "samples", 10**9).add(rows)
+
+    written(copy, changed=row["sample_ids"][0])
+    code, told = _replayed(capsys, copy)
+    assert code == 1 and "replay failed: 1 verdicts differ" in told.splitlines()[-1]
+    (line,) = (copy / "replay" / "differing.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == row["sample_ids"][0]
+    # Without weights the batch is compared all the same.
+    code, told = _replayed(capsys, copy, "--step", 7)
+    assert code == 2 and "1 of 4 groups have other tokens or weights" in told
+    assert (
+        "the loss of step 7 cannot be recomputed, for no weights from before it are kept: there is no checkpoint"
+        in told
+    )
+    written(copy, left_out=row["sample_ids"][0])
+    code, told = _replayed(capsys, copy, "--step", 7)
+    assert code == 2 and "1 of 12 programs of step 7 are not in the record" in told
+    code, told = _replayed(capsys, copy, "--step", 9)
+    assert code == 2 and "has steps 1 to 8" in told

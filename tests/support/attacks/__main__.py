@@ -1,0 +1,5 @@
+"""Prints the table."""
+
+from tests.support.attacks import table
+
+print(table(), end="")

@@ -1,0 +1,149 @@
+import pytest
+import torch
+
+from rltf.actors.engine import Completion, SamplingEngine
+from rltf.policy.log_probs import collate, token_log_probs
+from rltf.policy.policy import Policy, build_policy
+from rltf.policy.weights import load_into, pack
+from tests.support.policies import FAMILIES, policy_of, spec_of, with_end_likely
+
+WAYS = [{}, {"fuse": False}, {"share_prefix": False}]
+PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [20], [21, 22]]
+
+
+def _flat(prompts: list[list[int]], groups: list[list[Completion]]) -> list[tuple[list[int], Completion]]:
+    return [(prompt, completion) for prompt, group in zip(prompts, groups, strict=True) for completion in group]
+
+
+def _generate(policy: Policy, prompt: list[int]) -> list[int]:
+    output = policy.model.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        do_sample=False,
+        max_new_tokens=policy.spec.max_program_tokens,
+        pad_token_id=policy.pad_id,
+        eos_token_id=policy.eos_id,
+    )
+    return output[0, 1:].tolist() if policy.is_encoder_decoder else output[0, len(prompt) :].tolist()
+
+
+def _ending_policy(family: str) -> Policy:
+    """A policy whose greedy programs end at different lengths, so that rows are dropped at different steps."""
+    policy = policy_of(family, max_program_tokens=16)
+    written = [token for prompt in PROMPTS for token in _generate(policy, prompt)[3:]]
+    return with_end_likely(policy, max(set(written), key=written.count))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_programs_are_those_of_generate(family: str) -> None:
+    policy = _ending_policy(family)
+    expected = [_generate(policy, prompt) for prompt in PROMPTS]
+    for way in WAYS:
+        groups = SamplingEngine(policy, **way).sample(PROMPTS, 0, True)
+        assert [group[0].token_ids for group in groups] == expected
+        assert all(group[0].greedy for group in groups)
+        alone = [SamplingEngine(policy, **way).sample([prompt], 0, True)[0][0].token_ids for prompt in PROMPTS]
+        assert alone == expected
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[str, bool]) -> None:
+    policy = _ending_policy(family)
+    reference = policy_of(family, max_program_tokens=16)
+    engine = SamplingEngine(policy, **way)
+    for temperature, top_p in ((1.0, 1.0), (0.7, 0.8)):
+        groups = engine.sample(PROMPTS, 6, True, temperature, top_p, torch.Generator().manual_seed(0))
+        flat = _flat(PROMPTS, groups)
+        assert len({len(completion.token_ids) for _, completion in flat}) > 1, (
+            "all programs have one length: nothing was dropped"
+        )
+        batch = collate(reference, [prompt for prompt, _ in flat], [completion.token_ids for _, completion in flat])
+        values = token_log_probs(reference.model, batch).values.detach()
+        for row, (_, completion) in enumerate(flat):
+            length = len(completion.token_ids)
+            torch.testing.assert_close(torch.tensor(completion.log_probs), values[row, :length], atol=1e-4, rtol=1e-4)
+            ended = completion.token_ids[-1] == policy.eos_id
+            assert policy.eos_id not in completion.token_ids[:-1]
+            assert completion.finish_reason == ("stop" if ended else "length") and (ended or length == 16)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float16_samples_nearly_as_float32(family: str) -> None:
+    full, half = policy_of(family, 16), build_policy(spec_of(family, 16), dtype="float16", weights=False)
+    load_into(half.model, *pack(full.model, 0, torch.float16))
+    expected, found = (SamplingEngine(policy).sample(PROMPTS, 0, True) for policy in (full, half))
+    for (one,), (other,) in zip(expected, found, strict=True):
+        assert one.token_ids == other.token_ids and one.log_probs == pytest.approx(other.log_probs, abs=0.02)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropping_finished_rows_changes_no_program(family: str) -> None:
+    policy = _ending_policy(family)
+    never_ending = with_end_likely(policy, -1)
+    for way in WAYS:
+        dropped = SamplingEngine(policy, **way).sample(PROMPTS, 6, False, generator=torch.Generator().manual_seed(5))
+        kept = SamplingEngine(never_ending, **way).sample(PROMPTS, 6, False, generator=torch.Generator().manual_seed(5))
+        for (_, short), (_, long) in zip(_flat(PROMPTS, dropped), _flat(PROMPTS, kept), strict=True):
+            assert short.token_ids == long.token_ids[: len(short.token_ids)]
+            assert long.finish_reason == "length" and len(long.token_ids) == 16
+
+
+def test_both_ways_of_decoding_draw_the_same_programs_and_an_engine_can_be_used_again() -> None:
+    policy = _ending_policy("llama")
+    shared, plain = SamplingEngine(policy), SamplingEngine(_ending_policy("llama"), share_prefix=False)
+    assert shared._fuses and not plain._fuses
+    for seed, count in ((1, 5), (2, 2), (3, 9)):
+        first = shared.sample(PROMPTS, count, True, generator=torch.Generator().manual_seed(seed))
+        second = plain.sample(PROMPTS, count, True, generator=torch.Generator().manual_seed(seed))
+        assert [c.token_ids for _, c in _flat(PROMPTS, first)] == [c.token_ids for _, c in _flat(PROMPTS, second)]
+
+
+def test_grouped_query_attention_shares_a_prefix_too() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    policy = policy_of("llama")
+    config = LlamaConfig(**{**policy.model.config.to_dict(), "num_key_value_heads": 2})
+    torch.manual_seed(0)
+    grouped = policy.__class__(**{**policy.__dict__, "model": LlamaForCausalLM(config).eval()})
+    expected = [_generate(grouped, prompt) for prompt in PROMPTS]
+    for way in WAYS:
+        assert [group[0].token_ids for group in SamplingEngine(grouped, **way).sample(PROMPTS, 0, True)] == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_weights_are_sampled_with_from_the_next_batch_on(family: str) -> None:
+    policy, other = policy_of(family, 16), policy_of(family, 16, seed=2)
+    engine = SamplingEngine(policy)
+    first = engine.sample(PROMPTS, 1, True, generator=torch.Generator().manual_seed(0))
+    load_into(policy.model, *pack(other.model, 1))
+    second = engine.sample(PROMPTS, 1, True, generator=torch.Generator().manual_seed(0))
+    assert second == SamplingEngine(other).sample(PROMPTS, 1, True, generator=torch.Generator().manual_seed(0)) != first
+
+
+def test_programs_longer_than_one_block_of_memory_are_whole() -> None:
+    policy = policy_of("llama", max_program_tokens=80)
+    [group] = SamplingEngine(policy).sample(
+        [[5, 6, 7]], 2, True, generator=torch.Generator().manual_seed(0), max_tokens=80
+    )
+    greedy = group[-1].token_ids
+    assert len(greedy) == 80 or greedy[-1] == policy.eos_id
+    assert greedy == _generate(policy, [5, 6, 7])
+
+
+def test_training_on_the_same_model_after_sampling_is_not_disturbed() -> None:
+    policy, untouched = policy_of("llama"), policy_of("llama")
+    SamplingEngine(policy).sample(PROMPTS, 2, False)
+    programs = [[30, 31], [32], [33, 34, 35], [36]]
+    ours = token_log_probs(policy.model, collate(policy, PROMPTS, programs)).values
+    torch.testing.assert_close(ours, token_log_probs(untouched.model, collate(untouched, PROMPTS, programs)).values)
+    ours.sum().backward()
+
+
+def test_the_same_generator_gives_the_same_programs_and_nothing_to_sample_is_refused() -> None:
+    engine = SamplingEngine(policy_of("llama"))
+    first, second = (engine.sample(PROMPTS, 3, False, generator=torch.Generator().manual_seed(9)) for _ in range(2))
+    assert first == second
+    for prompts, samples, limit in (([], 1, 4), ([[]], 1, 4), (PROMPTS, 0, 4), (PROMPTS, 1, 0)):
+        with pytest.raises(ValueError, match="nothing to sample"):
+            engine.sample(prompts, samples, False, max_tokens=limit)

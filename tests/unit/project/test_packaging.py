@@ -1,0 +1,131 @@
+"""The project's papers: dependencies and their pins, what is packaged, the set-up script's refusals, links and commands
+in the texts.
+"""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.support.paths import ROOT
+
+TEXTS = ("README.md", "CONTRIBUTING.md")
+
+
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _setup(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """Runs a copy of the set-up script with an interpreter that it must refuse before it makes anything."""
+    (folder / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "setup.sh", folder / "scripts")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
+    return subprocess.run(
+        ["bash", "scripts/setup.sh"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_set_up_without_python_says_what_to_install(tmp_path: Path) -> None:
+    done = _setup(tmp_path, "/nonexistent/python3")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Python 3.11, 3.12 or 3.13 was not found: install" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_set_up_without_venv_says_what_to_install(tmp_path: Path) -> None:
+    python = tmp_path / "python-without-venv"
+    python.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\n')
+    python.chmod(0o755)
+    done = _setup(tmp_path, str(python))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "has no venv module: install it" in done.stderr
+
+
+def test_every_room_is_linked_into_the_one_package() -> None:
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "rltf"}
+    linked = {link.name for link in (ROOT / "rltf").iterdir() if link.is_symlink()}
+    assert linked == rooms | {"configs", "launch.py"}
+    assert all(os.readlink(ROOT / "rltf" / name) == f"../{name}" for name in linked), (
+        "links that hold wherever the checkout lies"
+    )
+
+
+def test_ray_shells_are_the_ones_in_the_contract() -> None:
+    contract = next(
+        entry
+        for entry in _pyproject()["tool"]["importlinter"]["contracts"]
+        if entry.get("protected_modules") == ["ray"]
+    )
+    listed = {importer.removeprefix("rltf.*.") for importer in contract["allowed_importers"]} - {"rltf.driver"}
+    assert listed == {path.stem for path in ROOT.glob("*/ray_*.py") if path.parent.name != "driver"}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_and_presets_in_the_texts_exist(name: str) -> None:
+    text = re.sub(r"<!--.*?-->", "", (ROOT / name).read_text(), flags=re.DOTALL)
+    targets = set(re.findall(r"\]\(([^)#]+)\)", text)) | set(re.findall(r"configs/[\w-]+\.yaml", text))
+    missing = [target for target in targets if not target.startswith("http") and not (ROOT / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_make_targets_in_the_texts_exist(name: str) -> None:
+    text = (ROOT / name).read_text()
+    typed = [line for line in text.splitlines() if line.startswith("    ")] + re.findall(r"`(make [^`]+)`", text)
+    targets = {target for line in typed for target in re.findall(r"\bmake (\w+)", line)}
+    known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets and targets <= known
+
+
+def test_an_executor_node_needs_no_torch() -> None:
+    """Nothing that the executor extra asks for, directly or through other packages, is torch or one of its users."""
+    project = _pyproject()["project"]
+    pending = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["executor"]]
+    needed: set[tuple[str, str]] = set()
+    while pending:
+        requirement = pending.pop()
+        for extra in ("", *requirement.extras):
+            if (requirement.name.lower(), extra) in needed:
+                continue
+            needed.add((requirement.name.lower(), extra))
+            for text in importlib.metadata.requires(requirement.name) or ():
+                inner = Requirement(text)
+                if inner.marker is None or inner.marker.evaluate({"extra": extra}):
+                    pending.append(inner)
+    names = {name for name, _ in needed}
+    assert {"ray", "redis", "msgspec"} <= names
+    assert not names & {"torch", "transformers", "deepspeed", "datasets", "accelerate"}
+
+
+def test_every_dependency_is_pinned_as_tried() -> None:
+    project = _pyproject()["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {
+        pin.name.lower(): pin for pin in map(Requirement, (line for line in lines if line and not line.startswith("#")))
+    }
+    wanted = [
+        *project["dependencies"],
+        *(text for texts in project["optional-dependencies"].values() for text in texts),
+    ]
+    for requirement in map(Requirement, wanted):
+        if requirement.name == project["name"]:
+            continue
+        pin = pins[requirement.name.lower()]
+        version = re.fullmatch(r"==(\S+)", str(pin.specifier))
+        assert version and requirement.specifier.contains(version[1]), (
+            f"{requirement} and constraints.txt's {pin} do not fit"
+        )
