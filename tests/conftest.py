@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +17,11 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig
 
-RAY = (
-    "actors_ray", "bad_input", "doctor", "driver_supervision", "executor_worker", "full_disk", "learner_ray", "monitor_ray_metrics",
-    "placement", "ray_surroundings", "real_problems", "recovery", "run", "stopping",
-)  # fmt: skip
-"""Files whose tests start Ray or whole runs, which fill the machine by themselves."""
+RAY = ("actors/test_ray", "driver/", "executor/test_worker", "learner/test_ray", "monitor/test_ray_metrics", "run/")
+"""Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them."""
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in what a script starts in the background: what tests start would inherit it
+# As in what a script starts in the background: what tests start would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
@@ -37,7 +32,7 @@ class _RayInARow(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "ray" if Path(file).stem.removeprefix("test_") in RAY else file
+        return "ray" if file.removeprefix("tests/integration/").startswith(RAY) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _RayInARow:

@@ -89,7 +89,7 @@ def test_the_server_is_private_and_in_a_session_of_its_own(redis_server):
 
 def test_the_server_dies_with_the_process_that_started_it(tmp_path):
     code = (
-        "import sys, time, pathlib\nfrom buffer.server import EmbeddedRedis\n"
+        "import sys, time, pathlib\nfrom rltf.buffer.server import EmbeddedRedis\n"
         "print(EmbeddedRedis.start(pathlib.Path(sys.argv[1])).pid, flush=True)\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)

@@ -101,7 +101,7 @@ def test_two_commands_do_not_write_one_file(data: Path, capsys: pytest.CaptureFi
 
 def test_one_of_many_writers_at_a_time_and_what_it_wrote_is_whole(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom config import UserError\nfrom problems.files import replacing\n"
+        "import sys, time\nfrom pathlib import Path\nfrom rltf.config import UserError\nfrom rltf.problems.files import replacing\n"
         "text, won = sys.argv[1] * 1000 + '\\n', 0\n"
         "for _ in range(200):\n"
         "    try:\n"

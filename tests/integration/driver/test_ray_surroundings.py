@@ -110,9 +110,7 @@ def test_a_folder_of_another_user_is_left_alone(short: Path) -> None:
 
 
 def test_the_limit_of_open_files_is_raised_or_told() -> None:
-    code = (
-        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({}, {}))\nfrom driver.ray_start import raise_open_files\n"
-    )
+    code = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({}, {}))\nfrom rltf.driver.ray_start import raise_open_files\n"
     code += "raise_open_files(3)\nprint(r.getrlimit(r.RLIMIT_NOFILE)[0])"
     raised = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 2048)
     assert _python(code.format(256, raised)).stdout == f"{raised}\n"

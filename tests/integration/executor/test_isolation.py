@@ -313,7 +313,7 @@ def test_the_judge_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_judge_that_is_killed_takes_its_programs_with_it(tier: str) -> None:
     marker = f"sleeps-for-{tier}-{os.getpid()}"
     script = (
-        "import sys\nfrom executor.judge import Judge\nfrom executor_suites import stdin_suite\n"
+        "import sys\nfrom rltf.executor.judge import Judge\nfrom tests.support.executor_suites import stdin_suite\n"
         f"with Judge(1, 100.0, 256, tiers=({tier!r},)) as judge:\n    print('started', flush=True)\n"
         f"    judge.grade([(stdin_suite(('', ''), time_limit_s=100.0), 'import time; time.sleep(1000)  # {marker}')])\n"
     )

@@ -170,9 +170,7 @@ def test_a_row_of_the_hub_is_the_same_problem_as_its_folder(tmp_path):
 
 
 def test_a_hub_that_does_not_answer_is_one_sentence():
-    program = (
-        "import problems, config\ntry: problems.load_problems('mbpp')\nexcept config.UserError as error: print(error)"
-    )
+    program = "from rltf import problems, config\ntry: problems.load_problems('mbpp')\nexcept config.UserError as error: print(error)"
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
