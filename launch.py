@@ -34,7 +34,7 @@ try:
     from rltf import config as configuration
     from rltf.config import Config, UserError
     from rltf.config.command_line import Arguments, choose
-    from rltf.monitor.console import complain, outlast, output, warn
+    from rltf.telemetry.console import complain, outlast, output, warn
 except ModuleNotFoundError as error:
     _not_here(f"the package {error.name} is not installed for {sys.executable}")
 

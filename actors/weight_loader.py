@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rltf.monitor.metrics import Recorder
 from rltf.policy.weights import Bytes, ChecksumError, Manifest, WeightsUnavailable, load_into
+from rltf.telemetry.recorder import Recorder
 
 MOST_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""

@@ -22,11 +22,11 @@ from rltf.buffer.ledger import in_words
 from rltf.buffer.records import Program
 from rltf.buffer.work_queue import WorkQueue
 from rltf.config import Config
-from rltf.monitor.metrics import Recorder
 from rltf.policy.encoding import PromptText, encode_prompt
 from rltf.policy.lora import AdapterLoader
 from rltf.policy.policy import Policy
 from rltf.policy.weights import load_into
+from rltf.telemetry.recorder import Recorder
 
 _POLL_S = 0.02
 """Seconds between two looks at what is waited for."""

@@ -34,10 +34,10 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config
 from rltf.monitor.memory import aof_bytes, redis_bytes, step_bytes
-from rltf.monitor.metrics import Recorder
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
+from rltf.telemetry.recorder import Recorder
 
 LOOK_S = 5.0
 STOPPED_S = 20.0

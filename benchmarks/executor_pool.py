@@ -33,9 +33,9 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.records import Program, VersionRun
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig, UserError
-from rltf.monitor.console import complain
 from rltf.problems import load_problems
 from rltf.problems.problem import Problem, TestSuite
+from rltf.telemetry.console import complain
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHIVE = ROOT.parent / "shared" / "data" / "apps_layout" / "dev.tar.gz"

@@ -44,9 +44,9 @@ from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.publish import Versions
 from rltf.learner.world import World
 from rltf.monitor.memory import Shape, learner_bytes
-from rltf.monitor.metrics import Recorder
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.policy.ray_weight_store import StorePublisher, StoreSource, start_store
+from rltf.telemetry.recorder import Recorder
 
 BOUND_S = 120.0
 """Longest wait for the weight store."""

@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.killed_run import PAUSE_S, Failed, Found, Run, kill, verify
-from rltf.monitor.console import complain
+from rltf.telemetry.console import complain
 
 PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "store", "driver", "node", "pause")
 APART = ("rank", "node")

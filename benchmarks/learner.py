@@ -53,13 +53,13 @@ from rltf.learner.engine import TrainingEngine
 from rltf.learner.objectives.base import TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.world import World
-from rltf.monitor.console import complain
 from rltf.policy.encoding import encode_program, encode_prompt
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.problems import load_problems
 from rltf.problems.corpus import corpus_of
 from rltf.problems.prompts import Prompt
+from rltf.telemetry.console import complain
 
 SHAPE = {"family": "llama", "d_model": 256, "layers": 6, "heads": 8, "d_ff": 704, "vocab_size": 4096}
 PROMPT_TOKENS, PROGRAM_TOKENS = 192, 320

@@ -27,9 +27,9 @@ from rich.console import Console
 
 from rltf.buffer.records import OUTCOMES
 from rltf.config import UserError
-from rltf.monitor.console import complain
 from rltf.monitor.run_folder import RunFolder
 from rltf.problems import Problem, ProblemSet, load_problems
+from rltf.telemetry.console import complain
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from rltf.config import UserError
-from rltf.monitor.console import complain
+from rltf.telemetry.console import complain
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_LIMIT_S = 3600.0

@@ -30,8 +30,8 @@ from rich.table import Table
 from rltf.buffer.records import Feedback
 from rltf.config import UserError
 from rltf.executor.judge import Judge
-from rltf.monitor.console import complain
 from rltf.problems.problem import TestSuite
+from rltf.telemetry.console import complain
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS, QUICK, WARM_UP = 100_000, 5_000, 400

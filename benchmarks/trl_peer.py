@@ -35,11 +35,11 @@ from rltf.executor.judge import Judge
 from rltf.learner.export import load_weights
 from rltf.learner.rewards import binary_reward
 from rltf.learner.schedules import linear
-from rltf.monitor.console import complain
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.encoding import decode_with_offsets, encode_prompt, too_long
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.problems import Problem, problem_sets, prompt_of
+from rltf.telemetry.console import complain
 
 _EVALUATION_BATCH = 64
 """Held-out programs sampled together."""

@@ -37,11 +37,11 @@ from transformers import AutoModelForSeq2SeqLM, T5Config
 
 from rltf.learner.direct_publisher import DirectPublisher
 from rltf.learner.world import free_address
-from rltf.monitor.metrics import Recorder
 from rltf.policy.ray_weight_store import StorePublisher, StoreSource, start_store
 from rltf.policy.weight_receiver import DirectSource
 from rltf.policy.weight_sender import WeightSender
 from rltf.policy.weights import named_weights
+from rltf.telemetry.recorder import Recorder
 
 BOUND_S = 60.0
 _CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict
 from rltf.buffer.connection import DataLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.config import UserError
-from rltf.monitor.metrics import Recorder, log_to
+from rltf.telemetry.recorder import Recorder, log_to
 
 STOP_S = 10.0
 """Longest wait for a loop to end after being asked to."""

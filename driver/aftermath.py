@@ -22,12 +22,12 @@ from rltf.driver.held_out import curve, scores
 from rltf.driver.stopping import SIGNALS
 from rltf.monitor.clipping import clip_watch
 from rltf.monitor.losses import MOST_LETTERS, letter_rows, losses
-from rltf.monitor.metrics import Row
 from rltf.monitor.report import write_report
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
+from rltf.telemetry.recorder import Row
 
 UNKNOWN = "it is not known whether the ledger balances"
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from rltf.config import DiskFailure, PolicyConfig, UserError
 from rltf.learner.critic import Critic, items_of, train_critic, usual_device
-from rltf.monitor.console import progress, warn
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.files import or_user_error
+from rltf.telemetry.console import progress, warn
 
 
 def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_rate: float, console: Console) -> None:

@@ -26,8 +26,8 @@ from rltf.driver.machine import memory_bytes
 from rltf.driver.ray_address import knock, wanted_address
 from rltf.driver.ray_start import ready
 from rltf.executor.doctor import Finding, findings
-from rltf.monitor.console import complain
 from rltf.problems.files import replacing
+from rltf.telemetry.console import complain
 
 LEAST_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
 LEAST_MEMORY_GB, GOOD_MEMORY_GB = 1.0, 4.0

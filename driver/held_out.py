@@ -11,9 +11,9 @@ from rltf.buffer.records import Sample
 from rltf.evaluation.collector import Collected, HeldOutCollector
 from rltf.evaluation.held_out import Example, before_and_after
 from rltf.evaluation.tasks import HeldOutTasks
-from rltf.monitor.metrics import Row
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
+from rltf.telemetry.recorder import Row
 
 
 class HeldOutBook:

@@ -13,13 +13,13 @@ from rltf.learner.export import check_weights, unsealed
 from rltf.learner.task import hash_of_inputs
 from rltf.monitor.memory import Shape
 from rltf.monitor.plan import ClusterFacts, Facts
-from rltf.monitor.vocabulary import plural
 from rltf.policy.checksums import is_sealed
 from rltf.policy.encoding import too_long
 from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
 from rltf.policy.tokenizers import has_chat_template
 from rltf.problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of
 from rltf.problems.fields import foreign, mistakes
+from rltf.telemetry.vocabulary import plural
 
 _TOKENIZER_DRAWS = 2000
 """Corpus programs that a tokenizer is trained on, each with its prompt."""

@@ -11,7 +11,7 @@ import ray
 from ray._private import state
 
 from rltf.buffer.worker_loop import KINDS
-from rltf.monitor.vocabulary import few
+from rltf.telemetry.vocabulary import few
 
 Resources = Mapping[str, float]
 """By name: CPU, GPU, and what nodes offer for one kind of worker."""

@@ -18,11 +18,11 @@ from rich.console import Console
 from rltf.buffer.records import Feedback, Sample
 from rltf.config import Config, UserError
 from rltf.executor.judge import InfrastructureFailure, Judge
-from rltf.monitor.console import complain, progress
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import kept_rows
 from rltf.problems import Problem, TestSuite, problem_sets
 from rltf.problems.files import or_user_error, replacing
+from rltf.telemetry.console import complain, progress
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""

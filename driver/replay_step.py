@@ -15,10 +15,10 @@ from rltf.driver.inputs import Inputs
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.record import CORPUS
 from rltf.learner.replay import Again, RecordedStep, Replay, first_weights, remembers
-from rltf.monitor.console import complain, progress, warn
-from rltf.monitor.metrics import Row
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import KeptSample
+from rltf.telemetry.console import complain, progress, warn
+from rltf.telemetry.recorder import Row
 
 
 def replay_step(folder: RunFolder, step: int, console: Console) -> bool:

@@ -34,7 +34,6 @@ from rltf.learner.export import write_card
 from rltf.learner.task import LearnerTask
 from rltf.monitor.absent import write_absent
 from rltf.monitor.clipping import clip_watch
-from rltf.monitor.console import warn
 from rltf.monitor.examples import as_rows
 from rltf.monitor.losses import MOST_LETTERS, letter_rows, losses
 from rltf.monitor.ray_metrics import RaySink
@@ -44,6 +43,7 @@ from rltf.monitor.state import RunState
 from rltf.monitor.status import print_end
 from rltf.monitor.status_line import Goal, StatusLine
 from rltf.monitor.watcher import CONFIRMED, Watcher
+from rltf.telemetry.console import warn
 
 _POLL_S = 0.25
 _LOOK_S = 1.0

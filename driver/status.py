@@ -27,8 +27,8 @@ from rltf.monitor.absent import read_absent
 from rltf.monitor.losses import letter_rows
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
-from rltf.monitor.vocabulary import ks_of
 from rltf.problems.files import replacing
+from rltf.telemetry.vocabulary import ks_of
 
 _PATIENCE_S = 2.0
 """Longest wait for Redis."""

@@ -19,7 +19,7 @@ from rltf.config import RestartConfig
 from rltf.driver import RunFailed
 from rltf.driver.back_off import BackOff
 from rltf.driver.nodes import Death, Resources, cause_of_death, in_words, missing, place, shortage
-from rltf.monitor.vocabulary import kind_of
+from rltf.telemetry.vocabulary import kind_of
 
 ASK_EVERY_S = 1.0
 """Between two questions to a worker."""

@@ -22,10 +22,10 @@ from rltf.driver.run import Run
 from rltf.driver.stopping import stopping, tell
 from rltf.driver.supervisor import START_TIMEOUT_S
 from rltf.learner.checkpoint import Checkpoints, Saved
-from rltf.monitor.console import warn
 from rltf.monitor.plan import make_plan
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.status import print_plan, print_warnings
+from rltf.telemetry.console import warn
 
 
 def train(config: Config, preset: str, dry_run: bool, console: Console, resume: Path | None = None) -> None:

@@ -23,11 +23,11 @@ from rltf.executor.grading import EXECUTOR_VERSION
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.executor.protocol import LaneFailure
 from rltf.executor.suites import ReadySuite, make_ready
-from rltf.monitor.console import counted, progress, warn
 from rltf.problems.fields import foreign, hinted, mistakes
 from rltf.problems.files import OutputFile
 from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite
 from rltf.problems.quarantine import Checked, Status
+from rltf.telemetry.console import counted, progress, warn
 
 FACTOR, LEAST_LIMIT_S = 10.0, 0.1
 """A test may use so many times what the slowest reference needs, and at least so much: calibrated = max(least, factor x

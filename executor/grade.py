@@ -16,10 +16,10 @@ from rich.table import Table
 
 from rltf.buffer.records import Feedback
 from rltf.executor.judge import InfrastructureFailure, Judge
-from rltf.monitor.console import complain, counted, progress, warn
 from rltf.problems.fields import mistakes
 from rltf.problems.files import read_records, replacing
 from rltf.problems.problem import Problem, ProblemSet, Skipped
+from rltf.telemetry.console import complain, counted, progress, warn
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""

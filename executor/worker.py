@@ -16,8 +16,8 @@ from rltf.buffer.records import Feedback
 from rltf.buffer.work_queue import Claim, WorkQueue
 from rltf.config import ExecutorConfig
 from rltf.executor.judge import InfrastructureFailure, Judge
-from rltf.monitor.metrics import Recorder
 from rltf.problems.problem import TestSuite, hash_of
+from rltf.telemetry.recorder import Recorder
 
 PROGRAMS_PER_LANE = 16
 """Programs claimed at once, per lane: some tens of milliseconds of work, so that the last one does not wait long."""

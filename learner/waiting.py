@@ -11,7 +11,7 @@ from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import in_words
 from rltf.buffer.records import Group, Sample
 from rltf.learner.engine import TrainingEngine
-from rltf.monitor.metrics import Recorder
+from rltf.telemetry.recorder import Recorder
 
 _LOOK_S = 0.5
 _POLL_S = 0.2

@@ -17,8 +17,8 @@ from rltf.learner.corpus_stream import Corpus, CorpusStream
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.schedules import cosine
-from rltf.monitor.metrics import Recorder
 from rltf.policy.policy import Policy
+from rltf.telemetry.recorder import Recorder
 
 BETAS = (0.9, 0.95)
 MOST_ROUNDS = 20

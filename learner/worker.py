@@ -31,8 +31,8 @@ from rltf.learner.task import LearnerTask
 from rltf.learner.waiting import Stopped, Waiter
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
-from rltf.monitor.metrics import Recorder
 from rltf.policy.policy import DTYPES, build_policy
+from rltf.telemetry.recorder import Recorder
 
 
 class LearnerWorker:

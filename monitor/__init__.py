@@ -1,1 +1,1 @@
-"""What a person sees of a run: metrics, the run folder, the terminal, the report. Reads the run, never steers it."""
+"""What a person sees of a run: the run folder, the terminal, the report. Reads the run, never steers it."""

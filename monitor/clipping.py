@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rltf.config import Config
-from rltf.monitor.metrics import Row
+from rltf.telemetry.recorder import Row
 
 _LEAST_STEPS = 20
 _SHARE = 0.9

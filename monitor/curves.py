@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from rltf.config import UserError
 from rltf.monitor import style
-from rltf.monitor.console import complain, outlast
 from rltf.monitor.run_folder import RunFolder
+from rltf.telemetry.console import complain, outlast
 
 Points = np.ndarray
 """(N, 2): x and pass@1."""

@@ -18,7 +18,7 @@ from rltf.monitor.memory import (
 )
 from rltf.monitor.paper import not_in_force
 from rltf.monitor.run_folder import LOG_BYTES
-from rltf.monitor.vocabulary import plural
+from rltf.telemetry.vocabulary import plural
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rltf.monitor import style
-from rltf.monitor.metrics import Row
 from rltf.monitor.timeline import Counts, Timeline, binned, clipped
-from rltf.monitor.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, outcome_shares, plural
+from rltf.telemetry.recorder import Row
+from rltf.telemetry.vocabulary import OUTCOME_WORDS, PRODUCTS, kind_of, outcome_shares, plural
 
 Colour = tuple[float, float, float]
 

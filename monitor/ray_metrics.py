@@ -7,11 +7,11 @@ import re
 from ray.util.metrics import Counter, Gauge
 
 from rltf.monitor.event_files import flat_numbers
-from rltf.monitor.metrics import Row
+from rltf.telemetry.recorder import Row
 
 
 class RaySink:
-    """A sink of monitor.metrics that turns rows into Ray metrics, tagged with the worker's role; needs an initialised
+    """A recorder sink that turns rows into Ray metrics, tagged with the worker's role; needs an initialised
     Ray.
 
     A count `programs` becomes the counter `rltf_programs`, a gauge `version` the gauge `rltf_version`, a phase adds its

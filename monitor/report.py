@@ -19,11 +19,11 @@ import yaml
 
 from rltf.config import UserError, disk_sentence
 from rltf.monitor import plots
-from rltf.monitor.console import complain, outlast
-from rltf.monitor.metrics import Row
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
-from rltf.monitor.vocabulary import PRODUCTS, estimate, ks_of, plural
+from rltf.telemetry.console import complain, outlast
+from rltf.telemetry.recorder import Row
+from rltf.telemetry.vocabulary import PRODUCTS, estimate, ks_of, plural
 
 _MOST_LEFT_OUT = 200
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rltf.config import first_line
-from rltf.monitor.metrics import Row
+from rltf.telemetry.recorder import Row
 
 _Time = Annotated[float, Meta(ge=0.0, le=1e11)]
 """Seconds since the epoch, of which a date can be made."""

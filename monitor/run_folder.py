@@ -23,9 +23,9 @@ from rltf.buffer.records import Archived
 from rltf.config import Config, RunConfig, UserError, disk_sentence, gone_on_failure, writing
 from rltf.monitor.event_files import TensorBoard
 from rltf.monitor.line_parts import PartWriter
-from rltf.monitor.metrics import Row
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import SampleWriter
+from rltf.telemetry.recorder import Row
 
 LOG_BYTES = 2**24
 """Size beyond which a log begins anew; what it held is kept until the next time. So a process has twice as much at
@@ -45,7 +45,7 @@ class RunFolder(RunRecord):
         held_out.jsonl         one line per held-out evaluation
         tensorboard/           both of them as TensorBoard event files
         samples/               every sample with its feedback, policy versions and fate (monitor.samples)
-        telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of monitor.metrics)
+        telemetry/             phases, counts and gauges of every worker (part-*.jsonl.gz, rows of telemetry.recorder)
         logs/attempt_N/        one file per process, written by the processes; *.log.1: what was before
         result.json            written at the end (`write_result`)
         report.md, *.png       written by monitor.report
@@ -203,7 +203,7 @@ class RunFolder(RunRecord):
     # ---- writing
 
     def add_step(self, row: Row) -> None:
-        """One learner step: `step`, and whatever else its row says (see monitor.vocabulary), goes to metrics.jsonl and
+        """One learner step: `step`, and whatever else its row says, goes to metrics.jsonl and
         TensorBoard.
         """
         self._append("metrics.jsonl", row)
@@ -236,7 +236,7 @@ class RunFolder(RunRecord):
         return int(self.progress().get("kept", 0)) if self._samples is None else self._samples.kept
 
     def add_telemetry(self, rows: Iterable[Row]) -> None:
-        """Keeps the rows of monitor.metrics; `now` rows, which later rows repeat, are left out."""
+        """Keeps the rows of telemetry.recorder; `now` rows, which later rows repeat, are left out."""
         if self._telemetry is None:
             self._telemetry = PartWriter(
                 self.path / "telemetry", int(self._settings.telemetry_gb * 1e9), lines_per_part=16384

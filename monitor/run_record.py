@@ -12,9 +12,9 @@ from msgspec import Struct
 from rltf import config as configuration
 from rltf.config import Config, UserError, first_line
 from rltf.monitor.line_parts import deleted_parts, read_parts
-from rltf.monitor.metrics import Row
 from rltf.monitor.rows import EventRow, HeldOutRow, Progress, Result, StepRow, TelemetryRow, read_object, readable
 from rltf.monitor.samples import KeptSample, Lost, dropped_samples, read_samples
+from rltf.telemetry.recorder import Row
 
 CONFIG_END = "...\n"
 """The last line of a configuration that was written whole: YAML's mark of a document's end."""

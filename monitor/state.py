@@ -6,9 +6,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rltf.monitor.metrics import Row
 from rltf.monitor.pace import Pace
-from rltf.monitor.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
+from rltf.telemetry.recorder import Row
+from rltf.telemetry.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
 
 MOVES = (
     ("executor", "programs"),
@@ -113,7 +113,7 @@ class RunState:
         self._paces = {"warm_start": Pace(), "steps": Pace(), "evaluation": Pace()}
 
     def fold(self, rows: Iterable[Row]) -> None:
-        """Takes in telemetry rows (monitor.metrics.Recorder)."""
+        """Takes in telemetry rows (telemetry.recorder.Recorder)."""
         for row in rows:
             role = self.roles.setdefault(row["role"], RoleState(row["role"]))
             time = row["end"] if row["kind"] == "phase" else row["time"]

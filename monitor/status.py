@@ -11,9 +11,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from rltf.monitor.console import warn
 from rltf.monitor.plan import Section
-from rltf.monitor.vocabulary import estimate, ks_of
+from rltf.telemetry.console import warn
+from rltf.telemetry.vocabulary import estimate, ks_of
 
 
 def print_plan(console: Console, sections: Sequence[Section]) -> None:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rltf.monitor.console import LINE_EVERY_S, redirects_stderr, time_left, updates_in_place
 from rltf.monitor.state import RunState
-from rltf.monitor.vocabulary import few, outcome_shares
+from rltf.telemetry.console import LINE_EVERY_S, redirects_stderr, time_left, updates_in_place
+from rltf.telemetry.vocabulary import few, outcome_shares
 
 MOST_LINES = 4
 """On a terminal: with these 80 columns have room for all that a reader is promised."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rltf.monitor.metrics import Row
-from rltf.monitor.vocabulary import NO_GENERATION, NO_TRAINING, PRODUCTS, TRAINING, Product, kind_of, starts_training
+from rltf.telemetry.recorder import Row
+from rltf.telemetry.vocabulary import NO_GENERATION, NO_TRAINING, PRODUCTS, TRAINING, Product, kind_of, starts_training
 
 
 @dataclass(frozen=True, slots=True)

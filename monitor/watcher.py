@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from rltf.buffer.flow import Flow
-from rltf.monitor.metrics import Row, Sink
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
+from rltf.telemetry.recorder import Row, Sink
 
 _ARCHIVE_EVERY_S = 5.0
 _GROUPS_PER_READ = 512

@@ -23,10 +23,10 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rltf.config import first_line
-from rltf.monitor.metrics import log_to
 from rltf.policy.slots import Slot, SlotLost, SlotName, make_slot
 from rltf.policy.weight_sender import Offer
 from rltf.policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
+from rltf.telemetry.recorder import log_to
 
 STORE_NAME = "weights"
 KEPT_VERSIONS = 2

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from rltf.monitor.metrics import Recorder
 from rltf.policy.line import Line, LineLost, Message
 from rltf.policy.pair import Pair, TransferFailed, store_at
 from rltf.policy.weight_sender import Offer
 from rltf.policy.weights import Bucket, Bytes, Manifest
+from rltf.telemetry.recorder import Recorder
 
 _LOOK_S = 0.5
 """Seconds between two looks whether a learner offers to send its versions."""

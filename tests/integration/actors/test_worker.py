@@ -13,11 +13,11 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.records import Feedback, Program
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config
-from rltf.monitor.metrics import Recorder, Row
 from rltf.policy.encoding import decode_with_offsets, encode_prompt
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.policy.policy import build_policy
 from rltf.policy.weights import Bucket, ChecksumError, Manifest, pack
+from rltf.telemetry.recorder import Recorder, Row
 from tests.support.buffer_programs import whole
 from tests.support.policies import Prompt, policy_of, spec_of
 

@@ -25,7 +25,7 @@ from rltf.buffer.position import BufferPosition
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig, UserError
 from rltf.executor.worker import ExecutorWorker
-from rltf.monitor.metrics import Recorder
+from rltf.telemetry.recorder import Recorder
 from tests.support.buffer_programs import PASS, buffered, fates, grade_all, group_of, names
 
 

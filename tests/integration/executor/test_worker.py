@@ -18,7 +18,7 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig
 from rltf.executor.worker import ExecutorWorker
-from rltf.monitor.metrics import Recorder, Row
+from rltf.telemetry.recorder import Recorder, Row
 from tests.support.buffer_programs import group_of
 from tests.support.executor_suites import HONEST_SUMS, SUM, assert_suite, stdin_suite
 from tests.support.paths import ROOT

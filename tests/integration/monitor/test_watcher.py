@@ -10,10 +10,10 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
-from rltf.monitor.metrics import Recorder, Row
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
+from rltf.telemetry.recorder import Recorder, Row
 from tests.support.monitor_rows import config, sample, step_row
 
 

@@ -19,7 +19,6 @@ import torch
 
 from rltf.actors.weight_loader import WeightLoader
 from rltf.learner.direct_publisher import DirectPublisher
-from rltf.monitor.metrics import Recorder, Row
 from rltf.policy import weight_receiver
 from rltf.policy.line import Line, LineLost
 from rltf.policy.lora import AdapterLoader, LoraSettings, attach, named_adapters
@@ -27,6 +26,7 @@ from rltf.policy.snapshot import Snapshot
 from rltf.policy.weight_receiver import DirectSource
 from rltf.policy.weight_sender import Offer, WeightSender
 from rltf.policy.weights import Bucket, Manifest, load_into, named_weights, pack_tensors, unpack, word_sums
+from rltf.telemetry.recorder import Recorder, Row
 from tests.support.paths import ROOT
 from tests.support.policies import policy_of
 

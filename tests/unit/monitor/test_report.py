@@ -9,7 +9,7 @@ from rltf.monitor import curves, report
 from rltf.monitor.examples import as_rows
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.timeline import Counts, binned, overlap, shares, timeline, training_window
-from rltf.monitor.vocabulary import PRODUCTS
+from rltf.telemetry.vocabulary import PRODUCTS
 from tests.support.monitor_rows import BEGIN, config, count, fill, held_out_row, phase, sample, step_row, telemetry
 
 PICTURES = ("held_out.png", "error_types.png", "throughput.png", "timeline.png")

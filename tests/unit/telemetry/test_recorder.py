@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from rltf.monitor.metrics import Recorder, Row
+from rltf.telemetry.recorder import Recorder, Row
 
 
 def test_flush_sends_phases_counts_and_gauges() -> None:

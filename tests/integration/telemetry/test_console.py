@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rltf.monitor.console import progress, time_left
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.status_line import Goal, StatusLine
+from rltf.telemetry.console import progress, time_left
 from tests.support.monitor_rows import config, fill
 from tests.support.paths import ROOT
 
@@ -31,7 +31,7 @@ ASCII = [
 SHOW = """
 import sys
 from rich.console import Console
-from rltf.monitor.console import complain, outlast, output, progress, warn
+from rltf.telemetry.console import complain, outlast, output, progress, warn
 from rltf.monitor.plan import Section
 from rltf.monitor.state import RunState
 from rltf.monitor.status import print_end, print_plan
@@ -157,7 +157,7 @@ def test_time_left_in_words() -> None:
 GOES_ON = """
 import sys, time
 from pathlib import Path
-from rltf.monitor.console import outlast, output, warn
+from rltf.telemetry.console import outlast, output, warn
 from rltf.monitor.state import RunState
 from rltf.monitor.status_line import Goal, StatusLine
 outlast()

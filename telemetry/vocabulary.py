@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rltf.buffer.records import OUTCOMES
-
 NO_TRAINING = frozenset({"build", "warm_start", "publish", "checkpoint", "export"})
 """Phases of a learner that are work and no training step; every other one, waits apart, counts as training."""
 
@@ -54,7 +52,7 @@ PRODUCTS = (
 def outcome_shares(outcomes: Mapping[str, int]) -> dict[str, float]:
     """Each outcome's share of all programs, all four present; empty for no programs."""
     total = sum(outcomes.values())
-    return {outcome: outcomes.get(outcome, 0) / total for outcome in OUTCOMES} if total else {}
+    return {outcome: outcomes.get(outcome, 0) / total for outcome in OUTCOME_WORDS} if total else {}
 
 
 def ks_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
