@@ -10,17 +10,17 @@ from typing import Any
 import ray
 import torch
 
-from rltf.actors.weight_loader import WeightSource
 from rltf.actors.worker import ActorWorker, Stalled
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import ActorsConfig, Config, UserError
 from rltf.policy.encoding import PromptText
 from rltf.policy.policy import PolicySpec, build_policy
-from rltf.policy.ray_weight_store import StoreSource
-from rltf.policy.weight_receiver import DirectSource
-from rltf.policy.weight_sender import DIRECT_TIMEOUT_S
-from rltf.policy.weights import ManifestMismatch
+from rltf.weights.buckets import ManifestMismatch
+from rltf.weights.direct_sender import DIRECT_TIMEOUT_S
+from rltf.weights.direct_source import DirectSource
+from rltf.weights.protocol import WeightSource
+from rltf.weights.ray_store import StoreSource
 
 FETCH_TIMEOUT_S = 300.0
 """Longest wait for one version of the weights, which all actors may fetch from one machine at the same time."""

@@ -15,7 +15,6 @@ import torch
 from rltf.actors.engine import SamplingEngine
 from rltf.actors.programs import programs_of
 from rltf.actors.visits import Visits
-from rltf.actors.weight_loader import WeightLoader, WeightSource
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import in_words
@@ -23,10 +22,12 @@ from rltf.buffer.records import Program
 from rltf.buffer.work_queue import WorkQueue
 from rltf.config import Config
 from rltf.policy.encoding import PromptText, encode_prompt
-from rltf.policy.lora import AdapterLoader
 from rltf.policy.policy import Policy
-from rltf.policy.weights import load_into
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.adapters import AdapterLoader
+from rltf.weights.buckets import load_into
+from rltf.weights.loader import WeightLoader
+from rltf.weights.protocol import WeightSource
 
 _POLL_S = 0.02
 """Seconds between two looks at what is waited for."""

@@ -36,7 +36,6 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine
-from rltf.actors.weight_loader import WeightLoader
 from rltf.config import Config, UserError, first_line
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.objectives.base import TrainItem, totals_of
@@ -45,8 +44,9 @@ from rltf.learner.publish import Versions
 from rltf.learner.world import World
 from rltf.monitor.memory import Shape, learner_bytes
 from rltf.policy.policy import Policy, build_policy, make_spec
-from rltf.policy.ray_weight_store import StorePublisher, StoreSource, start_store
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.loader import WeightLoader
+from rltf.weights.ray_store import StorePublisher, StoreSource, start_store
 
 BOUND_S = 120.0
 """Longest wait for the weight store."""

@@ -35,13 +35,13 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForSeq2SeqLM, T5Config
 
-from rltf.learner.direct_publisher import DirectPublisher
 from rltf.learner.world import free_address
-from rltf.policy.ray_weight_store import StorePublisher, StoreSource, start_store
-from rltf.policy.weight_receiver import DirectSource
-from rltf.policy.weight_sender import WeightSender
-from rltf.policy.weights import named_weights
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.buckets import named_weights
+from rltf.weights.direct_publisher import DirectPublisher
+from rltf.weights.direct_sender import WeightSender
+from rltf.weights.direct_source import DirectSource
+from rltf.weights.ray_store import StorePublisher, StoreSource, start_store
 
 BOUND_S = 60.0
 _CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ class Actor:
         """Loads the newest version; the machine's monotonic clock at the end, and a number that tells which weights it
         has.
         """
-        from rltf.actors.weight_loader import WeightLoader
+        from rltf.weights.loader import WeightLoader
 
         loader = WeightLoader(self._model, self._source, self._recorder)
         loader.version = newer_than

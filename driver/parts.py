@@ -21,8 +21,8 @@ from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import PolicySpec
-from rltf.policy.ray_weight_store import start_store
 from rltf.problems import Problem, prompt_of
+from rltf.weights.ray_store import start_store
 
 STOP_LEARNER_S = 120.0
 """Longest wait for the learner to finish its step and write its checkpoint."""

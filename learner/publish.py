@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
 
 import torch
 
 from rltf.learner.engine import TrainingEngine
 from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy
-from rltf.policy.weights import named_weights
-
-
-class Publisher(Protocol):
-    """Where versions go: the weight store, the same with a direct way beside it, or a test's list."""
-
-    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
-        """Copies a version, floating-point tensors cast to `dtype`; returns when the weights may change, and actors can
-        get it soon.
-
-        An iterator is consumed one tensor at a time.
-        """
-
-    def restore(self) -> bool:
-        """Hands the newest version over again if who keeps it has lost it; whether it did. Called often, quick."""
+from rltf.weights.buckets import named_weights
+from rltf.weights.protocol import Publisher
 
 
 class Versions:

@@ -15,15 +15,15 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import NotYet, WorkerLoop, asked, ray_options
 from rltf.config import DiskFailure, UserError
-from rltf.learner.direct_publisher import DirectPublisher
-from rltf.learner.publish import Publisher
 from rltf.learner.task import LearnerTask
 from rltf.learner.waiting import Stalled
 from rltf.learner.warm_start import NeverPassed
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World, free_address
-from rltf.policy.ray_weight_store import StorePublisher
-from rltf.policy.weight_sender import DIRECT_TIMEOUT_S, WeightSender
+from rltf.weights.direct_publisher import DirectPublisher
+from rltf.weights.direct_sender import DIRECT_TIMEOUT_S, WeightSender
+from rltf.weights.protocol import Publisher
+from rltf.weights.ray_store import StorePublisher
 
 ROLE = "learner"
 PUBLISH_TIMEOUT_S = 300.0

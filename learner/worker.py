@@ -24,7 +24,7 @@ from rltf.learner.metrics import rl_row, sampled_by, supervised_row
 from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.position import Position
-from rltf.learner.publish import Publisher, Versions
+from rltf.learner.publish import Versions
 from rltf.learner.reference import first_policy
 from rltf.learner.schedules import is_supervised, linear
 from rltf.learner.task import LearnerTask
@@ -33,6 +33,7 @@ from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
 from rltf.policy.policy import DTYPES, build_policy
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.protocol import Publisher
 
 
 class LearnerWorker:

@@ -1,3 +1,1 @@
-"""The language model that writes programs: building it, encoding prompts, token log-probabilities, and weights on the
-wire.
-"""
+"""The language model that writes programs: building it, encoding prompts, and token log-probabilities."""

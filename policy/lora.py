@@ -8,7 +8,7 @@ copy of W, so that sampling costs what it costs without adapters.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from rltf.config import UserError, first_line
-from rltf.policy.weights import Bytes, Manifest, ManifestMismatch, unpack
 
 FOLDER = "adapter"
 """Where an exported model keeps its adapters, in peft's format."""
@@ -83,7 +82,7 @@ def named_adapters(model: Any) -> Iterator[tuple[str, Tensor]]:
 def merged(model: Any, tensors: Mapping[str, Tensor], settings: LoraSettings) -> dict[str, Tensor]:
     """The weights of the model without adapters that computes the same.
 
-    `tensors`: the adapted model's named weights, whole (`policy.weights.named_weights`).
+    `tensors`: the adapted model's named weights, whole (`weights.buckets.named_weights`).
     """
     found: dict[str, Tensor] = {}
     layers = dict(_adapted(model))
@@ -137,8 +136,8 @@ def load_adapters(model: Any, folder: Path) -> None:
         target.copy_(found[name])
 
 
-class AdapterLoader:
-    """Merges published adapters into a plain model, in place; keeps a copy of the weights that they change."""
+class AdapterMerger:
+    """Merges adapters into a plain model, in place; keeps a copy of the weights that they change."""
 
     def __init__(self, model: Any, settings: LoraSettings) -> None:
         self._layers = dict(model.named_modules())
@@ -146,27 +145,20 @@ class AdapterLoader:
         self._bases: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
-        """As `policy.weights.load_into`: everything is checked before anything is written.
+    def merge(self, tensors: Mapping[str, Tensor]) -> None:
+        """`tensors`: as of `named_adapters`, in place of those of the call before.
 
-        Raises ChecksumError when a bucket is corrupt, ManifestMismatch when the model lacks a layer or it has another
-        shape.
+        Raises ValueError, before anything is written, when the model lacks a layer or it has another shape.
         """
-        manifest.verify(buckets)
-        tensors = dict(unpack(manifest, buckets))
         names = sorted({name.rpartition(".lora_")[0] for name in tensors})
         for name in names:
             down, up = tensors.get(f"{name}.lora_A.weight"), tensors.get(f"{name}.lora_B.weight")
             layer = self._layers.get(name)
             if down is None or up is None or not isinstance(layer, torch.nn.Linear | Conv1D):
-                raise ManifestMismatch(
-                    f"version {manifest.version}: {name} is no layer that the published adapters fit"
-                )
+                raise ValueError(f"{name} is no layer that the published adapters fit")
             shape = (up.shape[0], down.shape[1]) if isinstance(layer, torch.nn.Linear) else (down.shape[1], up.shape[0])
             if tuple(layer.weight.shape) != shape:
-                raise ManifestMismatch(
-                    f"version {manifest.version}: {name} is {shape}, the model's {tuple(layer.weight.shape)}"
-                )
+                raise ValueError(f"{name} is {shape}, the model's {tuple(layer.weight.shape)}")
         for name in names:
             weight = self._layers[name].weight
             base = self._bases.setdefault(name, weight.detach().clone())

@@ -12,8 +12,8 @@ import pytest
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config
-from rltf.policy.slots import make_slot
-from rltf.policy.weights import load_into, pack
+from rltf.weights.buckets import load_into, pack
+from rltf.weights.slots import make_slot
 from tests.support.paths import ROOT
 from tests.support.policies import Prompt, policy_of, spec_of
 from tests.support.weight_publisher import Publisher, model_of
@@ -46,7 +46,7 @@ def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
 
 def elsewhere(store: Any, timeout_s: float = 30) -> Any:
     """The source of an actor on another machine than the store's: versions come through Ray's object store."""
-    from rltf.policy.ray_weight_store import StoreSource
+    from rltf.weights.ray_store import StoreSource
 
     source = StoreSource(store, timeout_s)
     source._node = "another"
@@ -63,7 +63,7 @@ def weights_of(found: Any) -> Any:
 def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_them(
     cluster: Any, shared: bool
 ) -> None:
-    from rltf.policy.ray_weight_store import StoreSource, WeightStoreError, start_store
+    from rltf.weights.ray_store import StoreSource, WeightStoreError, start_store
 
     store = start_store(timeout_s=60)
     assert elsewhere(store).latest(-1) is None
@@ -92,7 +92,7 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
 
 
 def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: Any) -> None:
-    from rltf.policy.ray_weight_store import StoreSource, WeightStoreError, start_store
+    from rltf.weights.ray_store import StoreSource, WeightStoreError, start_store
 
     store = start_store(timeout_s=60)
     learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
@@ -133,7 +133,7 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
 def test_a_store_that_was_killed_gets_the_newest_version_again(
     cluster: Any, near: bool, request: pytest.FixtureRequest
 ) -> None:
-    from rltf.policy.ray_weight_store import StoreSource, start_store
+    from rltf.weights.ray_store import StoreSource, start_store
 
     store = start_store(timeout_s=60)
 
@@ -194,7 +194,7 @@ def _is_dead(ray: Any, handle: Any) -> bool:
 
 def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tmp_path: Path) -> None:
     from rltf.actors.ray_actor import generator_actor
-    from rltf.policy.ray_weight_store import publish, start_store
+    from rltf.weights.ray_store import publish, start_store
 
     server = EmbeddedRedis.start(tmp_path)
     store = start_store(timeout_s=60)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rltf.actors.visits import Visits
-from rltf.actors.weight_loader import MOST_FAILURES, WeightLoader
 from rltf.actors.worker import ActorWorker, Stalled
 from rltf.buffer.control import Phase
 from rltf.buffer.flow import Flow, FlowAddress
@@ -16,8 +15,9 @@ from rltf.config import Config
 from rltf.policy.encoding import decode_with_offsets, encode_prompt
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.policy.policy import build_policy
-from rltf.policy.weights import Bucket, ChecksumError, Manifest, pack
 from rltf.telemetry.recorder import Recorder, Row
+from rltf.weights.buckets import Bucket, ChecksumError, Manifest, pack
+from rltf.weights.loader import MOST_FAILURES, WeightLoader
 from tests.support.buffer_programs import whole
 from tests.support.policies import Prompt, policy_of, spec_of
 
@@ -262,7 +262,7 @@ def test_a_stop_ends_the_loop_from_a_wait(start: Callable[..., Run]) -> None:
 def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rltf.actors.weight_loader.PAUSE_S", 0.01)
+    monkeypatch.setattr("rltf.weights.loader.PAUSE_S", 0.01)
     policy = policy_of("llama", 12, seed=3)
     before = policy.model.lm_head.weight.clone()
     source, rows = Source(), list[Row]()

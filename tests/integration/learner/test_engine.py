@@ -28,7 +28,7 @@ from rltf.learner.schedules import cosine, linear
 from rltf.learner.world import World, free_address
 from rltf.policy.log_probs import collate, rows_of, token_log_probs
 from rltf.policy.policy import Policy
-from rltf.policy.weights import named_weights, pack, pack_tensors
+from rltf.weights.buckets import named_weights, pack, pack_tensors
 from tests.support.learner_parts import learner_config, policy
 from tests.support.paths import ROOT
 

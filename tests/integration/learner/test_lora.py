@@ -21,9 +21,10 @@ from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.publish import Versions
 from rltf.learner.world import World
 from rltf.policy.log_probs import token_log_probs
-from rltf.policy.lora import AdapterLoader, named_adapters
+from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy, build_policy
-from rltf.policy.weights import ChecksumError, ManifestMismatch, named_weights
+from rltf.weights.adapters import AdapterLoader
+from rltf.weights.buckets import ChecksumError, ManifestMismatch, named_weights
 from tests.integration.learner.test_engine import engine_of, programs
 from tests.integration.learner.test_worker import Published, Run
 from tests.support.learner_parts import learner_config, policy

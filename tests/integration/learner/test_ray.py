@@ -18,9 +18,9 @@ from rltf.config import Config
 from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import build_policy, make_spec
-from rltf.policy.ray_weight_store import StoreSource, start_store
-from rltf.policy.weights import load_into
 from rltf.problems.corpus import SolutionCorpus
+from rltf.weights.buckets import load_into
+from rltf.weights.ray_store import StoreSource, start_store
 from tests.integration.learner.test_worker import PROBLEMS, SHAPE
 from tests.support.paths import ROOT
 

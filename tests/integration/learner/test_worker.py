@@ -32,11 +32,11 @@ from rltf.learner.warm_start import warm_start
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
-from rltf.policy.weights import Bucket, Manifest, load_into, pack_tensors
 from rltf.problems.corpus import SolutionCorpus
 from rltf.problems.problem import Problem, TestSuite
 from rltf.problems.prompts import prompt_of
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.buckets import Bucket, Manifest, load_into, pack_tensors
 from tests.support.buffer_programs import program
 from tests.support.learner_parts import learner_config  # noqa: F401  (sets the number of threads)
 

@@ -4,7 +4,7 @@ import torch
 from rltf.actors.engine import Completion, SamplingEngine
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.policy.policy import Policy, build_policy
-from rltf.policy.weights import load_into, pack
+from rltf.weights.buckets import load_into, pack
 from tests.support.policies import FAMILIES, policy_of, spec_of, with_end_likely
 
 WAYS = [{}, {"fuse": False}, {"share_prefix": False}]

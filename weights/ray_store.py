@@ -23,10 +23,10 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rltf.config import first_line
-from rltf.policy.slots import Slot, SlotLost, SlotName, make_slot
-from rltf.policy.weight_sender import Offer
-from rltf.policy.weights import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
 from rltf.telemetry.recorder import log_to
+from rltf.weights.buckets import BUCKET_BYTES, Bucket, Manifest, WeightsUnavailable, pack_tensors
+from rltf.weights.direct_sender import Offer
+from rltf.weights.slots import Slot, SlotLost, SlotName, make_slot
 
 STORE_NAME = "weights"
 KEPT_VERSIONS = 2
@@ -152,7 +152,7 @@ def start_store(timeout_s: float, logs: Path | None = None) -> Any:
 
 
 class StorePublisher:
-    """The weight store as the learner's end of the way (`learner.publish.Publisher`): gives room for a version, then
+    """The weight store as the learner's end of the way (`weights.protocol.Publisher`): gives room for a version, then
     hands it over.
 
     It holds on to the newest version, so that a store whose process died gets it again. Every method raises
@@ -182,7 +182,7 @@ class StorePublisher:
         return slot.data[:nbytes]
 
     def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
-        """See `learner.publish.Publisher`."""
+        """See `weights.protocol.Publisher`."""
         self.publish(*pack_tensors(weights, version, dtype, room=self.room))
 
     def offer(self, offer: Offer | None) -> None:
@@ -318,7 +318,7 @@ def publish(store: Any, manifest: Manifest, buckets: list[Bucket], timeout_s: fl
 
 
 class StoreSource:
-    """The weight store as an actor's source of weights (`actors.weight_loader.WeightSource`)."""
+    """The weight store as an actor's source of weights (`weights.protocol.WeightSource`)."""
 
     def __init__(self, store: Any, timeout_s: float) -> None:
         self._store, self._timeout_s = store, timeout_s

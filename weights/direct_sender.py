@@ -19,9 +19,9 @@ from functools import partial
 
 import torch
 
-from rltf.policy.line import Line, LineLost, Message
-from rltf.policy.pair import Pair, TransferFailed, meeting_store
-from rltf.policy.snapshot import Snapshot
+from rltf.weights.line import Line, LineLost, Message
+from rltf.weights.pair import Pair, TransferFailed, meeting_store
+from rltf.weights.snapshot import Snapshot
 
 DIRECT_TIMEOUT_S = 60.0
 """Longest wait of a learner or an actor for the other on the direct way: to meet, to answer, for one bucket of

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rltf.policy.policy import build_policy
-from rltf.policy.weights import (
+from rltf.weights.buckets import (
     CHECKED_BYTES,
     ChecksumError,
     ManifestMismatch,

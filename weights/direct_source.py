@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from rltf.policy.line import Line, LineLost, Message
-from rltf.policy.pair import Pair, TransferFailed, store_at
-from rltf.policy.weight_sender import Offer
-from rltf.policy.weights import Bucket, Bytes, Manifest
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.buckets import Bucket, Bytes, Manifest
+from rltf.weights.direct_sender import Offer
+from rltf.weights.line import Line, LineLost, Message
+from rltf.weights.pair import Pair, TransferFailed, store_at
 
 _LOOK_S = 0.5
 """Seconds between two looks whether a learner offers to send its versions."""
@@ -28,20 +28,20 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """The weight store (`policy.ray_weight_store.StoreSource`)."""
+    """The weight store (`weights.ray_store.StoreSource`)."""
 
     def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
-        """See `actors.weight_loader.WeightSource`."""
+        """See `weights.protocol.WeightSource`."""
 
     def acknowledge(self, version: int) -> None:
-        """See `actors.weight_loader.WeightSource`."""
+        """See `weights.protocol.WeightSource`."""
 
     def offered(self) -> Offer | None:
         """Where the learner sends its versions from, if it does. Raises WeightsUnavailable."""
 
 
 class DirectSource:
-    """The learner as an actor's source of weights (`actors.weight_loader.WeightSource`), the weight store behind it.
+    """The learner as an actor's source of weights (`weights.protocol.WeightSource`), the weight store behind it.
 
     What fails on the direct way is told in the log, once for as long as the reason stays the same, and counted
     (`direct_failures`); the version then comes from the store, as does every one until a learner is tried again: at

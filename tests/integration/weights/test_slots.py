@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from rltf.policy.slots import Slot, SlotLost, SlotName, make_slot
+from rltf.weights.slots import Slot, SlotLost, SlotName, make_slot
 from tests.support.paths import ROOT
 
 WRITER = """
 import sys
-from rltf.policy.slots import Slot, SlotName
+from rltf.weights.slots import Slot, SlotName
 slot = Slot(SlotName(int(sys.argv[1]), int(sys.argv[2]), bytes.fromhex(sys.argv[3]), 1 << 20))
 assert slot.begin_writing()
 slot.data[:] = 7

@@ -1,9 +1,9 @@
 """Publishing with a direct way to the actors: training waits for a copy on its own device alone, all else is done
 beside it.
 
-A version is copied into one of two snapshots. From there actors that ask get it at once (`policy.weight_sender`), and a
-thread hands it over to the weight store, which stays the owner of versions: who has no direct way, or comes after this
-learner has died, finds them there.
+A version is copied into one of two snapshots. From there actors that ask get it at once (`weights.direct_sender`), and
+a thread hands it over to the weight store, which stays the owner of versions: who has no direct way, or comes after
+this learner has died, finds them there.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Protocol
 
 import torch
 
-from rltf.learner.publish import Publisher
-from rltf.policy.snapshot import Snapshot
-from rltf.policy.weight_sender import Offer, WeightSender
-from rltf.policy.weights import BUCKET_BYTES, WeightsUnavailable
+from rltf.weights.buckets import BUCKET_BYTES, WeightsUnavailable
+from rltf.weights.direct_sender import Offer, WeightSender
+from rltf.weights.protocol import Publisher
+from rltf.weights.snapshot import Snapshot
 
 
 class Store(Publisher, Protocol):
-    """The weight store (`policy.ray_weight_store.StorePublisher`)."""
+    """The weight store (`weights.ray_store.StorePublisher`)."""
 
     def offer(self, offer: Offer | None) -> None:
         """Tells actors where versions are sent from; none: nowhere."""
 
 
 class DirectPublisher:
-    """`learner.publish.Publisher`, to be entered and left by the thread that publishes.
+    """`weights.protocol.Publisher`, to be entered and left by the thread that publishes.
 
     What the hand-over to the store raises is raised by the next call.
     """

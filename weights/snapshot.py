@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from rltf.policy.weights import BUCKET_BYTES, Manifest, aligned, word_sums
+from rltf.weights.buckets import BUCKET_BYTES, Manifest, aligned, word_sums
 
 
 class Snapshot:
@@ -39,7 +39,7 @@ class Snapshot:
         """Copies named tensors, floating-point ones cast to `dtype` where one is given; on a GPU returns before it has
         done so.
 
-        An iterator is consumed one tensor at a time, as by `policy.weights.pack_tensors`. Raises ValueError unless
+        An iterator is consumed one tensor at a time, as by `weights.buckets.pack_tensors`. Raises ValueError unless
         every version has the same names and shapes.
         """
         self._manifest, self.version = None, -1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from rltf.policy.weights import Bytes, ChecksumError, Manifest, WeightsUnavailable, load_into
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.buckets import Bytes, ChecksumError, Manifest, WeightsUnavailable, load_into
+from rltf.weights.protocol import WeightSource
 
 MOST_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""
@@ -17,18 +18,6 @@ PAUSE_S = 0.5
 Load = Callable[[Any, Manifest, Sequence[Bytes]], None]
 
 
-class WeightSource(Protocol):
-    """Where an actor gets its weights: the Ray weight store, the learner itself, or anything that keeps versions."""
-
-    def latest(self, newer_than: int) -> tuple[Manifest, Sequence[Bytes]] | None:
-        """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded
-        time.
-        """
-
-    def acknowledge(self, version: int) -> None:
-        """Says that `version` has been loaded and its buckets are needed no more."""
-
-
 class WeightLoader:
     """Loads versions into a model in place.
 
@@ -36,7 +25,7 @@ class WeightLoader:
     """
 
     def __init__(self, model: Any, source: WeightSource, recorder: Recorder, load: Load = load_into) -> None:
-        """`load` puts a version into the model (`policy.weights.load_into`, or `policy.lora.AdapterLoader`)."""
+        """`load` puts a version into the model (`weights.buckets.load_into`, or `weights.adapters.AdapterLoader`)."""
         self._model = model
         self._load = load
         self._source = source

@@ -17,16 +17,17 @@ from typing import Any
 import pytest
 import torch
 
-from rltf.actors.weight_loader import WeightLoader
-from rltf.learner.direct_publisher import DirectPublisher
-from rltf.policy import weight_receiver
-from rltf.policy.line import Line, LineLost
-from rltf.policy.lora import AdapterLoader, LoraSettings, attach, named_adapters
-from rltf.policy.snapshot import Snapshot
-from rltf.policy.weight_receiver import DirectSource
-from rltf.policy.weight_sender import Offer, WeightSender
-from rltf.policy.weights import Bucket, Manifest, load_into, named_weights, pack_tensors, unpack, word_sums
+from rltf.policy.lora import LoraSettings, attach, named_adapters
 from rltf.telemetry.recorder import Recorder, Row
+from rltf.weights import direct_source
+from rltf.weights.adapters import AdapterLoader
+from rltf.weights.buckets import Bucket, Manifest, load_into, named_weights, pack_tensors, unpack, word_sums
+from rltf.weights.direct_publisher import DirectPublisher
+from rltf.weights.direct_sender import Offer, WeightSender
+from rltf.weights.direct_source import DirectSource
+from rltf.weights.line import Line, LineLost
+from rltf.weights.loader import WeightLoader
+from rltf.weights.snapshot import Snapshot
 from tests.support.paths import ROOT
 from tests.support.policies import policy_of
 
@@ -117,7 +118,7 @@ class Actor:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_receiver, "_LOOK_S", 0.0)
+    monkeypatch.setattr(direct_source, "_LOOK_S", 0.0)
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_a_version_that_comes_corrupt_is_not_loaded_and_comes_from_the_store(
     assert actor.loader.refresh() and actor.has(2) and store.asked == [1, 2], (
         "the same learner is not tried again at once"
     )
-    assert warnings(caplog, "policy.weight_receiver") == [
+    assert warnings(caplog, "rltf.weights.direct_source") == [
         "weights come from the weight store for now: version 1 came from the learner and could not be loaded"
     ]
 
@@ -282,8 +283,8 @@ def test_who_does_not_answer_is_given_up_within_the_bound_and_holds_nobody_up(
     slow.between_buckets(lambda: given_up.wait(20) and None)
     waiting = threading.Thread(target=slow.loader.refresh, daemon=True)
     waiting.start()
-    until(lambda: warnings(caplog, "policy.weight_sender"))
-    (told,) = warnings(caplog, "policy.weight_sender")
+    until(lambda: warnings(caplog, "rltf.weights.direct_sender"))
+    (told,) = warnings(caplog, "rltf.weights.direct_sender")
     assert told.startswith(
         "actor-0 gets its weights from the weight store from now on: actor-0 did not take 0.0 MB within 0.5 s"
     )
@@ -304,8 +305,8 @@ def test_only_who_knows_the_token_is_served(
     stranger.say({"token": "ä", "name": "stranger"}, 5)
     with pytest.raises(LineLost, match="the learner is gone, where to meet was to come"):
         stranger.hear("where to meet", 5)
-    until(lambda: warnings(caplog, "policy.weight_sender"))
-    assert "does not know the token" in warnings(caplog, "policy.weight_sender")[0]
+    until(lambda: warnings(caplog, "rltf.weights.direct_sender"))
+    assert "does not know the token" in warnings(caplog, "rltf.weights.direct_sender")[0]
 
 
 PROCESS = """
@@ -360,8 +361,8 @@ def test_either_side_may_be_killed_in_the_middle(
         received.stdin.flush()
         assert line(received) == "half"
         received.send_signal(signal.SIGKILL)
-        until(lambda: warnings(caplog, "policy.weight_sender"))
-        (told,) = warnings(caplog, "policy.weight_sender")
+        until(lambda: warnings(caplog, "rltf.weights.direct_sender"))
+        (told,) = warnings(caplog, "rltf.weights.direct_sender")
         assert (
             told.startswith("actor-0 gets its weights from the weight store from now on: actor-0 ") and "gone" in told
         ), told
@@ -376,7 +377,7 @@ def test_either_side_may_be_killed_in_the_middle(
         survived.take(list(named_weights(policy_of("llama", 12, seed=5).model)), 5, None)
         survived.offer(Offer(address, int(port), token))
         actor = Actor(survived)
-        connect = weight_receiver._Link
+        connect = direct_source._Link
 
         def killing(*arguments: Any) -> Any:
             link = connect(*arguments)
@@ -385,9 +386,9 @@ def test_either_side_may_be_killed_in_the_middle(
             return link
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(weight_receiver, "_Link", killing)
+            patch.setattr(direct_source, "_Link", killing)
             assert actor.loader.refresh() and actor.has(5) and survived.asked == [5]
-        (told,) = warnings(caplog, "policy.weight_receiver")
+        (told,) = warnings(caplog, "rltf.weights.direct_source")
         assert told.startswith("weights come from the weight store for now: the learner did not send"), told
         assert actor.counted("direct_failures") == 1
         survived.offer(store.last_offer)
