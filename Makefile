@@ -6,12 +6,13 @@ READY := .venv/.ready
 # Further arguments: make run ARGS="--learner.steps 50", make test ARGS="tests/test_config.py -x"
 ARGS ?=
 
-.PHONY: help setup run test lint clean
+.PHONY: help setup run test lint docs clean
 
 help:
 	@echo "make run     train the quick start (ARGS=... is passed to launch.py)"
 	@echo "make test    run the tests (ARGS=... is passed to pytest)"
 	@echo "make lint    ruff (rules and format), mypy and the import contracts"
+	@echo "make docs    build the documentation into site/, strictly"
 	@echo "make setup   only make the virtual environment .venv (FORCE=1: again, although it is up to date)"
 	@echo "make clean   remove .venv"
 
@@ -39,6 +40,11 @@ lint: $(READY)
 	$(VENV_PYTHON) -m mypy || status=1; \
 	.venv/bin/lint-imports --no-logo || status=1; \
 	exit $$status
+
+# Nothing is fetched: the theme, its fonts off, is a package, and formulas become MathML while the pages are built.
+docs: $(READY)
+	@$(VENV_PYTHON) scripts/architecture.py --check
+	@NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -m mkdocs build --strict
 
 clean:
 	rm -rf .venv
