@@ -56,7 +56,7 @@ def ground_of(edges: Edges) -> list[str]:
 
 
 def layers_of(edges: Edges) -> list[list[str]]:
-    """Rooms from the top down, each in the first layer below all that import it, near those that it imports."""
+    """Rooms from the top down, each in the first layer below all that import it."""
     depth: dict[str, int] = {}
 
     def of(room: str) -> int:
@@ -67,15 +67,26 @@ def layers_of(edges: Edges) -> list[list[str]]:
     layers: list[list[str]] = [[] for _ in range(max(map(of, edges)) + 1)]
     for room in sorted(edges):
         layers[depth[room]].append(room)
-    for _ in range(4):
-        place = {room: (index + 0.5) / len(layer) for layer in layers for index, room in enumerate(layer)}
-        for layer in layers:
-            layer.sort(key=lambda room: (_mean([place[other] for other in edges[room]], place[room]), room))
     return layers
 
 
-def _mean(values: list[float], default: float) -> float:
-    return round(sum(values) / len(values), 6) if values else default
+def places_of(layers: list[list[str]], arrows: set[tuple[str, str]]) -> dict[str, float]:
+    """Where each room stands from left to right: below those that import it, as far as there is room."""
+    places: dict[str, float] = {}
+    gap, least, greatest = BOX_WIDTH + MARGIN, MARGIN + BOX_WIDTH / 2, WIDTH - MARGIN - BOX_WIDTH / 2
+    for layer in layers:
+        wanted = {}
+        for room in layer:
+            above = [places[importer] for importer, imported in sorted(arrows) if imported == room]
+            wanted[room] = sum(above) / len(above) if above else WIDTH / 2
+        ordered = sorted(layer, key=lambda room: (round(wanted[room]), room))
+        found: list[float] = []
+        for room in ordered:
+            found.append(max(wanted[room], found[-1] + gap) if found else wanted[room])
+        shift = sum(wanted[room] - place for room, place in zip(ordered, found, strict=True)) / len(ordered)
+        shift = max(least - found[0], min(shift, greatest - found[-1]))
+        places |= {room: place + shift for room, place in zip(ordered, found, strict=True)}
+    return places
 
 
 def necessary(edges: Edges) -> set[tuple[str, str]]:
@@ -104,12 +115,12 @@ def draw() -> str:
     ground = ground_of(downward)
     edges = {room: imported - frozenset(ground) for room, imported in downward.items() if room not in ground}
     layers, packages, strong = layers_of(edges), guarded_packages(), necessary(edges)
-    boxes: dict[str, Box] = {}
-    for number, layer in enumerate([*layers, ground]):
-        width = BOX_WIDTH if layer is not ground else (WIDTH - 2 * MARGIN) / len(ground) - MARGIN
-        for place, room in enumerate(layer):
-            x = MARGIN + (place + 0.5) * (WIDTH - 2 * MARGIN) / len(layer)
-            boxes[room] = Box(x, MARGIN + number * LAYER_HEIGHT + BOX_HEIGHT / 2, width)
+    places, boxes = places_of(layers, strong), {}
+    for number, layer in enumerate(layers):
+        boxes |= {room: Box(places[room], _y(number), BOX_WIDTH) for room in layer}
+    for place, room in enumerate(ground):
+        width = (WIDTH - MARGIN) / len(ground)
+        boxes[room] = Box(MARGIN / 2 + (place + 0.5) * width, _y(len(layers)), width - MARGIN)
     height = MARGIN * 2 + len(layers) * LAYER_HEIGHT + BOX_HEIGHT
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">',
@@ -125,6 +136,10 @@ def draw() -> str:
             box, room, ", ".join(packages.get(room, ())) or ("most rooms import it" if room in ground else "")
         )
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _y(layer: int) -> float:
+    return MARGIN + layer * LAYER_HEIGHT + BOX_HEIGHT / 2
 
 
 class Box(NamedTuple):
