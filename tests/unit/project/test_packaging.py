@@ -1,6 +1,4 @@
-"""The project's papers: dependencies and their pins, what is packaged, the set-up script's refusals, links and commands
-in the texts.
-"""
+"""The project's papers: dependencies and their pins, what is packaged, the set-up script's refusals."""
 
 import importlib.metadata
 import os
@@ -11,12 +9,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
 
 from tests.support.paths import ROOT
-
-TEXTS = ("README.md", "CONTRIBUTING.md")
 
 
 def _pyproject() -> dict[str, Any]:
@@ -72,23 +67,6 @@ def test_ray_shells_are_the_ones_in_the_contract() -> None:
     )
     listed = {importer.removeprefix("rltf.*.") for importer in contract["allowed_importers"]} - {"rltf.driver"}
     assert listed == {path.stem for path in ROOT.glob("*/ray_*.py") if path.parent.name != "driver"}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_links_and_presets_in_the_texts_exist(name: str) -> None:
-    text = re.sub(r"<!--.*?-->", "", (ROOT / name).read_text(), flags=re.DOTALL)
-    targets = set(re.findall(r"\]\(([^)#]+)\)", text)) | set(re.findall(r"configs/[\w-]+\.yaml", text))
-    missing = [target for target in targets if not target.startswith("http") and not (ROOT / target).exists()]
-    assert not missing
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_make_targets_in_the_texts_exist(name: str) -> None:
-    text = (ROOT / name).read_text()
-    typed = [line for line in text.splitlines() if line.startswith("    ")] + re.findall(r"`(make [^`]+)`", text)
-    targets = {target for line in typed for target in re.findall(r"\bmake (\w+)", line)}
-    known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert targets and targets <= known
 
 
 def test_an_executor_node_needs_no_torch() -> None:
