@@ -65,6 +65,12 @@ LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 was killed."""
 
 
+def _ignore_nothing() -> None:
+    """What a shell starts in the background ignores Ctrl-C, under nohup SIGHUP too, and so would what it starts."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Failed(Exception):
     """A run did not do what it should; the message says what, and where its folder is."""
 
@@ -133,8 +139,7 @@ class Command:
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # What a shell starts in the background ignores Ctrl-C, and so would this run.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=_ignore_nothing,
             )
 
     @property

@@ -20,9 +20,10 @@ from rltf.config import BufferConfig
 RAY = ("actors/test_ray", "driver/", "executor/test_worker", "learner/test_ray", "monitor/test_ray_metrics", "run/")
 """Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them."""
 
-# As in what a script starts in the background: what tests start would inherit it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# As what a script starts in the background, or nohup, has them: what tests start would inherit it, and not be stopped.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 _numbers = itertools.count()
 
