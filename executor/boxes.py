@@ -19,10 +19,14 @@ class Box:
 
     def __init__(self) -> None:
         while True:
+            # Another judge may take the folder for a left one, and remove it, before it has its lock.
             self.path = tempfile.mkdtemp(prefix=_PREFIX)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            if os.path.isdir(self.path):  # else it was taken for a left one before it had its lock
+            if os.path.isdir(self.path):
                 return
             os.close(self._lock)
 

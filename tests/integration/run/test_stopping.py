@@ -243,6 +243,31 @@ def test_boxes_of_judges_that_are_gone_are_removed(tmp_path: Path, monkeypatch: 
     assert not Path(box.path).exists()
 
 
+def test_a_box_that_another_judge_takes_for_a_left_one_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make, opened, made = tempfile.mkdtemp, os.open, []
+
+    def make_and_lose(prefix: str) -> str:
+        made.append(make(prefix=prefix))
+        if len(made) == 1:
+            remove_boxes()
+        return made[-1]
+
+    def open_and_lose(path: str, flags: int) -> int:
+        descriptor = opened(path, flags)
+        if len(made) == 2 and path == made[1]:
+            Path(path).rmdir()
+        return descriptor
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_lose)
+    monkeypatch.setattr(os, "open", open_and_lose)
+    box = Box()
+    assert box.path == made[2] and Path(box.path).is_dir() and not any(Path(path).exists() for path in made[:2])
+    box.remove()
+
+
 def test_a_call_of_ray_that_hangs_is_left_alone_and_no_other_is_made() -> None:
     calls, release = RayCalls(), threading.Event()
     assert calls.call("a sum", lambda: 1 + 1, 10) == 2
