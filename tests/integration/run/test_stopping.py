@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -255,8 +256,8 @@ def test_a_box_that_another_judge_takes_for_a_left_one_is_made_again(
             remove_boxes()
         return made[-1]
 
-    def open_and_lose(path: str, flags: int) -> int:
-        descriptor = opened(path, flags)
+    def open_and_lose(path: str, *arguments: Any, **options: Any) -> int:
+        descriptor = opened(path, *arguments, **options)
         if len(made) == 2 and path == made[1]:
             Path(path).rmdir()
         return descriptor
