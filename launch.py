@@ -132,7 +132,7 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     from rltf.executor.grade import grade_file
     from rltf.executor.judge import Judge
     from rltf.problems import load_problems
-    from rltf.problems.spec import parse_spec
+    from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.problems} ...", markup=False)
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
@@ -168,7 +168,7 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
     from rltf.executor import check_data as checking
     from rltf.problems import read_problems
     from rltf.problems.files import replacing
-    from rltf.problems.spec import parse_spec
+    from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.spec} ...", markup=False)
     problems = read_problems(known.spec, config.run.seed)

@@ -56,8 +56,7 @@ from rltf.learner.world import World
 from rltf.policy.encoding import encode_program, encode_prompt
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy, build_policy, make_spec
-from rltf.problems import load_problems
-from rltf.problems.corpus import corpus_of
+from rltf.problems import corpus_of, load_problems
 from rltf.problems.prompts import Prompt
 from rltf.telemetry.console import complain
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from rltf.config.choice import OneOf, Word, first_sentence
 from rltf.config.whole import Config
 
 _NAMES: dict[Any, str] = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
@@ -30,7 +31,7 @@ class Described:
 
 def sections() -> dict[str, str]:
     """The parts of the configuration with what each is."""
-    return {part: _first_sentence(field.annotation.__doc__ or "") for part, field in Config.model_fields.items()}
+    return {part: first_sentence(field.annotation.__doc__ or "") for part, field in Config.model_fields.items()}
 
 
 def described(key: str) -> Described:
@@ -38,10 +39,17 @@ def described(key: str) -> Described:
     part, _, name = key.partition(".")
     field: FieldInfo = Config.model_fields[part].annotation.model_fields[name]  # type: ignore[union-attr]
     sentence = " ".join((field.description or "").split())
+    values = _values(field.annotation)
+    for mark in field.metadata:
+        if isinstance(mark, OneOf):
+            values = "|".join(mark.names)
+            sentence += " " + "; ".join(f"{name}: {meaning}" for name, meaning in mark.names.items()) + "."
+        elif isinstance(mark, Word):
+            values = mark.word
     return Described(
         key,
         sentence,
-        _values(field.annotation),
+        values,
         _bounds(field) or _bounds_of_each(field.annotation),
         written(field.default),
     )
@@ -97,7 +105,3 @@ def _bounds_of_each(annotation: Any) -> str:
     members = [kind for kind in get_args(annotation) if get_origin(kind) is Annotated]
     words = _bounds(get_args(members[0])[1]) if members else ""
     return f"each {words}" if words else ""
-
-
-def _first_sentence(text: str) -> str:
-    return " ".join(text.split("\n\n")[0].split()).partition(". ")[0].rstrip(".")

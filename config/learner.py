@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rltf.config.base import Folder, Part
+from rltf.config.choice import OneOf
+from rltf.config.objectives import OBJECTIVES
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -52,8 +54,8 @@ class LearnerConfig(Part):
     mixed_precision: Literal["auto", "never"] = "auto"
     """auto: on a CPU with instructions for it, matrix products of short sequences in bfloat16 (1.7x faster); weights
     stay float32."""
-    objective: Literal["grpo", "rltf", "reinforce", "rloo", "ppo_clip", "supervised"] = "grpo"
-    """What is minimised; supervised trains on the corpus alone, the control without reinforcement learning."""
+    objective: Annotated[str, OneOf(OBJECTIVES)] = "grpo"
+    """What is minimised."""
     steps: int = Field(100, ge=1)
     """Optimizer steps after the warm start, reinforcement and supervised ones together."""
     max_seconds: float | None = Field(None, gt=0)

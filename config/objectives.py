@@ -1,19 +1,28 @@
-"""The reinforcement objectives, one section each."""
+"""The reinforcement objectives, one section each: `ObjectiveSections` has them all."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from abc import abstractmethod
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from rltf.config.base import Folder, Part
+from rltf.config.choice import OneOf, first_sentence
 
 Baseline = Literal["best", "latest_greedy", "group_mean", "none"]
 Normalise = Literal["sequence_sum", "sequence_mean", "token_mean", "constant"]
+REWARDS = {
+    "binary": "1 if every test passes, else 0",
+    "pass_ratio": "share of tests that pass",
+    "coarse": "RLTF's coarse reward (Eq. 3)",
+    "adaptive": "coarse with Eq. 5 for wrong answers",
+}
+"""Rewards of a program (`learner.rewards`)."""
 
 
-class ObjectiveConfig(Part):
-    """What the sections of all reinforcement objectives have in common: guards, each off unless set."""
+class Guards(Part):
+    """What keeps any surrogate from running away, each off unless set."""
 
     log_prob_floor: float | None = Field(None, lt=0)
     """A token is not pushed further down once its log-probability is below this, say -10; none: no floor, as in the
@@ -25,7 +34,34 @@ class ObjectiveConfig(Part):
     """Weight of the divergence, per program token, from the policy at the start of training; above 0 a frozen copy of
     it is kept."""
 
+
+class ObjectiveConfig(Guards):
+    """What the sections of all reinforcement objectives have in common, and what the rest of a run asks of them."""
+
     _presets: ClassVar[tuple[str, dict[str, dict[str, Any]]]] = ("", {})
+
+    @property
+    @abstractmethod
+    def group_relative(self) -> bool:
+        """Whether it compares sampled programs of one visit, of which there have to be two then.
+
+        Each section says so itself: a class without it cannot be made.
+        """
+
+    @property
+    def compares_with_greedy(self) -> bool:
+        """Whether it compares with a greedy program."""
+        return False
+
+    @property
+    def weighed_by_critic(self) -> bool:
+        """Whether a critic (`rltf.critic`) weighs its tokens."""
+        return False
+
+    @property
+    def supervised_normalise(self) -> Normalise:
+        """How a supervised term beside it is divided."""
+        return "token_mean"
 
     @classmethod
     def preset_field(cls) -> str:
@@ -46,7 +82,25 @@ class ObjectiveConfig(Part):
         return {**chosen, **given} if chosen else given
 
 
-class RltfConfig(ObjectiveConfig):
+class BaselineConfig(ObjectiveConfig):
+    """What the objectives with a choice of baselines have in common."""
+
+    baseline: Baseline = "group_mean"
+    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its
+    group; nothing."""
+
+    @property
+    def group_relative(self) -> bool:
+        """Whether the baseline is the group's mean."""
+        return self.baseline == "group_mean"
+
+    @property
+    def compares_with_greedy(self) -> bool:
+        """Whether the baseline is a greedy program's, or begun by one."""
+        return self.baseline in ("best", "latest_greedy")
+
+
+class RltfConfig(BaselineConfig):
     """The RLTF objective of arXiv 2307.04349.
 
     The fine-grained fields also hold where another objective has `fine` true.
@@ -121,13 +175,22 @@ class RltfConfig(ObjectiveConfig):
         },
     )
 
+    @property
+    def weighed_by_critic(self) -> bool:
+        """`critic_weighting`."""
+        return self.critic_weighting
+
+    @property
+    def supervised_normalise(self) -> Normalise:
+        """As RLTF's own terms (Eq. 7)."""
+        return self.normalise
+
 
 class AdvantageConfig(ObjectiveConfig):
     """What the objectives with one advantage per program have in common."""
 
-    reward: Literal["binary", "pass_ratio", "coarse", "adaptive"] = "binary"
-    """1 if every test passes, else 0; share of tests that pass; RLTF's coarse reward (Eq. 3); coarse with Eq. 5 for
-    wrong answers."""
+    reward: Annotated[str, OneOf(REWARDS)] = "binary"
+    """What a program earns."""
     fine: bool = False
     """Add RLTF's fine-grained term (Eq. 9, fields of `rltf`) to the advantage of each token: credit by line."""
     normalise: Normalise = "token_mean"
@@ -136,12 +199,9 @@ class AdvantageConfig(ObjectiveConfig):
     policy.max_program_tokens."""
 
 
-class ReinforceConfig(AdvantageConfig):
+class ReinforceConfig(BaselineConfig, AdvantageConfig):
     """REINFORCE (Williams 1992): the reward less a baseline."""
 
-    baseline: Baseline = "group_mean"
-    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its
-    group; nothing."""
     normalise: Normalise = "sequence_sum"
     """As in the other objectives; a program is one action here, so its log-probability is the sum over its tokens."""
 
@@ -151,6 +211,11 @@ class RlooConfig(AdvantageConfig):
 
     normalise: Normalise = "sequence_sum"
     """As in the other objectives; a program is one action here, so its log-probability is the sum over its tokens."""
+
+    @property
+    def group_relative(self) -> bool:
+        """Always."""
+        return True
 
 
 class GrpoConfig(AdvantageConfig):
@@ -167,18 +232,48 @@ class GrpoConfig(AdvantageConfig):
 
     _presets = ("variant", {"dr": {"scale": "none", "normalise": "constant"}})
 
+    @property
+    def group_relative(self) -> bool:
+        """Always."""
+        return True
 
-class PpoClipConfig(AdvantageConfig):
+
+class PpoClipConfig(BaselineConfig, AdvantageConfig):
     """PPO's clipped surrogate (arXiv 1707.06347) without a value function: the reward less a baseline, whitened over
     the step.
     """
 
-    baseline: Baseline = "group_mean"
-    """What a program's reward is compared with: the problem's best so far; its newest greedy program's; the mean of its
-    group; nothing."""
     whiten: bool = True
     """Whether the step's advantages are shifted and scaled to mean 0 and standard deviation 1."""
     clip_low: float = Field(0.2, ge=0)
     """The ratio to the sampling policy is clipped below 1 - clip_low."""
     clip_high: float = Field(0.2, ge=0)
     """The ratio to the sampling policy is clipped above 1 + clip_high."""
+
+
+class SupervisedConfig(ObjectiveConfig):
+    """Programs of the corpus alone, the control without reinforcement learning."""
+
+    @property
+    def group_relative(self) -> bool:
+        """Never: no program is sampled to train on."""
+        return False
+
+
+class ObjectiveSections(Part):
+    """A section for each objective, under the name that `learner.objective` gives it."""
+
+    grpo: GrpoConfig = GrpoConfig()
+    rltf: RltfConfig = RltfConfig()
+    reinforce: ReinforceConfig = ReinforceConfig()
+    rloo: RlooConfig = RlooConfig()
+    ppo_clip: PpoClipConfig = PpoClipConfig()
+
+
+SUPERVISED = "supervised"
+"""The objective that is none, and has no section."""
+OBJECTIVES = {
+    **{name: first_sentence(field.annotation.__doc__ or "") for name, field in ObjectiveSections.model_fields.items()},
+    SUPERVISED: first_sentence(SupervisedConfig.__doc__ or ""),
+}
+"""Every `learner.objective`, with what it is. `learner.objectives.OBJECTIVES` has the classes."""

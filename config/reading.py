@@ -110,7 +110,7 @@ def _clear_held_out(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
     held_out = tree.get("problems", {}).get("held_out")
     if "problems.train" not in overrides or "problems.held_out" in overrides or not isinstance(held_out, str):
         return
-    if ":" in held_out or held_out.partition(",")[0] in ("starter", "apps", "mbpp"):  # no share, auto or none
+    if re.match("[A-Za-z]", held_out) and held_out not in ("auto", "none"):  # no share
         if _data_set(held_out) != _data_set(overrides["problems.train"]):
             del tree["problems"]["held_out"]
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError, model_validator
 from rltf.config.base import Part
 from rltf.config.buffer import BufferConfig, RedisConfig
 from rltf.config.learner import LearnerConfig, WarmStartConfig
-from rltf.config.objectives import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
+from rltf.config.objectives import SUPERVISED, ObjectiveConfig, ObjectiveSections, SupervisedConfig
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
@@ -35,8 +35,8 @@ def _is_true(given: Any) -> bool:
         return False
 
 
-class Config(Part):
-    """One run. Every field can be set in YAML and on the command line as --part.field VALUE."""
+class _Parts(Part):
+    """All but the objectives, which come after them."""
 
     run: RunConfig = RunConfig()
     problems: ProblemsConfig = ProblemsConfig()
@@ -47,21 +47,20 @@ class Config(Part):
     redis: RedisConfig = RedisConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     learner: LearnerConfig = LearnerConfig()
-    rltf: RltfConfig = RltfConfig()
-    reinforce: ReinforceConfig = ReinforceConfig()
-    rloo: RlooConfig = RlooConfig()
-    grpo: GrpoConfig = GrpoConfig()
-    ppo_clip: PpoClipConfig = PpoClipConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     restart: RestartConfig = RestartConfig()
     ray: RayConfig = RayConfig()
 
+
+class Config(ObjectiveSections, _Parts):
+    """One run. Every field can be set in YAML and on the command line as --part.field VALUE."""
+
     @property
     def objective(self) -> ObjectiveConfig:
         """The section of the objective that is trained with; for `supervised` one without effect."""
         name = self.learner.objective
-        return ObjectiveConfig() if name == "supervised" else getattr(self, name)
+        return SupervisedConfig() if name == SUPERVISED else getattr(self, name)
 
     @property
     def workers(self) -> int:
@@ -103,16 +102,15 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Config:
-        name = self.learner.objective
-        baseline = getattr(self.objective, "baseline", "group_mean" if name in ("grpo", "rloo") else "none")
-        if baseline in ("best", "latest_greedy") and not self.actors.greedy:
+        name, objective = self.learner.objective, self.objective
+        if objective.compares_with_greedy and not self.actors.greedy:
             raise ValueError(
                 f"learner.objective {name} compares with a greedy program: set actors.greedy true or {name}.baseline "
                 "none"
             )
-        if name == "rltf" and self.rltf.critic_weighting and not self.rltf.critic:
+        if objective.weighed_by_critic and not self.rltf.critic:
             raise ValueError("rltf.critic_weighting needs a critic: set rltf.critic, or rltf.critic_weighting false")
-        if baseline == "group_mean" and self.actors.samples_per_problem < 2:
+        if objective.group_relative and self.actors.samples_per_problem < 2:
             raise ValueError(
                 f"learner.objective {name} compares programs of one visit: set actors.samples_per_problem to 2 or more"
             )

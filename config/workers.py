@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from rltf.config.base import Part
+from rltf.config.choice import Word
 
 
 def _as_text(given: Any) -> Any:
@@ -16,19 +17,20 @@ def _as_text(given: Any) -> Any:
     return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
-HeldOut = Annotated[str, BeforeValidator(_as_text)]
+HeldOut = Annotated[str, BeforeValidator(_as_text), Word("SPEC")]
 
 
 class ProblemsConfig(Part):
     """Where problems come from."""
 
-    train: str = "starter"
-    """Training problems: starter | apps:PATH | mbpp:FILE | jsonl:FILE, options after commas
-    (apps:PATH,difficulty=introductory)."""
+    train: Annotated[str, Word("SPEC")] = "starter"
+    """Training problems."""
     held_out: HeldOut = "auto"
     """Problems that are only ever evaluated on, written like `train`; a number, say 0.2: that share of the training
     problems, which are then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1;
     none or empty: no evaluation."""
+    prompt_style: Annotated[str, Word("STYLE")] = "auto"
+    """Format in which problems are shown to the model; auto: each data set's own."""
     shown_tests: int = Field(3, ge=0)
     """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones;
     0: none."""

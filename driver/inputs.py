@@ -72,7 +72,7 @@ class Inputs:
         if config.warm_start.reuse:
             check_weights(unweighted, reused := Path(config.warm_start.reuse))
             notes += () if is_sealed(reused) else (unsealed(reused),)
-        if learner.objective == "rltf" and config.rltf.critic_weighting:
+        if config.objective.weighed_by_critic:
             check_critic(Path(config.rltf.critic), unweighted)
         unread = [one for part in all_of for one in part.unread]
         return cls(

@@ -25,7 +25,7 @@ def frozen_models(policy: Policy, config: Config, folder: Path, device: torch.de
     found: list[Annotate] = []
     if config.objective.kl:
         found.append(load_reference(policy.spec, config, folder, device).annotate)
-    if config.learner.objective == "rltf" and config.rltf.critic_weighting:
+    if config.objective.weighed_by_critic:
         critic = load_critic(Path(config.rltf.critic), policy, config.learner.micro_batch_tokens, device)
         inside = config.rltf.fine_grained_type == 1
         found.append(partial(critic.weigh, terms=(True, inside, True)))

@@ -23,7 +23,7 @@ from rltf.learner.corpus_stream import Corpus, CorpusStream
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.export import load_weights
 from rltf.learner.frozen import Annotate, frozen_models
-from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
+from rltf.learner.objectives import make_objective, with_supervised
 from rltf.learner.objectives.base import Loss, Prepared
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.record import fingerprints
@@ -70,9 +70,8 @@ def remembers(config: Config) -> bool:
     in the corpus.
     """
     learner = config.learner
-    baseline = getattr(config.objective, "baseline", "none")
     mixes = learner.supervised_ratio > 0 and learner.supervised_mixing == "micro_batch"
-    return learner.objective == "supervised" or mixes or baseline in ("best", "latest_greedy")
+    return learner.objective == "supervised" or mixes or config.objective.compares_with_greedy
 
 
 class Replay:
@@ -120,7 +119,7 @@ class Replay:
                 saved.load_optimizer(self._engine.state())
             if self._objective is not None:
                 self._frozen = frozen_models(policy, config, folder, self._engine.device)
-        self._supervised = Supervised(supervised_normalise(config), policy.spec.max_program_tokens)
+        self._supervised = Supervised(config.objective.supervised_normalise, policy.spec.max_program_tokens)
         self._stream: CorpusStream | None = None
         if corpus is not None and (self._objective is None or learner.supervised_ratio):
             self._stream = CorpusStream(policy, corpus, learner.supervised_batch_size, f"{config.run.seed}:supervised")

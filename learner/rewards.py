@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from rltf.buffer.records import Feedback, Outcome, Program
 from rltf.config import RltfConfig
+from rltf.config.choice import chosen
 from rltf.learner.error_classes import ErrorClass, error_class
 from rltf.learner.spans import first_text_span, line_span
 
@@ -61,13 +62,18 @@ def pass_ratio(feedback: Feedback) -> float:
     return feedback.passed / max(1, len(feedback.tests) or feedback.run)
 
 
-REWARDS: dict[Literal["binary", "pass_ratio", "coarse", "adaptive"], Reward] = {
+REWARDS: dict[str, Reward] = {
     "binary": binary_reward,
     "pass_ratio": pass_ratio,
     "coarse": coarse_reward,
     "adaptive": adaptive_reward,
 }
-"""By the names that the configuration gives them."""
+"""By the names that the configuration gives them (`config.objectives.REWARDS`)."""
+
+
+def reward_named(name: str) -> Reward:
+    """A reward. Raises UserError for a name that none has."""
+    return chosen(REWARDS, name, "reward")
 
 
 def fine_feedback(program: Program, feedback: Feedback, config: RltfConfig, encoder_decoder: bool) -> Fine | None:

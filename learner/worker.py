@@ -21,7 +21,7 @@ from rltf.learner.export import export, load_weights, save_model
 from rltf.learner.fit import fits
 from rltf.learner.frozen import Annotate, frozen_models
 from rltf.learner.metrics import rl_row, sampled_by, supervised_row
-from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
+from rltf.learner.objectives import make_objective, with_supervised
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.position import Position
 from rltf.learner.publish import Versions
@@ -120,7 +120,7 @@ class LearnerWorker:
         config = self._config.learner
         self._objective = make_objective(self._config, self._policy.is_encoder_decoder)
         self._offline = self._objective is not None and not config.publish_every
-        self._supervised = Supervised(supervised_normalise(self._config), self._policy.spec.max_program_tokens)
+        self._supervised = Supervised(self._config.objective.supervised_normalise, self._policy.spec.max_program_tokens)
         self._schedule = linear(config.learning_rate, config.steps, config.warmup_steps, config.final_learning_rate)
         self._stream: CorpusStream | None = None
         if self._objective is None or config.supervised_ratio:

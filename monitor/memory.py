@@ -129,7 +129,7 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     if config.objective.kl:
         frozen += weight_bytes(parameters, learner.dtype)
         words += f", the reference {weight_bytes(parameters, learner.dtype) / 1e6:,.0f} MB"
-    if learner.objective == "rltf" and config.rltf.critic_weighting:
+    if config.objective.weighed_by_critic:
         frozen += weight_bytes(parameters, "float32")
         words += f", the critic {weight_bytes(parameters, 'float32') / 1e6:,.0f} MB"
     on_host = {"none": 0.0, "optimizer": optimizer, "parameters": optimizer + weights}[learner.offload]

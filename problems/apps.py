@@ -18,7 +18,7 @@ from rltf.problems.fields import unread
 from rltf.problems.files import parse_json, read_text, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
-from rltf.problems.spec import Spec, parse_ids
+from rltf.problems.spec import Source, Spec, parse_ids
 from rltf.problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
@@ -179,3 +179,13 @@ def _json_text(name: str, text: str | None, default: Any) -> Any:
         return parse_json(text)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+SOURCE = Source(
+    "apps",
+    "the APPS directory layout; a bare `apps` comes from the hub",
+    load,
+    ("split", "difficulty", "ids", "checker", "tolerance"),
+    path="FOLDER",
+    hub=True,
+)

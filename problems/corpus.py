@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Protocol
 
-from rltf.config import UserError
-from rltf.problems.problem import Problem, ProblemSet
+from rltf.problems.problem import Problem
 from rltf.problems.prompts import Prompt, prompt_of
-from rltf.problems.starter.corpus import StarterCorpus
 
 
 class Corpus(Protocol):
@@ -24,7 +23,7 @@ class SolutionCorpus:
     comes more often.
     """
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self._pairs = [(prompt_of(problem), program) for problem in problems for program in problem.solutions]
         if not self._pairs:
             raise ValueError("no problem has a solution")
@@ -32,18 +31,3 @@ class SolutionCorpus:
     def draw(self, rng: random.Random) -> tuple[Prompt, str]:
         """A prompt and one of its problem's solutions."""
         return rng.choice(self._pairs)
-
-
-def corpus_of(problem_set: ProblemSet) -> Corpus:
-    """Corpus of a set: for `starter` programs drawn with bugs, never a reference; otherwise the solutions.
-
-    Raises UserError when there is nothing to train on.
-    """
-    if problem_set.problems and all(problem.prompt_style == "starter" for problem in problem_set):
-        return StarterCorpus(problem_set.problems)
-    try:
-        return SolutionCorpus(problem_set.problems)
-    except ValueError:
-        raise UserError(
-            f"{problem_set.name}: none of its problems has a solution, so there is nothing for supervised training"
-        ) from None

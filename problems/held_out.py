@@ -7,12 +7,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 
 from rltf.config import ProblemsConfig, UserError
 from rltf.problems.loading import load_problems
 from rltf.problems.problem import Problem, ProblemSet
-from rltf.problems.spec import SOURCES, has_source, parse_spec
+from rltf.problems.sources import SOURCES, parse_spec, source_of
 
 SHARE = 0.1
 """What `problems.held_out auto` holds out of problems that have no held-out set of their own."""
@@ -35,8 +36,14 @@ def problem_sets(config: ProblemsConfig, seed: int, *, must_match: bool = True) 
     Raises UserError as `load_problems` does, and for a `held_out` that is no SPEC and no share, or shares ids with the
     training problems.
     """
-    options = {"seed": seed, "checked": config.checked, "shown_tests": config.shown_tests}
-    train = load_problems(config.train, must_match=must_match, **options)  # type: ignore[arg-type]
+    load = partial(
+        load_problems,
+        seed=seed,
+        checked=config.checked,
+        shown_tests=config.shown_tests,
+        prompt_style=config.prompt_style,
+    )
+    train = load(config.train, must_match=must_match)
     wanted = config.held_out.strip()
     if wanted in ("", "none"):
         return ProblemSets(train, None, ())
@@ -44,13 +51,13 @@ def problem_sets(config: ProblemsConfig, seed: int, *, must_match: bool = True) 
         wanted = "starter,split=heldout" if _is_starter(config.train) else str(SHARE)
     if (share := _share(wanted)) is not None:
         return _hold_out(train, share)
-    if not has_source(wanted):
+    if source_of(wanted) is None:
         raise UserError(
             f"problems.held_out {wanted!r} is none of: auto, none, a share of the training problems such as 0.2, or "
             "a SPEC, which "
             f"begins with one of {', '.join(SOURCES)}"
         )
-    held_out = load_problems(wanted, must_match=False, **options)  # type: ignore[arg-type]
+    held_out = load(wanted, must_match=False)
     _refuse_shared(train, held_out)
     return ProblemSets(train, held_out, tuple(_remarks(train, held_out)))
 

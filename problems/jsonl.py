@@ -17,7 +17,7 @@ from typing import Any
 from rltf.problems.fields import hinted, unread
 from rltf.problems.files import read_records, unix_lines
 from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
-from rltf.problems.spec import Spec, parse_ids
+from rltf.problems.spec import Source, Spec, parse_ids
 
 _ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
@@ -144,3 +144,6 @@ def _number(record: dict[str, Any], field: str, kind: type[float] | type[int]) -
         ValueError,
     ):  # infinity and NaN are no integers, and an integer may be larger than every float
         raise ValueError(f"{field} is out of all bounds") from None
+
+
+SOURCE = Source("jsonl", "your own, one JSON object per line", load, ("ids", "checker", "tolerance"), path="FILE")

@@ -1,4 +1,4 @@
-"""From a SPEC to problems."""
+"""From a SPEC to problems, and to programs for supervised training."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rltf.config import UserError
-from rltf.problems import apps, jsonl, mbpp
+from rltf.problems.corpus import Corpus, SolutionCorpus
 from rltf.problems.problem import CheckerName, Problem, ProblemSet, Skipped, Unread
+from rltf.problems.prompts import AUTO, style_named
 from rltf.problems.quarantine import honour
-from rltf.problems.spec import Spec, parse_spec
-from rltf.problems.starter.tasks import starter_problems
+from rltf.problems.sources import SOURCES, parse_spec, source_of
+from rltf.problems.spec import Spec
 
 
 def load_problems(
-    spec: str, *, seed: int = 0, checked: str = "", must_match: bool = True, shown_tests: int = 3
+    spec: str,
+    *,
+    seed: int = 0,
+    checked: str = "",
+    must_match: bool = True,
+    shown_tests: int = 3,
+    prompt_style: str = AUTO,
 ) -> ProblemSet:
-    """Problems of a SPEC: `starter[,split=train|heldout]`, `apps[:FOLDER][,split=..][,difficulty=..][,ids=..]`,
-    `mbpp[:FILE][,ids=11-510]` or `jsonl:FILE[,ids=..]`; `apps` and `mbpp` without a path come from the hub. `apps` and
-    `jsonl` take `checker=standard|tokens|apps_compat` and `tolerance=1e-4`, over what single problems ask for.
+    """Problems of a SPEC, which begins with one of `problems.sources.SOURCES`: `apps:FOLDER,split=train,ids=0-99`.
+
+    Of the options `checker` and `tolerance=1e-4` go over what single problems ask for.
 
     `checked` is a file that check-data wrote, or empty: its quarantined problems are left out, the others get their
     calibrated limits; `must_match` refuses one that names none of the problems. `seed` draws the starter tasks; other
     sources do not depend on it. `shown_tests`: assert statements of a list of them that the model is shown
-    (`Problem.shown_tests`). A problem that cannot be used is named in `skipped` and the rest goes on. Raises UserError
-    for a SPEC, file or folder that is wrong, and when no problem is left.
+    (`Problem.shown_tests`). `prompt_style`: one for all problems, or `auto`, each data set's own. A problem that cannot
+    be used is named in `skipped` and the rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and
+    when no problem is left.
     """
     loaded = read_problems(spec, seed)
     if not loaded.problems:
@@ -37,8 +45,11 @@ def load_problems(
             else "its only problem cannot be used:"
         )
         raise UserError(f"{spec}: {none} {loaded.skipped[0]}")
-    problems = tuple(replace(problem, shown_tests=shown_tests) for problem in loaded)
-    loaded = replace(loaded, problems=problems)
+    shown: dict[str, Any] = {"shown_tests": shown_tests}
+    if prompt_style != AUTO:
+        style_named(prompt_style)
+        shown["prompt_style"] = prompt_style
+    loaded = replace(loaded, problems=tuple(replace(problem, **shown) for problem in loaded))
     return honour(loaded, Path(checked).expanduser(), must_match=must_match) if checked else loaded
 
 
@@ -47,8 +58,8 @@ def read_problems(spec: str, seed: int = 0) -> ProblemSet:
 
     Raises UserError when there is no record at all.
     """
-    parsed = parse_spec(spec)
-    problems, skipped, unread = _collect(_records(parsed, seed))
+    parsed = parse_spec(spec, seed)
+    problems, skipped, unread = _collect(SOURCES[parsed.source].load(parsed))
     if not problems and not skipped:
         reason = "no problem is left; check its options against the data" if parsed.options else "it holds no problem"
         raise UserError(f"{spec}: {reason}")
@@ -56,6 +67,22 @@ def read_problems(spec: str, seed: int = 0) -> ProblemSet:
     if judging:
         problems = [replace(problem, suite=replace(problem.suite, **judging)) for problem in problems]
     return ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped), unread=tuple(unread))
+
+
+def corpus_of(problem_set: ProblemSet) -> Corpus:
+    """Corpus of a set: its source's own (for `starter` programs drawn with bugs, never a reference), else the
+    solutions.
+
+    Raises UserError when there is nothing to train on.
+    """
+    source = source_of(problem_set.name)
+    make = SolutionCorpus if source is None or source.corpus is None else source.corpus
+    try:
+        return make(problem_set.problems)
+    except ValueError:
+        raise UserError(
+            f"{problem_set.name}: none of its problems has a solution, so there is nothing for supervised training"
+        ) from None
 
 
 def _judging(spec: Spec) -> dict[str, Any]:
@@ -71,16 +98,6 @@ def _judging(spec: Spec) -> dict[str, Any]:
         if not 0 <= fields["tolerance"] < 1:
             raise UserError(f"{spec.text}: tolerance must be a number from 0 to below 1, for example 1e-4")
     return fields
-
-
-def _records(spec: Spec, seed: int) -> Iterable[Problem | Skipped | Unread]:
-    if spec.source == "starter":
-        return starter_problems(spec.one_of("split", ("train", "heldout"), "train"), seed)
-    if spec.source == "apps":
-        return apps.load(spec)
-    if spec.source == "mbpp":
-        return mbpp.load(spec)
-    return jsonl.load(spec)
 
 
 def _collect(records: Iterable[Problem | Skipped | Unread]) -> tuple[list[Problem], list[Skipped], list[Unread]]:

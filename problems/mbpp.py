@@ -13,7 +13,7 @@ from rltf.problems.fields import unread
 from rltf.problems.files import read_records, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
-from rltf.problems.spec import Spec, parse_ids
+from rltf.problems.spec import Source, Spec, parse_ids
 
 SPLITS = ("prompt", "test", "validation", "train")
 _FIELDS = (
@@ -84,3 +84,13 @@ def from_record(record: dict[str, Any]) -> Problem | Skipped:
         )
     except ValueError as error:
         return Skipped(name, str(error))
+
+
+SOURCE = Source(
+    "mbpp",
+    "MBPP, the official or the sanitized file; a bare `mbpp` comes from the hub",
+    load,
+    ("ids",),
+    path="FILE",
+    hub=True,
+)

@@ -11,7 +11,6 @@ from hashlib import blake2b
 from typing import Any, Literal, get_args
 
 Kind = Literal["stdin", "call", "assert"]
-PromptStyle = Literal["apps", "mbpp", "starter"]
 CheckerName = Literal["standard", "tokens", "apps_compat"]
 """Rules that compare expected and actual output. `tokens` does not look at lines, nor at how a number is written;
 `apps_compat` reproduces published APPS figures and is known to be wrong."""
@@ -169,8 +168,8 @@ class Problem:
     """Reference programs. Those of `starter` are for tests and checks only: no training step sees them."""
     difficulty: str
     """The data set's own word, `unknown` if it has none."""
-    prompt_style: PromptStyle
-    """Format in which the problem is shown to a model."""
+    prompt_style: str
+    """Format in which the problem is shown to a model, one of `problems.prompts.STYLES`."""
     shown_tests: int = 3
     """Of the style mbpp: assert statements that the model is shown, the first ones."""
 

@@ -7,8 +7,10 @@ with the format line chosen by how the tests really call the program.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from rltf.config.choice import chosen
 from rltf.problems.problem import Problem
 
 LONGEST_QUESTION = 150_000
@@ -29,31 +31,43 @@ class Prompt:
         return self.before + self.question + self.after
 
 
+def apps(problem: Problem) -> Prompt:
+    """The format of Hendrycks et al. (arXiv 2105.09938), which CodeRL and RLTF train with."""
+    call_based = problem.suite.kind != "stdin"
+    answer_format = "\nUse Call-Based format\n" if call_based else "\nUse Standard Input format\n"
+    return Prompt("\nQUESTION:\n", problem.question, f"\n{problem.starter_code}\n{answer_format}\nANSWER:\n")
+
+
+def mbpp(problem: Problem) -> Prompt:
+    """The format of Austin et al. (arXiv 2108.07732), zero-shot: description and, they show three, the first of the
+    tests, which are among the ones that judge the program.
+    """
+    starter = f"\n\n{problem.starter_code}\n" if problem.starter_code else ""
+    shown = problem.suite.asserts[: problem.shown_tests]
+    if not shown:
+        return Prompt("", problem.question, f"{starter}\n")
+    tests = "".join(f"{statement}\n" for statement in shown)
+    return Prompt("", problem.question, f"{starter or ' '}Your code should satisfy these tests:\n\n{tests}\n")
+
+
+def starter(problem: Problem) -> Prompt:
+    """The question and a line end."""
+    return Prompt("", problem.question, "\n")
+
+
+Style = Callable[[Problem], Prompt]
+STYLES: dict[str, Style] = {"apps": apps, "mbpp": mbpp, "starter": starter}
+"""Every format in which a problem can be shown, by the names that `Problem.prompt_style` gives them."""
+AUTO = "auto"
+"""The `problems.prompt_style` that leaves each problem its data set's own."""
+
+
+def style_named(name: str) -> Style:
+    """A prompt style. Raises UserError for a name that none has."""
+    return chosen(STYLES, name, "problems.prompt_style")
+
+
 def prompt_of(problem: Problem) -> Prompt:
     """Prompt of a problem in its `prompt_style`."""
-    question = problem.question[:LONGEST_QUESTION]
-    if problem.prompt_style == "apps":
-        return _apps(question, problem.starter_code, call_based=problem.suite.kind != "stdin")
-    if problem.prompt_style == "mbpp":
-        return _mbpp(question, problem.starter_code, problem.suite.asserts[: problem.shown_tests])
-    return Prompt("", question, "\n")
-
-
-def _apps(question: str, starter_code: str, call_based: bool) -> Prompt:
-    """The format of Hendrycks et al. (arXiv 2105.09938), which CodeRL and RLTF train with."""
-    answer_format = "\nUse Call-Based format\n" if call_based else "\nUse Standard Input format\n"
-    return Prompt("\nQUESTION:\n", question, "\n" + starter_code + "\n" + answer_format + "\nANSWER:\n")
-
-
-def _mbpp(question: str, starter_code: str, shown: tuple[str, ...]) -> Prompt:
-    """The format of Austin et al.
-
-    (arXiv 2108.07732), zero-shot: description and, they show three, the first of the tests.
-
-    Those tests are among the ones that judge the program.
-    """
-    starter = f"\n\n{starter_code}\n" if starter_code else ""
-    if not shown:
-        return Prompt("", question, f"{starter}\n")
-    tests = "".join(f"{statement}\n" for statement in shown)
-    return Prompt("", question, f"{starter or ' '}Your code should satisfy these tests:\n\n{tests}\n")
+    prompt = style_named(problem.prompt_style)(problem)
+    return replace(prompt, question=prompt.question[:LONGEST_QUESTION])

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rltf.config import UserError
-
-SOURCES: dict[str, tuple[str, ...]] = {
-    "starter": ("split",),
-    "apps": ("split", "difficulty", "ids", "checker", "tolerance"),
-    "mbpp": ("ids",),
-    "jsonl": ("ids", "checker", "tolerance"),
-}
-"""Every source and its options."""
-
-_OPTION = re.compile(r"[A-Za-z_]+=")
+from rltf.config.choice import suggest
+from rltf.problems.corpus import Corpus
+from rltf.problems.problem import Problem, Skipped, Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,50 +21,45 @@ class Spec:
     text: str
     """As it was written."""
     source: str
-    """A key of `SOURCES`."""
+    """A key of `problems.sources.SOURCES`."""
     path: Path | None
     """File or folder; None: built in, or from the hub."""
     options: dict[str, str]
     """Options by name; only known ones."""
+    seed: int = 0
+    """What is drawn at random is drawn with it."""
 
     def one_of(self, option: str, allowed: Collection[str], default: str) -> str:
         """Value of an option that takes one of a few words. Raises UserError for any other."""
         value = self.options.get(option, default)
         if option in self.options and value not in allowed:
-            raise UserError(f"{self.text}: {option} {value!r} is unknown; {_suggest(value, allowed)}")
+            raise UserError(f"{self.text}: {option} {value!r} is unknown; {suggest(value, allowed)}")
         return value
 
 
-def has_source(text: str) -> bool:
-    """Whether it begins like a SPEC."""
-    return re.split("[:,]", text.strip())[0] in SOURCES
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of problem set: what a SPEC may say of it, and how its problems are read."""
 
+    name: str
+    about: str
+    """What it is, in a few words; `form` stands beside it."""
+    load: Callable[[Spec], Iterable[Problem | Skipped | Unread]]
+    """Reads the problems of a SPEC. A record that cannot be used becomes Skipped and the rest goes on; raises UserError
+    for a file or folder that cannot be read."""
+    options: tuple[str, ...] = ()
+    """Names of the options that it takes."""
+    path: Literal["", "FILE", "FOLDER"] = ""
+    """What stands behind the colon; empty: nothing, the problems are built in."""
+    hub: bool = False
+    """Whether the path may be left out, and the problems come from the hub."""
+    corpus: Callable[[Sequence[Problem]], Corpus] | None = None
+    """Programs for supervised training; None: the problems' solutions."""
 
-def parse_spec(text: str) -> Spec:
-    """Parse a SPEC. Raises UserError for an unknown source or option, naming the nearest right one.
-
-    Options are the trailing `,name=value` parts, so a path may hold commas.
-    """
-    parts = text.strip().split(",")
-    options: dict[str, str] = {}
-    while len(parts) > 1 and _OPTION.match(parts[-1].strip()):
-        name, _, value = parts.pop().strip().partition("=")
-        if name in options:
-            raise UserError(f"{text}: option {name} is given twice")
-        options[name] = value.strip()
-    source, colon, path = ",".join(parts).partition(":")
-    if source not in SOURCES:
-        raise UserError(f"problem set {text!r} has the unknown source {source!r}; {_suggest(source, SOURCES)}")
-    for name in reversed(options):
-        if name not in SOURCES[source]:
-            raise UserError(f"{text}: {source} has no option {name!r}; {_suggest(name, SOURCES[source])}")
-    if source == "starter" and colon:
-        raise UserError(f"{text}: starter is built in and takes no path")
-    if source == "jsonl" and not path:
-        raise UserError(f"{text}: jsonl needs a file, jsonl:FILE")
-    if colon and not path:
-        raise UserError(f"{text}: a path must follow the colon; {source} alone loads from the hub")
-    return Spec(text=text, source=source, path=Path(path).expanduser() if path else None, options=options)
+    @property
+    def form(self) -> str:
+        """How it is written, without options: `apps:FOLDER`."""
+        return f"{self.name}:{self.path}" if self.path else self.name
 
 
 def parse_ids(spec: Spec) -> Callable[[str], bool]:
@@ -103,8 +91,3 @@ def parse_ids(spec: Spec) -> Callable[[str], bool]:
         return name in names or (number is not None and any(first <= number <= last for first, last in ranges))
 
     return chosen
-
-
-def _suggest(word: str, allowed: Collection[str]) -> str:
-    near = difflib.get_close_matches(word.lower(), allowed, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(allowed)}"

@@ -1,7 +1,8 @@
 """What can be minimised: one module per objective, one small interface (`learner.objectives.base`)."""
 
-from rltf.config import Config, Normalise
-from rltf.learner.objectives.base import Objective
+from rltf.config import Config
+from rltf.config.choice import chosen
+from rltf.learner.objectives.base import Objective, ObjectiveKind
 from rltf.learner.objectives.grpo import Grpo
 from rltf.learner.objectives.mixed import Mixed, Stream
 from rltf.learner.objectives.ppo_clip import PpoClip
@@ -9,30 +10,30 @@ from rltf.learner.objectives.reinforce import Reinforce
 from rltf.learner.objectives.rloo import Rloo
 from rltf.learner.objectives.rltf import Rltf
 
-__all__ = ["Objective", "make_objective", "supervised_normalise", "with_supervised"]
+__all__ = ["OBJECTIVES", "Objective", "make_objective", "with_supervised"]
+
+OBJECTIVES: dict[str, ObjectiveKind | None] = {
+    "grpo": Grpo,
+    "rltf": Rltf,
+    "reinforce": Reinforce,
+    "rloo": Rloo,
+    "ppo_clip": PpoClip,
+    "supervised": None,
+}
+"""By the names that `learner.objective` gives them; None trains on the corpus alone."""
+
+
+def objective_named(name: str) -> ObjectiveKind | None:
+    """The class of an objective; None for `supervised`. Raises UserError for a name that none has."""
+    return chosen(OBJECTIVES, name, "learner.objective")
 
 
 def make_objective(config: Config, encoder_decoder: bool) -> Objective | None:
-    """The reinforcement objective that `learner.objective` names; none for `supervised`, which trains on the corpus
-    alone.
+    """The reinforcement objective that `learner.objective` names; None for `supervised`, which trains on the corpus
+    alone. Raises UserError for a name that no objective has.
     """
-    name, limit = config.learner.objective, config.policy.max_program_tokens
-    if name == "rltf":
-        return Rltf(config.rltf, encoder_decoder, limit)
-    if name == "reinforce":
-        return Reinforce(config.reinforce, config.rltf, encoder_decoder, limit)
-    if name == "rloo":
-        return Rloo(config.rloo, config.rltf, encoder_decoder, limit)
-    if name == "grpo":
-        return Grpo(config.grpo, config.rltf, encoder_decoder, limit)
-    if name == "ppo_clip":
-        return PpoClip(config.ppo_clip, config.rltf, encoder_decoder, limit)
-    return None
-
-
-def supervised_normalise(config: Config) -> Normalise:
-    """How the supervised term is divided: as RLTF's own terms are (Eq. 7), else by tokens."""
-    return config.rltf.normalise if config.learner.objective == "rltf" else "token_mean"
+    kind = objective_named(config.learner.objective)
+    return None if kind is None else kind.from_config(config, encoder_decoder)
 
 
 def with_supervised(objective: Objective, stream: Stream, config: Config) -> Objective:
@@ -41,6 +42,6 @@ def with_supervised(objective: Objective, stream: Stream, config: Config) -> Obj
         objective,
         stream,
         config.learner.supervised_ratio,
-        supervised_normalise(config),
+        config.objective.supervised_normalise,
         config.policy.max_program_tokens,
     )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from rltf.buffer.records import Group, LearnerFate, Outcome, Program
+from rltf.config import Config
 
 Weights = npt.NDArray[np.float32]
 
@@ -125,6 +126,13 @@ class Objective(Protocol):
         """Raises ValueError when the state does not fit; that of a run without an objective is empty, and changes
         nothing.
         """
+
+
+class ObjectiveKind(Protocol):
+    """The class of an objective that can be chosen by name (`learner.objectives.OBJECTIVES`)."""
+
+    def from_config(self, config: Config, encoder_decoder: bool) -> Objective:
+        """The objective that a configuration describes, for a policy that is an encoder-decoder or not."""
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
 from rltf.buffer.records import Group, LearnerFate
-from rltf.config import AdvantageConfig, RltfConfig
+from rltf.config import AdvantageConfig, Config, RltfConfig
 from rltf.learner.baselines import Baselines
 from rltf.learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, greedy_fates, totals_of
 from rltf.learner.objectives.surrogates import divisor_of, linear
-from rltf.learner.rewards import REWARDS, fine_feedback, fine_weights
+from rltf.learner.rewards import fine_feedback, fine_weights, reward_named
 
 
 class PolicyGradient(ABC):
@@ -35,7 +35,13 @@ class PolicyGradient(ABC):
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
         self.terms: tuple[str, ...] = ("policy", "fine") if config.fine else ("policy",)
-        self.baselines = Baselines(getattr(config, "baseline", "none"), [REWARDS[config.reward]])
+        self.baselines = Baselines(getattr(config, "baseline", "none"), [reward_named(config.reward)])
+
+    @classmethod
+    def from_config(cls, config: Config, encoder_decoder: bool) -> Self:
+        """The objective that its own section describes."""
+        section: Any = config.objective
+        return cls(section, config.rltf, encoder_decoder, config.policy.max_program_tokens)
 
     @abstractmethod
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -45,7 +51,7 @@ class PolicyGradient(ABC):
         """Programs with a weight, with the log-probabilities that they were sampled with."""
         items: list[TrainItem] = []
         fates: dict[str, LearnerFate] = greedy_fates(groups)
-        reward = REWARDS[self._options.reward]
+        reward = reward_named(self._options.reward)
         rewards = [[reward(sample.feedback) for sample in group.samples] for group in groups]
         without = 0
         for group, row in zip(groups, self.advantages(groups, rewards), strict=True):

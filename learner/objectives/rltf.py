@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from rltf.buffer.records import Group, LearnerFate, Sample
-from rltf.config import RltfConfig
+from rltf.config import Config, RltfConfig
 from rltf.learner.baselines import Baselines
 from rltf.learner.objectives.base import (
     LossResult,
@@ -51,6 +51,11 @@ class Rltf:
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
         self._baselines = Baselines(config.baseline, [coarse_reward, adaptive_reward])
+
+    @classmethod
+    def from_config(cls, config: Config, encoder_decoder: bool) -> Rltf:
+        """The objective that the section `rltf` describes."""
+        return cls(config.rltf, encoder_decoder, config.policy.max_program_tokens)
 
     def prepare(self, groups: Sequence[Group]) -> Prepared:
         """Weights of every sampled program; those whose weights are all zero are not forwarded."""

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
-from rltf.config import Normalise, ObjectiveConfig
+from rltf.config import Guards, Normalise
 from rltf.learner.objectives.base import LossResult, Signal, Totals
 
-UNGUARDED = ObjectiveConfig()
+UNGUARDED = Guards()
 
 
 def divisor_of(normalise: Normalise, mask: torch.Tensor, totals: Totals, token_limit: int) -> torch.Tensor | float:
@@ -37,7 +37,7 @@ def linear(
     mask: torch.Tensor,
     signal: Signal,
     divisor: torch.Tensor | float,
-    config: ObjectiveConfig = UNGUARDED,
+    config: Guards = UNGUARDED,
 ) -> LossResult:
     """-sum_k sum_t w_kt rho_t log p_t / divisor: REINFORCE. rho_t is 1, or the ratio to the sampling policy cut at
     `importance_cap`.
@@ -63,7 +63,7 @@ def clipped(
     mask: torch.Tensor,
     signal: Signal,
     divisor: torch.Tensor | float,
-    config: ObjectiveConfig,
+    config: Guards,
     low: float,
     high: float,
 ) -> LossResult:
@@ -98,7 +98,7 @@ def clipped(
     return _result(loss, terms, shares, log_probs, mask, signal, divisor, config, sums)
 
 
-def _floored(log_probs: torch.Tensor, signal: Signal, config: ObjectiveConfig) -> torch.Tensor:
+def _floored(log_probs: torch.Tensor, signal: Signal, config: Guards) -> torch.Tensor:
     """(B, T) with no gradient left that would push a token down whose log-probability is below the floor."""
     if config.log_prob_floor is None:
         return log_probs
@@ -142,7 +142,7 @@ def _result(
     mask: torch.Tensor,
     signal: Signal,
     divisor: torch.Tensor | float,
-    config: ObjectiveConfig,
+    config: Guards,
     sums: dict[str, torch.Tensor],
 ) -> LossResult:
     """Adds the reference's term and what the metrics row shows of every objective."""

@@ -10,7 +10,7 @@ import yaml
 from rltf import config as configuration
 from rltf import launch
 from rltf.config import RltfConfig
-from rltf.problems.spec import parse_spec
+from rltf.problems.sources import parse_spec
 from tests.support.paths import ROOT
 
 PRESETS = sorted((ROOT / "configs").glob("*.yaml"))

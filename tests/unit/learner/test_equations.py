@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from rltf.buffer.records import Group, Sample
-from rltf.config import GrpoConfig, ObjectiveConfig, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
+from rltf.config import GrpoConfig, Guards, PpoClipConfig, ReinforceConfig, RlooConfig, RltfConfig
 from rltf.learner.batching import plan, tensors
 from rltf.learner.objectives import Mixed
 from rltf.learner.objectives.base import Objective, Totals, TrainItem
@@ -400,4 +400,4 @@ def test_guards_are_off_in_the_paper_preset() -> None:
     assert RltfConfig(preset="paper") == RltfConfig()
     for preset in ("paper", "released_code"):
         config = RltfConfig(preset=preset)  # type: ignore[arg-type]
-        assert {name: getattr(config, name) for name in ObjectiveConfig.model_fields} == ObjectiveConfig().model_dump()
+        assert {name: getattr(config, name) for name in Guards.model_fields} == Guards().model_dump()

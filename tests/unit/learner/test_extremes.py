@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 
-from rltf.config import GrpoConfig, ObjectiveConfig, PpoClipConfig, RltfConfig
+from rltf.config import GrpoConfig, Guards, PpoClipConfig, RltfConfig
 from rltf.learner.objectives.base import Signal, Totals
 from rltf.learner.objectives.grpo import Grpo
 from rltf.learner.objectives.mixed import Mixed
@@ -81,7 +81,7 @@ def test_clipped(cap: float | None) -> None:
     for apart, advantage in itertools.product(APART, ADVANTAGES):
         log_probs, sampler = tokens(apart)
         signal = Signal(torch.tensor([[[advantage]]]), torch.tensor([[sampler]]))
-        result = clipped(["policy"], log_probs, ONE, signal, 4.0, ObjectiveConfig(importance_cap=cap), 0.2, 0.28)
+        result = clipped(["policy"], log_probs, ONE, signal, 4.0, Guards(importance_cap=cap), 0.2, 0.28)
         advantage = float(torch.tensor(advantage))
         value, slope = clipped_part(exponential(log_probs.item() - sampler), advantage, 0.2, 0.28, cap)
         check(result.loss, log_probs, -value / 4, -slope / 4)
@@ -99,7 +99,7 @@ def test_linear(cap: float | None) -> None:
         log_probs, sampler = tokens(apart)
         log_p = log_probs.item()
         signal = Signal(torch.tensor([[[weight]]]), torch.tensor([[sampler]]))
-        result = linear(["policy"], log_probs, ONE, signal, 4.0, ObjectiveConfig(importance_cap=cap))
+        result = linear(["policy"], log_probs, ONE, signal, 4.0, Guards(importance_cap=cap))
         factor = float(torch.tensor(weight)) * (1.0 if cap is None else min(cap, exponential(log_p - sampler)))
         check(result.loss, log_probs, -factor * log_p / 4, -factor / 4)
 
@@ -111,7 +111,7 @@ def test_divergences(weight: float) -> None:
         signal = Signal(torch.zeros(1, 1, 1), torch.tensor([[other]]), torch.tensor([[other]]))
         away = log_probs.item() - other
         value = (math.expm1(-away) if -away < 709.7 else math.inf) + away
-        result = linear(["policy"], log_probs, ONE, signal, 4.0, ObjectiveConfig(kl=weight))
+        result = linear(["policy"], log_probs, ONE, signal, 4.0, Guards(kl=weight))
         check(
             result.loss,
             log_probs,

@@ -17,7 +17,7 @@ from rltf import config as configuration
 from rltf.buffer.records import Group, Sample
 from rltf.config import Config, GrpoConfig, PpoClipConfig, ReinforceConfig, RltfConfig, UserError
 from rltf.learner.batching import plan, tensors
-from rltf.learner.objectives import make_objective, supervised_normalise, with_supervised
+from rltf.learner.objectives import OBJECTIVES, make_objective, with_supervised
 from rltf.learner.objectives.base import Signal, Totals, not_finite, totals_of
 from rltf.learner.objectives.grpo import Grpo, advantages
 from rltf.learner.objectives.ppo_clip import PpoClip, whitened
@@ -231,12 +231,12 @@ def test_supervised_is_cross_entropy(normalise: Any) -> None:
     assert totals == Totals(3, 7)
 
 
-@pytest.mark.parametrize("name", ["rltf", "reinforce", "rloo", "grpo", "ppo_clip"])
+@pytest.mark.parametrize("name", [name for name, kind in OBJECTIVES.items() if kind is not None])
 def test_every_objective_can_be_configured_made_and_mixed(name: str) -> None:
     config = Config.model_validate({"learner": {"objective": name, "supervised_ratio": 1}, "actors": {"greedy": True}})
     objective = make_objective(config, encoder_decoder=False)
     assert objective is not None and objective.name == name and config.objective is getattr(config, name)
-    assert supervised_normalise(config) == ("sequence_sum" if name == "rltf" else "token_mean")
+    assert config.objective.supervised_normalise == ("sequence_sum" if name == "rltf" else "token_mean")
 
     class Stream:
         def next(self) -> Any:
@@ -253,6 +253,12 @@ def test_every_objective_can_be_configured_made_and_mixed(name: str) -> None:
     restored.load_state_dict(mixed.state_dict())
     restored.load_state_dict({})  # of a supervised run that goes on with this objective
     assert make_objective(Config.model_validate({"learner": {"objective": "supervised"}}), False) is None
+
+
+def test_an_objective_without_an_entry_is_refused_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(OBJECTIVES, "grpo")
+    with pytest.raises(UserError, match=r"^learner\.objective 'grpo' is unknown; "):
+        make_objective(Config(), encoder_decoder=False)
 
 
 def test_presets_are_filled_in_and_given_fields_win() -> None:

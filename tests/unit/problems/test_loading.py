@@ -12,7 +12,7 @@ import pytest
 from rltf.config import UserError
 from rltf.problems import corpus_of, load_problems
 from rltf.problems.apps import from_row
-from rltf.problems.spec import parse_spec
+from rltf.problems.sources import parse_spec
 from rltf.problems.wrapped_outputs import unwrap_outputs
 from tests.support.paths import ROOT
 
