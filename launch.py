@@ -41,6 +41,7 @@ except ModuleNotFoundError as error:
 _SPEC = "the problem set: starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
 _JUDGE = (
     "executor.lanes one per core",
+    "executor.judge",
     "executor.time_limit_s",
     "executor.memory_limit_mb",
     "executor.python",
@@ -138,7 +139,7 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
     read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
     stopping.work()
-    with Judge.of(config.executor, _lanes(config, overrides)) as judge:
+    with Judge.from_config(config.executor, _lanes(config, overrides)) as judge:
         graded = grade_file(problems, known.programs, known.out, judge, console, read)
     return FAILED if graded.unjudged or (known.strict and graded.left_out) else DONE
 
@@ -246,7 +247,7 @@ def _replay(arguments: Sequence[str], console: Console) -> int:
 def _doctor(arguments: Sequence[str], console: Console) -> int:
     """`doctor`: what of this machine a run can use. FAILED when one cannot start here."""
     reads = (
-        *_JUDGE[1:], "actors.gpus_per_actor", "learner.gpus_per_worker", "ray.address", "redis.timeout_s", "redis.url",
+        *_JUDGE[2:], "actors.gpus_per_actor", "learner.gpus_per_worker", "ray.address", "redis.timeout_s", "redis.url",
         "run.folder",
     )  # fmt: skip
     parser = Arguments("doctor", COMMANDS["doctor"].sentence, reads)

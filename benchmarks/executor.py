@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.short_programs import LIMIT_S, Short, asserted_programs, reading_programs
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 
 PEERS = Path(__file__).resolve().with_name("executor_peers.py")
 WAYS = {
@@ -114,7 +114,7 @@ def measure(python: str, rounds: int) -> dict[str, Any]:
     python = python or getattr(sys, "_base_executable", None) or sys.executable
     walls: dict[str, dict[str, list[float]]] = {}
     cpu: dict[str, dict[str, float]] = {}
-    with Judge(1, LIMIT_S, 512, python=python) as one, Judge(2, LIMIT_S, 512, python=python) as two:
+    with SandboxJudge(1, LIMIT_S, 512, python=python) as one, SandboxJudge(2, LIMIT_S, 512, python=python) as two:
         judges = {1: one, 2: two}
         for judge in judges.values():
             _judged(judge, reading_programs(32, 1, mark="warm") + reading_programs(32, 1, mark="warm", numpy=True))
@@ -154,7 +154,7 @@ def _row(condition: Condition, walls: dict[str, dict[str, list[float]]], cpu: di
     }
 
 
-def _judged(judge: Judge, work: Sequence[Short]) -> tuple[float, float]:
+def _judged(judge: SandboxJudge, work: Sequence[Short]) -> tuple[float, float]:
     """Wall and CPU milliseconds per program."""
     before, start = _cpu_s(judge), time.perf_counter()
     results = judge.grade([(short.suite, short.text) for short in work])
@@ -165,7 +165,7 @@ def _judged(judge: Judge, work: Sequence[Short]) -> tuple[float, float]:
     return 1000 * wall / len(work), 1000 * cpu / len(work)
 
 
-def _cpu_s(judge: Judge) -> float:
+def _cpu_s(judge: SandboxJudge) -> float:
     """CPU seconds of this process, and of the lanes with all programs they ran."""
     return time.process_time() + judge.lanes_cpu_s()
 

@@ -27,7 +27,8 @@ from rich.table import Table
 
 from benchmarks.short_programs import reading_programs
 from rltf.buffer.records import Feedback
-from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.judge import InfrastructureFailure
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 
 PROGRAMS, LIMIT_S = 500, 0.1
@@ -105,7 +106,7 @@ def compare(work: Work, factors: Sequence[int], lanes: int) -> list[dict[str, An
     rows: list[dict[str, Any]] = []
     first: list[tuple[Any, ...]] = []
     for factor in factors:
-        with Judge(lanes, 4.0, 512) as judge, busy(factor * (os.cpu_count() or 1)):
+        with SandboxJudge(lanes, 4.0, 512) as judge, busy(factor * (os.cpu_count() or 1)):
             start = time.monotonic()
             results = judge.grade([(suite, text) for suite, text, _ in work])
             seconds = time.monotonic() - start

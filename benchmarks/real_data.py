@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rltf.buffer.records import Feedback
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems import load_problems
 from rltf.problems.problem import TestSuite
 
@@ -83,7 +83,7 @@ class Compared:
     seconds: float = 0.0
 
 
-def compare(name: str, items: Iterable[Item], judge: Judge, explain: Explain) -> Compared:
+def compare(name: str, items: Iterable[Item], judge: SandboxJudge, explain: Explain) -> Compared:
     """Judges every item and compares."""
     items = list(items)
     row = Compared(name, programs=len(items))
@@ -162,7 +162,7 @@ def in_one_namespace(item: Item, feedback: Feedback) -> str:
     """
     if item.status == "wrong" and feedback.outcome == "pass":
         together = replace(item.suite, asserts=("\n".join(item.suite.asserts),))
-        with Judge(1, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
+        with SandboxJudge(1, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
             (result,) = judge.grade([(together, item.program)])
         if isinstance(result, Feedback) and result.outcome == "failure":
             return "a global variable of the program, changed by an earlier assert, fails a later one"
@@ -190,7 +190,7 @@ def _apps_layout(checker: str) -> Callable[[Path], Iterator[Item]]:
 
 def looser_makers(item: Item, feedback: Feedback) -> str:
     """The data set's maker compared word by word and numbers by value, as `tokens` does."""
-    with Judge(1, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
+    with SandboxJudge(1, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
         (result,) = judge.grade([(replace(item.suite, checker="tokens"), item.program)])
     passes = isinstance(result, Feedback) and result.outcome == "pass"
     return f"accepted by `tokens`, the maker's rule: {feedback.message[:60]!r}" if passes else ""
@@ -354,7 +354,7 @@ def main() -> int:
         sets["humaneval"] = (lambda _: humaneval(options.humaneval), _nothing)
     console = Console(soft_wrap=True, highlight=False)
     rows = []
-    with Judge(options.lanes, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
+    with SandboxJudge(options.lanes, TIME_LIMIT_S, MEMORY_LIMIT_MB) as judge:
         for name, (items, explain) in sets.items():
             try:
                 chosen = list(items(options.data))

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from rltf.buffer.records import Feedback
 from rltf.config import UserError
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 from rltf.telemetry.console import complain
 
@@ -116,7 +116,7 @@ def soak(programs: int, lanes: int, seed: int) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
 
-    def batch(first: int, size: int, judge: Judge) -> None:
+    def batch(first: int, size: int, judge: SandboxJudge) -> None:
         work, honest = [], []
         for number in range(first, first + size):
             honest.append(draw.random() >= HOSTILE)
@@ -133,7 +133,7 @@ def soak(programs: int, lanes: int, seed: int) -> dict[str, Any]:
                 wrong.append(f"{outcome}: {text[:200]}")
 
     try:
-        with Judge(lanes, LIMIT_S, MEMORY_LIMIT_MB) as judge:
+        with SandboxJudge(lanes, LIMIT_S, MEMORY_LIMIT_MB) as judge:
             batch(-WARM_UP, WARM_UP, judge)
             outcomes.clear()
             before, start, cpu = _state(judge, folder), time.monotonic(), judge.lanes_cpu_s() + time.process_time()
@@ -163,7 +163,7 @@ def soak(programs: int, lanes: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _state(judge: Judge, folder: str) -> dict[str, float]:
+def _state(judge: SandboxJudge, folder: str) -> dict[str, float]:
     """What must not grow. A lane's processes: those below this one."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     lanes = [pid for pid in pids if pid != os.getpid()]

@@ -31,7 +31,7 @@ from rltf.actors.engine import SamplingEngine
 from rltf.actors.visits import Visits
 from rltf.buffer.records import Feedback
 from rltf.config import Config, UserError
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.learner.export import load_weights
 from rltf.learner.rewards import binary_reward
 from rltf.learner.schedules import linear
@@ -168,7 +168,7 @@ class Tasks:
 class Examiner:
     """Held-out pass@1 of a model's weights, with the project's own sampling engine and judge."""
 
-    def __init__(self, tasks: Tasks, judge: Judge) -> None:
+    def __init__(self, tasks: Tasks, judge: SandboxJudge) -> None:
         self._tasks = tasks
         self._judge = judge
         self._engine = SamplingEngine(tasks.policy)
@@ -195,7 +195,7 @@ class Examiner:
         )
 
 
-def train(tasks: Tasks, judge: Judge, scratch: str, micro_batch: int, until: float) -> dict[str, Any]:
+def train(tasks: Tasks, judge: SandboxJudge, scratch: str, micro_batch: int, until: float) -> dict[str, Any]:
     """Runs GRPOTrainer, to the first evaluation that reaches `until` at most; the curve, seconds of each step by part,
     and pass rates.
     """
@@ -355,7 +355,7 @@ def main(arguments: Sequence[str]) -> int:
     limits = tasks.config.executor
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Judge(options.lanes, limits.time_limit_s, limits.memory_limit_mb) as judge,
+        SandboxJudge(options.lanes, limits.time_limit_s, limits.memory_limit_mb) as judge,
     ):
         facts: Mapping[str, Any] = {
             "trl": importlib.metadata.version("trl"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from rltf.config.base import Part
-from rltf.config.choice import Word
+from rltf.config.choice import OneOf, Word
 
 
 def _as_text(given: Any) -> Any:
@@ -99,6 +99,10 @@ class ActorsConfig(Part):
     """Nucleus: the smallest set of tokens whose probabilities add up to this is sampled from."""
 
 
+JUDGES = {"sandbox": "processes of the executor's machine, isolated (docs/sandbox.md)"}
+"""What judges programs (`executor.judges`)."""
+
+
 class ExecutorConfig(Part):
     """The workers that run programs against tests."""
 
@@ -106,6 +110,8 @@ class ExecutorConfig(Part):
     """Number of executors."""
     cpus_per_executor: float = Field(0.5, ge=0)
     """CPUs each executor asks Ray for."""
+    judge: Annotated[str, OneOf(JUDGES)] = "sandbox"
+    """What judges programs."""
     lanes: int = Field(1, ge=1)
     """Programs that one executor runs at the same time."""
     time_limit_s: float = Field(4.0, gt=0)

@@ -77,7 +77,7 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     with (
         replacing(out / "regraded.json") as numbers,
         replacing(out / "differing.jsonl") as differing,
-        Judge.of(config.executor, lanes) as judge,
+        Judge.from_config(config.executor, lanes) as judge,
         progress(console, "judging", kept_rows(folder.path / "samples")) as advance,
     ):
         work = _work(folder, problems, found)

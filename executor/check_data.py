@@ -85,7 +85,7 @@ def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console
     if not usable:
         return
     references = [(one, program) for one in usable for program in one.problem.solutions]
-    with Judge.of(config, lanes) as judge:
+    with Judge.from_config(config, lanes) as judge:
         doing = (
             f"{counted(len(references), 'reference solution')} of {counted(len(found), 'problem')}, {lanes} at a time"
         )
@@ -103,7 +103,7 @@ def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console
         ]
         if late:
             _run_longer(judge, late, console)
-    with Judge.of(config, LOAD * lanes, OTHER_HASH_SEED) as judge:
+    with Judge.from_config(config, LOAD * lanes, OTHER_HASH_SEED) as judge:
         doing = f"the references again, {LOAD * lanes} at a time and with another hash seed"
         for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
             one.second.append(feedback)

@@ -14,9 +14,9 @@ from typing import Literal
 from rltf.buffer.records import Feedback
 from rltf.config import ExecutorConfig
 from rltf.executor.isolation import Tier
-from rltf.executor.judge import Judge
 from rltf.executor.lane import TIERS, Lane
 from rltf.executor.protocol import LaneFailure
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 
 PROGRAMS = 50
@@ -95,7 +95,7 @@ def _try(tier: Tier, python: str) -> dict[str, str] | str:
 def _judging(config: ExecutorConfig) -> Iterator[Finding]:
     """An honest program judged right, and what that costs."""
     texts = [f"a, b = map(int, input().split())\nprint(a + b)  # {number}\n" for number in range(PROGRAMS + 1)]
-    with Judge.of(config, lanes=1) as judge:
+    with SandboxJudge.from_config(config, lanes=1) as judge:
         judge.grade([(_SUM, texts[0])])
         before = time.process_time() + judge.lanes_cpu_s()
         results = judge.grade([(_SUM, text) for text in texts[1:]])

@@ -63,8 +63,8 @@ class ExecutorWorker:
         for work in (self._flow.evaluation_work, self._flow.work):
             work.abandon(self.name)
         config = self._config
-        with Judge.of(config) as judge, self._beside():
-            self.layers = judge.layers
+        with Judge.from_config(config) as judge, self._beside():
+            self.layers = dict(judge.layers)
             layers = "; ".join(f"{layer} {state}" for layer, state in judge.layers.items())
             log.log(
                 logging.INFO if judge.tier == "A" else logging.WARNING,

@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from rltf.buffer.records import Feedback  # noqa: E402
-from rltf.executor.judge import Judge  # noqa: E402
 from rltf.executor.namespaces import CLONE_NEWUSER, mount, unshare  # noqa: E402
+from rltf.executor.sandbox_judge import SandboxJudge  # noqa: E402
 from rltf.problems.problem import TestSuite  # noqa: E402
 from tests.support.attacks import ATTACKS, GOT, MODES, Attack, program, suite  # noqa: E402
 
@@ -200,7 +200,7 @@ def main() -> None:
     os.environ["ATTACK_ANSWER"] = answer
     surroundings = Surroundings()
     places = {**surroundings.places, "LENGTH": str(len(answer))}
-    with Judge(1, 1.0, 256, tiers=(options["tier"],)) as judge:
+    with SandboxJudge(1, 1.0, 256, tiers=(options["tier"],)) as judge:
         print(json.dumps({"layers": judge.layers, "tier": judge.tier, "uid": os.getuid()}), flush=True)
         before = surroundings.state()
         for number, attack in enumerate(ATTACKS):

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 from tests.support.executor_suites import HONEST_SUMS, SUM, WRONG_SUMS
 from tests.support.fidelity_programs import HONEST, WRONG
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(2, 4.0, 1024) as judge:
+def judge() -> Iterator[SandboxJudge]:
+    with SandboxJudge(2, 4.0, 1024) as judge:
         yield judge
 
 
-def test_no_honest_program_fails(judge: Judge) -> None:
+def test_no_honest_program_fails(judge: SandboxJudge) -> None:
     programs: dict[str, tuple[TestSuite, str]] = {
         name: (SUM, program) for name, program in HONEST_SUMS.items()
     } | HONEST
@@ -30,7 +30,7 @@ def test_no_honest_program_fails(judge: Judge) -> None:
     assert not failed
 
 
-def test_no_wrong_program_passes(judge: Judge) -> None:
+def test_no_wrong_program_passes(judge: SandboxJudge) -> None:
     programs: dict[str, tuple[TestSuite, str]] = {name: (SUM, program) for name, program in WRONG_SUMS.items()} | WRONG
     assert len({program for _, program in programs.values()}) >= 25
     results = judge.grade(list(programs.values()))

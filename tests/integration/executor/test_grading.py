@@ -15,9 +15,10 @@ from rltf.buffer.records import decode_feedback, encode
 from rltf.executor.carried_state import can_carry, changes_shared
 from rltf.executor.checkers import Standard, Tokens
 from rltf.executor.grading import Grader
-from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.judge import InfrastructureFailure
 from rltf.executor.labels import Report
 from rltf.executor.lane import Lane
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.executor.suites import make_ready
 from tests.support.executor_suites import HONEST_SUMS, SUM, assert_suite, call_suite, stdin_suite
 
@@ -25,8 +26,8 @@ BURN = "import time\ndef burn(s):\n    end = time.process_time() + s\n    while 
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(2, 2.0, 512) as judge:
+def judge() -> Iterator[SandboxJudge]:
+    with SandboxJudge(2, 2.0, 512) as judge:
         yield judge
 
 
@@ -69,14 +70,14 @@ LEAKS = {
 }
 
 
-def test_state_that_leaks_between_tests_changes_no_verdict(judge: Judge) -> None:
+def test_state_that_leaks_between_tests_changes_no_verdict(judge: SandboxJudge) -> None:
     results = judge.grade([work for work in LEAKS.values()])
     assert {name: (r.outcome, r.passed) for name, r in zip(LEAKS, results, strict=True)} == dict.fromkeys(
         LEAKS, ("pass", 3)
     )
 
 
-def test_state_that_leaks_makes_no_pass(judge: Judge) -> None:
+def test_state_that_leaks_makes_no_pass(judge: SandboxJudge) -> None:
     suite = call_suite("f", ([0], 1), ([0], 2), ([0], 3))
     program = "import math\ndef f(x):\n    math.n = getattr(math, 'n', 0) + 1\n    return math.n\n"
     (feedback,) = judge.grade([(suite, program)])
@@ -128,7 +129,7 @@ def test_a_test_close_to_its_limit_is_run_again_before_it_counts_as_too_slow() -
         lane.stop()
 
 
-def test_a_slow_first_run_is_forgiven_when_the_second_is_fast(judge: Judge) -> None:
+def test_a_slow_first_run_is_forgiven_when_the_second_is_fast(judge: SandboxJudge) -> None:
     # Slow only where an earlier test ran in the same process: alone, as it is run the second time, it is fast.
     suite = call_suite("f", ([0], 1), ([0], 1), time_limit_s=0.4)
     slow_second = (
@@ -139,7 +140,7 @@ def test_a_slow_first_run_is_forgiven_when_the_second_is_fast(judge: Judge) -> N
     assert all(test.cpu_s < 0.4 for test in feedback.tests)
 
 
-def test_the_time_of_each_assert_is_its_own(judge: Judge) -> None:
+def test_the_time_of_each_assert_is_its_own(judge: SandboxJudge) -> None:
     suite = assert_suite(*["assert f(0.2) == one"] * 4, setup="one = 1", time_limit_s=0.4)
     (feedback,) = judge.grade([(suite, BURN + "def f(x):\n    burn(x)\n    return 1\n")])
     assert feedback.outcome == "pass" and all(0.15 < test.cpu_s < 0.4 for test in feedback.tests), feedback
@@ -163,13 +164,13 @@ WORDS = {
 }
 
 
-def test_words_of_a_program_tell_a_terminal_nothing(judge: Judge) -> None:
+def test_words_of_a_program_tell_a_terminal_nothing(judge: SandboxJudge) -> None:
     program = "raise ValueError('\\x1b]0;title\\x07 \\x1b[2J\\r\\x9b1m \\ttab \\u00e9')\n"
     (feedback,) = judge.grade([(stdin_suite(("", "")), program)])
     assert feedback.message == "?]0;title? ?[2J??1m \ttab \u00e9"
 
 
-def test_an_output_is_read_as_far_as_it_may_be_right(judge: Judge) -> None:
+def test_an_output_is_read_as_far_as_it_may_be_right(judge: SandboxJudge) -> None:
     suite = stdin_suite(("", "1\n"))
     blank, flood = judge.grade(
         [(suite, f"print(1, end=chr(10) * {size})  # {size}\n") for size in (1_000_000, 2_000_000)]
@@ -177,7 +178,7 @@ def test_an_output_is_read_as_far_as_it_may_be_right(judge: Judge) -> None:
     assert (blank.outcome, flood.outcome) == ("pass", "failure")
 
 
-def test_words_of_a_program_always_make_a_record(judge: Judge) -> None:
+def test_words_of_a_program_always_make_a_record(judge: SandboxJudge) -> None:
     for suite in (stdin_suite(("", "x")), call_suite("f", ([1], 1)), SPLIT):
         for name, feedback in zip(WORDS, judge.grade([(suite, program) for program in WORDS.values()]), strict=True):
             assert feedback.outcome in ("runtime_error", "compile_error", "failure"), (name, feedback)
@@ -187,7 +188,7 @@ def test_words_of_a_program_always_make_a_record(judge: Judge) -> None:
     assert decode_feedback(encode(feedback)).outcome == "failure"
 
 
-def test_a_report_of_a_compile_error_that_is_none_is_a_crash(judge: Judge) -> None:
+def test_a_report_of_a_compile_error_that_is_none_is_a_crash(judge: SandboxJudge) -> None:
     split = assert_suite("assert f(0) == one", "assert f(0) == one", setup="one = 1")
     for record in ("[3]", '[3,"x",0,"a",1,"b",""]', "[3,1,0,1]", "[3,[],0,[],[],[],[]]"):
         program = f"import os\nos.write(3, b'{record}\\n')\ndef f(x):\n    return 1\n"
@@ -203,7 +204,7 @@ def test_a_report_of_a_compile_error_that_is_none_is_a_crash(judge: Judge) -> No
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_a_grading_that_fails_is_no_verdict_and_ends_no_other(lanes: int) -> None:
     right = HONEST_SUMS["input"]
-    with Judge(lanes, math.inf, 512) as judge:  # which no request can hold, for those suites that name no limit
+    with SandboxJudge(lanes, math.inf, 512) as judge:  # which no request can hold, for those suites that name no limit
         before, failed, after = judge.grade(
             [(SUM, right), (replace(SUM, time_limit_s=None), right), (SUM, right + "#\n")]
         )
@@ -215,7 +216,7 @@ def test_a_grading_that_fails_is_no_verdict_and_ends_no_other(lanes: int) -> Non
         assert judge.restarts == 2
 
 
-def test_an_exception_cannot_end_the_tests_early(judge: Judge) -> None:
+def test_an_exception_cannot_end_the_tests_early(judge: SandboxJudge) -> None:
     suite = assert_suite(
         "assert all(map(lambda x: f(x) == five, [1, 2]))", "assert all(f(x) == five for x in [1])", setup="five = 5"
     )
@@ -249,7 +250,7 @@ def f(x): return 7
 """
 
 
-def test_a_program_cannot_put_its_own_names_into_the_tests(judge: Judge) -> None:
+def test_a_program_cannot_put_its_own_names_into_the_tests(judge: SandboxJudge) -> None:
     suite = assert_suite("assert abs(f(1) - want) < 1e-6", "assert math.isclose(f(2), want)", setup="want = 2.5")
     hijacked, right = judge.grade([(suite, HIJACK), (suite, "def f(x): return 2.5\n")])
     assert (right.outcome, right.passed) == ("pass", 2)
@@ -269,7 +270,7 @@ def test_what_a_program_wrote_in_an_instant_is_not_read_for_minutes() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
-def test_a_returned_value_far_larger_than_the_right_one_is_a_failure(judge: Judge) -> None:
+def test_a_returned_value_far_larger_than_the_right_one_is_a_failure(judge: SandboxJudge) -> None:
     suite = call_suite("f", ([0], [1]), ([0], [1]))
     (feedback,) = judge.grade([(suite, "n = 0\ndef f(x):\n    return list(range(10 ** 6))\n")])
     assert [test.outcome for test in feedback.tests] == ["failure", "failure"] and "far larger" in feedback.message

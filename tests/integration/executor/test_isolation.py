@@ -20,7 +20,7 @@ import pytest
 from rltf.buffer.records import Feedback
 from rltf.executor import seccomp, syscalls
 from rltf.executor.isolation import empty
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from tests.support.attacks.common import SCAN
 from tests.support.executor_suites import HONEST_SUMS, SUM, stdin_suite
 from tests.support.paths import ROOT
@@ -29,12 +29,12 @@ HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64":
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(1, 1.0, 512) as judge:
+def judge() -> Iterator[SandboxJudge]:
+    with SandboxJudge(1, 1.0, 512) as judge:
         yield judge
 
 
-def _printed(judge: Judge, program: str) -> str:
+def _printed(judge: SandboxJudge, program: str) -> str:
     """What a program prints, found by asking for something else."""
     (feedback,) = judge.grade([(stdin_suite(("", "?")), program)])
     assert isinstance(feedback, Feedback) and feedback.outcome == "failure", feedback
@@ -45,7 +45,7 @@ def _printed(judge: Judge, program: str) -> str:
 REFUSING = """
 import ctypes, json, os, struct, sys
 from rltf.executor import seccomp
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.executor.lane import NoSandbox
 from rltf.executor.syscalls import libc
 from tests.support.executor_suites import HONEST_SUMS, SUM
@@ -57,7 +57,7 @@ code += struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
 libc.prctl(38, 1, 0, 0, 0)
 seccomp.Filter(code, []).load(os.getpid())
 try:
-    with Judge(1, 1.0, 256, tiers=tiers) as judge:
+    with SandboxJudge(1, 1.0, 256, tiers=tiers) as judge:
         (result,) = judge.grade([(SUM, HONEST_SUMS["input"])])
         print(json.dumps([judge.tier, judge.layers, result.outcome]))
 except NoSandbox as refusal:
@@ -225,13 +225,13 @@ def test_the_filter_looks_at_arguments(machine: str) -> None:
     assert allowed("prctl", 15) and not allowed("prctl", 22)
 
 
-def test_a_program_sees_a_constant_environment(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_sees_a_constant_environment(judge: SandboxJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLTF_SECRET", "hidden")
     names = _printed(judge, "import os\nprint(*sorted(os.environ))\n")
     assert names == r"'LANG OMP_NUM_THREADS OPENBLAS_NUM_THREADS PYTHONHASHSEED PYTHONUTF8\n'"
 
 
-def test_a_program_runs_without_rights_and_alone(judge: Judge) -> None:
+def test_a_program_runs_without_rights_and_alone(judge: SandboxJudge) -> None:
     if judge.tier != "A":
         pytest.skip(f"no namespaces here: {judge.layers}")
     assert (
@@ -242,7 +242,7 @@ def test_a_program_runs_without_rights_and_alone(judge: Judge) -> None:
     assert _printed(judge, "import os\nprint(os.listdir('/proc'), os.listdir('.'))\n") == r"'[] []\n'"
 
 
-def test_a_program_can_search_its_memory_but_there_is_nothing_of_others(judge: Judge) -> None:
+def test_a_program_can_search_its_memory_but_there_is_nothing_of_others(judge: SandboxJudge) -> None:
     # The search itself works: what is in memory is found. Without that, the attack that uses it would prove nothing.
     found = _printed(
         judge, SCAN + "needle = bytes([98 + i % 3 for i in range(30)])\nprint(len(scan(needle, 1 << 25)) > 0)\n"
@@ -258,7 +258,7 @@ def test_a_program_can_search_its_memory_but_there_is_nothing_of_others(judge: J
     assert count == control > 0
 
 
-def test_a_sleeper_is_told_from_a_worker(judge: Judge) -> None:
+def test_a_sleeper_is_told_from_a_worker(judge: SandboxJudge) -> None:
     programs = ["import time\ntime.sleep(100)\n", "while True: pass\n", "import threading\nthreading.Event().wait()\n"]
     suite = stdin_suite(("", ""), time_limit_s=0.1)
     # Half a second is allowed in each test, but not in all of them together.
@@ -298,7 +298,7 @@ def _until(reached: Callable[[], bool]) -> None:
 def test_the_judge_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before, descriptors = _descendants(os.getpid()), set(os.listdir("/proc/self/fd"))
-    with Judge(2, 1.0, 256) as judge:
+    with SandboxJudge(2, 1.0, 256) as judge:
         started = _descendants(os.getpid()) - before
         assert len(started) >= 2
         judge.grade([(SUM, text) for text in HONEST_SUMS.values()])
@@ -313,8 +313,8 @@ def test_the_judge_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_judge_that_is_killed_takes_its_programs_with_it(tier: str) -> None:
     marker = f"sleeps-for-{tier}-{os.getpid()}"
     script = (
-        "import sys\nfrom rltf.executor.judge import Judge\nfrom tests.support.executor_suites import stdin_suite\n"
-        f"with Judge(1, 100.0, 256, tiers=({tier!r},)) as judge:\n    print('started', flush=True)\n"
+        "import sys\nfrom rltf.executor.sandbox_judge import SandboxJudge\nfrom tests.support.executor_suites import stdin_suite\n"
+        f"with SandboxJudge(1, 100.0, 256, tiers=({tier!r},)) as judge:\n    print('started', flush=True)\n"
         f"    judge.grade([(stdin_suite(('', ''), time_limit_s=100.0), 'import time; time.sleep(1000)  # {marker}')])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

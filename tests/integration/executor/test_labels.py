@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from rltf.executor.judge import Judge
 from rltf.executor.labels import Report, of_death
 from rltf.executor.lane import Ended
 from rltf.executor.protocol import ENDED, LaneFailure
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.executor.suites import make_ready
 from tests.support.executor_suites import call_suite, stdin_suite
 
@@ -67,12 +67,12 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(2, 2.0, 512) as judge:
+def judge() -> Iterator[SandboxJudge]:
+    with SandboxJudge(2, 2.0, 512) as judge:
         yield judge
 
 
-def test_labels(judge: Judge) -> None:
+def test_labels(judge: SandboxJudge) -> None:
     results = judge.grade([(ONE, program) for program, *_ in CASES])
     found = [
         (program, result.outcome, result.error_type, result.line)
@@ -81,7 +81,7 @@ def test_labels(judge: Judge) -> None:
     assert found == CASES
 
 
-def test_a_c_stack_overflow_is_a_crash_with_its_line(judge: Judge) -> None:
+def test_a_c_stack_overflow_is_a_crash_with_its_line(judge: SandboxJudge) -> None:
     program = (
         "import sys\nsys.setrecursionlimit(10 ** 9)\nclass A:\n    def __repr__(self): return repr(self)\nrepr(A())\n"
     )
@@ -103,7 +103,7 @@ def test_a_real_time_signal_is_a_crash() -> None:
     try:
         # Where programs are not the first process of a pid namespace; with an interpreter that a user without rights
         # can read.
-        judge = Judge(1, 2.0, 512, tiers=("B",), python="/usr/bin/python3")
+        judge = SandboxJudge(1, 2.0, 512, tiers=("B",), python="/usr/bin/python3")
     except LaneFailure as reason:
         pytest.skip(f"no tier B: {reason}")
     with judge:
@@ -111,7 +111,7 @@ def test_a_real_time_signal_is_a_crash() -> None:
     assert (feedback.error_type, feedback.message) == ("Crash", "signal 40")
 
 
-def test_the_time_limit_ends_the_program_and_names_the_line(judge: Judge) -> None:
+def test_the_time_limit_ends_the_program_and_names_the_line(judge: SandboxJudge) -> None:
     suite = stdin_suite(("1\n", "1\n"), ("2\n", "2\n"), ("3\n", "3\n"), time_limit_s=0.3)
     (feedback,) = judge.grade([(suite, "n = int(input())\nwhile n == 2:\n    pass\nprint(n)\n")])
     assert [test.outcome for test in feedback.tests] == ["pass", "runtime_error", "not_run"]
@@ -120,14 +120,14 @@ def test_the_time_limit_ends_the_program_and_names_the_line(judge: Judge) -> Non
     assert feedback.message.startswith(f"stuck at line {feedback.line}")
 
 
-def test_the_limit_is_per_test(judge: Judge) -> None:
+def test_the_limit_is_per_test(judge: SandboxJudge) -> None:
     suite = stdin_suite(*[(f"{n}\n", "done\n") for n in range(4)], time_limit_s=0.4)
     program = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\nprint('done')\n"
     (feedback,) = judge.grade([(suite, program)])
     assert feedback.outcome == "pass"
 
 
-def test_labels_of_calls(judge: Judge) -> None:
+def test_labels_of_calls(judge: SandboxJudge) -> None:
     suite = call_suite("f", ([1], 2), ([2], 3), time_limit_s=0.5)
     cases = [
         ("def g(x): return x\n", "runtime_error", "NameError", None),
@@ -146,7 +146,7 @@ def test_labels_of_calls(judge: Judge) -> None:
     ] == cases
 
 
-def test_messages_are_bounded_and_what_was_used_is_told(judge: Judge) -> None:
+def test_messages_are_bounded_and_what_was_used_is_told(judge: SandboxJudge) -> None:
     (feedback,) = judge.grade([(ONE, "raise ValueError('x' * 100000)\n")])
     assert feedback.message == "x" * 300
     assert 0 < feedback.cpu_s < 5 and 0 < feedback.wall_s and 1 < feedback.memory_mb < 512

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from rltf.executor.judge import Judge
 from rltf.executor.protocol import LaneFailure
+from rltf.executor.sandbox_judge import SandboxJudge
 from tests.support.executor_suites import HONEST_SUMS, SUM, WRONG_SUMS, assert_suite, call_suite, stdin_suite
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(2, 2.0, 512) as judge:
+def judge() -> Iterator[SandboxJudge]:
+    with SandboxJudge(2, 2.0, 512) as judge:
         yield judge
 
 
-def test_honest_programs_pass(judge: Judge) -> None:
+def test_honest_programs_pass(judge: SandboxJudge) -> None:
     results = judge.grade([(SUM, program) for program in HONEST_SUMS.values()])
     wrong = {
         name: result
@@ -28,14 +28,14 @@ def test_honest_programs_pass(judge: Judge) -> None:
     assert not wrong
 
 
-def test_wrong_programs_do_not_pass(judge: Judge) -> None:
+def test_wrong_programs_do_not_pass(judge: SandboxJudge) -> None:
     results = judge.grade([(SUM, program) for program in WRONG_SUMS.values()])
     assert {name: result.outcome for name, result in zip(WRONG_SUMS, results, strict=True)} == dict.fromkeys(
         WRONG_SUMS, "failure"
     )
 
 
-def test_a_program_that_state_of_an_earlier_test_breaks_is_confirmed_alone(judge: Judge) -> None:
+def test_a_program_that_state_of_an_earlier_test_breaks_is_confirmed_alone(judge: SandboxJudge) -> None:
     once = (
         "import math\nassert not hasattr(math, 'used')\nmath.used = 1\ninput()\nprint(sum(map(int, input().split())))\n"
     )
@@ -43,7 +43,7 @@ def test_a_program_that_state_of_an_earlier_test_breaks_is_confirmed_alone(judge
     assert (feedback.outcome, feedback.passed) == ("pass", 2)
 
 
-def test_the_pass_ratio_is_over_all_tests(judge: Judge) -> None:
+def test_the_pass_ratio_is_over_all_tests(judge: SandboxJudge) -> None:
     suite = stdin_suite(*[(f"{n}\n", f"{n * n}\n") for n in range(6)])
     (feedback,) = judge.grade([(suite, "n = int(input())\nprint(n if n < 2 else 1 // (n - 3))\n")])
     assert [test.outcome for test in feedback.tests] == [
@@ -62,14 +62,14 @@ def test_the_pass_ratio_is_over_all_tests(judge: Judge) -> None:
     )
 
 
-def test_a_megabyte_of_output_and_input(judge: Judge) -> None:
+def test_a_megabyte_of_output_and_input(judge: SandboxJudge) -> None:
     text = "".join(f"{n}\n" for n in range(150_000))
     suite = stdin_suite((text, text), ("1\n", "1\n"), time_limit_s=5.0)
     (feedback,) = judge.grade([(suite, "import sys\nfor line in sys.stdin: print(line, end='')\n")])
     assert feedback.outcome == "pass"
 
 
-def test_unicode_and_odd_characters(judge: Judge) -> None:
+def test_unicode_and_odd_characters(judge: SandboxJudge) -> None:
     suite = stdin_suite(("naïve 日本 \U0001f600\n", "\U0001f600 日本 naïve\n"))
     (feedback,) = judge.grade([(suite, "print(*input().split()[::-1])\n")])
     assert feedback.outcome == "pass"
@@ -77,21 +77,21 @@ def test_unicode_and_odd_characters(judge: Judge) -> None:
     assert feedback.outcome == "failure"
 
 
-def test_numpy_is_at_hand(judge: Judge) -> None:
+def test_numpy_is_at_hand(judge: SandboxJudge) -> None:
     (feedback,) = judge.grade(
         [(SUM, "import numpy as np\ninput()\nprint(np.array(input().split(), dtype=int).sum())\n")]
     )
     assert feedback.outcome == "pass"
 
 
-def test_random_is_seeded_for_each_test_and_hashes_are_fixed(judge: Judge) -> None:
+def test_random_is_seeded_for_each_test_and_hashes_are_fixed(judge: SandboxJudge) -> None:
     program = "import random\nprint(random.random(), hash('x'))\n"
     first = judge.grade([(stdin_suite(("", "?")), program)])[0]
     second = judge.grade([(stdin_suite(("1", "?")), program)])[0]
     assert first.message == second.message
 
 
-def test_calls_of_functions_and_of_solutions(judge: Judge) -> None:
+def test_calls_of_functions_and_of_solutions(judge: SandboxJudge) -> None:
     suite = call_suite("add", ([1, 2], 3), ([[1], [2]], [1, 2]))
     method = "class Solution:\n    def add(self, a: List[int], b: Optional[int]) -> int:\n        return a + b\n"
     outcomes = [
@@ -126,12 +126,12 @@ def test_calls_of_functions_and_of_solutions(judge: Judge) -> None:
         ([1], "[0] * 100000", "failure"),
     ],
 )
-def test_returned_values(judge: Judge, expected: object, returned: str, outcome: str) -> None:
+def test_returned_values(judge: SandboxJudge, expected: object, returned: str, outcome: str) -> None:
     (feedback,) = judge.grade([(call_suite("f", ([], expected)), f"def f():\n    return {returned}\n")])
     assert feedback.outcome == outcome, feedback
 
 
-def test_asserts_with_literals_and_with_code_of_their_own(judge: Judge) -> None:
+def test_asserts_with_literals_and_with_code_of_their_own(judge: SandboxJudge) -> None:
     literal = assert_suite("assert pair(1, (2,)) == (1, (2,))", "assert pair('a', {1}) == ('a', {1})")
     assert (
         judge.grade([(literal, "def pair(a, b): return a, b"), (literal, "def pair(a, b): return [a, b]")])[1].outcome
@@ -166,7 +166,7 @@ def test_asserts_with_literals_and_with_code_of_their_own(judge: Judge) -> None:
     assert (feedback.outcome, feedback.line, feedback.run) == ("compile_error", 1, 0)
 
 
-def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: Judge) -> None:
+def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: SandboxJudge) -> None:
     right, wrong = "input()\nprint(sum(map(int, input().split())))  # a\n", "print(0)  # b\n"
     before = judge.hits
     outcomes = [
@@ -183,9 +183,9 @@ def test_equal_programs_are_graded_once_and_the_order_is_kept(judge: Judge) -> N
 
 
 def test_a_broken_lane_is_replaced_and_says_nothing_about_the_program(
-    judge: Judge, monkeypatch: pytest.MonkeyPatch
+    judge: SandboxJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Judge(1, 2.0, 512) as own:
+    with SandboxJudge(1, 2.0, 512) as own:
         process = own._all[0].plain._process
         assert process is not None
         process.kill()
@@ -194,4 +194,4 @@ def test_a_broken_lane_is_replaced_and_says_nothing_about_the_program(
         assert (feedback.outcome, own.restarts) == ("pass", 1)
     monkeypatch.setattr("sys._base_executable", "/bin/false", raising=False)
     with pytest.raises(LaneFailure, match="did not start"):
-        Judge(1, 2.0, 512)
+        SandboxJudge(1, 2.0, 512)

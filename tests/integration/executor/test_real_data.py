@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.real_data import DATA, SETS, compare
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 
 pytestmark = [
     pytest.mark.real_problems,
@@ -35,13 +35,13 @@ SAMPLES = {
 
 
 @pytest.fixture(scope="module")
-def judges() -> Iterator[dict[bool, Judge]]:
-    with Judge(2, 4.0, 1024) as patient, Judge(2, 1.0, 1024) as quick:
+def judges() -> Iterator[dict[bool, SandboxJudge]]:
+    with SandboxJudge(2, 4.0, 1024) as patient, SandboxJudge(2, 1.0, 1024) as quick:
         yield {False: patient, True: quick}
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_agreement(judges: dict[bool, Judge], name: str) -> None:
+def test_agreement(judges: dict[bool, SandboxJudge], name: str) -> None:
     items, explain = SETS[name]
     every = [item for item in items(DATA) if not item.name.startswith(SLOW)]
     chosen = random.Random(0).sample(every, SAMPLES[name])

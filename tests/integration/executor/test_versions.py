@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 from tests.integration.executor.test_labels import CASES, ONE
 from tests.support.executor_suites import SUM, stdin_suite
@@ -71,16 +71,16 @@ def interpreters() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=["3.11", "3.12", "3.13"])
-def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
+def judge(request: pytest.FixtureRequest) -> Iterator[SandboxJudge]:
     path = interpreters().get(request.param)
     if path is None:
         pytest.skip(f"no Python {request.param} on this machine")
-    with Judge(2, 1.0, 256, python=path) as judge:
+    with SandboxJudge(2, 1.0, 256, python=path) as judge:
         assert judge.python_version.startswith(request.param)
         yield judge
 
 
-def test_labels_are_the_same_on_every_version(judge: Judge) -> None:
+def test_labels_are_the_same_on_every_version(judge: SandboxJudge) -> None:
     slow = ("TimeLimit", "MemoryLimit", "OutputLimit")
     quick = [case for case in CASES if case[2] not in slow] + [case for case in CASES if case[2] in slow][::4] + MORE
     results = judge.grade([(ONE, program) for program, *_ in quick])
@@ -92,7 +92,7 @@ def test_labels_are_the_same_on_every_version(judge: Judge) -> None:
 
 def test_numpy_is_loaded_in_a_lane_of_its_own() -> None:
     program = "import numpy as np\ninput()\nprint(np.array(input().split(), dtype=int).sum())\n"
-    with Judge(1, 2.0, 512) as judge:
+    with SandboxJudge(1, 2.0, 512) as judge:
         (pair,) = judge._all
         assert judge.grade([(SUM, "input()\nprint(sum(map(int, input().split())))\n")])[0].outcome == "pass"
         assert pair.plain.layers and not pair.with_numpy.layers  # not started: nothing has named numpy

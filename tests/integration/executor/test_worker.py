@@ -16,11 +16,13 @@ import pytest
 from rltf.buffer.connection import ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.config import BufferConfig, ExecutorConfig
+from rltf.config import BufferConfig, ExecutorConfig, workers
+from rltf.executor.judges import JUDGES
 from rltf.executor.worker import ExecutorWorker
 from rltf.telemetry.recorder import Recorder, Row
 from tests.support.buffer_programs import group_of
 from tests.support.executor_suites import HONEST_SUMS, SUM, assert_suite, stdin_suite
+from tests.support.judges import UNJUDGED, InProcessJudge
 from tests.support.paths import ROOT
 
 RIGHT = HONEST_SUMS["input"]
@@ -35,9 +37,11 @@ def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
 
 
 @contextmanager
-def _working(flow: Flow, name: str = "executor-0", rows: list[Row] | None = None) -> Iterator[ExecutorWorker]:
+def _working(
+    flow: Flow, name: str = "executor-0", rows: list[Row] | None = None, judge: str = "sandbox"
+) -> Iterator[ExecutorWorker]:
     recorder = Recorder(name, (rows if rows is not None else []).extend, period_s=0)
-    worker = ExecutorWorker(name, flow, ExecutorConfig(lanes=1, time_limit_s=2.0), recorder)
+    worker = ExecutorWorker(name, flow, ExecutorConfig(lanes=1, time_limit_s=2.0, judge=judge), recorder)
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
@@ -98,6 +102,26 @@ def test_programs_are_graded_and_handed_over(make_flow: Callable[..., Flow]) -> 
     assert {row["name"] for row in rows if row["kind"] == "phase"} == {"grade", "wait"}
     assert {row["waits_for"] for row in rows if row["kind"] == "phase" and row["name"] == "wait"} == {"actor"}
     assert sum(row["value"] for row in rows if row["kind"] == "count" and row["name"] == "programs") == 20
+
+
+def test_a_worker_judges_by_whatever_judge_is_named(
+    make_flow: Callable[..., Flow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(workers.JUDGES, "in_process", "the test's own process")
+    monkeypatch.setitem(JUDGES, "in_process", InProcessJudge)
+    flow = make_flow(group_size=2)
+    _store(flow)
+    for name, text in {"right": RIGHT, "wrong": "print(3)", "unjudged": UNJUDGED}.items():
+        flow.work.push(group_of(name, problem_id="sum", text=text))
+    with _working(flow, judge="in_process") as worker:
+        _until(lambda: flow.ledger.counts()["buffered"] == 4 and flow.ledger.counts()["dead_letter"] == 2)
+        assert worker.layers == {"process": "off: programs run in the judge's own"}
+    groups = flow.online.draw(1, 2, 0)
+    assert groups is not None and flow.ledger.check() is None
+    feedbacks = [sample.feedback for group in groups for sample in group.samples]
+    assert sorted(feedback.outcome for feedback in feedbacks) == ["failure"] * 2 + ["pass"] * 2
+    assert {feedback.executor_version for feedback in feedbacks} == {"in process"}
+    assert all("it is out of order" in letter.reason for letter in flow.work.dead_letters())
 
 
 def _fields(record: Any) -> dict[str, Any]:

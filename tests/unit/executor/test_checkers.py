@@ -12,7 +12,7 @@ import pytest
 from rltf.config import UserError
 from rltf.executor.apps_compat import AppsCompat
 from rltf.executor.checkers import Standard, Tokens, make_checker
-from rltf.executor.judge import Judge
+from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems import load_problems
 from rltf.problems.problem import TestSuite
 from tests.support.executor_suites import stdin_suite
@@ -203,7 +203,7 @@ def test_apps_compat_runs_programs_as_the_harness_did() -> None:
         "a late star import": ("n = 1\nfrom math import *\nprint(int(sqrt(9)))\n", "compile_error", "pass"),
     }
     call = {"apps_compat": "compile_error", "standard": "runtime_error"}
-    with Judge(1, 2.0, 512) as judge:
+    with SandboxJudge(1, 2.0, 512) as judge:
         for column, name in enumerate(("apps_compat", "standard"), start=1):
             results = judge.grade([(suite(name), program) for program, *_ in programs.values()])
             assert {key: result.outcome for key, result in zip(programs, results, strict=True)} == {
@@ -243,7 +243,7 @@ def test_the_checker_is_chosen_per_data_set(tmp_path: Path) -> None:
 
 
 def test_the_tolerance_of_a_problem_is_used_when_it_is_graded() -> None:
-    with Judge(1, 2.0, 512) as judge:
+    with SandboxJudge(1, 2.0, 512) as judge:
         loose = TestSuite("stdin", None, ("",), ("3.14\n",), tolerance=1e-2)
         work = [(stdin_suite(("", "3.14\n")), "print(3.1416)\n"), (loose, "print(3.1416)\n")]
         assert [result.outcome for result in judge.grade(work)] == ["failure", "pass"]

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from rltf import config as configuration
-from rltf.config import Config, UserError
+from rltf.config import Config, UserError, workers
 from rltf.config import objectives as named
 from rltf.config.help import described
 from rltf.config.objectives import AdvantageConfig, ObjectiveConfig, RlooConfig
+from rltf.executor.judges import JUDGES
 from rltf.learner.objectives import OBJECTIVES
 from rltf.learner.rewards import REWARDS
 from rltf.problems import load_problems
@@ -19,6 +20,7 @@ from rltf.problems.sources import SOURCES
 PAIRS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "learner.objective": (named.OBJECTIVES, OBJECTIVES),
     "grpo.reward": (named.REWARDS, REWARDS),
+    "executor.judge": (workers.JUDGES, JUDGES),
 }
 """Field -> the names that it takes, what a room has by them."""
 

@@ -1,0 +1,234 @@
+"""The judge of this machine: sandboxed lanes that grade programs, and a memory of what has been graded.
+
+No Ray, no Redis, no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple, Self
+
+from rltf.buffer.records import Feedback
+from rltf.config import ExecutorConfig
+from rltf.executor.boxes import remove_boxes
+from rltf.executor.grading import Grader
+from rltf.executor.isolation import Tier
+from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.labels import words
+from rltf.executor.lane import TIERS, Lane
+from rltf.executor.protocol import LaneFailure
+from rltf.executor.suites import ReadySuite, make_ready
+from rltf.problems.problem import TestSuite
+
+CACHED_FEEDBACKS = 20_000
+CACHED_SUITES = 4_096
+LONGEST_TRACEBACK = 10_000
+"""Characters of a failed grading's traceback that are logged."""
+
+Key = tuple[str, bytes]
+"""What a verdict is remembered by: hash of the tests with their limits, hash of the program's exact text. Limits that a
+suite does not name and the executor's version are the same throughout a judge's life."""
+
+log = logging.getLogger(__name__)
+
+
+class _Pair(NamedTuple):
+    """Two lanes of which one works at a time. The second starts when the first program names numpy.
+
+    Loading numpy takes a program thirty times as long as all else; having it loaded makes each fork a tenth dearer.
+    """
+
+    plain: Lane
+    with_numpy: Lane
+
+    def for_program(self, program: str) -> Lane:
+        return self.with_numpy if "numpy" in program else self.plain
+
+
+class SandboxJudge(Judge):
+    """Grades programs on `lanes` sandboxed processes. Used by one thread; as a context manager it ends them."""
+
+    def __init__(
+        self,
+        lanes: int,
+        time_limit_s: float,
+        memory_limit_mb: int,
+        *,
+        tiers: Sequence[Tier] = TIERS,
+        python: str = "",
+        hash_seed: int = 0,
+    ) -> None:
+        """Starts the lanes.
+
+        Args:
+            lanes: programs that run at the same time.
+            time_limit_s: CPU seconds per test where a suite names no limit.
+            memory_limit_mb: MiB per program where a suite names no limit.
+            tiers: of isolation, the first that this machine allows is taken; "none" as the last runs programs whatever
+                it allows.
+            python: the interpreter that programs run on; empty: the one that runs this.
+            hash_seed: PYTHONHASHSEED of the programs.
+
+        Raises:
+            LaneFailure: a lane does not start at all on this machine; NoSandbox, one, where none of the tiers can be
+                had.
+
+        """
+        self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
+        self._lanes: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
+
+        def lane(numpy: bool) -> Lane:
+            return Lane(tiers, python=python, numpy=numpy, hash_seed=hash_seed)
+
+        self._all = [_Pair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
+        self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
+        self._feedbacks: OrderedDict[Key, Feedback] = OrderedDict()
+        self.restarts = 0
+        """Lanes that broke and were started anew."""
+        remove_boxes()  # of judges that were killed
+        try:
+            for pair in self._all:
+                pair.plain.start()
+                self._lanes.put(pair)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def from_config(cls, config: ExecutorConfig | None = None, lanes: int | None = None, hash_seed: int = 0) -> Self:
+        """See Judge."""
+        config = config or ExecutorConfig()
+        tiers: tuple[Tier, ...] = (*TIERS, "none") if config.unsafe else TIERS
+        count = config.lanes if lanes is None else lanes
+        return cls(
+            count, config.time_limit_s, config.memory_limit_mb, tiers=tiers, python=config.python, hash_seed=hash_seed
+        )
+
+    @property
+    def lanes(self) -> int:
+        """Programs that run at the same time."""
+        return len(self._all)
+
+    @property
+    def tier(self) -> Tier:
+        """The isolation tier in force."""
+        return self._all[0].plain.tier
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Isolation layer -> "on", or "off: reason"."""
+        return self._all[0].plain.layers
+
+    @property
+    def python_version(self) -> str:
+        """Version of the interpreter that programs run on."""
+        return self._all[0].plain.python_version
+
+    def grade_each(
+        self, work: Sequence[tuple[TestSuite, str]]
+    ) -> Iterator[tuple[int, Feedback | InfrastructureFailure]]:
+        """See Judge. Equal programs of equal suites are graded once."""
+        places: dict[Key, list[int]] = {}
+        readies: dict[Key, tuple[ReadySuite, str]] = {}
+        for index, (suite, program) in enumerate(work):
+            try:
+                ready = self._ready(suite)
+            except ValueError as error:
+                yield index, InfrastructureFailure(f"the test suite cannot be used: {error}")
+                continue
+            # By hash, for texts may be megabytes long and outlive their programs here.
+            key = (ready.suite_hash, hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=32).digest())
+            known = self._feedbacks.get(key)
+            if known is not None:
+                self._feedbacks.move_to_end(key)
+                self.hits += 1
+                yield index, known
+                continue
+            places.setdefault(key, []).append(index)
+            readies[key] = (ready, program)
+        for key, result in self._run_all(readies):
+            if isinstance(result, Feedback):
+                self._feedbacks[key] = result
+                if len(self._feedbacks) > CACHED_FEEDBACKS:
+                    self._feedbacks.popitem(last=False)
+            self.hits += len(places[key]) - 1
+            for index in places[key]:
+                yield index, result
+
+    def _run_all(
+        self, readies: dict[Key, tuple[ReadySuite, str]]
+    ) -> Iterator[tuple[Key, Feedback | InfrastructureFailure]]:
+        if self._threads is None:
+            for key, (ready, program) in readies.items():
+                yield key, self._run(ready, program)
+            return
+        futures = {self._threads.submit(self._run, ready, program): key for key, (ready, program) in readies.items()}
+        try:
+            for future in as_completed(futures):  # bounded: each run is, by its lane
+                yield futures[future], future.result()
+        finally:
+            for future in futures:
+                future.cancel()  # those that have not begun, if nobody wants the rest
+
+    def _run(self, ready: ReadySuite, program: str) -> Feedback | InfrastructureFailure:
+        """Grades on a free lane; after a failure the lane is started anew and the program gets one more try."""
+        pair = self._lanes.get()
+        lane = pair.for_program(program)
+        time_limit_s = ready.suite.time_limit_s or self._time_limit_s
+        memory_limit_mb = ready.suite.memory_limit_mb or self._memory_limit_mb
+        reasons: list[str] = []
+        try:
+            for _ in range(2):
+                try:
+                    return Grader(lane, ready, program, time_limit_s, memory_limit_mb).grade()
+                except LaneFailure as failure:
+                    reasons.append(str(failure))
+                    log.warning("lane started anew: %s", failure)
+                except Exception as error:
+                    # Whatever a program brought about that nobody foresaw, others' programs are to be graded. The lane
+                    # may be in the middle of a request, and the error's text may be the program's.
+                    reasons.append(words(f"grading failed with {type(error).__name__}: {error}"))
+                    log.error(
+                        "lane started anew, grading failed: %s",
+                        words("".join(traceback.format_exception(error)), LONGEST_TRACEBACK),
+                    )
+                self.restarts += 1
+                lane.stop()
+            return InfrastructureFailure("; then ".join(reasons))
+        finally:
+            self._lanes.put(pair)
+
+    def _ready(self, suite: TestSuite) -> ReadySuite:
+        # By identity, for a content hash costs as much as a short program's grading; an entry keeps its suite alive and
+        # so its id.
+        ready = self._suites.get(id(suite))
+        if ready is None:
+            ready = self._suites[id(suite)] = make_ready(suite)
+            if len(self._suites) > CACHED_SUITES:
+                self._suites.popitem(last=False)
+        else:
+            self._suites.move_to_end(id(suite))
+        return ready
+
+    def lanes_cpu_s(self) -> float:
+        """CPU seconds that the lanes have used since they started, with all programs that they have finished."""
+        return sum(lane.cpu_s() for pair in self._all for lane in pair)
+
+    def close(self, at_once: bool = False) -> None:
+        """Ends the lanes, `at_once` in the middle of what they run."""
+        if at_once:
+            for pair in self._all:
+                for lane in pair:
+                    lane.give_up()
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=at_once)
+        for pair in self._all:
+            for lane in pair:
+                lane.stop()
