@@ -1,145 +1,111 @@
-"""The sampling engine: batches of prompts to completions, for decoder-only and encoder-decoder policies.
+"""The interface of a sampling engine: from prompts to completions, with weights that change on the way.
 
-Each prompt is computed once and shared by its samples; finished rows are dropped at once, so the batch shrinks as
-programs end. The model is an unmodified `transformers` one; what is ours is the loop, the cache and, where the model
-lets attention be plugged in, the attention function.
+`actors.sampling_engine` has the project's own, `actors.engines` all that can be chosen by name. No Redis and no Ray.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, Protocol
 
-import torch
-from torch import Tensor
-
-from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
-from rltf.actors.fused_step import FusedStep, fits
-from rltf.actors.sampling import choose
-from rltf.actors.shared_prefix import FAMILIES, OwnTokens, plug_into
-from rltf.policy.policy import Policy
+from rltf.buffer.records import VersionRun
+from rltf.config import Config
+from rltf.policy.policy import Policy, PolicySpec
+from rltf.weights.buckets import Bytes, Manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be written for one prompt: `samples` completions and, with `greedy`, one of the most probable tokens.
+
+    Raises ValueError when that is nothing.
+    """
+
+    prompt_ids: list[int]
+    samples: int
+    greedy: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+    """Of the samples. With the same weights the same requests, submitted in the same order, are answered alike."""
+    max_tokens: int | None = None
+    """None: the policy's max_program_tokens."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when there is nothing to do."""
+        if not self.prompt_ids or self.completions < 1 or (self.max_tokens is not None and self.max_tokens < 1):
+            raise ValueError(
+                f"nothing to sample: a prompt of {len(self.prompt_ids)} tokens, {self.completions} completions, at "
+                f"most {self.max_tokens} tokens each"
+            )
+
+    @property
+    def completions(self) -> int:
+        """How many are to be written."""
+        return self.samples + int(self.greedy)
+
+    @property
+    def settings(self) -> tuple[int, bool, float, float, int | None]:
+        """All but prompt and seed."""
+        return self.samples, self.greedy, self.temperature, self.top_p, self.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One program as sampled."""
 
     token_ids: list[int]
-    """End-of-sequence included if it was sampled."""
+    """T tokens, the one that ended it included."""
     log_probs: list[float]
-    """Of each token under the policy, temperature and nucleus not applied."""
+    """(T,) of each token under the policy that sampled it, temperature and nucleus not applied."""
     finish_reason: Literal["stop", "length"]
     greedy: bool
+    versions: list[VersionRun]
+    """Policy versions that sampled it, in order, each with its first token: the first begins at token 0."""
 
 
-class SamplingEngine:
-    """Samples from a policy whose weights may be replaced between two calls of `sample`.
+class Engine(Protocol):
+    """Writes completions. Used by one thread; weights change only where `load` is called, between two steps.
 
-    Not for use by several threads at once.
+    One that writes continuously does a little in each `step`; one that runs batches may do all of it in one.
     """
 
-    def __init__(
-        self, policy: Policy, device: torch.device | str = "cpu", share_prefix: bool = True, fuse: bool = True
-    ) -> None:
-        """Moves the model to `device`.
+    @property
+    def policy(self) -> Policy:
+        """Tokenizer and token ids of what is sampled from; nobody else computes with its model."""
 
-        With `share_prefix` false, or for a model that cannot, `transformers` caches are used. With `fuse` a model that
-        `fused_step.fits` decodes with fewer calls.
+    def submit(self, key: str, request: Request) -> None:
+        """Takes a request, answered by `step` under its key. Raises ValueError for a key that is under way."""
+
+    def step(self) -> list[tuple[str, list[Completion]]]:
+        """Some time of work; the requests that came to their end, each with its completions, the greedy one last.
+
+        At once, with nothing, where nothing is under way.
         """
-        self._policy = policy
-        self._device = torch.device(device)
-        policy.model.to(self._device).eval()
-        config = policy.model.config
-        self._own: OwnTokens | None = None
-        self._fuses = False
-        if share_prefix and config.model_type in FAMILIES and not getattr(config, "use_sliding_window", False):
-            plug_into(policy.model)
-            self._fuses = fuse and fits(policy.model)
-            self._own = OwnTokens(getattr(config, "num_decoder_layers", None) or config.num_hidden_layers)
 
-    @torch.inference_mode()
-    def sample(
-        self,
-        prompts: list[list[int]],
-        samples_per_prompt: int,
-        greedy: bool,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        generator: torch.Generator | None = None,
-        max_tokens: int | None = None,
-    ) -> list[list[Completion]]:
-        """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
-        list.
+    def unfinished(self) -> int:
+        """Requests that are under way."""
 
-        `generator` (on the CPU) makes the result reproducible; `max_tokens` defaults to the policy's
-        max_program_tokens. Raises ValueError when there is nothing to do.
+    def abort(self, key: str) -> None:
+        """Forgets a request, of which `step` then returns nothing; one that is not under way is let be."""
+
+    def load(self, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
+        """Takes a version of the weights: all tokens sampled from here on are of it, those of requests under way too.
+
+        The buckets are not read any more when it returns. Raises ChecksumError when a bucket is corrupt and
+        ManifestMismatch when the version is none of this policy; the weights are as they were then.
         """
-        per_prompt = samples_per_prompt + int(greedy)
-        limit = self._policy.spec.max_program_tokens if max_tokens is None else max_tokens
-        if not prompts or not all(prompts) or per_prompt < 1 or limit < 1:
-            raise ValueError(
-                f"nothing to sample: {len(prompts)} prompts (none may be empty), {per_prompt} completions each, "
-                f"{limit} tokens"
-            )
-        count = len(prompts) * per_prompt
-        # All random numbers are drawn beforehand, one per row and token, so dropping rows changes no other row's
-        # sample.
-        uniforms = torch.rand(limit, count, generator=generator, dtype=torch.float64).to(self._device)
-        is_greedy = torch.zeros(len(prompts), per_prompt, dtype=torch.bool, device=self._device)
-        if greedy:
-            is_greedy[:, -1] = True
-        tokens = torch.zeros(count, limit, dtype=torch.long, device=self._device)
-        log_probs = torch.zeros(count, limit, device=self._device)
-        lengths = torch.full((count,), limit, device=self._device)
-        stopped = torch.zeros(count, dtype=torch.bool, device=self._device)
 
-        ends = torch.tensor(self._policy.end_ids, device=self._device)
-        rows = torch.arange(count, device=self._device)  # row -> completion
-        greedy_rows = is_greedy.flatten() if greedy else None
-        decoding, logits = self._prefill(prompts, per_prompt)
-        for step in range(limit):
-            chosen, chosen_log_probs = choose(logits, uniforms[step, rows], temperature, top_p, greedy_rows)
-            tokens[rows, step] = chosen
-            log_probs[rows, step] = chosen_log_probs
-            ended = torch.isin(chosen, ends)
-            if ended.any():
-                finished = rows[ended]
-                lengths[finished] = step + 1
-                stopped[finished] = True
-                keep = decoding.keep(ended)
-                if not keep.numel():
-                    break
-                rows, chosen = rows[keep], chosen[keep]
-                greedy_rows = greedy_rows[keep] if greedy_rows is not None else None
-            if step + 1 < limit:
-                logits = decoding.step(chosen, step)
-        return _completions(tokens, log_probs, lengths, stopped, is_greedy)
-
-    def _prefill(self, prompts: list[list[int]], per_prompt: int) -> tuple[Decoding, Tensor]:
-        decoding: Decoding
-        if self._own is not None:
-            # The weights may have changed since the last batch, so their joined copies are made anew.
-            fused = FusedStep(self._policy.model) if self._fuses else None
-            decoding = SharedPrefixDecoding(self._policy, self._device, self._own, fused)
-        else:
-            decoding = PlainDecoding(self._policy, self._device)
-        return decoding, decoding.prefill(prompts, per_prompt)
+    def close(self) -> None:
+        """Ends what it started, whatever is under way."""
 
 
-def _completions(
-    tokens: Tensor, log_probs: Tensor, lengths: Tensor, stopped: Tensor, is_greedy: Tensor
-) -> list[list[Completion]]:
-    longest = int(lengths.max())
-    columns: list[list[Any]] = [
-        tokens[:, :longest].tolist(),
-        log_probs[:, :longest].tolist(),
-        lengths.tolist(),
-        stopped.tolist(),
-        is_greedy.flatten().tolist(),
-    ]
-    flat = [
-        Completion(ids[:length], values[:length], "stop" if stop else "length", best)
-        for ids, values, length, stop, best in zip(*columns, strict=True)
-    ]
-    per_prompt = is_greedy.shape[1]
-    return [flat[start : start + per_prompt] for start in range(0, len(flat), per_prompt)]
+class EngineKind(Protocol):
+    """The class of an engine that can be chosen by name (`actors.engines.ENGINES`)."""
+
+    def from_config(self, spec: PolicySpec, config: Config, device: str) -> Engine:
+        """An engine for a policy on a device (`cpu`, `cuda`), before its first version.
+
+        Raises UserError when it cannot serve this policy or is not installed.
+        """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rltf.actors.engine import Completion
 from rltf.buffer.columns import Floats, Ints
-from rltf.buffer.records import Program, Purpose, VersionRun
+from rltf.buffer.records import Program, Purpose
 from rltf.policy.encoding import decode_with_offsets
 from rltf.policy.policy import Policy
 
@@ -18,7 +18,6 @@ def programs_of(
     group_id: str,
     problem_id: str,
     prompt_ids: list[int],
-    version: int,
     temperature: float,
     top_p: float,
     purpose: Purpose = "train",
@@ -41,7 +40,7 @@ def programs_of(
                 prompt_ids=Ints(prompt_ids),
                 token_ids=Ints(completion.token_ids),
                 log_probs=Floats(completion.log_probs),
-                versions=[VersionRun(version=version, first_token=0)],
+                versions=completion.versions,
                 finish_reason=completion.finish_reason,
                 temperature=temperature,
                 top_p=top_p,

@@ -10,12 +10,13 @@ from typing import Any
 import ray
 import torch
 
+from rltf.actors.engines import make_engine
 from rltf.actors.worker import ActorWorker, Stalled
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import ActorsConfig, Config, UserError
 from rltf.policy.encoding import PromptText
-from rltf.policy.policy import PolicySpec, build_policy
+from rltf.policy.policy import PolicySpec
 from rltf.weights.buckets import ManifestMismatch
 from rltf.weights.direct_sender import DIRECT_TIMEOUT_S
 from rltf.weights.direct_source import DirectSource
@@ -50,15 +51,14 @@ class GeneratorActor(WorkerLoop):
         device = "cuda" if settings.gpus_per_actor > 0 else "cpu"
         if device == "cpu":
             torch.set_num_threads(settings.threads)
-        # Whole versions need no weights to begin with; adapters are merged into those that the learner's are put upon.
         with self.recorder.phase("build"):
-            policy = build_policy(spec, config.run.seed, settings.dtype, weights=spec.lora is not None, adapters=False)
+            engine = make_engine(spec, config, device)
         kept = StoreSource(store, FETCH_TIMEOUT_S)
         source: WeightSource = kept
         if config.direct_weights:
             where = torch.device("cuda", 0) if device == "cuda" else torch.device("cpu")
             source = DirectSource(name, kept, where, DIRECT_TIMEOUT_S, self.recorder)
-        self._worker = ActorWorker(name, policy, train, held_out, self.flow, source, config, self.recorder, device)
+        self._worker = ActorWorker(name, engine, train, held_out, self.flow, source, config, self.recorder)
 
     def work(self, stop: threading.Event) -> None:
         """Writes programs until it is stopped."""

@@ -9,23 +9,20 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import torch
-
-from rltf.actors.engine import SamplingEngine
+from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.programs import programs_of
 from rltf.actors.visits import Visits
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import in_words
 from rltf.buffer.records import Program
+from rltf.buffer.stall_clock import StallClock
 from rltf.buffer.work_queue import WorkQueue
 from rltf.config import Config
 from rltf.policy.encoding import PromptText, encode_prompt
-from rltf.policy.policy import Policy
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.adapters import AdapterLoader
-from rltf.weights.buckets import load_into
 from rltf.weights.loader import WeightLoader
 from rltf.weights.protocol import WeightSource
 
@@ -50,36 +47,39 @@ class Stopped(Exception):
     """The run is to end while something was waited for."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A group that the engine is to write."""
+
+    problem_id: str
+    request: Request
+
+
 class ActorWorker:
-    """Generates programs until it is told to stop. One thread; the policy is used by nobody else."""
+    """Generates programs until it is told to stop. One thread; the engine is used by nobody else."""
 
     def __init__(
         self,
         name: str,
-        policy: Policy,
+        engine: Engine,
         train: Mapping[str, PromptText],
         held_out: Mapping[str, PromptText],
         flow: Flow,
         weights: WeightSource,
         config: Config,
         recorder: Recorder,
-        device: str = "cpu",
     ) -> None:
-        """`train` and `held_out` are prompts by problem id, the same for every actor; `policy` may have undefined
-        weights.
-
-        Where only adapters are published, it has the weights that they are put upon, and none itself.
+        """`train` and `held_out` are prompts by problem id, the same for every actor. `engine` may have undefined
+        weights; `run` closes it.
         """
         self.name = name
-        self._policy = policy
+        self._engine = engine
         self._prompts = {**held_out, **train}
         self._encoded: dict[str, list[int]] = {}
         self._flow = flow
         self._config = config
         self._recorder = recorder
-        self._engine = SamplingEngine(policy, device)
-        load = AdapterLoader(policy.model, policy.spec.lora) if policy.spec.lora is not None else load_into
-        self._weights = WeightLoader(policy.model, weights, recorder, load)
+        self._weights = WeightLoader(engine.load, weights, recorder)
         self._visits = Visits(list(train), config.run.seed)
         self._stop = threading.Event()
 
@@ -100,6 +100,7 @@ class ActorWorker:
         except Stopped:
             pass
         finally:
+            self._engine.close()
             self._flow.online.release(self.name)
             self._recorder.flush()
 
@@ -125,20 +126,19 @@ class ActorWorker:
         groups = self._admitted(settings.problems_per_batch)
         if not groups:
             return
-        visits = self._flow.control.next_visits(groups, self.name)
-        problem_ids = [self._visits.problem(visit) for visit in visits]
-        version = self.version
-        programs = self._sample(
-            [self._flow.control.visit_id(visit) for visit in visits],
-            problem_ids,
-            samples=settings.samples_per_problem,
-            greedy=settings.greedy,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            generator=self._generator("train", visits[0], version),
-            phase="generate",
-        )
-        self._push(self._flow.work, programs)
+        asked: dict[str, _Asked] = {}
+        for visit in self._flow.control.next_visits(groups, self.name):
+            problem_id = self._visits.problem(visit)
+            request = Request(
+                self._prompt(problem_id),
+                settings.samples_per_problem,
+                settings.greedy,
+                settings.temperature,
+                settings.top_p,
+                self._seed("train", visit, self.version),
+            )
+            asked[self._flow.control.visit_id(visit)] = _Asked(problem_id, request)
+        self._write(asked, self._flow.work)
 
     def _admitted(self, groups: int) -> int:
         """Groups that may be written now, 0 when something else is to be done first.
@@ -186,57 +186,64 @@ class ActorWorker:
         for start in range(0, len(chunk.problem_ids), size):
             if start:  # asking again holds the chunk for another lease
                 self._flow.evaluations.next_chunk(self.name, self.version)
-            problem_ids = chunk.problem_ids[start : start + size]
-            programs = self._sample(
-                [f"{chunk.label}/{problem_id}" for problem_id in problem_ids],
-                problem_ids,
-                samples=chunk.samples,
-                greedy=False,
-                temperature=1.0,
-                top_p=1.0,
-                generator=self._generator(chunk.label, problem_ids[0], self.version),
-                phase="evaluate",
-                label=chunk.label,
-            )
-            self._push(self._flow.evaluation_work, programs)
+            asked: dict[str, _Asked] = {}
+            for problem_id in chunk.problem_ids[start : start + size]:
+                seed = self._seed(chunk.label, problem_id, self.version)
+                request = Request(self._prompt(problem_id), chunk.samples, seed=seed)
+                asked[f"{chunk.label}/{problem_id}"] = _Asked(problem_id, request)
+            self._write(asked, self._flow.evaluation_work, chunk.label)
         self._flow.evaluations.done(chunk)
 
-    def _sample(
-        self,
-        group_ids: Sequence[str],
-        problem_ids: Sequence[str],
-        *,
-        samples: int,
-        greedy: bool,
-        temperature: float,
-        top_p: float,
-        generator: torch.Generator,
-        phase: str,
-        label: str = "",
-    ) -> list[list[Program]]:
-        prompts = [self._prompt(problem_id) for problem_id in problem_ids]
-        with self._recorder.phase(phase):
-            completions = self._engine.sample(prompts, samples, greedy, temperature, top_p, generator)
-            groups = [
-                programs_of(
-                    self._policy,
-                    group,
-                    group_id=group_id,
-                    problem_id=problem_id,
-                    prompt_ids=prompt,
-                    version=self.version,
-                    temperature=temperature,
-                    top_p=top_p,
-                    purpose="evaluation" if label else "train",
-                    label=label,
-                )
-                for group, group_id, problem_id, prompt in zip(
-                    completions, group_ids, problem_ids, prompts, strict=True
-                )
-            ]
-        self._recorder.count("programs", sum(len(group) for group in groups))
-        self._recorder.count("tokens", sum(len(program.token_ids) for group in groups for program in group))
-        return groups
+    def _write(self, asked: Mapping[str, _Asked], queue: WorkQueue, label: str = "") -> None:
+        """Has groups written, each known by its id, and pushes every one that is whole.
+
+        Newer weights are taken on the way, but not within an evaluation, which is of one version. Raises Stalled when
+        the engine ends nothing for run.stall_timeout_s.
+        """
+        for group_id, one in asked.items():
+            self._engine.submit(group_id, one.request)
+        bound_s = self._config.run.stall_timeout_s
+        clock = StallClock(bound_s)
+        try:
+            while self._engine.unfinished():
+                with self._recorder.phase("evaluate" if label else "generate"):
+                    groups = [self._group(key, asked[key], found, label) for key, found in self._steps()]
+                clock.see(self._engine.unfinished())
+                if groups:
+                    self._recorder.count("programs", sum(len(group) for group in groups))
+                    self._recorder.count("tokens", sum(len(one.token_ids) for group in groups for one in group))
+                    self._push(queue, groups)
+                elif clock.run_out:
+                    raise Stalled(f"the engine of {self.name} has ended no program for {bound_s:g} s")
+                if self._engine.unfinished():
+                    if self._stop.is_set():
+                        raise Stopped
+                    if not label:
+                        self._weights.refresh()
+        finally:
+            for group_id in asked:
+                self._engine.abort(group_id)
+
+    def _steps(self) -> list[tuple[str, list[Completion]]]:
+        """Steps of the engine until a request has ended, or it is time to look around."""
+        until = time.monotonic() + _LOOK_AROUND_S
+        while True:
+            ended = self._engine.step()
+            if ended or not self._engine.unfinished() or time.monotonic() >= until:
+                return ended
+
+    def _group(self, group_id: str, asked: _Asked, completions: Sequence[Completion], label: str) -> list[Program]:
+        return programs_of(
+            self._engine.policy,
+            completions,
+            group_id=group_id,
+            problem_id=asked.problem_id,
+            prompt_ids=asked.request.prompt_ids,
+            temperature=asked.request.temperature,
+            top_p=asked.request.top_p,
+            purpose="evaluation" if label else "train",
+            label=label,
+        )
 
     def _push(self, queue: WorkQueue, groups: list[list[Program]]) -> None:
         """Into the work queue; waits for executors while it is full."""
@@ -252,7 +259,7 @@ class ActorWorker:
 
     def _prompt(self, problem_id: str) -> list[int]:
         if problem_id not in self._encoded:
-            self._encoded[problem_id] = encode_prompt(self._policy, self._prompts[problem_id])
+            self._encoded[problem_id] = encode_prompt(self._engine.policy, self._prompts[problem_id])
         return self._encoded[problem_id]
 
     def _idle(self, without_work: Callable[[], bool]) -> None:
@@ -294,9 +301,7 @@ class ActorWorker:
                         raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}; last seen: {seen_last}")
                     waits_for = blocked()
 
-    def _generator(self, *what: object) -> torch.Generator:
-        """A generator seeded by the run's seed and what is sampled: the same visits with the same version give the same
-        programs.
-        """
+    def _seed(self, *what: object) -> int:
+        """From the run's seed and what is sampled: the same visits with the same version give the same programs."""
         text = repr((self._config.run.seed, *what)).encode()
-        return torch.Generator().manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big"))
+        return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")

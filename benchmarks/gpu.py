@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from rltf.learner.world import World
 from rltf.monitor.memory import Shape, learner_bytes
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.telemetry.recorder import Recorder
+from rltf.weights.buckets import load_into
 from rltf.weights.loader import WeightLoader
 from rltf.weights.ray_store import StorePublisher, StoreSource, start_store
 
@@ -157,7 +159,9 @@ def measure_versions(engine: TrainingEngine, policy: Policy, repeats: int) -> di
         store = start_store(BOUND_S)
         versions = Versions(engine, policy, StorePublisher(store, BOUND_S), torch.bfloat16)
         second = build_policy(policy.spec, dtype="bfloat16", weights=False).model.to(device).requires_grad_(False)
-        loader = WeightLoader(second, StoreSource(store, BOUND_S), Recorder("actor-0", lambda rows: None))
+        loader = WeightLoader(
+            partial(load_into, second), StoreSource(store, BOUND_S), Recorder("actor-0", lambda rows: None)
+        )
         blocked: list[float] = []
         whole: list[float] = []
         for _ in range(UNMEASURED + repeats):

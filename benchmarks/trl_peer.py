@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from rltf import config as configuration
-from rltf.actors.engine import SamplingEngine
+from rltf.actors.sampling_engine import SamplingEngine
 from rltf.actors.visits import Visits
 from rltf.buffer.records import Feedback
 from rltf.config import Config, UserError

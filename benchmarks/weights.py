@@ -25,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from transformers import AutoModelForSeq2SeqLM, T5Config
 
 from rltf.learner.world import free_address
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import named_weights
+from rltf.weights.buckets import load_into, named_weights
 from rltf.weights.direct_publisher import DirectPublisher
 from rltf.weights.direct_sender import WeightSender
 from rltf.weights.direct_source import DirectSource
@@ -78,7 +79,7 @@ class Actor:
         """
         from rltf.weights.loader import WeightLoader
 
-        loader = WeightLoader(self._model, self._source, self._recorder)
+        loader = WeightLoader(partial(load_into, self._model), self._source, self._recorder)
         loader.version = newer_than
         if not loader.refresh():
             raise RuntimeError(f"there is no version newer than {newer_than}")

@@ -74,11 +74,17 @@ class PolicyConfig(Part):
     architecture."""
 
 
+ENGINES = {"own": "the project's own, for decoder-only and encoder-decoder models"}
+"""What samples programs (`actors.engines`)."""
+
+
 class ActorsConfig(Part):
     """The workers that generate programs."""
 
     count: int = Field(1, ge=1)
     """Number of actors."""
+    engine: Annotated[str, OneOf(ENGINES)] = "own"
+    """What samples programs."""
     gpus_per_actor: float = Field(0.0, ge=0)
     """GPUs each actor asks Ray for; 0: it runs on the CPU."""
     cpus_per_actor: float = Field(1.0, ge=0)

@@ -13,8 +13,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rltf.actors.engine import SamplingEngine
 from rltf.actors.programs import programs_of
+from rltf.actors.sampling_engine import SamplingEngine
 from rltf.config import Config, PolicyConfig, UserError
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import load_weights, save_model, write_card
@@ -64,7 +64,7 @@ def test_every_end_token_of_the_base_ends_a_program(family: str, tmp_path: Path)
         assert after.token_ids == expected and len(after.log_probs) == len(expected)
     assert ended_early > 3
     (program,) = programs_of(
-        two, _sampled(two)[:1], group_id="g", problem_id="p", prompt_ids=[5], version=0, temperature=1.0, top_p=1.0
+        two, _sampled(two)[:1], group_id="g", problem_id="p", prompt_ids=[5], temperature=1.0, top_p=1.0
     )
     assert len(program.token_ids) == len(program.offsets), "T counts the end token"
     assert encode_program(two, "x")[-1] == 2, "programs of the corpus end as the tokenizer ends a text"

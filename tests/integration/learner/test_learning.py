@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from rltf.actors.engine import SamplingEngine
+from rltf.actors.sampling_engine import SamplingEngine
 from rltf.buffer.records import Group, Sample
 from rltf.config import Config
 from rltf.learner.engine import TrainingEngine

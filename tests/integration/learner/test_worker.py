@@ -14,6 +14,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
+from rltf.actors.sampling_engine import SamplingEngine
 from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
@@ -127,7 +128,14 @@ class Run:
         held_out = {name: prompts[name] for name in list(prompts)[4:]}
         policy = build_policy(self.spec, weights=self.spec.lora is not None, adapters=False)
         actor = ActorWorker(
-            "actor-0", policy, train, held_out, self.flow, self.published, self.config, Recorder("actor-0")
+            "actor-0",
+            SamplingEngine(policy),
+            train,
+            held_out,
+            self.flow,
+            self.published,
+            self.config,
+            Recorder("actor-0"),
         )
         executor = ExecutorWorker("executor-0", self.flow, self.config.executor, Recorder("executor-0"))
         stop = threading.Event()

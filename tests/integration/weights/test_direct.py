@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ class Actor:
         recorder = Recorder("actor-0", self.rows.extend, period_s=0)
         self.model = model or policy_of("llama", 12, seed=99).model
         self.source = DirectSource("actor-0", store, CPU, timeout_s, recorder)
-        self.loader = WeightLoader(self.model, self.source, recorder, load)
+        self.loader = WeightLoader(partial(load, self.model), self.source, recorder)
 
     def counted(self, name: str) -> int:
         return int(sum(row["value"] for row in self.rows if row["kind"] == "count" and row["name"] == name))
@@ -312,7 +313,7 @@ def test_only_who_knows_the_token_is_served(
 PROCESS = """
 import sys
 from dataclasses import astuple
-from tests.integration.policy.test_direct import *
+from tests.integration.weights.test_direct import *
 
 store = Kept()
 if sys.argv[1] == "learner":

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from rltf.actors.engine import Completion, SamplingEngine
+from rltf.actors.engine import Completion
+from rltf.actors.sampling_engine import SamplingEngine
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.buckets import load_into, pack

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from rltf import config as configuration
+from rltf.actors.engines import ENGINES
 from rltf.config import Config, UserError, workers
 from rltf.config import objectives as named
 from rltf.config.help import described
@@ -20,6 +21,7 @@ from rltf.problems.sources import SOURCES
 PAIRS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "learner.objective": (named.OBJECTIVES, OBJECTIVES),
     "grpo.reward": (named.REWARDS, REWARDS),
+    "actors.engine": (workers.ENGINES, ENGINES),
     "executor.judge": (workers.JUDGES, JUDGES),
 }
 """Field -> the names that it takes, what a room has by them."""

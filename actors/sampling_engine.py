@@ -1,0 +1,192 @@
+"""The sampling engine: batches of prompts to completions, for decoder-only and encoder-decoder policies.
+
+Each prompt is computed once and shared by its samples; finished rows are dropped at once, so the batch shrinks as
+programs end. The model is an unmodified `transformers` one; what is ours is the loop, the cache and, where the model
+lets attention be plugged in, the attention function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
+from rltf.actors.engine import Completion, Request
+from rltf.actors.fused_step import FusedStep, fits
+from rltf.actors.sampling import choose
+from rltf.actors.shared_prefix import FAMILIES, OwnTokens, plug_into
+from rltf.buffer.records import VersionRun
+from rltf.config import Config
+from rltf.policy.policy import Policy, PolicySpec, build_policy
+from rltf.weights.adapters import AdapterLoader
+from rltf.weights.buckets import Bytes, Manifest, load_into
+
+
+class SamplingEngine:
+    """Samples batches, each to its end: a step is one batch. Implements `actors.engine.Engine`."""
+
+    def __init__(
+        self, policy: Policy, device: torch.device | str = "cpu", share_prefix: bool = True, fuse: bool = True
+    ) -> None:
+        """Moves the model to `device`.
+
+        With `share_prefix` false, or for a model that cannot, `transformers` caches are used. With `fuse` a model that
+        `fused_step.fits` decodes with fewer calls.
+        """
+        self.policy = policy
+        self._version = -1
+        self._waiting: dict[str, Request] = {}
+        self._device = torch.device(device)
+        policy.model.to(self._device).eval()
+        config = policy.model.config
+        self._own: OwnTokens | None = None
+        self._fuses = False
+        if share_prefix and config.model_type in FAMILIES and not getattr(config, "use_sliding_window", False):
+            plug_into(policy.model)
+            self._fuses = fuse and fits(policy.model)
+            self._own = OwnTokens(getattr(config, "num_decoder_layers", None) or config.num_hidden_layers)
+        self._load = AdapterLoader(policy.model, policy.spec.lora) if policy.spec.lora is not None else load_into
+
+    @classmethod
+    def from_config(cls, spec: PolicySpec, config: Config, device: str) -> Self:
+        """See EngineKind.
+
+        Whole versions need no weights to begin with; adapters are merged into those that the learner's are put upon.
+        """
+        weights = spec.lora is not None
+        return cls(build_policy(spec, config.run.seed, config.actors.dtype, weights=weights, adapters=False), device)
+
+    def submit(self, key: str, request: Request) -> None:
+        """See Engine."""
+        if key in self._waiting:
+            raise ValueError(f"request {key!r} is under way")
+        self._waiting[key] = request
+
+    def step(self) -> list[tuple[str, list[Completion]]]:
+        """Runs what was submitted as one batch to its end, with the first request's seed.
+
+        Requests that differ from the first in anything but prompt and seed wait for the next step.
+        """
+        if not self._waiting:
+            return []
+        first = next(iter(self._waiting.values()))
+        alike = {key: request for key, request in self._waiting.items() if request.settings == first.settings}
+        found = self.sample(
+            [request.prompt_ids for request in alike.values()],
+            first.samples,
+            first.greedy,
+            first.temperature,
+            first.top_p,
+            torch.Generator().manual_seed(first.seed),
+            first.max_tokens,
+        )
+        for key in alike:
+            del self._waiting[key]
+        return list(zip(alike, found, strict=True))
+
+    def unfinished(self) -> int:
+        """See Engine."""
+        return len(self._waiting)
+
+    def abort(self, key: str) -> None:
+        """See Engine."""
+        self._waiting.pop(key, None)
+
+    def load(self, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
+        """See Engine."""
+        self._load(self.policy.model, manifest, buckets)
+        self._version = manifest.version
+
+    def close(self) -> None:
+        """See Engine."""
+        self._waiting.clear()
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        prompts: list[list[int]],
+        samples_per_prompt: int,
+        greedy: bool,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        max_tokens: int | None = None,
+    ) -> list[list[Completion]]:
+        """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
+        list.
+
+        `generator` (on the CPU) makes the result reproducible; `max_tokens` defaults to the policy's
+        max_program_tokens. Raises ValueError when there is nothing to do.
+        """
+        per_prompt = samples_per_prompt + int(greedy)
+        limit = self.policy.spec.max_program_tokens if max_tokens is None else max_tokens
+        if not prompts or not all(prompts) or per_prompt < 1 or limit < 1:
+            raise ValueError(
+                f"nothing to sample: {len(prompts)} prompts (none may be empty), {per_prompt} completions each, "
+                f"{limit} tokens"
+            )
+        count = len(prompts) * per_prompt
+        # All random numbers are drawn beforehand, one per row and token, so dropping rows changes no other row's
+        # sample.
+        uniforms = torch.rand(limit, count, generator=generator, dtype=torch.float64).to(self._device)
+        is_greedy = torch.zeros(len(prompts), per_prompt, dtype=torch.bool, device=self._device)
+        if greedy:
+            is_greedy[:, -1] = True
+        tokens = torch.zeros(count, limit, dtype=torch.long, device=self._device)
+        log_probs = torch.zeros(count, limit, device=self._device)
+        lengths = torch.full((count,), limit, device=self._device)
+        stopped = torch.zeros(count, dtype=torch.bool, device=self._device)
+
+        ends = torch.tensor(self.policy.end_ids, device=self._device)
+        rows = torch.arange(count, device=self._device)  # row -> completion
+        greedy_rows = is_greedy.flatten() if greedy else None
+        decoding, logits = self._prefill(prompts, per_prompt)
+        for step in range(limit):
+            chosen, chosen_log_probs = choose(logits, uniforms[step, rows], temperature, top_p, greedy_rows)
+            tokens[rows, step] = chosen
+            log_probs[rows, step] = chosen_log_probs
+            ended = torch.isin(chosen, ends)
+            if ended.any():
+                finished = rows[ended]
+                lengths[finished] = step + 1
+                stopped[finished] = True
+                keep = decoding.keep(ended)
+                if not keep.numel():
+                    break
+                rows, chosen = rows[keep], chosen[keep]
+                greedy_rows = greedy_rows[keep] if greedy_rows is not None else None
+            if step + 1 < limit:
+                logits = decoding.step(chosen, step)
+        return _completions(tokens, log_probs, lengths, stopped, is_greedy, self._version)
+
+    def _prefill(self, prompts: list[list[int]], per_prompt: int) -> tuple[Decoding, Tensor]:
+        decoding: Decoding
+        if self._own is not None:
+            # The weights may have changed since the last batch, so their joined copies are made anew.
+            fused = FusedStep(self.policy.model) if self._fuses else None
+            decoding = SharedPrefixDecoding(self.policy, self._device, self._own, fused)
+        else:
+            decoding = PlainDecoding(self.policy, self._device)
+        return decoding, decoding.prefill(prompts, per_prompt)
+
+
+def _completions(
+    tokens: Tensor, log_probs: Tensor, lengths: Tensor, stopped: Tensor, is_greedy: Tensor, version: int
+) -> list[list[Completion]]:
+    longest = int(lengths.max())
+    columns: list[list[Any]] = [
+        tokens[:, :longest].tolist(),
+        log_probs[:, :longest].tolist(),
+        lengths.tolist(),
+        stopped.tolist(),
+        is_greedy.flatten().tolist(),
+    ]
+    flat = [
+        Completion(ids[:length], values[:length], "stop" if stop else "length", best, [VersionRun(version, 0)])
+        for ids, values, length, stop, best in zip(*columns, strict=True)
+    ]
+    per_prompt = is_greedy.shape[1]
+    return [flat[start : start + per_prompt] for start in range(0, len(flat), per_prompt)]

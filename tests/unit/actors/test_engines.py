@@ -1,0 +1,118 @@
+"""What an engine promises, of each that there is: the project's own and one that writes token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from rltf.actors.engine import Completion, Engine, Request
+from rltf.actors.engines import make_engine
+from rltf.actors.sampling_engine import SamplingEngine
+from rltf.buffer.records import VersionRun
+from rltf.config import Config
+from rltf.weights.buckets import ChecksumError, ManifestMismatch, pack
+from tests.support.engines import ScriptedEngine
+from tests.support.policies import policy_of, spec_of
+
+PROMPTS = [[5, 6, 7], [8, 9], [10, 11, 12, 13]]
+
+
+def _scripted() -> ScriptedEngine:
+    engine = ScriptedEngine(policy_of("llama", 12))
+    engine.allow(10_000)
+    return engine
+
+
+@pytest.fixture(params=[lambda: SamplingEngine(policy_of("llama", 12)), _scripted], ids=["own", "scripted"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    make: Callable[[], Engine] = request.param
+    return make()
+
+
+def _finished(engine: Engine) -> dict[str, list[Completion]]:
+    found: dict[str, list[Completion]] = {}
+    for _ in range(1000):
+        ended = dict(engine.step())
+        assert not found.keys() & ended.keys()
+        found |= ended
+        if not engine.unfinished():
+            return found
+    raise AssertionError("the engine does not come to an end")
+
+
+def test_requests_come_back_under_their_keys_with_the_version_that_wrote_them(engine: Engine) -> None:
+    assert engine.step() == [] and engine.unfinished() == 0
+    engine.load(*pack(policy_of("llama", 12, seed=3).model, 7))
+    for number, prompt in enumerate(PROMPTS):
+        engine.submit(f"r{number}", Request(prompt, 2, greedy=True, seed=number))
+    engine.submit("other", Request(PROMPTS[0], 1, temperature=0.5))
+    assert engine.unfinished() == 4
+    found = _finished(engine)
+    assert list(map(len, found.values())) == [3, 3, 3, 1] and found.keys() == {"r0", "r1", "r2", "other"}
+    assert [[one.greedy for one in group] for group in found.values()][:1] == [[False, False, True]]
+    for group in found.values():
+        for completion in group:
+            assert 1 <= len(completion.token_ids) == len(completion.log_probs) <= 12
+            assert completion.versions == [VersionRun(7, 0)]
+
+
+def test_a_key_under_way_is_refused_and_an_aborted_one_never_comes_back(engine: Engine) -> None:
+    engine.submit("a", Request(PROMPTS[0], 1))
+    engine.submit("b", Request(PROMPTS[1], 1))
+    with pytest.raises(ValueError, match="'a' is under way"):
+        engine.submit("a", Request(PROMPTS[0], 1))
+    engine.abort("a")
+    engine.abort("nobody")
+    assert engine.unfinished() == 1 and _finished(engine).keys() == {"b"}
+    engine.submit("a", Request(PROMPTS[0], 1))
+    engine.close()
+    assert engine.unfinished() == 0 and engine.step() == []
+
+
+def test_a_corrupt_version_changes_nothing(engine: Engine) -> None:
+    engine.load(*pack(policy_of("llama", 12, seed=1).model, 1))
+    manifest, buckets = pack(policy_of("llama", 12, seed=2).model, 2)
+    buckets[0][17] ^= 1
+    with pytest.raises(ChecksumError):
+        engine.load(manifest, buckets)
+    engine.submit("a", Request(PROMPTS[0], 1))
+    assert _finished(engine)["a"][0].versions == [VersionRun(1, 0)]
+
+
+@pytest.mark.parametrize("wrong", [{"prompt_ids": []}, {"samples": 0}, {"max_tokens": 0}])
+def test_a_request_for_nothing_cannot_be_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="nothing to sample"):
+        Request(**{"prompt_ids": [5], "samples": 1} | wrong)
+
+
+def test_own_steps_are_batches_of_like_requests_in_their_order() -> None:
+    policy = policy_of("llama", 12)
+    engine = make_engine(spec_of("llama", 12), Config(), "cpu")
+    engine.load(*pack(policy.model, 0))
+    for number, prompt in enumerate(PROMPTS):
+        engine.submit(f"r{number}", Request(prompt, 2, True, 0.8, 0.9, seed=40 + number))
+    engine.submit("alone", Request(PROMPTS[0], 4, seed=9))
+    engine.submit("r3", Request(PROMPTS[0], 2, True, 0.8, 0.9, seed=50))
+    ended = engine.step()
+    assert [key for key, _ in ended] == ["r0", "r1", "r2", "r3"] and engine.unfinished() == 1
+    generator = torch.Generator().manual_seed(40)
+    batch = SamplingEngine(policy).sample([*PROMPTS, PROMPTS[0]], 2, True, 0.8, 0.9, generator)
+    assert [_tokens(group) for _, group in ended] == [_tokens(group) for group in batch]
+    [(key, group)] = engine.step()
+    generator = torch.Generator().manual_seed(9)
+    assert key == "alone" and _tokens(group) == _tokens(
+        SamplingEngine(policy).sample([PROMPTS[0]], 4, False, generator=generator)[0]
+    )
+
+
+def _tokens(group: list[Completion]) -> list[tuple[list[int], list[float], str, bool]]:
+    return [(one.token_ids, one.log_probs, one.finish_reason, one.greedy) for one in group]
+
+
+def test_a_version_of_another_shape_is_refused() -> None:
+    engine = SamplingEngine(policy_of("llama", 12))
+    with pytest.raises(ManifestMismatch):
+        engine.load(*pack(policy_of("gpt2", 12).model, 1))
