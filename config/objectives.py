@@ -101,7 +101,7 @@ class BaselineConfig(ObjectiveConfig):
 
 
 class RltfConfig(BaselineConfig):
-    """The RLTF objective of arXiv 2307.04349.
+    """RLTF (arXiv 2307.04349): coarse, fine-grained and adaptive feedback.
 
     The fine-grained fields also hold where another objective has `fine` true.
     """

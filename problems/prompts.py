@@ -32,15 +32,16 @@ class Prompt:
 
 
 def apps(problem: Problem) -> Prompt:
-    """The format of Hendrycks et al. (arXiv 2105.09938), which CodeRL and RLTF train with."""
+    """APPS' own (arXiv 2105.09938), which CodeRL and RLTF train with: question, starter code, how it is called."""
     call_based = problem.suite.kind != "stdin"
     answer_format = "\nUse Call-Based format\n" if call_based else "\nUse Standard Input format\n"
     return Prompt("\nQUESTION:\n", problem.question, f"\n{problem.starter_code}\n{answer_format}\nANSWER:\n")
 
 
 def mbpp(problem: Problem) -> Prompt:
-    """The format of Austin et al. (arXiv 2108.07732), zero-shot: description and, they show three, the first of the
-    tests, which are among the ones that judge the program.
+    """MBPP's own (arXiv 2108.07732), zero-shot: the question and the first of the tests.
+
+    Those tests are among the ones that judge the program; the paper shows three.
     """
     starter = f"\n\n{problem.starter_code}\n" if problem.starter_code else ""
     shown = problem.suite.asserts[: problem.shown_tests]

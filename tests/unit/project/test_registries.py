@@ -1,5 +1,6 @@
 """The dictionaries of what people replace: the names that the configuration takes are those that a room has."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rltf.learner.rewards import REWARDS
 from rltf.problems import load_problems
 from rltf.problems.prompts import STYLES, prompt_of
 from rltf.problems.sources import SOURCES
+from tests.support.paths import ROOT
 
 PAIRS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "learner.objective": (named.OBJECTIVES, OBJECTIVES),
@@ -81,3 +83,17 @@ def test_all_problems_can_be_shown_in_any_style(style: str) -> None:
     assert (prompt_of(shown) == prompt_of(own)) == (style in ("starter", "mbpp"))
     with pytest.raises(UserError, match="problems.prompt_style 'aps' is unknown; did you mean 'apps'"):
         load_problems("starter", prompt_style="aps")
+
+
+def test_the_tables_of_the_texts_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
+    assert found is not None and found.loader is not None
+    tables = importlib.util.module_from_spec(found)
+    found.loader.exec_module(tables)
+    texts = {path: path.read_text() for path in tables.TEXTS}
+    stale = [str(path) for path, text in texts.items() if tables.rendered(text) != text]
+    assert not stale, "run .venv/bin/python scripts/tables.py"
+    assert {name for text in texts.values() for _, name, _ in tables.BLOCK.findall(text)} == set(tables.TABLES)
+    monkeypatch.setitem(STYLES, "mine", STYLES["apps"])
+    data = ROOT / "docs" / "data.md"
+    assert "| `mine` | APPS' own (arXiv" in tables.rendered(texts[data])
