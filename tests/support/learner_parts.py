@@ -15,6 +15,8 @@ from rltf.policy.policy import Policy, build_policy, make_spec
 CORPUS = [
     f"def f(xs):\n    return {word}(xs) + {number}\n" for word in ("sum", "max", "min", "len") for number in range(9)
 ]
+CRITIC_TOKENS = 200
+"""Padded tokens of a micro-batch of the critic."""
 _numbers = itertools.count()
 
 torch.set_num_threads(1)  # two threads on cores that others use are slower than one

@@ -14,8 +14,8 @@ import pytest
 
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
-from tests.integration.executor.test_labels import CASES, ONE
 from tests.support.executor_suites import SUM, stdin_suite
+from tests.support.labelled_programs import CASES, ONE
 
 MORE = [
     ("f'{a b}'\n", "compile_error", "SyntaxError", 1),

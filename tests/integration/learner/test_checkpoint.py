@@ -18,25 +18,12 @@ import torch
 from rltf.config import UserError
 from rltf.learner.checkpoint import Checkpoints, Saved
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.objectives.base import totals_of
-from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.world import free_address
 from rltf.policy.checksums import seal
 from rltf.policy.policy import Policy
-from tests.integration.learner.test_engine import engine_of, programs
-from tests.support.learner_parts import learner_config, policy
+from tests.support.learner_engines import engine_of, steps, weights
+from tests.support.learner_parts import policy
 from tests.support.paths import ROOT
-
-
-def steps(engine: TrainingEngine, first: int, last: int) -> None:
-    for step in range(first, last):
-        items = programs(step)
-        mine = engine.plan(items)
-        engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3)
-
-
-def weights(engine: TrainingEngine) -> dict[tuple[str, str], torch.Tensor]:
-    return {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +63,8 @@ from pathlib import Path
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.world import World
+from tests.support.learner_engines import same_again, steps
 from tests.support.learner_parts import learner_config, policy
-from tests.integration.learner.test_checkpoint import same_again, steps
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for stage in (0, 1, 2, 3):
     checkpoints = Checkpoints(Path(sys.argv[4]) / str(stage), 2, False, writes=rank == 0)
@@ -95,29 +82,6 @@ for stage in (0, 1, 2, 3):
     engine.barrier()
     same_again(engine, checkpoints)
 """
-
-
-def same_again(engine: TrainingEngine, checkpoints: Checkpoints) -> None:
-    """Two steps on, and two on from the newest checkpoint, by new engines at the same world size and stage, differ in
-    no bit.
-    """
-    world, stage = engine.world, engine._zero
-    found = []
-    for resumes in (False, True):
-        if resumes:
-            saved = checkpoints.newest()
-            assert saved is not None
-            ours = policy(seed=7)
-            saved.load_model(ours)
-            engine = TrainingEngine(ours, learner_config(zero_stage=stage), world)
-            engine.begin((0.9, 0.95), 0.0)
-            saved.load_optimizer(engine.state())
-        steps(engine, 20, 22)
-        found.append(weights(engine))
-        engine.close()
-    assert found[0].keys() == found[1].keys() and len(found[0]) > 20
-    for key, value in found[0].items():
-        assert torch.equal(value, found[1][key]), key
 
 
 def test_resumes_at_another_world_size_and_stage(tmp_path: Path) -> None:

@@ -28,10 +28,8 @@ from rltf.learner.objectives.rltf import Rltf
 from rltf.learner.world import World
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.policy import Policy, build_policy
-from tests.integration.learner.test_worker import Run
-from tests.support.learner_parts import characters, feedback, group, policy
-
-TOKENS = 200
+from tests.support.learner_parts import CRITIC_TOKENS, characters, feedback, group, policy
+from tests.support.learner_run import Run
 
 
 def samples_of(number: int, seed: int = 0) -> list[Sample]:
@@ -74,14 +72,14 @@ def probabilities(toy: Policy, model: Any, head: Any, sample: Sample) -> torch.T
 def test_the_factor_is_the_probability_of_the_true_outcome(family: str, kind: int) -> None:
     toy = policy(family)
     language_model = copy.deepcopy(toy.model).double()
-    critic = Critic(toy, TOKENS)
+    critic = Critic(toy, CRITIC_TOKENS)
     members = samples_of(12)
     own = policy(family)
     objective = Rltf(
         RltfConfig(preset="released_code", baseline="none", decoder_only_lines=True), own.is_encoder_decoder, 64
     )
     prepared = objective.prepare([group(members)])
-    mine = critic.weigh(plan(own, prepared.items, TOKENS), (True, kind == 1, True))
+    mine = critic.weigh(plan(own, prepared.items, CRITIC_TOKENS), (True, kind == 1, True))
     weighed = {item.id: item.weights.sum(0) for batch in mine.micro_batches for item in batch.items}
     assert len(weighed) == 12
     rewards = {"pass": 1.0, "failure": -0.3 + 1.3 * 2 / 5, "runtime_error": -0.6, "compile_error": -1.0}
@@ -99,19 +97,19 @@ def test_the_factor_is_the_probability_of_the_true_outcome(family: str, kind: in
 
 def test_it_learns_and_is_the_same_when_loaded(tmp_path: Path) -> None:
     toy = policy()
-    critic = Critic(toy, TOKENS * 4)
+    critic = Critic(toy, CRITIC_TOKENS * 4)
     items = items_of(samples_of(300))
     report = train_critic(critic, items, steps=120, batch_size=32, learning_rate=1e-2, seed=0)
     assert report.accuracy > 0.8 > 0.5 > report.majority and report.loss < 0.5 and report.programs == 300
     critic.save(tmp_path / "critic", {"run": "test"})
-    loaded = load_critic(tmp_path / "critic", policy(), TOKENS)
+    loaded = load_critic(tmp_path / "critic", policy(), CRITIC_TOKENS)
     for ours, theirs in zip(loaded.logits(items[:20]), critic.logits(items[:20]), strict=True):
         torch.testing.assert_close(ours, theirs.detach(), rtol=0, atol=1e-5)
     assert not any(parameter.requires_grad for parameter in loaded.policy.model.parameters())
     with pytest.raises(UserError, match="its tokenizer is not the policy's"):
-        load_critic(tmp_path / "critic", policy(vocab_size=261), TOKENS)
+        load_critic(tmp_path / "critic", policy(vocab_size=261), CRITIC_TOKENS)
     with pytest.raises(UserError, match="there is no critic in this folder"):
-        load_critic(tmp_path, policy(), TOKENS)
+        load_critic(tmp_path, policy(), CRITIC_TOKENS)
     with pytest.raises(UserError, match="at least 20 programs"):
         train_critic(critic, items[:5], steps=1, batch_size=1, learning_rate=1e-2, seed=0)
 

@@ -21,10 +21,9 @@ from rltf.learner.export import load_weights, save_model
 from rltf.learner.world import free_address
 from rltf.policy.checksums import LIST
 from rltf.policy.policy import Policy, build_policy, make_spec
-from tests.integration.learner.test_critic import TOKENS
-from tests.integration.learner.test_engine import engine_of
 from tests.support.damage import damages
-from tests.support.learner_parts import policy
+from tests.support.learner_engines import engine_of
+from tests.support.learner_parts import CRITIC_TOKENS, policy
 from tests.support.paths import ROOT
 
 
@@ -174,11 +173,11 @@ def test_a_damaged_export_is_no_model_to_begin_with(tmp_path: Path) -> None:
 
 
 def test_a_damaged_critic_is_refused(tmp_path: Path) -> None:
-    critic = Critic(policy(), TOKENS)
+    critic = Critic(policy(), CRITIC_TOKENS)
     critic.save(tmp_path / "critic", {"run": "test"})
 
     def load(folder: Path) -> Policy:
-        return load_critic(folder, policy(), TOKENS).policy
+        return load_critic(folder, policy(), CRITIC_TOKENS).policy
 
     assert _damaged_models(load, critic.policy, tmp_path / "critic", tmp_path / "damaged") > 30
 
@@ -189,7 +188,7 @@ def test_files_are_as_open_as_the_umask_says(tmp_path: Path) -> None:
         with engine_of(toy := policy(lora_rank=2)) as engine:
             Checkpoints(tmp_path / "checkpoints", 5, True).save(1, engine.state(), {})
             save_model(engine, toy, tmp_path / "export")
-        Critic(policy(), TOKENS).save(tmp_path / "critic", {})
+        Critic(policy(), CRITIC_TOKENS).save(tmp_path / "critic", {})
     finally:
         os.umask(before)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

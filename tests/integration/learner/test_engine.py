@@ -6,11 +6,8 @@ import copy
 import functools
 import math
 import os
-import random
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,57 +18,15 @@ import torch
 
 from rltf.learner.batching import plan, split_by_rank, tensors
 from rltf.learner.checkpoint import Checkpoints
-from rltf.learner.engine import TrainingEngine
-from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
+from rltf.learner.objectives.base import Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.schedules import cosine, linear
-from rltf.learner.world import World, free_address
+from rltf.learner.world import free_address
 from rltf.policy.log_probs import collate, rows_of, token_log_probs
-from rltf.policy.policy import Policy
 from rltf.weights.buckets import named_weights, pack, pack_tensors
-from tests.support.learner_parts import learner_config, policy
+from tests.support.learner_engines import STEPS, engine_of, no_gradient, programs, train
+from tests.support.learner_parts import policy
 from tests.support.paths import ROOT
-
-STEPS = 20
-
-
-@contextmanager
-def engine_of(toy: Policy, **fields: Any) -> Iterator[TrainingEngine]:
-    engine = TrainingEngine(toy, learner_config(**fields), World())
-    try:
-        yield engine
-    finally:
-        engine.close()
-
-
-def programs(seed: int, number: int = 13) -> list[TrainItem]:
-    rng = random.Random(seed)
-    lengths = [(rng.randint(2, 20), rng.randint(1, 30)) for _ in range(number)]
-    pairs = [([rng.randrange(4, 260) for _ in range(p)], [rng.randrange(4, 260) for _ in range(t)]) for p, t in lengths]
-    items = Supervised().items(pairs, "c")
-    return [
-        TrainItem(item.id, item.prompt_ids, item.token_ids, item.weights * rng.uniform(-0.2, 1.0)) for item in items
-    ]
-
-
-def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
-    """Loss and gradient norm of each step.
-
-    (Adam's steps, and clipped gradients, would look the same at any scale of the gradient.)
-    """
-    found = []
-    for step in range(steps):
-        items = programs(step)
-        mine = engine.plan(items)
-        result = engine.step(mine.micro_batches, Supervised().loss, totals_of(items), 1e-3)
-        found.append((result.loss, result.gradient_norm))
-        assert set(result.seconds) == {"collate", "forward", "backward", "step"} and min(result.seconds.values()) > 0
-        assert (
-            result.tokens == totals_of(items).tokens
-            and result.gradient_norm > 0
-            and 0 < result.entropy < math.log(270) + 1e-3
-        )
-    return found
 
 
 @functools.cache
@@ -164,11 +119,6 @@ def test_a_step_that_is_not_finite_names_its_programs(stage: int) -> None:
     if stage == 0:
         for name, value in toy.model.state_dict().items():
             torch.testing.assert_close(value, before[name])
-
-
-def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
-    """A loss of zero whose gradient is no number."""
-    return LossResult((log_probs - log_probs.detach()).abs().sqrt().sum(), {})
 
 
 @pytest.mark.parametrize(
@@ -315,8 +265,8 @@ WORKER = """
 import sys
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.world import World
+from tests.support.learner_engines import STEPS, poisoned, steep, train
 from tests.support.learner_parts import learner_config, policy
-from tests.integration.learner.test_engine import STEPS, poisoned, steep, train
 rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for stage in (0, 1, 2, 3):
     config = learner_config(zero_stage=stage, micro_batch_tokens=150)
@@ -329,33 +279,6 @@ for stage in (0, 1, 2, 3):
     engine.close()
     print("FOUND", *(number for pair in found for number in pair))
 """
-
-
-def poisoned(engine: TrainingEngine) -> str:
-    """What ends a step in which one program's loss is infinite, its gradient a number; asserts that no weight has
-    changed.
-    """
-    items = programs(0)
-
-    def loss(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
-        result = Supervised().loss(log_probs, mask, signal, totals)
-        return LossResult(result.loss + (math.inf if bool((signal.weights == 77.0).any()) else 0.0), result.sums)
-
-    items[4] = replace(items[4], id="poison", weights=np.full_like(items[4].weights, 77.0))
-    before = {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
-    with pytest.raises(FloatingPointError) as caught:
-        engine.step(engine.plan(items).micro_batches, loss, totals_of(items), 1e-3)
-    for kind, name, value in engine.state().tensors():
-        torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
-    return str(caught.value)
-
-
-def steep(engine: TrainingEngine) -> str:
-    """What ends a step in which every loss is a number and the gradient is not."""
-    items = programs(0)
-    with pytest.raises(FloatingPointError) as caught:
-        engine.step(engine.plan(items).micro_batches, no_gradient, totals_of(items), 1e-3)
-    return str(caught.value)
 
 
 def test_two_workers_train_like_one_at_every_stage() -> None:

@@ -25,9 +25,9 @@ from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.adapters import AdapterLoader
 from rltf.weights.buckets import ChecksumError, ManifestMismatch, named_weights
-from tests.integration.learner.test_engine import engine_of, programs
-from tests.integration.learner.test_worker import Published, Run
+from tests.support.learner_engines import engine_of, programs
 from tests.support.learner_parts import learner_config, policy
+from tests.support.learner_run import Published, Run
 
 pytest.importorskip("peft", reason="adapters need peft, which is not installed here")
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]

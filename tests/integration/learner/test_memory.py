@@ -15,7 +15,7 @@ from rltf.config import UserError
 from rltf.learner.objectives.base import totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.policy.policy import checkpoint_layers
-from tests.integration.learner.test_engine import engine_of, programs
+from tests.support.learner_engines import engine_of, programs
 from tests.support.learner_parts import policy
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rltf.buffer.server import EmbeddedRedis
-from tests.integration.learner.test_worker import Run
+from tests.support.learner_run import Run
 
 
 def test_a_run_with_the_supervised_term_in_every_step(redis_server: EmbeddedRedis, tmp_path: Path) -> None:

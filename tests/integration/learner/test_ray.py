@@ -21,7 +21,7 @@ from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.corpus import SolutionCorpus
 from rltf.weights.buckets import load_into
 from rltf.weights.ray_store import StoreSource, start_store
-from tests.integration.learner.test_worker import PROBLEMS, SHAPE
+from tests.support.learner_run import PROBLEMS, SHAPE
 from tests.support.paths import ROOT
 
 CONFIG = Config.model_validate(

@@ -16,7 +16,7 @@ from rltf.config import Config
 from rltf.learner.record import CORPUS, fingerprints
 from rltf.learner.replay import RecordedStep, Replay, first_weights, remembers
 from rltf.problems.corpus import SolutionCorpus
-from tests.integration.learner.test_worker import PROBLEMS, Run, make_run  # noqa: F401  (the fixture)
+from tests.support.learner_run import PROBLEMS, Run
 
 
 def recorded(run: Run) -> list[RecordedStep]:
@@ -34,7 +34,7 @@ def recorded(run: Run) -> list[RecordedStep]:
     return [RecordedStep(row, [group(name) for name in row["fingerprints"] if name != CORPUS]) for row in run.rows()]
 
 
-def test_mixed_steps_are_the_same_and_a_changed_one_is_told(make_run: Callable[..., Run], tmp_path: Path) -> None:  # noqa: F811
+def test_mixed_steps_are_the_same_and_a_changed_one_is_told(make_run: Callable[..., Run], tmp_path: Path) -> None:
     learner = {"steps": 3, "supervised_ratio": 1, "supervised_mixing": "micro_batch"}
     run = make_run(
         learner=learner, actors={"greedy": False}, evaluation={"every": 0}, grpo={"fine": True}, warm_start={"steps": 8}

@@ -19,7 +19,7 @@ import rltf.learner.engine
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.learner.checkpoint import Checkpoints
-from tests.integration.learner.test_worker import Run
+from tests.support.learner_run import Run
 
 FIELDS: dict[str, Any] = {
     "run": {"name": "test", "stall_timeout_s": 60, "deterministic": True},

@@ -5,21 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from msgspec.structs import replace
 
-from rltf.actors.sampling_engine import SamplingEngine
-from rltf.actors.worker import ActorWorker
-from rltf.buffer.flow import Flow, FlowAddress
-from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
-from rltf.executor.worker import ExecutorWorker
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
 from rltf.learner.engine import TrainingEngine
@@ -27,143 +20,15 @@ from rltf.learner.export import load_weights, save_model, write_card
 from rltf.learner.metrics import age_distribution
 from rltf.learner.position import Position
 from rltf.learner.schedules import is_supervised
-from rltf.learner.task import LearnerTask
 from rltf.learner.waiting import Stalled
 from rltf.learner.warm_start import warm_start
-from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.corpus import SolutionCorpus
-from rltf.problems.problem import Problem, TestSuite
-from rltf.problems.prompts import prompt_of
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import Bucket, Manifest, load_into, pack_tensors
+from rltf.weights.buckets import load_into
 from tests.support.buffer_programs import program
-from tests.support.learner_parts import learner_config  # noqa: F401  (sets the number of threads)
-
-SHAPE = {
-    "d_model": 64,
-    "layers": 1,
-    "heads": 4,
-    "d_ff": 96,
-    "vocab_size": 300,
-    "max_prompt_tokens": 64,
-    "max_program_tokens": 24,
-}
-
-
-class Published:
-    """The newest version, as publisher and as source of weights."""
-
-    def __init__(self) -> None:
-        self.versions: list[tuple[Manifest, list[Bucket]]] = []
-
-    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
-        self.versions.append(pack_tensors(weights, version, dtype))
-
-    def restore(self) -> bool:
-        return False
-
-    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
-        return self.versions[-1] if self.versions and self.versions[-1][0].version > newer_than else None
-
-    def acknowledge(self, version: int) -> None:
-        pass
-
-
-def problem(number: int) -> Problem:
-    suite = TestSuite(
-        kind="stdin",
-        fn_name=None,
-        inputs=("",),
-        outputs=(f"{number}\n",),
-        asserts=(),
-        setup="",
-        time_limit_s=1.0,
-        memory_limit_mb=None,
-    )
-    return Problem(
-        id=f"print-{number}", question=f"Print {number}.", starter_code="", suite=suite, solutions=(f"print({number})\n",),
-        difficulty="", prompt_style="starter",
-    )  # fmt: skip
-
-
-PROBLEMS = tuple(problem(number) for number in range(6))
-
-
-class Run:
-    """A run of one actor, one executor and one learner."""
-
-    def __init__(self, server: EmbeddedRedis, folder: Path, **fields: Any) -> None:
-        defaults: dict[str, Any] = {
-            "run": {"name": "test", "stall_timeout_s": 60},
-            "policy": SHAPE,
-            "warm_start": {"steps": 60, "batch_size": 16},
-            "actors": {"problems_per_batch": 2, "samples_per_problem": 4, "greedy": True},
-            "learner": {"groups_per_step": 2, "micro_batch_tokens": 300, "steps": 6, "supervised_batch_size": 8},
-            "evaluation": {"every": 2, "tasks": 2, "samples": 2},
-        }
-        for part, values in fields.items():
-            defaults[part] = defaults.get(part, {}) | values
-        self.config = Config.model_validate(defaults)
-        self.spec = make_spec(
-            self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
-        )
-        self.flow = Flow.connect(FlowAddress.of(self.config, server.url, folder.name))
-        self.published = Published()
-        corpus = SolutionCorpus(PROBLEMS)
-        ids = [task.id for task in PROBLEMS]
-        task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, code_version="test")
-        self.learner = LearnerWorker(
-            task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append)
-        )
-
-    @contextmanager
-    def others(self) -> Iterator[None]:
-        """The actor and the executor."""
-        for task in PROBLEMS:
-            self.flow.problems.put(task.id, task.suite.to_json(), task.suite.content_hash)
-        prompts = {task.id: prompt_of(task) for task in PROBLEMS}
-        train = {name: prompts[name] for name in list(prompts)[:4]}
-        held_out = {name: prompts[name] for name in list(prompts)[4:]}
-        policy = build_policy(self.spec, weights=self.spec.lora is not None, adapters=False)
-        actor = ActorWorker(
-            "actor-0",
-            SamplingEngine(policy),
-            train,
-            held_out,
-            self.flow,
-            self.published,
-            self.config,
-            Recorder("actor-0"),
-        )
-        executor = ExecutorWorker("executor-0", self.flow, self.config.executor, Recorder("executor-0"))
-        stop = threading.Event()
-        threads = [threading.Thread(target=part.run, args=(stop,), daemon=True) for part in (actor, executor)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join(30)
-
-    def rows(self) -> list[dict[str, Any]]:
-        return self.flow.telemetry.steps().items
-
-
-@pytest.fixture
-def make_run(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    runs: list[Run] = []
-
-    def make(folder: Path = tmp_path, **fields: Any) -> Run:
-        runs.append(Run(redis_server, folder, **fields))
-        return runs[-1]
-
-    yield make
-    for run in runs:
-        run.flow.close()
+from tests.support.learner_run import PROBLEMS, SHAPE, Run, problem
 
 
 def test_ages_are_counted_one_by_one_up_to_seven_and_then_in_classes_that_double() -> None:

@@ -1,5 +1,5 @@
 """scripts/setup.sh in a throw-away copy with a package of nothing: installs once, and again only when what it was made
-from has changed.
+from has changed; refuses an interpreter that it cannot use.
 """
 
 from __future__ import annotations
@@ -87,3 +87,35 @@ def test_an_environment_is_installed_once_and_again_when_what_it_was_made_from_c
     assert "ready after" in _set_up(project) and _builds(project) == 2
     assert "ready after" in _set_up(project, "make", "setup", "FORCE=1") and _builds(project) == 3
     assert "ready after" in _set_up(project, EXTRAS="executor,other") and _builds(project) == 4
+
+
+def _refused(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """Runs a copy of the set-up script with an interpreter that it must refuse before it makes anything."""
+    (folder / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "setup.sh", folder / "scripts")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
+    return subprocess.run(
+        ["bash", "scripts/setup.sh"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_set_up_without_python_says_what_to_install(tmp_path: Path) -> None:
+    done = _refused(tmp_path, "/nonexistent/python3")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Python 3.11, 3.12 or 3.13 was not found: install" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_set_up_without_venv_says_what_to_install(tmp_path: Path) -> None:
+    python = tmp_path / "python-without-venv"
+    python.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\n')
+    python.chmod(0o755)
+    done = _refused(tmp_path, str(python))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "has no venv module: install it" in done.stderr

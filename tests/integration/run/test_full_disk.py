@@ -148,9 +148,8 @@ goes_on(RunFolder.open(folder.path))
 
 
 LEARNER = """
-from tests.support.learner_parts import policy
-from tests.integration.learner.test_damage import engine_of
-from tests.integration.learner.test_critic import TOKENS
+from tests.support.learner_engines import engine_of
+from tests.support.learner_parts import CRITIC_TOKENS, policy
 from rltf.config import DiskFailure
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.critic import Critic
@@ -173,7 +172,7 @@ def all_of_it():
         checkpoints = Checkpoints(disk / "checkpoints", 3, True)
         checkpoints.save(1, engine.state(), {})
         save_model(engine, toy, disk / "warm_start")
-        critic = Critic(policy(), TOKENS)
+        critic = Critic(policy(), CRITIC_TOKENS)
         before = names()
         if limited is not None:
             limited()

@@ -18,7 +18,7 @@ from rltf.monitor.plan import make_plan
 from rltf.monitor.run_folder import RunFolder
 from tests.support.monitor_rows import config, step_row
 from tests.support.paths import ROOT
-from tests.unit.monitor.test_status import FACTS
+from tests.support.plan_facts import FACTS
 
 
 def rows(norms: list[float]) -> list[dict]:

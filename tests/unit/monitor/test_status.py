@@ -9,17 +9,11 @@ from rltf.config import Config
 from rltf.evaluation import before_and_after
 from rltf.monitor.examples import as_rows
 from rltf.monitor.memory import Estimate, Shape, actor_bytes, learner_bytes, weight_bytes
-from rltf.monitor.plan import ClusterFacts, Facts, _versions, make_plan, micro_batches
+from rltf.monitor.plan import _versions, make_plan, micro_batches
 from rltf.monitor.status import print_end, print_plan
 from tests.support.monitor_rows import sample
 from tests.support.paths import ROOT
-
-FACTS = Facts(
-    folder="runs/example", parameters=853_000, model="fresh llama, 4 layers x 128", shape=Shape(4, 0, 128, 128, 384),
-    train_problems=2000, train_of=2000, train_skipped=3,
-    held_out_tasks=256, held_out="256 of 500 from starter,split=heldout",
-    cluster=ClusterFacts("started here", 1, 4, 0, 8e9, 2, "127.0.0.1:8265"), redis="a valkey-server of the run's own",
-)  # fmt: skip
+from tests.support.plan_facts import FACTS
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -1,12 +1,9 @@
-"""The project's papers: dependencies and their pins, what is packaged, the set-up script's refusals."""
+"""The project's papers: dependencies and their pins, and what is packaged."""
 
 import importlib.metadata
 import os
 import re
-import shutil
-import subprocess
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -16,38 +13,6 @@ from tests.support.paths import ROOT
 
 def _pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def _setup(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
-    """Runs a copy of the set-up script with an interpreter that it must refuse before it makes anything."""
-    (folder / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "setup.sh", folder / "scripts")
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
-    return subprocess.run(
-        ["bash", "scripts/setup.sh"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_set_up_without_python_says_what_to_install(tmp_path: Path) -> None:
-    done = _setup(tmp_path, "/nonexistent/python3")
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and "Python 3.11, 3.12 or 3.13 was not found: install" in done.stderr
-    assert not (tmp_path / ".venv").exists()
-
-
-def test_set_up_without_venv_says_what_to_install(tmp_path: Path) -> None:
-    python = tmp_path / "python-without-venv"
-    python.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\n')
-    python.chmod(0o755)
-    done = _setup(tmp_path, str(python))
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "has no venv module: install it" in done.stderr
 
 
 def test_every_room_is_linked_into_the_one_package() -> None:
