@@ -16,7 +16,7 @@ from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.record import CORPUS
 from rltf.learner.replay import Again, RecordedStep, Replay, first_weights, remembers
 from rltf.monitor.run_folder import RunFolder
-from rltf.monitor.samples import KeptSample
+from rltf.monitor.sample_columns import KeptSample
 from rltf.telemetry.console import complain, progress, warn
 from rltf.telemetry.recorder import Row
 

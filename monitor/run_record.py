@@ -13,7 +13,8 @@ from rltf import config as configuration
 from rltf.config import Config, UserError, first_line
 from rltf.monitor.line_parts import deleted_parts, read_parts
 from rltf.monitor.rows import EventRow, HeldOutRow, Progress, Result, StepRow, TelemetryRow, read_object, readable
-from rltf.monitor.samples import KeptSample, Lost, dropped_samples, read_samples
+from rltf.monitor.sample_columns import KeptSample
+from rltf.monitor.samples import Lost, dropped_samples, read_samples
 from rltf.telemetry.recorder import Row
 
 CONFIG_END = "...\n"
