@@ -280,8 +280,7 @@ class Run:
             if clipped := self._clip.fold(rows).news():
                 warn(clipped)
             line.update(self._state)
-            for name, value in self._state.numbers(time.time()).items():
-                self._sink.gauge(name, value, "run")
+            self._sink.run(self._state.numbers(time.time()))
             if self._state.phase == "done" and not self._held_out.pending:
                 return
             now = time.monotonic()

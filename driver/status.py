@@ -28,6 +28,7 @@ from rltf.monitor.losses import letter_rows
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.problems.files import replacing
+from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.vocabulary import ks_of
 
 _PATIENCE_S = 2.0
@@ -205,8 +206,8 @@ def _lines(found: Standing) -> list[tuple[str, str]]:
     ]
     if found.step:
         lines.append(("step", f"{found.step['step']} of {found.steps}"))
-        shown = {"pass_rate": "pass rate", "staleness": "staleness"}
-        lines += [(name, f"{found.step[key]:.3g}") for key, name in shown.items() if key in found.step]
+        shown = numbers_of(found.step, "step", "status").items()
+        lines += [(name.replace("_", " "), f"{value:.3g}") for name, value in shown]
     if found.held_out:
         row = found.held_out
         where = f"at step {row['step']}" + (f", {row['tasks']:,} tasks" if "tasks" in row else "")

@@ -4,13 +4,11 @@ who writes.
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -35,11 +33,9 @@ class TensorBoard:
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self.flush()
 
-    def scalars(self, values: Mapping[str, Any], step: int, moment: float) -> None:
-        """One point of each finite number in `values` at `step`; nested mappings become tags with a slash, the rest is
-        left out.
-        """
-        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in flat_numbers(values).items()]
+    def scalars(self, values: Mapping[str, float], step: int, moment: float) -> None:
+        """One point of each number at `step`, by tag."""
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         if points:
             self._add(Event(wall_time=moment, step=step, summary=Summary(value=points)))
         if time.monotonic() - self._flushed_at > _FLUSH_S:
@@ -59,14 +55,3 @@ class TensorBoard:
         """Flushes and closes the file."""
         with writing(self._path):
             self._writer.close()
-
-
-def flat_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The finite numbers in nested mappings, by path: {"seconds": {"train": 1}} gives {"seconds/train": 1.0}."""
-    flat: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flat_numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)) and math.isfinite(value):
-            flat[prefix + str(name)] = float(value)
-    return flat

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
-from rltf.monitor.event_files import flat_numbers
+from rltf.telemetry.metrics import meaning, numbers_of
 from rltf.telemetry.recorder import Row
 
 
 class RaySink:
-    """A recorder sink that turns rows into Ray metrics, tagged with the worker's role; needs an initialised
-    Ray.
+    """A recorder sink that turns rows into Ray metrics, tagged with the worker's role; needs an initialised Ray.
 
     A count `programs` becomes the counter `rltf_programs`, a gauge `version` the gauge `rltf_version`, a phase adds its
-    seconds to the counter `rltf_phase_seconds` (tags `phase` and `waits_for`, the latter empty for work). Step rows:
-    see `step`.
+    seconds to the counter `rltf_phase_seconds` (tags `phase` and `waits_for`, the latter empty for work).
     """
 
     def __init__(self) -> None:
@@ -40,27 +39,25 @@ class RaySink:
             elif row["kind"] == "count" and row["value"] > 0:
                 self._counter(row["name"]).inc(row["value"], {"role": row["role"]})
             elif row["kind"] == "gauge":
-                self.gauge(row["name"], row["value"], row["role"])
+                self._set(row["name"], row["value"], row["role"], meaning("gauge", row["name"]))
 
     def step(self, row: Row) -> None:
-        """Sets a gauge per number of a learner's step row: `seconds/train` becomes `rltf_step_seconds_train`.
+        """Sets a gauge per number of a learner's step row: `seconds/train` becomes `rltf_step_seconds_train`."""
+        for path, value in numbers_of(row, "step", "gauge").items():
+            name = path if path == "step" else "step_" + re.sub(r"\W", "_", path)
+            self._set(name, value, "learner", meaning("step", path.partition("/")[0]))
 
-        Error types are left out: their names come from programs, and each would be a metric of its own for ever. Of the
-        ages there are the mean and the greatest; their distribution is in metrics.jsonl, TensorBoard and the report.
-        """
-        values = {
-            name: value for name, value in row.items() if name not in ("time", "sample_ids", "error_types", "ages")
-        }
-        for name, value in flat_numbers(values).items():
-            self.gauge("step_" + re.sub(r"\W", "_", name) if name != "step" else name, value, "learner")
+    def run(self, numbers: Mapping[str, float]) -> None:
+        """Sets a gauge per number of `monitor.state.RunState.numbers`: `policy_lag` becomes `rltf_policy_lag`."""
+        for name, value in numbers_of(numbers, "run", "gauge").items():
+            self._set(name, value, "run", meaning("run", name))
 
-    def gauge(self, name: str, value: float, role: str) -> None:
-        """Sets `rltf_NAME`; the driver does so with the numbers of the status line (monitor.state.RunState.numbers)."""
+    def _set(self, name: str, value: float, role: str, words: str) -> None:
         if name not in self._gauges:
-            self._gauges[name] = Gauge(f"rltf_{name}", f"{name.replace('_', ' ')}, newest value", ("role",))
+            self._gauges[name] = Gauge(f"rltf_{name}", words, ("role",))
         self._gauges[name].set(value, {"role": role})
 
     def _counter(self, name: str) -> Counter:
         if name not in self._counters:
-            self._counters[name] = Counter(f"rltf_{name}", f"{name.replace('_', ' ')}, since the start", ("role",))
+            self._counters[name] = Counter(f"rltf_{name}", meaning("count", name), ("role",))
         return self._counters[name]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,13 +18,20 @@ import yaml
 
 from rltf.config import UserError, disk_sentence
 from rltf.monitor import plots
+from rltf.monitor.report_fates import (
+    dead_letters_section,
+    events_section,
+    ledger_section,
+    left_out_section,
+    programs_section,
+)
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
 from rltf.telemetry.console import complain, outlast
+from rltf.telemetry.declarations import METRICS, STEP_FIGURES
+from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.recorder import Row
 from rltf.telemetry.vocabulary import PRODUCTS, estimate, ks_of, plural
-
-_MOST_LEFT_OUT = 200
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -48,14 +54,15 @@ def write_report(folder: RunFolder) -> Path:
     draw = partial(_draw, folder.path, failures)
     lines += _curve(draw, held_out)
     lines += _errors(draw, steps)
+    lines += _figures(steps)
     lines += _rates(draw, counts, window)
     lines += _seconds(draw, spans, window, result)
     lines += _ages(steps, result)
-    lines += _ledger(result)
-    lines += _dead_letters(result.get("dead_letters", ()))
-    lines += _left_out(result.get("left_out", ()))
-    lines += _events(events)
-    lines += _programs(result.get("examples", ()))
+    lines += ledger_section(result)
+    lines += dead_letters_section(result.get("dead_letters", ()))
+    lines += left_out_section(result.get("left_out", ()))
+    lines += events_section(events)
+    lines += programs_section(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", configuration, "```", ""]
     folder.replace("report.md", "\n".join(lines))
     if failures:
@@ -177,6 +184,27 @@ def _mix(steps: Sequence[Row]) -> dict[str, float]:
     return {"passed": outcomes["pass"] / total} | {name: count / total for name, count in errors.items()}
 
 
+def _figures(steps: Sequence[Row]) -> list[str]:
+    """Means over the first and the last tenth of the steps, of reinforcement where there are any, as declared."""
+    rows = [row for row in steps if row.get("outcomes")] or steps
+    tenth = max(1, len(rows) // 10)
+    parts = [[numbers_of(row, "step", "tensorboard") for row in part] for part in (rows[:tenth], rows[-tenth:])]
+    table = []
+    for metric in METRICS["step"]:
+        if metric.report == STEP_FIGURES and any(metric.name in row for part in parts for row in part):
+            means = (_mean([row[metric.name] for row in part if metric.name in row]) for part in parts)
+            unit = f" ({metric.unit})" if metric.unit else ""
+            table.append(f"| `{metric.name}`{unit} | {' | '.join(means)} |")
+    if not table:
+        return []
+    names = (f"steps {part[0]['step']}-{part[-1]['step']}" for part in (rows[:tenth], rows[-tenth:]))
+    return [f"## {STEP_FIGURES}", "", f"| mean of | {' | '.join(names)} |", "|:---|---:|---:|", *table, ""]
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.4g}" if values else "–"
+
+
 def _rates(draw: Callable[..., None], counts: Counts, window: tuple[float, float] | None) -> list[str]:
     if window is None:
         return []
@@ -262,94 +290,6 @@ def _ages(steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
     ]
     stale = (result.get("ledger") or {}).get("stale", 0)
     return [*lines, "", f"Set aside because they were older than `buffer.max_staleness` allows: {stale:,}.", ""]
-
-
-def _ledger(result: Mapping[str, Any]) -> list[str]:
-    ledger: Mapping[str, int] = result.get("ledger") or {}
-    if not ledger:
-        return []
-    lines = ["## What became of every program", ""]
-    if imbalance := result.get("imbalance"):
-        lines += [f"**The ledger does not balance**: {imbalance}.", ""]
-    elif checks := result.get("ledger_checks"):
-        lines += [f"Each of them has exactly one place or fate: the ledger balanced in all of {checks:,} checks.", ""]
-    lines += ["| place or fate | programs |", "|:---|---:|"]
-    lines += [*(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
-    if events := result.get("buffer_events"):
-        words = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in events.items())
-        lines += [f"What happened on the way: {words}.", ""]
-    return lines
-
-
-def _dead_letters(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not dead_letters:
-        return []
-    lines = [
-        "## Programs given up",
-        "",
-        "The newest that have no verdict for reasons of the infrastructure; they are no reward.",
-        "",
-    ]
-    lines += ["| program | fate | reason |", "|:---|:---|:---|"]
-    cell = str.maketrans({"|": "\\|", "\n": " "})
-    return [
-        *lines,
-        *(
-            f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |"
-            for row in dead_letters
-        ),
-        "",
-    ]
-
-
-def _left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:
-    if not left_out:
-        return []
-    lines = ["## Problems left out", "", "| problems | which | why |", "|:---|:---|:---|"]
-    cell = str.maketrans({"|": "\\|", "\n": " "})
-    for row in left_out[:_MOST_LEFT_OUT]:
-        lines.append(f"| {' | '.join(row[name].translate(cell) for name in ('set', 'problem', 'reason'))} |")
-    more = len(left_out) - _MOST_LEFT_OUT
-    return [*lines, "", *([f"And {more:,} more, which result.json lists.", ""] if more > 0 else [])]
-
-
-def _events(events: Sequence[Row]) -> list[str]:
-    """Attempts after the first and restarts; nothing of a run to which nothing happened."""
-    if all(row["event"] == "started" for row in events):
-        return []
-    lines = ["## Attempts and restarts", "", "| when | what |", "|:---|:---|"]
-    for row in events:
-        goes_on = f", goes on after step {row['step']}" if row.get("step") is not None else ""
-        if row["event"] == "died":
-            what = f"{row['part']} died: {row['reason']}"
-        elif row["event"] == "restarted":
-            what = f"{row['part']} was started again{goes_on}: {row['reason']}"
-        elif "attempt" in row:
-            what = f"attempt {row['attempt']} {row['event']}{goes_on}"
-        else:
-            what = str(row.get("reason", row["event"]))
-        lines.append(f"| {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(row['time']))} | {what} |")
-    return [*lines, ""]
-
-
-def _programs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = (
-        ["## Programs before and after", "", "Held-out problems chosen to show what changed, not drawn at random.", ""]
-        if pairs
-        else []
-    )
-    for pair in pairs:
-        lines += ["> " + line for line in pair["question"].strip().split("\n")] + [""]
-        for when in ("before", "after"):
-            lines += [
-                f"{when.capitalize()}: {pair[when]['verdict']}",
-                "",
-                "````python",
-                pair[when]["text"].rstrip(),
-                "````",
-                "",
-            ]
-    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,8 @@ from rltf.monitor.event_files import TensorBoard
 from rltf.monitor.line_parts import PartWriter
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import SampleWriter
+from rltf.telemetry.metric import Source
+from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.recorder import Row
 
 LOG_BYTES = 2**24
@@ -207,19 +209,16 @@ class RunFolder(RunRecord):
         TensorBoard.
         """
         self._append("metrics.jsonl", row)
-        self._draw("train", row)
+        self._draw("step", "train", row)
 
     def add_held_out(self, row: Row) -> None:
         """One held-out evaluation (evaluation.held_out.HeldOut.as_row) goes to held_out.jsonl and TensorBoard."""
         self._append("held_out.jsonl", row)
-        self._draw("held_out", row)
+        self._draw("held_out", "held_out", row)
 
-    def _draw(self, prefix: str, row: Row) -> None:
-        # Error types are named by programs, which can make up any number: each would be a TensorBoard tag for ever.
-        values = {
-            name: value for name, value in row.items() if name not in ("step", "time", "sample_ids", "error_types")
-        }
-        self.tensorboard.scalars({prefix: values}, int(row["step"]), row.get("time", time.time()))
+    def _draw(self, source: Source, prefix: str, row: Row) -> None:
+        values = {f"{prefix}/{name}": value for name, value in numbers_of(row, source, "tensorboard").items()}
+        self.tensorboard.scalars(values, int(row["step"]), row.get("time", time.time()))
 
     def add_samples(self, archived: Iterable[Archived]) -> None:
         """Keeps programs whose fate is known, and writes them to disk before it returns: the buffer may then forget

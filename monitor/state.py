@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rltf.monitor.pace import Pace
+from rltf.telemetry.declarations import METRICS
+from rltf.telemetry.metrics import busy_phases
 from rltf.telemetry.recorder import Row
-from rltf.telemetry.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural, starts_training
+from rltf.telemetry.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural
 
 MOVES = (
     ("executor", "programs"),
@@ -148,7 +150,7 @@ class RunState:
             role.waits.append((row["start"], row["end"], row["waits_for"]))
             while abs(role.waits[0][1] - row["end"]) > self._window_s:
                 role.waits.popleft()
-        elif starts_training(role.kind, row["name"]):
+        elif row["name"] in busy_phases(role.kind):
             self.training_since = min(row["start"], self.training_since or row["start"])
 
     def fold_step(self, row: Row) -> None:
@@ -255,22 +257,19 @@ class RunState:
         return max(learner) - min(actors) if learner and actors else None
 
     def numbers(self, now: float) -> dict[str, float]:
-        """The status line's numbers by name, for Ray's metrics (step, loss, pass_rate, policy_lag, held_out_pass_at_1,
-        rates, ...).
-        """
-        numbers = {f"{verb}_per_second": rate for verb, rate in self.rates(now).items()}
-        numbers |= {name: float(self.step[name]) for name in ("step", "loss", "pass_rate") if name in self.step}
-        numbers["ledger_balances"] = float(self.imbalance is None)
-        numbers |= {f"ledger_{name}": float(count) for name, count in self.ledger.items()}
-        numbers |= {
-            f"share_{outcome}": share for outcome, share in outcome_shares(self.step.get("outcomes", {})).items()
-        }
+        """The status line's numbers by name: the step's that are declared to have a piece there, and those of `run`."""
+        names = [metric.name for metric in METRICS["step"] if metric.line]
+        numbers = {name: self.step[name] for name in names if isinstance(self.step.get(name), int | float)}
+        numbers |= {f"{verb}_per_second": rate for verb, rate in self.rates(now).items()}
+        numbers["ledger_balances"] = self.imbalance is None
+        numbers |= {f"ledger_{name}": count for name, count in self.ledger.items()}
+        numbers |= {f"share_{name}": share for name, share in outcome_shares(self.step.get("outcomes", {})).items()}
         numbers |= {f"wait_share_{wait.kind}_for_{wait.waits_for}": wait.share for wait in self.waits(now)}
         if "pass@1" in self.held_out:
-            numbers["held_out_pass_at_1"] = float(self.held_out["pass@1"])
+            numbers |= {"held_out_pass_at_1": self.held_out["pass@1"], "held_out_step": self.held_out["step"]}
         if (lag := self.policy_lag()) is not None:
             numbers["policy_lag"] = lag
-        return numbers
+        return {name: float(value) for name, value in numbers.items()}
 
     def waits(self, now: float) -> list[Wait]:
         """Who waited for whom over the last seconds, the largest share first."""

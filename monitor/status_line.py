@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,14 +13,16 @@ from rich.text import Text
 
 from rltf.monitor.state import RunState
 from rltf.telemetry.console import LINE_EVERY_S, redirects_stderr, time_left, updates_in_place
-from rltf.telemetry.vocabulary import few, outcome_shares
+from rltf.telemetry.declarations import METRICS
+from rltf.telemetry.metric import ALWAYS
+from rltf.telemetry.metrics import rank
+from rltf.telemetry.vocabulary import few
 
 MOST_LINES = 4
 """On a terminal: with these 80 columns have room for all that a reader is promised."""
 _LONG_WAIT_S = 15.0
 _LEAST_SHARE = 0.05
 _BETWEEN = " · "
-_NEVER = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Part(NamedTuple):
     """A piece of the status line."""
 
     rank: int
-    """Where there is no room for all the highest go first; `_NEVER` stays."""
+    """Where there is no room for all the highest go first; `ALWAYS` stays."""
     text: str
     short: str = ""
     """What stands for it where there is little room; empty: the same."""
@@ -101,10 +103,11 @@ def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
         *_progress(state, goal, now),
         *_absent(state),
         *_figures(state, now),
+        *_evaluation(state, now),
         *_flow(state, now),
         *_waits(state, now),
     ]
-    return parts or [Part(_NEVER, "starting")]
+    return parts or [Part(ALWAYS, "starting")]
 
 
 def fitted(parts: Sequence[Part], width: int, most_lines: int = MOST_LINES) -> list[str]:
@@ -135,18 +138,19 @@ def _lines(texts: Sequence[str], width: int) -> list[str]:
 def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Part]:
     """How far the run is, and for how long it will go on."""
     if state.imbalance is not None:
-        yield Part(_NEVER, "THE LEDGER DOES NOT BALANCE")
+        yield Part(rank("run", "ledger_balances"), "THE LEDGER DOES NOT BALANCE")
     if state.phase and state.phase != "training":
-        yield Part(_NEVER, state.phase.replace("_", " "))
+        yield Part(ALWAYS, state.phase.replace("_", " "))
     if state.phase == "warm_start":
         if (warm_start := state.warm_start()) is not None:
             total = f"/{goal.warm_start_steps}" if goal.warm_start_steps else ""
-            yield Part(_NEVER, f"step {warm_start[0]}{total}, loss {warm_start[1]:.3f}")
+            words = f"step {warm_start[0]}{total}, loss {warm_start[1]:.3f}"
+            yield Part(rank("gauge", "warm_start_step"), words)
             if goal.warm_start_steps:
                 yield from _left(state.seconds_left("warm_start", goal.warm_start_steps, now))
         return
     if state.step:
-        yield Part(_NEVER, f"step {state.step['step']}/{goal.steps}")
+        yield Part(rank("step", "step"), f"step {state.step['step']}/{goal.steps}")
     if state.phase in ("training", "imitation"):
         bounds = [state.seconds_left("steps", goal.steps, now)]
         if goal.max_seconds is not None and state.training_since is not None:
@@ -166,36 +170,37 @@ def _left(seconds: float | None) -> Iterator[Part]:
 
 
 def _figures(state: RunState, now: float) -> Iterator[Part]:
-    """What the learner makes of it."""
-    row = state.step
-    if "loss" in row:
-        yield Part(2, f"loss {row['loss']:+.4f}")
-    if "pass_rate" in row:
-        yield Part(1, f"pass {row['pass_rate']:.0%}")
-    if (lag := state.policy_lag()) is not None:
-        yield Part(3, f"lag {lag:.1f}")
-    if state.held_out:
-        score = f"held-out {state.held_out['pass@1']:.2f}"
-        yield Part(5, f"{score} at step {state.held_out['step']}", score)
-    if mix := outcome_mix(row.get("outcomes", {})):
-        yield Part(3, mix)
+    """What the learner makes of it: the numbers whose declaration words them."""
+    numbers = state.numbers(now)
+    for metric in (*METRICS["step"], *METRICS["run"]):
+        if metric.line and metric.line.text:
+            try:
+                text, short = metric.line.text.format_map(numbers), metric.line.short.format_map(numbers)
+            except KeyError:  # one of its numbers is not there yet
+                continue
+            yield Part(metric.line.rank, text, short)
+
+
+def _evaluation(state: RunState, now: float) -> Iterator[Part]:
+    """How far the evaluations under way are."""
     if state.evaluation is not None:
         seconds = state.seconds_left("evaluation", state.evaluation[1], now)
         left = f", {time_left(seconds)}" if seconds is not None else ""
-        rank = _NEVER if state.phase == "final_evaluation" else 6
-        yield Part(rank, f"evaluated {state.evaluation[0]}/{state.evaluation[1]}{left}")
+        place = ALWAYS if state.phase == "final_evaluation" else 6
+        yield Part(place, f"evaluated {state.evaluation[0]}/{state.evaluation[1]}{left}")
 
 
 def _flow(state: RunState, now: float) -> Iterator[Part]:
     """Where the programs are."""
     rates = state.rates(now)
     if any(rates.values()):
-        yield Part(5, "/s: " + ", ".join(f"{value:.0f} {verb}" for verb, value in rates.items()))
+        words = ", ".join(f"{value:.0f} {verb}" for verb, value in rates.items())
+        yield Part(rank("run", "*_per_second"), f"/s: {words}")
     if state.ledger:
         queued = state.ledger.get("queued", 0) + state.ledger.get("executing", 0)
         balance = ", ledger balances" if state.imbalance is None else ""
         places = f"queue {queued}, buffer {state.ledger.get('buffered', 0)}"
-        yield Part(8, places + balance, places)
+        yield Part(rank("run", "ledger_*"), places + balance, places)
 
 
 def _waits(state: RunState, now: float) -> Iterator[Part]:
@@ -203,18 +208,11 @@ def _waits(state: RunState, now: float) -> Iterator[Part]:
     if not state.roles:
         return
     longest = state.longest_wait(now)
+    first = rank("run", "wait_share_*_for_*")
     if longest is not None and longest[1] > _LONG_WAIT_S:
-        yield Part(4, f"{longest[0].role} has waited {longest[1]:.0f} s for {longest[0].waits_for}")
+        yield Part(first, f"{longest[0].role} has waited {longest[1]:.0f} s for {longest[0].waits_for}")
     waits = [wait for wait in state.waits(now) if wait.share >= _LEAST_SHARE]
     for place, wait in enumerate(waits):
-        yield Part(4 if place == 0 else 6 + place, state.wait_in_words(wait))
+        yield Part(first if place == 0 else first + 2 + place, state.wait_in_words(wait))
     if not waits:
-        yield Part(7, "nobody waits")
-
-
-def outcome_mix(outcomes: Mapping[str, int]) -> str:
-    """ "wrong 20% runtime 9% syntax 2%" of all programs; empty for none. What is not listed passed."""
-    names = {"failure": "wrong", "runtime_error": "runtime", "compile_error": "syntax"}
-    return " ".join(
-        f"{names[outcome]} {share:.0%}" for outcome, share in outcome_shares(outcomes).items() if outcome in names
-    )
+        yield Part(first + 3, "nobody waits")

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rltf.telemetry.metrics import busy_phases
 from rltf.telemetry.recorder import Row
-from rltf.telemetry.vocabulary import NO_GENERATION, NO_TRAINING, PRODUCTS, TRAINING, Product, kind_of, starts_training
+from rltf.telemetry.vocabulary import PRODUCTS, Product, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,8 @@ def training_window(spans: Timeline) -> tuple[float, float] | None:
     work = [
         (kind_of(role), span) for role, role_spans in spans.items() for span in role_spans if span.waits_for is None
     ]
-    starts = [span.start for kind, span in work if starts_training(kind, span.name)]
-    ends = [span.end for kind, span in work if kind == "learner" and span.name in TRAINING]
+    starts = [span.start for kind, span in work if span.name in busy_phases(kind)]
+    ends = [span.end for kind, span in work if kind == "learner" and span.name in busy_phases(kind)]
     if not starts or not ends or max(ends) <= min(starts):
         return None
     return min(starts), max(ends)
@@ -133,11 +134,11 @@ def overlap(spans: Timeline, begin: float, end: float) -> float | None:
     """Share of the learner's training time (0 to 1) during which at least one actor generated; None when it did not
     train.
 
-    Only work on training programs and steps counts (NO_TRAINING, NO_GENERATION), not waiting. With several learner
-    workers, training time is when any of them worked.
+    Only work on training programs and steps counts, neither waiting nor what is declared as other work. With several
+    learner workers, training time is when any of them worked.
     """
-    training = _union(spans, "learner", NO_TRAINING, begin, end)
-    generating = _union(spans, "actor", NO_GENERATION, begin, end)
+    training = _union(spans, "learner", begin, end)
+    generating = _union(spans, "actor", begin, end)
     total = sum(stop - start for start, stop in training)
     if not total:
         return None
@@ -151,14 +152,15 @@ def overlap(spans: Timeline, begin: float, end: float) -> float | None:
     return common / total
 
 
-def _union(spans: Timeline, kind: str, left_out: frozenset[str], begin: float, end: float) -> list[tuple[float, float]]:
-    """Times at which any worker of the kind worked on what is not left out, disjoint and in order."""
+def _union(spans: Timeline, kind: str, begin: float, end: float) -> list[tuple[float, float]]:
+    """Times at which any worker of the kind worked on training programs or steps, disjoint and in order."""
+    other_work = busy_phases(kind, busy=False)
     work = sorted(
         (span.start, span.end)
         for role, role_spans in spans.items()
         if kind_of(role) == kind
         for span in clipped(role_spans, begin, end)
-        if span.waits_for is None and span.name not in left_out
+        if span.waits_for is None and span.name not in other_work
     )
     merged: list[tuple[float, float]] = []
     for start, stop in work:

@@ -1,12 +1,6 @@
-"""The names that the monitor reads in telemetry and step rows. Other names are kept and shown as they are.
+"""Words for what several parts show: kinds of workers and what they make, outcomes, evaluations.
 
-Telemetry: roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each kind makes one thing, counted by
-`PRODUCT`.
-
-A step row (one line of metrics.jsonl) has `step` and `time` (seconds since the epoch), and as far as they apply:
-`loss`, `pass_rate` (share of the batch's samples that passed), `outcomes` and `error_types` (programs of the batch by
-outcome and by error type), `staleness` (policy versions between sampling and training, mean over the batch), `ages`
-(samples of the batch by that number), `version` (the learner's own), `samples`.
+Roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each kind makes one thing, counted by `PRODUCTS`.
 """
 
 from __future__ import annotations
@@ -14,16 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-NO_TRAINING = frozenset({"build", "warm_start", "publish", "checkpoint", "export"})
-"""Phases of a learner that are work and no training step; every other one, waits apart, counts as training."""
-
-NO_GENERATION = frozenset({"build", "connect_weights", "receive_weights", "load_weights", "evaluate"})
-"""Phases of an actor that are work and write no training program; every other one, waits apart, counts as
-generation."""
-
-TRAINING = frozenset({"train", "train_supervised"})
-"""Phases of a learner that are a training step as a whole."""
 
 OUTCOME_WORDS = {
     "pass": "passed",
@@ -78,13 +62,6 @@ def kind_of(role: str) -> str:
 def few(names: Sequence[str], shown: int = 3) -> str:
     """ "executor-0, executor-1, executor-2 and 5 more"."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def starts_training(kind: str, phase: str) -> bool:
-    """Whether the first such phase is the zero of RL seconds: an actor writes training programs or, in the control, a
-    step is trained.
-    """
-    return (kind == "actor" and phase == "generate") or (kind == "learner" and phase in TRAINING)
 
 
 def plural(kind: str, number: int = 2) -> str:

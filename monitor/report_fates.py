@@ -1,0 +1,103 @@
+"""Sections of report.md: what became of the programs, of problems that were left out, and of the run's parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rltf.telemetry.recorder import Row
+
+_MOST_LEFT_OUT = 200
+
+
+def ledger_section(result: Mapping[str, Any]) -> list[str]:
+    """Programs by place and fate, and what happened on the way."""
+    ledger: Mapping[str, int] = result.get("ledger") or {}
+    if not ledger:
+        return []
+    lines = ["## What became of every program", ""]
+    if imbalance := result.get("imbalance"):
+        lines += [f"**The ledger does not balance**: {imbalance}.", ""]
+    elif checks := result.get("ledger_checks"):
+        lines += [f"Each of them has exactly one place or fate: the ledger balanced in all of {checks:,} checks.", ""]
+    lines += ["| place or fate | programs |", "|:---|---:|"]
+    lines += [*(f"| {name.replace('_', ' ')} | {count:,} |" for name, count in ledger.items()), ""]
+    if events := result.get("buffer_events"):
+        words = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in events.items())
+        lines += [f"What happened on the way: {words}.", ""]
+    return lines
+
+
+def dead_letters_section(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Programs given up, each with its reason."""
+    if not dead_letters:
+        return []
+    lines = [
+        "## Programs given up",
+        "",
+        "The newest that have no verdict for reasons of the infrastructure; they are no reward.",
+        "",
+    ]
+    lines += ["| program | fate | reason |", "|:---|:---|:---|"]
+    cell = str.maketrans({"|": "\\|", "\n": " "})
+    return [
+        *lines,
+        *(
+            f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |"
+            for row in dead_letters
+        ),
+        "",
+    ]
+
+
+def left_out_section(left_out: Sequence[Mapping[str, str]]) -> list[str]:
+    """Problems that could not be used, each with its reason."""
+    if not left_out:
+        return []
+    lines = ["## Problems left out", "", "| problems | which | why |", "|:---|:---|:---|"]
+    cell = str.maketrans({"|": "\\|", "\n": " "})
+    for row in left_out[:_MOST_LEFT_OUT]:
+        lines.append(f"| {' | '.join(row[name].translate(cell) for name in ('set', 'problem', 'reason'))} |")
+    more = len(left_out) - _MOST_LEFT_OUT
+    return [*lines, "", *([f"And {more:,} more, which result.json lists.", ""] if more > 0 else [])]
+
+
+def events_section(events: Sequence[Row]) -> list[str]:
+    """Attempts after the first and restarts; nothing of a run to which nothing happened."""
+    if all(row["event"] == "started" for row in events):
+        return []
+    lines = ["## Attempts and restarts", "", "| when | what |", "|:---|:---|"]
+    for row in events:
+        goes_on = f", goes on after step {row['step']}" if row.get("step") is not None else ""
+        if row["event"] == "died":
+            what = f"{row['part']} died: {row['reason']}"
+        elif row["event"] == "restarted":
+            what = f"{row['part']} was started again{goes_on}: {row['reason']}"
+        elif "attempt" in row:
+            what = f"attempt {row['attempt']} {row['event']}{goes_on}"
+        else:
+            what = str(row.get("reason", row["event"]))
+        lines.append(f"| {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(row['time']))} | {what} |")
+    return [*lines, ""]
+
+
+def programs_section(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Held-out programs before and after training."""
+    lines = (
+        ["## Programs before and after", "", "Held-out problems chosen to show what changed, not drawn at random.", ""]
+        if pairs
+        else []
+    )
+    for pair in pairs:
+        lines += ["> " + line for line in pair["question"].strip().split("\n")] + [""]
+        for when in ("before", "after"):
+            lines += [
+                f"{when.capitalize()}: {pair[when]['verdict']}",
+                "",
+                "````python",
+                pair[when]["text"].rstrip(),
+                "````",
+                "",
+            ]
+    return lines

@@ -1,0 +1,266 @@
+"""Every metric, declared once: status line, `launch.py status`, Ray's metrics, TensorBoard, the report and
+docs/metrics.md read it here.
+
+A number that is not declared, of an objective from outside for instance, is kept in its row, and shown by gauges and
+TensorBoard.
+"""
+
+from __future__ import annotations
+
+from rltf.telemetry.metric import ALWAYS, Line, Metric, Source
+
+STEP_FIGURES = "Figures of the steps"
+_CURVE, _MIX, _AGES = "Held-out pass@1", "What went wrong in the programs", "How old the samples were"
+_SECONDS, _RATES, _LEDGER = "Where the seconds go", "Throughput", "What became of every program"
+
+_LEARNER, _ACTOR, _EXECUTOR, _RUN = ("learner",), ("actor",), ("executor",), ("run",)
+
+METRICS: dict[Source, tuple[Metric, ...]] = {
+    "step": (
+        Metric("step", "Number of the learner step, from 1.", shows=("gauge",), line=Line(ALWAYS)),
+        Metric("time", "When the step ended.", "s since 1970", shows=()),
+        Metric("training_s", "Training so far, over all attempts.", "s"),
+        Metric("version", "The learner's policy version in the step."),
+        Metric("objective", "What the step minimised, by the name that `learner.objective` gives it.", shows=()),
+        Metric("loss", "The loss.", line=Line(2, "loss {loss:+.4f}"), report=STEP_FIGURES),
+        Metric("loss_terms", "Each term's part of the loss; they add up to it."),
+        Metric("gradient_norm", "Norm of the gradient before it is clipped.", report=STEP_FIGURES),
+        Metric("skipped", "1 where the gradient overflowed in float16 and was not applied; else absent."),
+        Metric("learning_rate", "The learning rate."),
+        Metric(
+            "entropy",
+            "Mean over the program tokens that are computed, of the policy's entropy.",
+            "nats",
+            report=STEP_FIGURES,
+        ),
+        Metric(
+            "kl_to_sampler",
+            "Mean over the sampled tokens that are computed of e^d - 1 - d, d the log of the trained policy's "
+            "probability over the sampling one's: how far training has moved since.",
+            "nats",
+            report=STEP_FIGURES,
+        ),
+        Metric(
+            "kl_to_previous_version",
+            "`kl_to_sampler` over the programs of the version before the newest alone: how far one version is from the "
+            "next; absent where that version wrote none.",
+            "nats",
+        ),
+        Metric(
+            "kl_to_reference",
+            "Mean over the sampled tokens that are computed of the divergence from the reference, with `kl`.",
+            "nats",
+            report=STEP_FIGURES,
+        ),
+        Metric(
+            "clip_share",
+            "Of the sampled tokens that are computed, those at which the clip of the ratio decides.",
+            "share",
+        ),
+        Metric(
+            "capped_share", "Of the sampled tokens that are computed, those at which `importance_cap` decides.", "share"
+        ),
+        Metric(
+            "floor_share", "Of the sampled tokens that are computed, those at which `log_prob_floor` decides.", "share"
+        ),
+        Metric("samples", "Sampled programs, greedy ones not counted.", "programs"),
+        Metric("groups", "Visits of problems that the step trained on."),
+        Metric(
+            "pass_rate",
+            "Of the sampled programs, those that passed.",
+            "share",
+            shows=("gauge", "tensorboard", "status"),
+            line=Line(1, "pass {pass_rate:.0%}"),
+            report=STEP_FIGURES,
+        ),
+        Metric("reward", "Mean reward of the sampled programs.", report=STEP_FIGURES),
+        Metric(
+            "outcomes",
+            "Sampled programs by outcome.",
+            "programs",
+            keys=("pass", "failure", "runtime_error", "compile_error"),
+            report=_MIX,
+        ),
+        Metric(
+            "error_types",
+            "Sampled programs that did not pass, by error type. Programs name these: in the row and the report alone.",
+            "programs",
+            shows=(),
+            report=_MIX,
+        ),
+        Metric("length", "Mean length of the programs.", "tokens", report=STEP_FIGURES),
+        Metric("truncated_share", "Of the sampled programs, those cut off at the token limit.", "share"),
+        Metric(
+            "staleness",
+            "Policy versions between sampling and training, mean over the sampled programs.",
+            "versions",
+            shows=("gauge", "tensorboard", "status"),
+            report=STEP_FIGURES,
+        ),
+        Metric("staleness_max", "The greatest staleness of a sampled program.", "versions"),
+        Metric("ages", "Sampled programs by their staleness.", "programs", shows=("tensorboard",), report=_AGES),
+        Metric(
+            "zero_advantage_share", "Of the sampled programs, those without any weight.", "share", report=STEP_FIGURES
+        ),
+        Metric(
+            "fates", "Programs by what the step made of them.", "programs", keys=("trained", "baseline", "no_signal")
+        ),
+        Metric(
+            "fine",
+            "`rltf`: sampled programs by class of error; `no_line` where no token can be blamed.",
+            "programs",
+            keys=("U_global", "U_line", "U_ignore", "no_error", "no_line"),
+        ),
+        Metric("baselines", "`rltf`: of each visit the coarse and the adaptive baseline reward.", shows=()),
+        Metric("supervised_programs", "Programs of the corpus in the step.", "programs"),
+        Metric("tokens", "Program tokens that are computed.", "tokens"),
+        Metric(
+            "tokens_per_second",
+            "Program tokens computed, over the seconds of computation.",
+            "tokens/s",
+            report=STEP_FIGURES,
+        ),
+        Metric("padding_share", "Of the computed positions, those that are padding.", "share"),
+        Metric("shared_share", "Of the tokens, those not computed because another program begins alike.", "share"),
+        Metric(
+            "seconds",
+            "What rank 0 spent the step's time on; `frozen` is the models of `kl` and of the critic, `prepare` weights "
+            "and plan.",
+            "s",
+            keys=("wait", "read", "prepare", "frozen", "collate", "forward", "backward", "step", "publish"),
+        ),
+        Metric("sample_ids", "The sampled programs, for `replay`.", shows=()),
+        Metric("rewards", "Rewards of the sampled programs, for `replay`.", shows=()),
+        Metric("fingerprints", "Of each visit a hash of all that the step made of it, for `replay`.", shows=()),
+    ),
+    "held_out": (
+        Metric("label", "Name of the evaluation.", shows=()),
+        Metric("step", "Learner step after which it was asked for.", shows=(), report=_CURVE),
+        Metric("seconds", "Training until then, from the first training program on.", "s", report=_CURVE),
+        Metric("time", "When its last verdict was read.", "s since 1970", shows=()),
+        Metric(
+            "pass@*",
+            "pass@k, mean over the tasks.",
+            "share",
+            shows=("tensorboard", "status"),
+            report=_CURVE,
+        ),
+        Metric("pass@*_se", "Standard error of pass@k over the tasks.", "share", report=_CURVE),
+        Metric("tasks", "Problems that count."),
+        Metric("samples", "Programs that were judged.", "programs"),
+        Metric("missing", "Problems without a single verdict; they count as not passed."),
+        Metric("lost", "Programs without a verdict; they count as not passed.", "programs"),
+        Metric("not_asked", "Problems whose prompt does not fit; they count as not passed."),
+        Metric("versions", "Policy versions that wrote the programs.", shows=()),
+        Metric(
+            "outcomes",
+            "Programs by outcome.",
+            "programs",
+            keys=("pass", "failure", "runtime_error", "compile_error"),
+            report=_CURVE,
+        ),
+        Metric("error_types", "Programs that did not pass, by error type.", "programs", shows=()),
+    ),
+    "count": (
+        Metric(
+            "programs",
+            "Programs that an actor wrote, or that an executor judged.",
+            by=_ACTOR + _EXECUTOR,
+            report=_RATES,
+        ),
+        Metric("tokens", "Program tokens sampled.", by=_ACTOR),
+        Metric("direct_versions", "Versions received from the learner itself.", by=_ACTOR),
+        Metric(
+            "direct_failures",
+            "Times that the way from the learner itself failed, so that the weight store served.",
+            by=_ACTOR,
+        ),
+        Metric("corrupt_versions", "Versions refused because of their checksum.", by=_ACTOR),
+        Metric("unavailable_versions", "Versions that could not be fetched.", by=_ACTOR),
+        Metric("cached", "Programs whose verdict was known from one of the same text.", by=_EXECUTOR),
+        Metric("late_verdicts", "Verdicts that another executor's forestalled.", by=_EXECUTOR),
+        Metric("infrastructure_failures", "Programs that went back to the queue without a verdict.", by=_EXECUTOR),
+        Metric("samples", "Sampled programs that a step trained on.", by=_LEARNER, report=_RATES),
+        Metric("supervised_programs", "Programs of the corpus that a step trained on.", by=_LEARNER),
+        Metric("warm_start_programs", "Programs of the corpus that the warm start trained on.", by=_LEARNER),
+        Metric("versions_restored", "Newest versions published again, for a new weight store.", by=_LEARNER),
+    ),
+    "gauge": (
+        Metric(
+            "version",
+            "Policy version that an actor samples with, or that the learner has.",
+            by=_ACTOR + _LEARNER,
+        ),
+        Metric("warm_start_step", "Steps of the warm start so far.", by=_LEARNER, line=Line(ALWAYS)),
+        Metric("warm_start_loss", "Newest loss of the warm start.", by=_LEARNER),
+        Metric(
+            "warm_start_passed", "Sampled programs that passed when it was last asked whether one does.", by=_LEARNER
+        ),
+        Metric("checkpoint", "Learner step of the newest checkpoint.", by=_LEARNER),
+    ),
+    "phase": (
+        Metric("build", "Loads the policy and sets up the engine.", by=_ACTOR + _LEARNER),
+        Metric("wait", "Waits for the part that `waits_for` names.", by=_ACTOR + _EXECUTOR + _LEARNER),
+        Metric("generate", "Samples training programs.", by=_ACTOR, busy=True),
+        Metric("evaluate", "Samples programs of an evaluation.", by=_ACTOR),
+        Metric("load_weights", "Takes a version into its model.", by=_ACTOR),
+        Metric("connect_weights", "Opens the way to the learner itself.", by=_ACTOR),
+        Metric("receive_weights", "Receives a version from the learner itself.", by=_ACTOR),
+        Metric("grade", "Judges programs.", by=_EXECUTOR),
+        Metric("train", "A reinforcement step.", by=_LEARNER, busy=True),
+        Metric("train_supervised", "A supervised step.", by=_LEARNER, busy=True),
+        Metric("publish", "Hands a version to the actors.", by=_LEARNER),
+        Metric("checkpoint", "Writes a checkpoint.", by=_LEARNER),
+        Metric("export", "Writes the export.", by=_LEARNER),
+        Metric("warm_start", "Trains on the corpus, before the first version.", by=_LEARNER + _RUN),
+        Metric("training", "The run trains.", by=_RUN),
+        Metric("imitation", "The run trains on the corpus alone.", by=_RUN),
+        Metric("final_evaluation", "The run's last evaluation is under way.", by=_RUN),
+        Metric("done", "The run ends its parts.", by=_RUN),
+    ),
+    "run": (
+        Metric(
+            "policy_lag",
+            "`staleness` of the newest step; before there is one, the learner's version less the oldest actor's.",
+            "versions",
+            line=Line(3, "lag {policy_lag:.1f}"),
+        ),
+        Metric(
+            "held_out_pass_at_1",
+            "pass@1 of the newest held-out evaluation.",
+            "share",
+            line=Line(
+                5,
+                "held-out {held_out_pass_at_1:.2f} at step {held_out_step:.0f}",
+                "held-out {held_out_pass_at_1:.2f}",
+            ),
+        ),
+        Metric("held_out_step", "Learner step of the newest held-out evaluation.", shows=()),
+        Metric(
+            "share_*",
+            "Of the newest step's sampled programs, those with that outcome.",
+            "share",
+            line=Line(
+                3, "wrong {share_failure:.0%} runtime {share_runtime_error:.0%} syntax {share_compile_error:.0%}"
+            ),
+        ),
+        Metric(
+            "*_per_second", "Programs generated, graded and trained on, over the last 10 s.", "programs/s", line=Line(5)
+        ),
+        Metric("ledger_*", "Programs of training with that place or fate.", "programs", line=Line(8), report=_LEDGER),
+        Metric(
+            "ledger_balances",
+            "1, or 0 once a check found programs without exactly one place or fate.",
+            line=Line(ALWAYS),
+            report=_LEDGER,
+        ),
+        Metric(
+            "wait_share_*_for_*",
+            "Of the last 10 s of workers of that kind, those spent waiting for that part.",
+            "share",
+            line=Line(4),
+            report=_SECONDS,
+        ),
+    ),
+}
+"""By where they come from. The status line has its pieces in this order."""
