@@ -44,6 +44,7 @@ lint: $(READY)
 # Nothing is fetched: the theme, its fonts off, is a package, and formulas become MathML while the pages are built.
 docs: $(READY)
 	@$(VENV_PYTHON) scripts/architecture.py --check
+	@$(VENV_PYTHON) scripts/tables.py --check
 	@NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -m mkdocs build --strict
 
 clean:

@@ -1,4 +1,4 @@
-"""The metrics row of a learner step: names as in `telemetry.vocabulary`, values that JSON knows."""
+"""The metrics row of a learner step: names as in `telemetry.declarations`, values that JSON knows."""
 
 from __future__ import annotations
 

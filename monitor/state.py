@@ -208,10 +208,8 @@ class RunState:
 
     def warm_start(self) -> tuple[int, float] | None:
         """Steps of the warm start and its newest loss, as far as the learner has told; None before."""
-        for role in self.roles.values():
-            if role.kind == "learner" and "warm_start_step" in role.gauges:
-                return int(role.gauges["warm_start_step"]), role.gauges["warm_start_loss"]
-        return None
+        steps, losses = self._gauges("learner", "warm_start_step"), self._gauges("learner", "warm_start_loss")
+        return (int(steps[0]), losses[0]) if steps and losses else None
 
     def progress(self) -> float:
         """Changes whenever the run gets anywhere (`MOVES`).
@@ -246,15 +244,12 @@ class RunState:
         """
         if "staleness" in self.step:
             return float(self.step["staleness"])
-        learner = [
-            role.gauges["version"]
-            for role in self.roles.values()
-            if role.kind == "learner" and "version" in role.gauges
-        ]
-        actors = [
-            role.gauges["version"] for role in self.roles.values() if role.kind == "actor" and "version" in role.gauges
-        ]
+        learner, actors = self._gauges("learner", "version"), self._gauges("actor", "version")
         return max(learner) - min(actors) if learner and actors else None
+
+    def _gauges(self, kind: str, name: str) -> list[float]:
+        """The newest values of the workers of a kind."""
+        return [role.gauges[name] for role in self.roles.values() if role.kind == kind and name in role.gauges]
 
     def numbers(self, now: float) -> dict[str, float]:
         """The status line's numbers by name: the step's that are declared to have a piece there, and those of `run`."""

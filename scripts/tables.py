@@ -1,4 +1,4 @@
-"""Writes the tables of the documentation that say what can be chosen by name, from the dictionaries of the code.
+"""Writes the tables of the documentation from the code: what can be chosen by name, and which metrics there are.
 
 `python scripts/tables.py` writes them, with `--check` it says whether those that are there are up to date. A table
 stands between `<!-- table NAME -->` and `<!-- end -->`.
@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from rltf.config.choice import first_sentence  # noqa: E402
 from rltf.executor import judge, judges  # noqa: E402
 from rltf.learner import objectives, rewards  # noqa: E402
 from rltf.problems import prompts, sources, spec  # noqa: E402
+from rltf.telemetry.declarations import METRICS, STEP_FIGURES  # noqa: E402
+from rltf.telemetry.metric import Metric, Source  # noqa: E402
 
 TEXTS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -81,13 +84,34 @@ def of_seams() -> list[list[str]]:
     return rows
 
 
+def of_metrics(source: Source) -> list[list[str]]:
+    """Every metric of a source."""
+    rows = [["name", "of" if METRICS[source][0].by else "unit", "meaning", "shown by"]]
+    for metric in METRICS[source]:
+        keys = f" By {', '.join(f'`{key}`' for key in metric.keys)}." if metric.keys else ""
+        rows.append([f"`{metric.name}`", metric.unit or ", ".join(metric.by), metric.meaning + keys, shown(metric)])
+    return rows
+
+
+def shown(metric: Metric) -> str:
+    """Where a metric shows, in words."""
+    words = {"gauge": "Prometheus", "tensorboard": "TensorBoard", "status": "`status`"}
+    places = [words[place] for place in metric.shows]
+    every = [one.line for metrics in METRICS.values() for one in metrics if one.line]
+    for line in [metric.line] if metric.line else [line for line in every if f"{{{metric.name}:" in line.text]:
+        places.insert(0, f"status line ({line.rank})")
+    if metric.report:
+        places.append("report" if metric.report == STEP_FIGURES else f"report: {metric.report}")
+    return ", ".join(places)
+
+
 TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "objectives": of_objectives,
     "rewards": of_rewards,
     "sources": of_sources,
     "styles": of_styles,
     "seams": of_seams,
-}
+} | {f"metrics_{source}": partial(of_metrics, source) for source in METRICS}
 
 
 def rendered(text: str) -> str:

@@ -7,6 +7,8 @@ TensorBoard.
 
 from __future__ import annotations
 
+from functools import partial
+
 from rltf.telemetry.metric import ALWAYS, Line, Metric, Source
 
 STEP_FIGURES = "Figures of the steps"
@@ -15,6 +17,8 @@ _SECONDS, _RATES, _LEDGER = "Where the seconds go", "Throughput", "What became o
 
 _LEARNER, _ACTOR, _EXECUTOR, _RUN = ("learner",), ("actor",), ("executor",), ("run",)
 
+_held_out, _gauge = partial(Metric, shows=("tensorboard",)), partial(Metric, shows=("gauge",))
+
 METRICS: dict[Source, tuple[Metric, ...]] = {
     "step": (
         Metric("step", "Number of the learner step, from 1.", shows=("gauge",), line=Line(ALWAYS)),
@@ -22,7 +26,7 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
         Metric("training_s", "Training so far, over all attempts.", "s"),
         Metric("version", "The learner's policy version in the step."),
         Metric("objective", "What the step minimised, by the name that `learner.objective` gives it.", shows=()),
-        Metric("loss", "The loss.", line=Line(2, "loss {loss:+.4f}"), report=STEP_FIGURES),
+        Metric("loss", "What the step minimises.", line=Line(2, "loss {loss:+.4f}"), report=STEP_FIGURES),
         Metric("loss_terms", "Each term's part of the loss; they add up to it."),
         Metric("gradient_norm", "Norm of the gradient before it is clipped.", report=STEP_FIGURES),
         Metric("skipped", "1 where the gradient overflowed in float16 and was not applied; else absent."),
@@ -134,98 +138,98 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
         Metric("fingerprints", "Of each visit a hash of all that the step made of it, for `replay`.", shows=()),
     ),
     "held_out": (
-        Metric("label", "Name of the evaluation.", shows=()),
-        Metric("step", "Learner step after which it was asked for.", shows=(), report=_CURVE),
-        Metric("seconds", "Training until then, from the first training program on.", "s", report=_CURVE),
-        Metric("time", "When its last verdict was read.", "s since 1970", shows=()),
-        Metric(
+        _held_out("label", "Name of the evaluation.", shows=()),
+        _held_out("step", "Learner step after which it was asked for.", shows=(), report=_CURVE),
+        _held_out("seconds", "Training until then, from the first training program on.", "s", report=_CURVE),
+        _held_out("time", "When its last verdict was read.", "s since 1970", shows=()),
+        _held_out(
             "pass@*",
             "pass@k, mean over the tasks.",
             "share",
             shows=("tensorboard", "status"),
             report=_CURVE,
         ),
-        Metric("pass@*_se", "Standard error of pass@k over the tasks.", "share", report=_CURVE),
-        Metric("tasks", "Problems that count."),
-        Metric("samples", "Programs that were judged.", "programs"),
-        Metric("missing", "Problems without a single verdict; they count as not passed."),
-        Metric("lost", "Programs without a verdict; they count as not passed.", "programs"),
-        Metric("not_asked", "Problems whose prompt does not fit; they count as not passed."),
-        Metric("versions", "Policy versions that wrote the programs.", shows=()),
-        Metric(
+        _held_out("pass@*_se", "Standard error of pass@k over the tasks.", "share", report=_CURVE),
+        _held_out("tasks", "Problems that count."),
+        _held_out("samples", "Programs that were judged.", "programs"),
+        _held_out("missing", "Problems without a single verdict; they count as not passed."),
+        _held_out("lost", "Programs without a verdict; they count as not passed.", "programs"),
+        _held_out("not_asked", "Problems whose prompt does not fit; they count as not passed."),
+        _held_out("versions", "Policy versions that wrote the programs.", shows=()),
+        _held_out(
             "outcomes",
             "Programs by outcome.",
             "programs",
             keys=("pass", "failure", "runtime_error", "compile_error"),
             report=_CURVE,
         ),
-        Metric("error_types", "Programs that did not pass, by error type.", "programs", shows=()),
+        _held_out("error_types", "Programs that did not pass, by error type.", "programs", shows=()),
     ),
     "count": (
-        Metric(
+        _gauge(
             "programs",
             "Programs that an actor wrote, or that an executor judged.",
             by=_ACTOR + _EXECUTOR,
             report=_RATES,
         ),
-        Metric("tokens", "Program tokens sampled.", by=_ACTOR),
-        Metric("direct_versions", "Versions received from the learner itself.", by=_ACTOR),
-        Metric(
+        _gauge("tokens", "Program tokens sampled.", by=_ACTOR),
+        _gauge("direct_versions", "Versions received from the learner itself.", by=_ACTOR),
+        _gauge(
             "direct_failures",
             "Times that the way from the learner itself failed, so that the weight store served.",
             by=_ACTOR,
         ),
-        Metric("corrupt_versions", "Versions refused because of their checksum.", by=_ACTOR),
-        Metric("unavailable_versions", "Versions that could not be fetched.", by=_ACTOR),
-        Metric("cached", "Programs whose verdict was known from one of the same text.", by=_EXECUTOR),
-        Metric("late_verdicts", "Verdicts that another executor's forestalled.", by=_EXECUTOR),
-        Metric("infrastructure_failures", "Programs that went back to the queue without a verdict.", by=_EXECUTOR),
-        Metric("samples", "Sampled programs that a step trained on.", by=_LEARNER, report=_RATES),
-        Metric("supervised_programs", "Programs of the corpus that a step trained on.", by=_LEARNER),
-        Metric("warm_start_programs", "Programs of the corpus that the warm start trained on.", by=_LEARNER),
-        Metric("versions_restored", "Newest versions published again, for a new weight store.", by=_LEARNER),
+        _gauge("corrupt_versions", "Versions refused because of their checksum.", by=_ACTOR),
+        _gauge("unavailable_versions", "Versions that could not be fetched.", by=_ACTOR),
+        _gauge("cached", "Programs whose verdict was known from one of the same text.", by=_EXECUTOR),
+        _gauge("late_verdicts", "Verdicts that another executor's forestalled.", by=_EXECUTOR),
+        _gauge("infrastructure_failures", "Programs that went back to the queue without a verdict.", by=_EXECUTOR),
+        _gauge("samples", "Sampled programs of the steps.", by=_LEARNER, report=_RATES),
+        _gauge("supervised_programs", "Programs of the corpus in the steps.", by=_LEARNER),
+        _gauge("warm_start_programs", "Programs of the corpus that the warm start trained on.", by=_LEARNER),
+        _gauge("versions_restored", "Newest versions published again, for a new weight store.", by=_LEARNER),
     ),
     "gauge": (
-        Metric(
+        _gauge(
             "version",
             "Policy version that an actor samples with, or that the learner has.",
             by=_ACTOR + _LEARNER,
         ),
-        Metric("warm_start_step", "Steps of the warm start so far.", by=_LEARNER, line=Line(ALWAYS)),
-        Metric("warm_start_loss", "Newest loss of the warm start.", by=_LEARNER),
-        Metric(
+        _gauge("warm_start_step", "Steps of the warm start so far.", by=_LEARNER, line=Line(ALWAYS)),
+        _gauge("warm_start_loss", "Newest loss of the warm start.", by=_LEARNER),
+        _gauge(
             "warm_start_passed", "Sampled programs that passed when it was last asked whether one does.", by=_LEARNER
         ),
-        Metric("checkpoint", "Learner step of the newest checkpoint.", by=_LEARNER),
+        _gauge("checkpoint", "Learner step of the newest checkpoint.", by=_LEARNER),
     ),
     "phase": (
-        Metric("build", "Loads the policy and sets up the engine.", by=_ACTOR + _LEARNER),
-        Metric("wait", "Waits for the part that `waits_for` names.", by=_ACTOR + _EXECUTOR + _LEARNER),
-        Metric("generate", "Samples training programs.", by=_ACTOR, busy=True),
-        Metric("evaluate", "Samples programs of an evaluation.", by=_ACTOR),
-        Metric("load_weights", "Takes a version into its model.", by=_ACTOR),
-        Metric("connect_weights", "Opens the way to the learner itself.", by=_ACTOR),
-        Metric("receive_weights", "Receives a version from the learner itself.", by=_ACTOR),
-        Metric("grade", "Judges programs.", by=_EXECUTOR),
-        Metric("train", "A reinforcement step.", by=_LEARNER, busy=True),
-        Metric("train_supervised", "A supervised step.", by=_LEARNER, busy=True),
-        Metric("publish", "Hands a version to the actors.", by=_LEARNER),
-        Metric("checkpoint", "Writes a checkpoint.", by=_LEARNER),
-        Metric("export", "Writes the export.", by=_LEARNER),
-        Metric("warm_start", "Trains on the corpus, before the first version.", by=_LEARNER + _RUN),
-        Metric("training", "The run trains.", by=_RUN),
-        Metric("imitation", "The run trains on the corpus alone.", by=_RUN),
-        Metric("final_evaluation", "The run's last evaluation is under way.", by=_RUN),
-        Metric("done", "The run ends its parts.", by=_RUN),
+        _gauge("build", "Loads the policy and sets up the engine.", by=_ACTOR + _LEARNER),
+        _gauge("wait", "Waits for the part that `waits_for` names.", by=_ACTOR + _EXECUTOR + _LEARNER),
+        _gauge("generate", "Samples training programs.", by=_ACTOR, busy=True),
+        _gauge("evaluate", "Samples programs of an evaluation.", by=_ACTOR),
+        _gauge("load_weights", "Takes a version into its model.", by=_ACTOR),
+        _gauge("connect_weights", "Opens the way to the learner itself.", by=_ACTOR),
+        _gauge("receive_weights", "Receives a version from the learner itself.", by=_ACTOR),
+        _gauge("grade", "Judges programs.", by=_EXECUTOR),
+        _gauge("train", "A reinforcement step.", by=_LEARNER, busy=True),
+        _gauge("train_supervised", "A supervised step.", by=_LEARNER, busy=True),
+        _gauge("publish", "Hands a version to the actors.", by=_LEARNER),
+        _gauge("checkpoint", "Writes a checkpoint.", by=_LEARNER),
+        _gauge("export", "Writes the export.", by=_LEARNER),
+        _gauge("warm_start", "Trains on the corpus, before the first version.", by=_LEARNER + _RUN),
+        _gauge("training", "The run trains.", by=_RUN),
+        _gauge("imitation", "The run trains on the corpus alone.", by=_RUN),
+        _gauge("final_evaluation", "The run's last evaluation is under way.", by=_RUN),
+        _gauge("done", "The run ends its parts.", by=_RUN),
     ),
     "run": (
-        Metric(
+        _gauge(
             "policy_lag",
             "`staleness` of the newest step; before there is one, the learner's version less the oldest actor's.",
             "versions",
             line=Line(3, "lag {policy_lag:.1f}"),
         ),
-        Metric(
+        _gauge(
             "held_out_pass_at_1",
             "pass@1 of the newest held-out evaluation.",
             "share",
@@ -235,8 +239,8 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
                 "held-out {held_out_pass_at_1:.2f}",
             ),
         ),
-        Metric("held_out_step", "Learner step of the newest held-out evaluation.", shows=()),
-        Metric(
+        _gauge("held_out_step", "Learner step of the newest held-out evaluation.", shows=()),
+        _gauge(
             "share_*",
             "Of the newest step's sampled programs, those with that outcome.",
             "share",
@@ -244,17 +248,17 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
                 3, "wrong {share_failure:.0%} runtime {share_runtime_error:.0%} syntax {share_compile_error:.0%}"
             ),
         ),
-        Metric(
+        _gauge(
             "*_per_second", "Programs generated, graded and trained on, over the last 10 s.", "programs/s", line=Line(5)
         ),
-        Metric("ledger_*", "Programs of training with that place or fate.", "programs", line=Line(8), report=_LEDGER),
-        Metric(
+        _gauge("ledger_*", "Programs of training with that place or fate.", "programs", line=Line(8), report=_LEDGER),
+        _gauge(
             "ledger_balances",
             "1, or 0 once a check found programs without exactly one place or fate.",
             line=Line(ALWAYS),
             report=_LEDGER,
         ),
-        Metric(
+        _gauge(
             "wait_share_*_for_*",
             "Of the last 10 s of workers of that kind, those spent waiting for that part.",
             "share",

@@ -13,6 +13,7 @@ from rltf.telemetry.metric import EVERYWHERE, Metric, Place, Source
 
 _EXACT = {(source, metric.name): metric for source, metrics in METRICS.items() for metric in metrics}
 _FAMILIES = [(source, metric) for (source, name), metric in _EXACT.items() if "*" in name]
+_FAMILIES.sort(key=lambda family: -len(family[1].name))  # `pass@1_se` is a `pass@*_se` before it is a `pass@*`
 
 
 def declared(source: Source, name: str) -> Metric | None:

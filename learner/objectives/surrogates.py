@@ -50,7 +50,7 @@ def linear(
     weights = signal.weights
     if config.importance_cap is not None:
         ratio = _log_ratio(log_probs.detach(), mask, signal).exp()
-        sums["per_token/truncated_share"] = _count(ratio > config.importance_cap, mask)
+        sums["per_token/capped_share"] = _count(ratio > config.importance_cap, mask)
         weights = weights * ratio.clamp(max=config.importance_cap)
     loss = -_divided(weights.sum(0) * values, divisor)
     shares = [-_divided(weight * values.detach(), divisor) for weight in weights]
@@ -82,7 +82,7 @@ def clipped(
         ratio = log_ratio.exp()
         capped = ratio
         if config.importance_cap is not None:
-            sums["per_token/truncated_share"] = _count(ratio > config.importance_cap, mask)
+            sums["per_token/capped_share"] = _count(ratio > config.importance_cap, mask)
             capped = ratio.clamp(max=config.importance_cap)
         within = capped.clamp(1.0 - low, 1.0 + high)
         bound = within * advantage < capped * advantage

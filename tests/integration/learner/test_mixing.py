@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rltf.buffer.server import EmbeddedRedis
+from tests.support.declared import undeclared
 from tests.support.learner_run import Run
 
 
@@ -39,7 +40,7 @@ def test_a_run_with_the_supervised_term_in_every_step(redis_server: EmbeddedRedi
         run.learner.run(threading.Event())
     rows = run.rows()
     run.flow.close()
-    assert [row["objective"] for row in rows] == ["ppo_clip"] * 3
+    assert [row["objective"] for row in rows] == ["ppo_clip"] * 3 and not undeclared("step", rows)
     for row in rows:
         assert (
             set(row["loss_terms"]) == {"policy", "fine", "supervised", "kl"}
@@ -48,6 +49,11 @@ def test_a_run_with_the_supervised_term_in_every_step(redis_server: EmbeddedRedi
         )
         assert sum(row["loss_terms"].values()) == pytest.approx(row["loss"], abs=1e-5)
         assert row["loss_terms"]["supervised"] > 0 and 0 <= row["zero_advantage_share"] <= 1
-        assert 0 <= row["truncated_share"] <= 1 and row["floor_share"] >= 0 and row["kl_to_sampler"] >= 0
+        assert (
+            0 <= row["truncated_share"] <= 1
+            and 0 <= row["capped_share"] <= 1
+            and row["floor_share"] >= 0
+            and row["kl_to_sampler"] >= 0
+        )
     # The reference is the policy that began to train: at the first step nothing has moved.
     assert rows[0]["kl_to_reference"] < 1e-4 < rows[2]["kl_to_reference"]

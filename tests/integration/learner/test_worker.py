@@ -28,6 +28,7 @@ from rltf.problems.corpus import SolutionCorpus
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.buckets import load_into
 from tests.support.buffer_programs import program
+from tests.support.declared import undeclared
 from tests.support.learner_run import PROBLEMS, SHAPE, Run, problem
 
 
@@ -46,7 +47,7 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         run.learner.run(threading.Event())
     rows = run.rows()
     assert [row["step"] for row in rows] == list(range(1, 7))
-    assert [row["objective"] for row in rows] == ["rltf", "supervised"] * 3
+    assert [row["objective"] for row in rows] == ["rltf", "supervised"] * 3 and not undeclared("step", rows)
     drawn = [row for row in rows if row["objective"] == "rltf"]
     for row in drawn:
         assert row["samples"] == 8 and sum(row["outcomes"].values()) == 8 and row["fates"]["baseline"] == 2

@@ -25,7 +25,7 @@ def test_rows_appear_in_rays_prometheus_endpoint(monkeypatch: pytest.MonkeyPatch
             ]
         )
         sink([{"kind": "gauge", "role": "actor-0", "name": "version", "value": 9, "time": 0.0}])
-        sink.gauge("policy_lag", 1.5, "driver")
+        sink.run({"policy_lag": 1.5, "held_out_step": 4.0})
         sink.step(
             {
                 "step": 3,
@@ -52,4 +52,5 @@ def test_rows_appear_in_rays_prometheus_endpoint(monkeypatch: pytest.MonkeyPatch
     assert programs == 7 and values["rltf_version"] == 9 and values["rltf_policy_lag"] == 1.5
     assert values["rltf_step"] == 3 and values["rltf_step_loss"] == -0.5 and values["rltf_step_seconds_train"] == 2.5
     assert not any("Made" in line for line in lines), "programs do not make metrics"
+    assert not any("held_out_step" in line for line in lines), "declared for the status line alone"
     assert any('waits_for="learner"' in line and 'role="actor-0"' in line for line in lines)

@@ -18,6 +18,7 @@ from rltf.config import Config
 from rltf.monitor.memory import step_bytes
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import SampleWriter
+from tests.support.declared import undeclared_in
 from tests.support.run_parts import Launched
 
 
@@ -42,6 +43,10 @@ def test_the_learner_took_its_steps_half_of_them_supervised(run: Launched) -> No
     steps = RunFolder.open(run.folder).steps()
     assert [row["step"] for row in steps] == list(range(1, 9))
     assert sum("pass_rate" in row for row in steps) == 4
+
+
+def test_all_that_it_tells_is_declared(run: Launched) -> None:
+    assert not undeclared_in(RunFolder.open(run.folder))
 
 
 def test_new_weights_reach_the_actors(run: Launched) -> None:

@@ -269,7 +269,7 @@ def test_reinforce_with_every_guard(family: str) -> None:
     objective = Reinforce(config, RltfConfig(), found.toy.is_encoder_decoder, LIMIT)
     assert_exact(found, eq.total(both, "sequence_sum", LIMIT), objective, reference=True)
     shares = ours(found, objective, reference=True)[2]
-    assert shares["per_token/floor_share"] > 0 and shares["per_token/truncated_share"] > 0 and shares["loss/kl"] > 0
+    assert shares["per_token/floor_share"] > 0 and shares["per_token/capped_share"] > 0 and shares["loss/kl"] > 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
