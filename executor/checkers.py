@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, Protocol
 
+from rltf.config.choice import chosen
 from rltf.executor.apps_compat import AppsCompat
 from rltf.problems.problem import TestSuite
 
@@ -31,14 +32,6 @@ class Checker(Protocol):
     def values(self, expected: Any, actual: Any) -> bool:
         """Whether a function's return value is accepted; `expected` is a JSON value, `actual` plain data."""
         ...
-
-
-def make_checker(suite: TestSuite) -> Checker:
-    """The checker that a suite names, with the suite's tolerance."""
-    if suite.checker == "apps_compat":
-        return AppsCompat()
-    kind = Tokens if suite.checker == "tokens" else Standard
-    return kind(TOLERANCE if suite.tolerance is None else suite.tolerance)
 
 
 class Standard:
@@ -135,6 +128,24 @@ class Tokens(Standard):
         if isinstance(expected, bool | int) and isinstance(actual, bool | int | float):
             return expected == actual
         return super().values(expected, actual)
+
+
+CHECKERS: dict[str, Callable[[float], Checker]] = {
+    "standard": Standard,
+    "tokens": Tokens,
+    "apps_compat": lambda tolerance: AppsCompat(),  # it has a tolerance of its own
+}
+"""Every checker, made for a tolerance, by the names that `problems.problem.CHECKERS` gives them."""
+
+
+def checker_named(name: str) -> Callable[[float], Checker]:
+    """What makes a checker. Raises UserError for a name that none has."""
+    return chosen(CHECKERS, name, "checker")
+
+
+def make_checker(suite: TestSuite) -> Checker:
+    """The checker that a suite names, with the suite's tolerance."""
+    return checker_named(suite.checker)(TOLERANCE if suite.tolerance is None else suite.tolerance)
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rltf.config import UserError
 from rltf.problems.corpus import Corpus, SolutionCorpus
-from rltf.problems.problem import CheckerName, Problem, ProblemSet, Skipped, Unread
+from rltf.problems.problem import CHECKERS, Problem, ProblemSet, Skipped, Unread
 from rltf.problems.prompts import AUTO, style_named
 from rltf.problems.quarantine import honour
 from rltf.problems.sources import SOURCES, parse_spec, source_of
@@ -89,7 +89,7 @@ def _judging(spec: Spec) -> dict[str, Any]:
     """How the SPEC wants outputs compared. Raises UserError for a checker or tolerance that does not exist."""
     fields: dict[str, Any] = {}
     if "checker" in spec.options:
-        fields["checker"] = spec.one_of("checker", get_args(CheckerName), "standard")
+        fields["checker"] = spec.one_of("checker", CHECKERS, "standard")
     if "tolerance" in spec.options:
         try:
             fields["tolerance"] = float(spec.options["tolerance"])

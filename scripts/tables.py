@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT))
 from rltf.actors import engine, engines  # noqa: E402
 from rltf.config import objectives as named  # noqa: E402
 from rltf.config.choice import first_sentence  # noqa: E402
-from rltf.executor import judge, judges  # noqa: E402
+from rltf.executor import checkers, judge, judges  # noqa: E402
 from rltf.learner import objectives, rewards  # noqa: E402
-from rltf.problems import prompts, sources, spec  # noqa: E402
+from rltf.problems import problem, prompts, sources, spec  # noqa: E402
 from rltf.telemetry.declarations import METRICS, STEP_FIGURES  # noqa: E402
 from rltf.telemetry.metric import Metric, Source  # noqa: E402
 
@@ -67,6 +67,11 @@ def of_styles() -> list[list[str]]:
     return [*rows, [f"`{prompts.AUTO}`", "each data set's problems in its own style"]]
 
 
+def of_checkers() -> list[list[str]]:
+    """Every `checker`."""
+    return [["`checker`", "what is accepted"], *([f"`{name}`", rule] for name, rule in problem.CHECKERS.items())]
+
+
 def of_seams() -> list[list[str]]:
     """Every part that people replace."""
     rows = [["part", "chosen by", "names", "interface", "dictionary"]]
@@ -74,6 +79,7 @@ def of_seams() -> list[list[str]]:
         ("objective", "`learner.objective`", objectives.Objective, objectives, "OBJECTIVES"),
         ("reward", "`OBJECTIVE.reward`", None, rewards, "REWARDS"),
         ("problem source", "a SPEC", spec.Source, sources, "SOURCES"),
+        ("checker", "`checker` of a SPEC or a problem", checkers.Checker, checkers, "CHECKERS"),
         ("prompt style", "`problems.prompt_style`", None, prompts, "STYLES"),
         ("sampling engine", "`actors.engine`", engine.Engine, engines, "ENGINES"),
         ("judge", "`executor.judge`", judge.Judge, judges, "JUDGES"),
@@ -109,6 +115,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "objectives": of_objectives,
     "rewards": of_rewards,
     "sources": of_sources,
+    "checkers": of_checkers,
     "styles": of_styles,
     "seams": of_seams,
 } | {f"metrics_{source}": partial(of_metrics, source) for source in METRICS}

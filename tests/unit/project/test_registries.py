@@ -12,10 +12,11 @@ from rltf.config import Config, UserError, workers
 from rltf.config import objectives as named
 from rltf.config.help import described
 from rltf.config.objectives import AdvantageConfig, ObjectiveConfig, RlooConfig
+from rltf.executor import checkers
 from rltf.executor.judges import JUDGES
 from rltf.learner.objectives import OBJECTIVES
 from rltf.learner.rewards import REWARDS
-from rltf.problems import load_problems
+from rltf.problems import TestSuite, load_problems, problem
 from rltf.problems.prompts import STYLES, prompt_of
 from rltf.problems.sources import SOURCES
 from tests.support.paths import ROOT
@@ -73,6 +74,15 @@ def test_every_source_says_how_it_is_written_and_refuses_what_it_is_not(tmp_path
                 load_problems(name)
     with pytest.raises(UserError, match="the source 'aps' is unknown; did you mean 'apps'"):
         load_problems("aps:x")
+
+
+def test_a_checker_that_data_may_name_is_one_that_the_judge_has() -> None:
+    assert list(problem.CHECKERS) == list(checkers.CHECKERS) and all(problem.CHECKERS.values())
+    for name in problem.CHECKERS:
+        judged = checkers.make_checker(TestSuite("stdin", None, ("",), ("1\n",), checker=name))
+        assert judged.texts("1\n", "1\n") and not judged.texts("1\n", "2\n")
+    with pytest.raises(ValueError, match="unknown checker 'lenient', known: standard, tokens, apps_compat"):
+        TestSuite("stdin", None, ("",), ("",), checker="lenient")
 
 
 @pytest.mark.parametrize("style", STYLES)
