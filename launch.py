@@ -117,7 +117,7 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
 
     FAILED when a line, or with --strict a program, has no verdict.
     """
-    parser = Arguments("grade", COMMANDS["grade"].sentence, (*_JUDGE, "problems.checked", "run.seed"))
+    parser = Arguments("grade", COMMANDS["grade"].sentence, (*_JUDGE, "problems.checked", "run.code", "run.seed"))
     parser.add_argument("--problems", required=True, metavar="SPEC", help=_SPEC)
     parser.add_argument(
         "--programs", required=True, type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..}'
@@ -130,13 +130,17 @@ def _grade(arguments: Sequence[str], console: Console) -> int:
     )
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
+    from rltf.config.user_code import UserCode
+    from rltf.executor.checkers import require_checkers
     from rltf.executor.grade import grade_file
     from rltf.executor.judge import Judge
     from rltf.problems import load_problems
     from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.problems} ...", markup=False)
+    UserCode.read(config.run.code).install()
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
+    require_checkers(problems)
     read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
     stopping.work()
     with Judge.from_config(config.executor, _lanes(config, overrides)) as judge:
@@ -149,7 +153,7 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
 
     FAILED when it is not fit for training.
     """
-    parser = Arguments("check-data", COMMANDS["check-data"].sentence, (*_JUDGE, "run.seed"))
+    parser = Arguments("check-data", COMMANDS["check-data"].sentence, (*_JUDGE, "run.code", "run.seed"))
     parser.add_argument("spec", metavar="SPEC", help=_SPEC)
     default = Path("check-data.jsonl")
     parser.add_argument(
@@ -166,13 +170,17 @@ def _check_data(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("--strict", action="store_true", help=strict + "loaded, or every problem is quarantined")
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
+    from rltf.config.user_code import UserCode
     from rltf.executor import check_data as checking
+    from rltf.executor.checkers import require_checkers
     from rltf.problems import read_problems
     from rltf.problems.files import replacing
     from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.spec} ...", markup=False)
+    UserCode.read(config.run.code).install()
     problems = read_problems(known.spec, config.run.seed)
+    require_checkers(problems)
     stopping.work()
     with replacing(
         known.out, parse_spec(known.spec).path

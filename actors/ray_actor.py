@@ -15,6 +15,7 @@ from rltf.actors.worker import ActorWorker, Stalled
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import ActorsConfig, Config, UserError
+from rltf.config.user_code import NO_CODE, UserCode
 from rltf.policy.encoding import PromptText
 from rltf.policy.policy import PolicySpec
 from rltf.weights.buckets import ManifestMismatch
@@ -42,11 +43,12 @@ class GeneratorActor(WorkerLoop):
         store: Any,
         config: Config,
         logs: Path,
+        code: UserCode = NO_CODE,
     ) -> None:
         """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store; `logs`: folder of
-        log files.
+        log files; `code`: the user's files.
         """
-        super().__init__(name, address, logs)
+        super().__init__(name, address, logs, code)
         settings = config.actors
         device = "cuda" if settings.gpus_per_actor > 0 else "cpu"
         if device == "cpu":

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict
 from rltf.buffer.connection import DataLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.config import UserError
+from rltf.config.user_code import NO_CODE, UserCode
 from rltf.telemetry.recorder import Recorder, log_to
 
 STOP_S = 10.0
@@ -68,9 +69,10 @@ class WorkerLoop(ABC):
     final: tuple[type[Exception], ...] = (UserError,)
     """Failures that another start would not mend."""
 
-    def __init__(self, name: str, address: FlowAddress, logs: Path) -> None:
-        """`logs`: folder of log files. Raises what Flow.connect raises."""
+    def __init__(self, name: str, address: FlowAddress, logs: Path, code: UserCode = NO_CODE) -> None:
+        """`logs`: folder of log files; `code`: the user's files. Raises what Flow.connect raises."""
         log_to(logs, name)
+        code.install()
         self.name = name
         self.flow = Flow.connect(address)
         self.recorder = Recorder(name, self.flow.telemetry.append)

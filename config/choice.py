@@ -15,22 +15,25 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from rltf.config.base import UserError
+from rltf.config.user_code import is_user_name, user_class
 
 T = TypeVar("T")
+USER_NAME = "MODULE:NAME"
+"""How a part of the user's own is written (`config.user_code`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Marks a field of text that takes one of a few names."""
+    """Marks a field of text that takes one of a few names, or `module:name` of the user's own files."""
 
     names: Mapping[str, str]
     """Each with what it stands for, in a few words; the help of the field lists them."""
 
     def check(self, name: str) -> str:
         """The name itself. Raises ValueError for one that is not among them."""
-        if name not in self.names:
+        if name not in self.names and not is_user_name(name):
             quoted = [repr(known) for known in self.names]
-            words = " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+            words = f"{', '.join(quoted)} or {USER_NAME} of run.code"
             raise ValueError(f"Input should be {words}")
         return name
 
@@ -46,9 +49,15 @@ class Word:
 
 
 def chosen(registry: Mapping[str, T], name: str, where: str) -> T:
-    """What a room's dictionary has under a name. Raises UserError, which begins with `where`, for another name."""
+    """What a room's dictionary has under a name, or the user's own class of a name `module:name`.
+
+    Raises UserError, which begins with `where`, for another name, and a class without `from_config`.
+    """
     if name in registry:
         return registry[name]
+    if is_user_name(name):
+        found: T = user_class(name, where, ["from_config"])
+        return found
     raise UserError(f"{where} {name!r} is unknown; {suggest(name, registry)}")
 
 

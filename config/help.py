@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from rltf.config.choice import OneOf, Word, first_sentence
+from rltf.config.choice import USER_NAME, OneOf, Word, first_sentence
 from rltf.config.whole import Config
 
 _NAMES: dict[Any, str] = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
@@ -42,8 +42,9 @@ def described(key: str) -> Described:
     values = _values(field.annotation)
     for mark in field.metadata:
         if isinstance(mark, OneOf):
-            values = "|".join(mark.names)
-            sentence += " " + "; ".join(f"{name}: {meaning}" for name, meaning in mark.names.items()) + "."
+            values = "|".join([*mark.names, USER_NAME])
+            sentence += " " + "; ".join(f"{name}: {meaning}" for name, meaning in mark.names.items())
+            sentence += f"; {USER_NAME}: your own, of run.code."
         elif isinstance(mark, Word):
             values = mark.word
     return Described(

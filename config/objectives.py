@@ -251,6 +251,10 @@ class PpoClipConfig(BaselineConfig, AdvantageConfig):
     """The ratio to the sampling policy is clipped above 1 + clip_high."""
 
 
+class CustomConfig(BaselineConfig, AdvantageConfig):
+    """An objective of your own (`learner.objective` MODULE:NAME of run.code), as far as it reads these fields."""
+
+
 class SupervisedConfig(ObjectiveConfig):
     """Programs of the corpus alone, the control without reinforcement learning."""
 

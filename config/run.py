@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rltf.config.base import Part
+from rltf.config.base import Folder, Part
 
 
 class RunConfig(Part):
@@ -19,6 +19,9 @@ class RunConfig(Part):
     seed: int = Field(0, ge=0)
     """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's
     weights."""
+    code: Folder = ""
+    """Folder of your own Python files, sent to every worker: where the name of an objective, reward, prompt style,
+    checker, engine or judge is asked for, MODULE:NAME takes a class or function of them (docs/extending.md)."""
     deterministic: bool = False
     """Synchronous and repeatable: one actor, every version sampled for one step. Sets, whatever a file says,
     actors.count 1, actors.problems_per_batch to learner.groups_per_step, buffer.fill_before_start 0,

@@ -9,8 +9,9 @@ from pydantic import TypeAdapter, ValidationError, model_validator
 from rltf.config.base import Part
 from rltf.config.buffer import BufferConfig, RedisConfig
 from rltf.config.learner import LearnerConfig, WarmStartConfig
-from rltf.config.objectives import SUPERVISED, ObjectiveConfig, ObjectiveSections, SupervisedConfig
+from rltf.config.objectives import SUPERVISED, CustomConfig, ObjectiveConfig, ObjectiveSections, SupervisedConfig
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from rltf.config.user_code import is_user_name
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
 DETERMINISTIC: dict[str, Any] = {
@@ -56,10 +57,14 @@ class _Parts(Part):
 class Config(ObjectiveSections, _Parts):
     """One run. Every field can be set in YAML and on the command line as --part.field VALUE."""
 
+    custom: CustomConfig = CustomConfig()
+
     @property
     def objective(self) -> ObjectiveConfig:
         """The section of the objective that is trained with; for `supervised` one without effect."""
         name = self.learner.objective
+        if is_user_name(name):
+            return self.custom
         return SupervisedConfig() if name == SUPERVISED else getattr(self, name)
 
     @property
@@ -103,10 +108,11 @@ class Config(ObjectiveSections, _Parts):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Config:
         name, objective = self.learner.objective, self.objective
+        section = "custom" if is_user_name(name) else name
         if objective.compares_with_greedy and not self.actors.greedy:
             raise ValueError(
-                f"learner.objective {name} compares with a greedy program: set actors.greedy true or {name}.baseline "
-                "none"
+                f"learner.objective {name} compares with a greedy program: set actors.greedy true or "
+                f"{section}.baseline none"
             )
         if objective.weighed_by_critic and not self.rltf.critic:
             raise ValueError("rltf.critic_weighting needs a critic: set rltf.critic, or rltf.critic_weighting false")

@@ -30,7 +30,8 @@ class ProblemsConfig(Part):
     problems, which are then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1;
     none or empty: no evaluation."""
     prompt_style: Annotated[str, Word("STYLE")] = "auto"
-    """Format in which problems are shown to the model; auto: each data set's own."""
+    """Format in which problems are shown to the model; auto: each data set's own; MODULE:NAME: your own, of
+    run.code."""
     shown_tests: int = Field(3, ge=0)
     """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones;
     0: none."""

@@ -6,10 +6,15 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rltf.actors.engines import engine_named
 from rltf.config import Config, PolicyConfig, UserError
+from rltf.config.user_code import UserCode
 from rltf.evaluation.tasks import HeldOutTasks
+from rltf.executor.checkers import require_checkers
+from rltf.executor.judges import judge_named
 from rltf.learner.critic import check_critic
 from rltf.learner.export import check_weights, unsealed
+from rltf.learner.objectives import make_objective
 from rltf.learner.task import hash_of_inputs
 from rltf.monitor.memory import Shape
 from rltf.monitor.plan import ClusterFacts, Facts
@@ -46,13 +51,23 @@ class Inputs:
     """Sentences that are worth a warning."""
     not_read: str
     """Fields of the data that nobody reads and that are likely to be its own."""
+    code: UserCode
+    """The user's files, which this process imports too."""
 
     @classmethod
-    def of(cls, config: Config) -> Inputs:
-        """Raises UserError for problems or a model that cannot be used."""
+    def of(cls, config: Config, code: UserCode | None = None) -> Inputs:
+        """`code`: the user's files, where they are not those of run.code.
+
+        Raises UserError for problems, a model or a file of the user's that cannot be used.
+        """
+        code = UserCode.read(config.run.code) if code is None else code
+        code.install()
+        judge_named(config.executor.judge)
+        engine_named(config.actors.engine)
         sets = problem_sets(config.problems, config.run.seed)
         all_of = [part for part in (sets.train, sets.held_out) if part is not None]
         problems = sets.train.sample(config.problems.limit)
+        require_checkers(problem for part in all_of for problem in part)
         learner, policy = config.learner, config.policy
         trains_tokenizer = not policy.model and policy.tokenizer == "train"
         supervised = config.warm_start.steps or learner.supervised_ratio or learner.objective == "supervised"
@@ -65,6 +80,7 @@ class Inputs:
                 texts += [prompt.text, program]
         spec = make_spec(policy, texts)
         unweighted = build_policy(spec, weights=False)
+        make_objective(config, unweighted.is_encoder_decoder)  # its reward too may be the user's own
         problems, too_long = _without_too_long(unweighted, problems)
         # The one above served the tokenizer, and may have programs whose prompts do not fit.
         corpus = corpus_of(problems) if supervised else None
@@ -87,6 +103,7 @@ class Inputs:
             shape=Shape.of(unweighted.model.config),
             remarks=(*sets.remarks, *mistakes(unread), *_chat(policy, unweighted), *notes),
             not_read=foreign(unread),
+            code=code,
         )
 
     @property
@@ -97,9 +114,8 @@ class Inputs:
     @property
     def hash(self) -> str:
         """`learner.task.hash_of_inputs`."""
-        return hash_of_inputs(
-            [problem.id for problem in self.problems], [problem.id for problem in self.held_out_problems], self.spec
-        )
+        held_out = [problem.id for problem in self.held_out_problems]
+        return hash_of_inputs([problem.id for problem in self.problems], held_out, self.spec, self.code)
 
     @property
     def prompt(self) -> str:

@@ -63,12 +63,14 @@ class Parts:
 
         def actor(name: str) -> Started:
             handle = generator_actor(config, name, kinds.offered()).remote(
-                name, spec, prompts, held_out_prompts, address, self._store, config, logs
+                name, spec, prompts, held_out_prompts, address, self._store, config, logs, task.code
             )
             return {name: (handle, handle.start.remote())}
 
         def executor(name: str) -> Started:
-            handle = executor_actor(config.executor, name, kinds.offered()).remote(name, address, config.executor, logs)
+            handle = executor_actor(config.executor, name, kinds.offered()).remote(
+                name, address, config.executor, logs, task.code
+            )
             return {name: (handle, handle.start.remote())}
 
         learner = LearnerGroup(task, address, self._store, logs)

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from rltf.buffer.records import Feedback, Sample
 from rltf.config import Config, UserError
+from rltf.driver.resume import code_of
+from rltf.executor.checkers import require_checkers
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import kept_rows
@@ -68,7 +70,9 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
             "again"
         )
     console.print("Reading problems ...")
+    code_of(config, folder.path).install()
     problems = _problems(config)
+    require_checkers(problems.values())
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()
     out = folder.path / "replay"

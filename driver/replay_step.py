@@ -12,6 +12,7 @@ from rich.console import Console
 from rltf.buffer.records import Group, Sample
 from rltf.config import Config, UserError
 from rltf.driver.inputs import Inputs
+from rltf.driver.resume import code_of
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.record import CORPUS
 from rltf.learner.replay import Again, RecordedStep, Replay, first_weights, remembers
@@ -44,7 +45,7 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     recorded = _recorded(folder, rows, wanted)
     if folder.config_at(recorded[0].row["time"]) != folder.config_at(rows[step]["time"]):
         warn(f"the configuration was changed between steps {wanted[0]} and {step}: on the way something may differ")
-    inputs = Inputs.of(config)
+    inputs = Inputs.of(config, code_of(config, folder.path))
     where = f"checkpoint step_{begin:06d}" if saved is not None else "the beginning of training"
     way = f", taking the steps from {wanted[0]} on again" if len(wanted) > 1 else ""
     console.print(f"step {step} from {where}{way}", markup=False)

@@ -12,12 +12,14 @@ from pathlib import Path
 from rltf import config as configuration
 from rltf.buffer.connection import masked, server_of
 from rltf.config import Config, UserError
+from rltf.config.user_code import NO_CODE, UserCode
 from rltf.monitor.run_record import RunRecord
 
-FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed")
+FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed", "run.code")
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
 
-
+CODE = "code"
+"""Folder below the run's, with a copy of the user's files (`run.code`): what goes on, or is replayed, is what ran."""
 _MOST_NAMED = 8
 
 
@@ -65,6 +67,11 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
             f"the run used Redis at {config.redis.url}, and passwords are not kept: give --redis.url with the password"
         )
     return config, path
+
+
+def code_of(config: Config, folder: Path) -> UserCode:
+    """The user's files that the run in `folder` began with. Raises UserError when its copy of them is gone."""
+    return UserCode.read(folder / CODE) if config.run.code else NO_CODE
 
 
 def _refuse_edited(record: RunRecord, now: Config) -> None:

@@ -136,6 +136,7 @@ class Run:
             folder=self._folder.path.resolve(),
             code_version=self._code_version,
             prompt=inputs.prompt,
+            code=inputs.code,
             key=self._folder.key,
         )
         starts = partial(
@@ -179,6 +180,8 @@ class Run:
             "attempt": self._folder.attempts(),
             "run": self._folder.key,
         }
+        if self._inputs.code.files:
+            row["code"] = self._inputs.code.hash
         if goes_on:
             self._begun_at = saved.step if saved else 0
             self._watcher.read_earlier()

@@ -18,6 +18,7 @@ from rltf.driver.kinds import Kinds
 from rltf.driver.ray_address import wanted_address
 from rltf.driver.ray_calls import ANSWER_S, InCalls, RayCalls
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
+from rltf.driver.resume import CODE, code_of
 from rltf.driver.run import Run
 from rltf.driver.stopping import stopping, tell
 from rltf.driver.supervisor import START_TIMEOUT_S
@@ -42,7 +43,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         KeyboardInterrupt: the user stopped the run; everything it started has ended.
     """
     console.print("Reading problems and model ...")
-    inputs = Inputs.of(config)
+    inputs = Inputs.of(config, code_of(config, resume) if resume else None)
     if config.redis.url:
         with closing(
             connect(config.redis.url, config.redis.timeout_s)
@@ -87,6 +88,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             stack.enter_context(closing(folder))
             if resume is None:
                 stack.enter_context(folder.locked())
+                inputs.code.write(folder.path / CODE)
         path = folder.path if folder is not None else resume or RunFolder.planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
         print_warnings(inputs.warnings, shown=None if dry_run else 5)

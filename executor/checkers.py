@@ -6,15 +6,17 @@ A checker is chosen per data set (`TestSuite.checker`); a problem may name a tol
 
 from __future__ import annotations
 
+import copy
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Protocol
 
 from rltf.config.choice import chosen
+from rltf.config.user_code import UserFunction, is_user_name
 from rltf.executor.apps_compat import AppsCompat
-from rltf.problems.problem import TestSuite
+from rltf.problems.problem import Problem, TestSuite
 
 TOLERANCE = 1e-6
 """Absolute or relative, whichever allows more, where a problem names none."""
@@ -138,9 +140,43 @@ CHECKERS: dict[str, Callable[[float], Checker]] = {
 """Every checker, made for a tolerance, by the names that `problems.problem.CHECKERS` gives them."""
 
 
+class CheckerFailure(Exception):
+    """A checker of the user's did not say whether an output is accepted: that says nothing about the program."""
+
+
+class UserChecker(UserFunction):
+    """A checker of the user's (`run.code`), `def checker(expected, actual) -> bool`.
+
+    Both are texts for a program that reads stdin, plain data for a function's value.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "checker", ["expected", "actual"], CheckerFailure)
+
+    def texts(self, expected: str, actual: str) -> bool:
+        """What the function says. Raises CheckerFailure where it raises anything, or says neither true nor false."""
+        answer = self.call("an output", expected, actual)
+        if not isinstance(answer, bool):
+            raise self.refused("an output", answer, "True or False")
+        return answer
+
+    def values(self, expected: Any, actual: Any) -> bool:
+        """As `texts`."""
+        return self.texts(copy.deepcopy(expected), actual)  # which it may sort, say, and others are held against
+
+
 def checker_named(name: str) -> Callable[[float], Checker]:
-    """What makes a checker. Raises UserError for a name that none has."""
+    """What makes a checker, the user's own for `module:name`. Raises UserError for a name that none has."""
+    if is_user_name(name):
+        checker = UserChecker(name)
+        return lambda tolerance: checker
     return chosen(CHECKERS, name, "checker")
+
+
+def require_checkers(problems: Iterable[Problem]) -> None:
+    """Raises UserError for a checker of the user's that a problem names and that cannot be used."""
+    for name in dict.fromkeys(problem.suite.checker for problem in problems):
+        checker_named(name)
 
 
 def make_checker(suite: TestSuite) -> Checker:

@@ -12,15 +12,20 @@ import ray
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import ExecutorConfig
+from rltf.config.user_code import NO_CODE, UserCode
 from rltf.executor.worker import ExecutorWorker
 
 
 class ExecutorActor(WorkerLoop):
     """Wrapped by `executor_actor`; plain so that it can be named, given resources and tested."""
 
-    def __init__(self, name: str, address: FlowAddress, config: ExecutorConfig, logs: Path) -> None:
-        """`name` as in the Ray dashboard: executor-0, executor-1, ..; `logs`: folder of log files."""
-        super().__init__(name, address, logs)
+    def __init__(
+        self, name: str, address: FlowAddress, config: ExecutorConfig, logs: Path, code: UserCode = NO_CODE
+    ) -> None:
+        """`name` as in the Ray dashboard: executor-0, executor-1, ..; `logs`: folder of log files; `code`: the user's
+        files.
+        """
+        super().__init__(name, address, logs, code)
         self._worker = ExecutorWorker(name, self.flow, config, self.recorder)
 
     def work(self, stop: threading.Event) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 from rltf.buffer.records import Feedback
 from rltf.config import ExecutorConfig
 from rltf.executor.boxes import remove_boxes
+from rltf.executor.checkers import CheckerFailure
 from rltf.executor.grading import Grader
 from rltf.executor.isolation import Tier
 from rltf.executor.judge import InfrastructureFailure, Judge
@@ -188,6 +189,8 @@ class SandboxJudge(Judge):
             for _ in range(2):
                 try:
                     return Grader(lane, ready, program, time_limit_s, memory_limit_mb).grade()
+                except CheckerFailure as failure:
+                    return InfrastructureFailure(str(failure))  # after the lane's work, and it would fail again
                 except LaneFailure as failure:
                     reasons.append(str(failure))
                     log.warning("lane started anew: %s", failure)

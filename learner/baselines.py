@@ -32,20 +32,20 @@ class Baselines:
         if self.kind == "none":
             return nothing
         if self.kind == "group_mean":
-            columns = list(zip(*(self._values(sample) for sample in group.samples), strict=True))
+            columns = list(zip(*(self._values(sample, group) for sample in group.samples), strict=True))
             return tuple(sum(column) / len(column) for column in columns) or nothing
         known = self._by_problem.get(group.problem_id)
         if group.greedy is not None and (self.kind == "latest_greedy" or known is None):
-            return self._values(group.greedy)
+            return self._values(group.greedy, group)
         return known if known is not None else nothing
 
     def update(self, group: Group) -> None:
         """Takes a visit into the history, once its programs have been compared."""
         if self.kind == "latest_greedy" and group.greedy is not None:
-            self._by_problem[group.problem_id] = self._values(group.greedy)
+            self._by_problem[group.problem_id] = self._values(group.greedy, group)
         elif self.kind == "best":
             samples = [*group.samples, *([group.greedy] if group.greedy is not None else [])]
-            candidates = [self._values(sample) for sample in samples]
+            candidates = [self._values(sample, group) for sample in samples]
             if group.problem_id in self._by_problem:
                 candidates.append(self._by_problem[group.problem_id])
             if candidates:
@@ -70,5 +70,5 @@ class Baselines:
     def _names(self) -> list[str]:
         return [reward.__name__ for reward in self._rewards]
 
-    def _values(self, sample: Sample) -> tuple[float, ...]:
-        return tuple(reward(sample.feedback) for reward in self._rewards)
+    def _values(self, sample: Sample, group: Group) -> tuple[float, ...]:
+        return tuple(reward(sample, group) for reward in self._rewards)

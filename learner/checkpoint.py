@@ -77,9 +77,8 @@ class Saved:
         """Raises UserError when it was made with others than these (`learner.task.hash_of_inputs`)."""
         if self.facts.get("inputs") != inputs:
             raise UserError(
-                f"checkpoint {self.folder} was made with other problems or another tokenizer, so their files have "
-                "changed since: "
-                "bring them back, or begin a new run from its export"
+                f"checkpoint {self.folder} was made with other problems, another tokenizer or other code of yours "
+                "(run.code), so their files have changed since: bring them back, or begin a new run from its export"
             )
 
     @torch.no_grad()

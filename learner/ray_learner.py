@@ -37,7 +37,7 @@ class LearnerActor(WorkerLoop):
 
     def __init__(self, rank: int, task: LearnerTask, address: FlowAddress, store: Any, logs: Path) -> None:
         """`logs`: folder of log files."""
-        super().__init__(f"{ROLE}-{rank}", address, logs)
+        super().__init__(f"{ROLE}-{rank}", address, logs, task.code)
         self._rank = rank
         self._task = task
         self._store = store

@@ -18,6 +18,7 @@ import torch
 
 from rltf.buffer.records import Group
 from rltf.config import Config
+from rltf.config.user_code import is_user_name
 from rltf.learner.checkpoint import Saved
 from rltf.learner.corpus_stream import Corpus, CorpusStream
 from rltf.learner.engine import StepResult, TrainingEngine
@@ -71,7 +72,8 @@ def remembers(config: Config) -> bool:
     """
     learner = config.learner
     mixes = learner.supervised_ratio > 0 and learner.supervised_mixing == "micro_batch"
-    return learner.objective == "supervised" or mixes or config.objective.compares_with_greedy
+    own = is_user_name(learner.objective)  # which may remember anything
+    return learner.objective == "supervised" or mixes or own or config.objective.compares_with_greedy
 
 
 class Replay:

@@ -5,21 +5,26 @@ The classes of errors are in `learner.error_classes`, the way from a line to its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from rltf.buffer.records import Feedback, Outcome, Program
+from rltf.buffer.records import Feedback, Group, Outcome, Program, Sample
 from rltf.config import RltfConfig
 from rltf.config.choice import chosen
+from rltf.config.user_code import UserFunction, is_user_name
 from rltf.learner.error_classes import ErrorClass, error_class
 from rltf.learner.spans import first_text_span, line_span
 
 Span = tuple[int, int]
-Reward = Callable[[Feedback], float]
+Reward = Callable[[Sample, Group], float]
+"""Of a sample, which is one of a group's: its greedy one, or one of the others."""
 
 COARSE: dict[Outcome, float] = {"pass": 1.0, "failure": -0.3, "runtime_error": -0.6, "compile_error": -1.0}
 """R_coarse by outcome (Eq. 3)."""
@@ -62,18 +67,44 @@ def pass_ratio(feedback: Feedback) -> float:
     return feedback.passed / max(1, len(feedback.tests) or feedback.run)
 
 
+def of_feedback(reward: Callable[[Feedback], float]) -> Reward:
+    """The same reward of a sample."""
+
+    @wraps(reward)
+    def of_sample(sample: Sample, group: Group) -> float:
+        return reward(sample.feedback)
+
+    return of_sample
+
+
+class UserReward(UserFunction):
+    """A reward of the user's (`run.code`), `def reward(sample: Sample, group: Group) -> float`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "reward", ["sample", "group"])
+        self.__name__ = name
+
+    def __call__(self, sample: Sample, group: Group) -> float:
+        """The reward. Raises UserError where the function raises anything, or gives no finite number."""
+        subject = f"program {sample.program.id}"
+        value = self.call(subject, sample, group)
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise self.refused(subject, value, "a finite number")
+        return float(value)
+
+
 REWARDS: dict[str, Reward] = {
-    "binary": binary_reward,
-    "pass_ratio": pass_ratio,
-    "coarse": coarse_reward,
-    "adaptive": adaptive_reward,
+    "binary": of_feedback(binary_reward),
+    "pass_ratio": of_feedback(pass_ratio),
+    "coarse": of_feedback(coarse_reward),
+    "adaptive": of_feedback(adaptive_reward),
 }
 """By the names that the configuration gives them (`config.objectives.REWARDS`)."""
 
 
 def reward_named(name: str) -> Reward:
-    """A reward. Raises UserError for a name that none has."""
-    return chosen(REWARDS, name, "reward")
+    """A reward, the user's own for `module:name`. Raises UserError for a name that none has."""
+    return UserReward(name) if is_user_name(name) else chosen(REWARDS, name, "reward")
 
 
 def fine_feedback(program: Program, feedback: Feedback, config: RltfConfig, encoder_decoder: bool) -> Fine | None:

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from rltf.config import Config, UserError
+from rltf.config.user_code import NO_CODE, UserCode
 from rltf.learner.corpus_stream import Corpus
 from rltf.policy.policy import PolicySpec
 
 
-def hash_of_inputs(training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec) -> str:
+def hash_of_inputs(
+    training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec, code: UserCode = NO_CODE
+) -> str:
     """Of what a checkpoint needs as it was: visits number the training problems, scores are of the held-out ones,
-    weights know tokens.
+    weights know tokens, and what was learned depends on the user's own rewards.
     """
-    given = list(training_ids), list(held_out_ids), spec.tokenizer_files
+    given: tuple[Any, ...] = (list(training_ids), list(held_out_ids), spec.tokenizer_files)
+    given += (code.hash,) if code.files else ()
     return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
 
 
@@ -40,13 +44,15 @@ class LearnerTask:
     code_version: str = ""
     prompt: str = ""
     """The prompt of a training problem, for the model card."""
+    code: UserCode = NO_CODE
+    """The user's files."""
     key: str = ""
     """What the file .key in the folder holds; empty: it is not looked at."""
 
     @property
     def inputs(self) -> str:
         """`hash_of_inputs`."""
-        return hash_of_inputs(self.training_ids, self.held_out_ids, self.spec)
+        return hash_of_inputs(self.training_ids, self.held_out_ids, self.spec, self.code)
 
     def require_folder(self) -> None:
         """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be

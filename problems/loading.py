@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rltf.config import UserError
+from rltf.config.user_code import is_user_name
 from rltf.problems.corpus import Corpus, SolutionCorpus
 from rltf.problems.problem import CHECKERS, Problem, ProblemSet, Skipped, Unread
 from rltf.problems.prompts import AUTO, style_named
@@ -89,7 +90,8 @@ def _judging(spec: Spec) -> dict[str, Any]:
     """How the SPEC wants outputs compared. Raises UserError for a checker or tolerance that does not exist."""
     fields: dict[str, Any] = {}
     if "checker" in spec.options:
-        fields["checker"] = spec.one_of("checker", CHECKERS, "standard")
+        name = spec.options["checker"]
+        fields["checker"] = name if is_user_name(name) else spec.one_of("checker", CHECKERS, "standard")
     if "tolerance" in spec.options:
         try:
             fields["tolerance"] = float(spec.options["tolerance"])

@@ -10,6 +10,8 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Literal, get_args
 
+from rltf.config.user_code import is_user_name
+
 Kind = Literal["stdin", "call", "assert"]
 CHECKERS = {
     "standard": "line by line, token by token, floats within the tolerance",
@@ -69,7 +71,7 @@ class TestSuite:
     memory_limit_mb: int | None = None
     """Memory in MiB; None: the executor's own limit."""
     checker: str = "standard"
-    """The rule that compares expected and actual output, one of CHECKERS."""
+    """The rule that compares expected and actual output, one of CHECKERS, or `module:name` of the user's files."""
     tolerance: float | None = None
     """By how much a float may differ, absolute or relative, whichever allows more; None: the checker's own."""
 
@@ -91,7 +93,7 @@ class TestSuite:
             raise ValueError(f"time_limit_s must be more than 0 and at most {MOST_SECONDS:,}")
         if self.memory_limit_mb is not None and not 0 < self.memory_limit_mb <= MOST_MIB:
             raise ValueError(f"memory_limit_mb must be more than 0 and at most {MOST_MIB:,}")
-        if self.checker not in CHECKERS:
+        if self.checker not in CHECKERS and not is_user_name(self.checker):
             raise ValueError(f"unknown checker {self.checker!r}, known: {', '.join(CHECKERS)}")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
             raise ValueError("tolerance must be at least 0 and less than 1")

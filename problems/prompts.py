@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rltf.config.choice import chosen
+from rltf.config.user_code import UserFunction, is_user_name
 from rltf.problems.problem import Problem
 
 LONGEST_QUESTION = 150_000
@@ -63,9 +64,29 @@ AUTO = "auto"
 """The `problems.prompt_style` that leaves each problem its data set's own."""
 
 
+def _is_text(given: object) -> bool:
+    """Whether it is text that UTF-8 can hold, as tokenizers need it."""
+    return isinstance(given, str) and given == given.encode(errors="replace").decode()
+
+
+class UserStyle(UserFunction):
+    """A prompt style of the user's (`run.code`), `def style(problem: Problem) -> Prompt`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "problems.prompt_style", ["problem"])
+
+    def __call__(self, problem: Problem) -> Prompt:
+        """The prompt. Raises UserError where the function raises anything, or gives no Prompt of UTF-8 text."""
+        subject = f"problem {problem.id}"
+        prompt = self.call(subject, problem)
+        if not isinstance(prompt, Prompt) or not all(map(_is_text, (prompt.before, prompt.question, prompt.after))):
+            raise self.refused(subject, prompt, "a rltf.problems.Prompt of three texts")
+        return prompt
+
+
 def style_named(name: str) -> Style:
-    """A prompt style. Raises UserError for a name that none has."""
-    return chosen(STYLES, name, "problems.prompt_style")
+    """A prompt style, the user's own for `module:name`. Raises UserError for a name that none has."""
+    return UserStyle(name) if is_user_name(name) else chosen(STYLES, name, "problems.prompt_style")
 
 
 def prompt_of(problem: Problem) -> Prompt:

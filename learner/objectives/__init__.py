@@ -2,6 +2,7 @@
 
 from rltf.config import Config
 from rltf.config.choice import chosen
+from rltf.config.user_code import is_user_name
 from rltf.learner.objectives.base import Objective, ObjectiveKind
 from rltf.learner.objectives.grpo import Grpo
 from rltf.learner.objectives.mixed import Mixed, Stream
@@ -9,6 +10,7 @@ from rltf.learner.objectives.ppo_clip import PpoClip
 from rltf.learner.objectives.reinforce import Reinforce
 from rltf.learner.objectives.rloo import Rloo
 from rltf.learner.objectives.rltf import Rltf
+from rltf.learner.objectives.user import UserObjective
 
 __all__ = ["OBJECTIVES", "Objective", "make_objective", "with_supervised"]
 
@@ -30,8 +32,10 @@ def objective_named(name: str) -> ObjectiveKind | None:
 
 def make_objective(config: Config, encoder_decoder: bool) -> Objective | None:
     """The reinforcement objective that `learner.objective` names; None for `supervised`, which trains on the corpus
-    alone. Raises UserError for a name that no objective has.
+    alone. Raises UserError for a name that no objective has, and for a user's own that cannot be used.
     """
+    if is_user_name(config.learner.objective):
+        return UserObjective(config, encoder_decoder)
     kind = objective_named(config.learner.objective)
     return None if kind is None else kind.from_config(config, encoder_decoder)
 

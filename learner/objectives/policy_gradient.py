@@ -35,7 +35,8 @@ class PolicyGradient(ABC):
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
         self.terms: tuple[str, ...] = ("policy", "fine") if config.fine else ("policy",)
-        self.baselines = Baselines(getattr(config, "baseline", "none"), [reward_named(config.reward)])
+        self._reward = reward_named(config.reward)
+        self.baselines = Baselines(getattr(config, "baseline", "none"), [self._reward])
 
     @classmethod
     def from_config(cls, config: Config, encoder_decoder: bool) -> Self:
@@ -51,8 +52,7 @@ class PolicyGradient(ABC):
         """Programs with a weight, with the log-probabilities that they were sampled with."""
         items: list[TrainItem] = []
         fates: dict[str, LearnerFate] = greedy_fates(groups)
-        reward = reward_named(self._options.reward)
-        rewards = [[reward(sample.feedback) for sample in group.samples] for group in groups]
+        rewards = [[self._reward(sample, group) for sample in group.samples] for group in groups]
         without = 0
         for group, row in zip(groups, self.advantages(groups, rewards), strict=True):
             for sample, advantage in zip(group.samples, row, strict=True):

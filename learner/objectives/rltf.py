@@ -34,7 +34,7 @@ from rltf.learner.objectives.base import (
     totals_of,
 )
 from rltf.learner.objectives.surrogates import divisor_of, linear
-from rltf.learner.rewards import Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
+from rltf.learner.rewards import REWARDS, Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
 
 
 class Rltf:
@@ -50,7 +50,7 @@ class Rltf:
         self._config = config
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
-        self._baselines = Baselines(config.baseline, [coarse_reward, adaptive_reward])
+        self._baselines = Baselines(config.baseline, [REWARDS["coarse"], REWARDS["adaptive"]])
 
     @classmethod
     def from_config(cls, config: Config, encoder_decoder: bool) -> Rltf:

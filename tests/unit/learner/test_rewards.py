@@ -11,10 +11,18 @@ from rltf.buffer.records import Feedback, Program, Sample
 from rltf.config import RltfConfig
 from rltf.learner.baselines import Baselines
 from rltf.learner.error_classes import error_class
-from rltf.learner.rewards import adaptive_reward, binary_reward, coarse_reward, fine_feedback, fine_weights, pass_ratio
+from rltf.learner.rewards import (
+    REWARDS,
+    adaptive_reward,
+    binary_reward,
+    coarse_reward,
+    fine_feedback,
+    fine_weights,
+    pass_ratio,
+)
 from tests.support.learner_parts import characters, feedback, group
 
-BOTH = (coarse_reward, adaptive_reward)
+BOTH = (REWARDS["coarse"], REWARDS["adaptive"])
 PAPER, RELEASED = RltfConfig(), RltfConfig(preset="released_code")
 
 

@@ -35,7 +35,7 @@ def test_a_name_that_is_taken_is_one_that_a_room_has(key: str) -> None:
     names, registry = PAIRS[key]
     assert list(names) == list(registry)
     field = described(key)
-    assert field.values == "|".join(registry)
+    assert field.values == "|".join([*registry, "MODULE:NAME"])
     for name, meaning in names.items():
         assert meaning and f"{name}: {meaning}" in field.sentence
     with pytest.raises(UserError, match=f"^{key}: Input should be .*{next(iter(names))}.*, got 'neither'$"):
