@@ -18,8 +18,8 @@ def programs_of(
     group_id: str,
     problem_id: str,
     prompt_ids: list[int],
-    temperature: float,
-    top_p: float,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
     purpose: Purpose = "train",
     label: str = "",
 ) -> list[Program]:

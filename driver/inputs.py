@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,12 +21,10 @@ from rltf.policy.checksums import is_sealed
 from rltf.policy.encoding import too_long
 from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
 from rltf.policy.tokenizers import has_chat_template
-from rltf.problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of
+from rltf.problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of, tokenizer_texts
 from rltf.problems.fields import foreign, mistakes
 from rltf.telemetry.vocabulary import plural
 
-_TOKENIZER_DRAWS = 2000
-"""Corpus programs that a tokenizer is trained on, each with its prompt."""
 _MOST_TOLD = 3
 """Problems left out that a warning names."""
 
@@ -74,10 +71,7 @@ class Inputs:
         corpus = corpus_of(problems) if supervised or trains_tokenizer else None
         texts: list[str] = []
         if corpus is not None and trains_tokenizer:
-            rng = random.Random(f"{config.run.seed}:tokenizer")
-            for _ in range(_TOKENIZER_DRAWS):
-                prompt, program = corpus.draw(rng)
-                texts += [prompt.text, program]
+            texts = tokenizer_texts(corpus, config.run.seed)
         spec = make_spec(policy, texts)
         unweighted = build_policy(spec, weights=False)
         make_objective(config, unweighted.is_encoder_decoder)  # its reward too may be the user's own

@@ -1,6 +1,6 @@
 """Problems, the unit tests that judge them, the prompts that state them, and the programs of supervised training."""
 
-from rltf.problems.corpus import Corpus
+from rltf.problems.corpus import Corpus, tokenizer_texts
 from rltf.problems.held_out import ProblemSets, problem_sets
 from rltf.problems.loading import corpus_of, load_problems, read_problems
 from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite, Unread
@@ -20,4 +20,5 @@ __all__ = [
     "problem_sets",
     "prompt_of",
     "read_problems",
+    "tokenizer_texts",
 ]

@@ -9,6 +9,9 @@ from typing import Protocol
 from rltf.problems.problem import Problem
 from rltf.problems.prompts import Prompt, prompt_of
 
+TOKENIZER_DRAWS = 2000
+"""Corpus programs that a tokenizer is trained on, each with its prompt."""
+
 
 class Corpus(Protocol):
     """A source of pairs to train on."""
@@ -31,3 +34,10 @@ class SolutionCorpus:
     def draw(self, rng: random.Random) -> tuple[Prompt, str]:
         """A prompt and one of its problem's solutions."""
         return rng.choice(self._pairs)
+
+
+def tokenizer_texts(corpus: Corpus, seed: int) -> list[str]:
+    """Prompts and programs that a tokenizer is trained on, the same for the same seed."""
+    rng = random.Random(f"{seed}:tokenizer")
+    pairs = [corpus.draw(rng) for _ in range(TOKENIZER_DRAWS)]
+    return [text for prompt, program in pairs for text in (prompt.text, program)]
