@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from rltf.learner.batching import plan, tensors
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.world import World
+from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy
 from tests.support.learner_parts import learner_config, policy
 
@@ -61,6 +64,25 @@ def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
             and 0 < result.entropy < math.log(270) + 1e-3
         )
     return found
+
+
+@functools.cache
+def plainly() -> list[tuple[float, float]]:
+    """The same training in plain torch, all programs of a step in one batch."""
+    toy = policy()
+    optimizer = torch.optim.AdamW(toy.model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    history = []
+    for step in range(STEPS):
+        items = programs(step)
+        batch, signal = tensors(toy, plan(toy, items, 10_000).micro_batches[0])
+        found = token_log_probs(toy.model, batch)
+        loss = Supervised().loss(found.values, found.mask, signal, totals_of(items)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(toy.model.parameters(), 1.0)
+        optimizer.step()
+        history.append((float(loss.detach()), float(norm)))
+    return history
 
 
 def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:

@@ -7,8 +7,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,10 @@ import pytest
 import torch
 
 from rltf.config import UserError
-from rltf.learner.checkpoint import Checkpoints, Saved
-from rltf.learner.engine import TrainingEngine
-from rltf.learner.world import free_address
+from rltf.learner.checkpoint import Checkpoints
 from rltf.policy.checksums import seal
-from rltf.policy.policy import Policy
 from tests.support.learner_engines import engine_of, steps, weights
 from tests.support.learner_parts import policy
-from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -55,83 +49,6 @@ def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) 
             assert torch.equal(value, expected[key]), key
         for name, value in again.model.state_dict().items():
             assert torch.equal(value, model[name]), name
-
-
-WORKER = """
-import sys
-from pathlib import Path
-from rltf.learner.checkpoint import Checkpoints
-from rltf.learner.engine import TrainingEngine
-from rltf.learner.world import World
-from tests.support.learner_engines import same_again, steps
-from tests.support.learner_parts import learner_config, policy
-rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for stage in (0, 1, 2, 3):
-    checkpoints = Checkpoints(Path(sys.argv[4]) / str(stage), 2, False, writes=rank == 0)
-    saved = checkpoints.newest()
-    ours = policy(seed=rank)
-    if saved:
-        saved.load_model(ours)
-    engine = TrainingEngine(ours, learner_config(zero_stage=stage), World(rank, 2, address, port, timeout_s=60))
-    engine.begin((0.9, 0.95), 0.0)
-    if saved:
-        saved.load_optimizer(engine.state())
-    first = saved.step if saved else 0
-    steps(engine, first, first + 2)
-    checkpoints.save(first + 2, engine.state(), {})
-    engine.barrier()
-    same_again(engine, checkpoints)
-"""
-
-
-def test_resumes_at_another_world_size_and_stage(tmp_path: Path) -> None:
-    def one(first: int, saved: Saved | None, stage: int) -> tuple[TrainingEngine, Policy]:
-        ours = policy()
-        if saved is not None:
-            saved.load_model(ours)
-        with engine_of(ours, zero_stage=stage) as engine:
-            engine.begin((0.9, 0.95), 0.0)
-            if saved is not None:
-                saved.load_optimizer(engine.state())
-            steps(engine, first, first + 2)
-            Checkpoints(tmp_path / str(stage), 2, False).save(first + 2, engine.state(), {})
-        return engine, ours
-
-    for stage in (1, 3):
-        one(0, None, stage)  # one worker, two steps, then ...
-    _two_workers(tmp_path)  # ... two workers, two steps, then ...
-    with engine_of(policy(), zero_stage=0) as engine:
-        engine.begin((0.9, 0.95), 0.0)
-        steps(engine, 0, 6)
-        expected = weights(engine)
-    for stage, other in ((1, 0), (3, 2)):
-        saved = Checkpoints(tmp_path / str(stage), 2, False).newest()
-        assert saved is not None and saved.step == 4
-        one(4, saved, other)  # ... one worker at another stage
-        found = Checkpoints(tmp_path / str(other), 2, False).newest()
-        assert found is not None
-        for kind, name in expected:
-            torch.testing.assert_close(found.read(kind, name), expected[kind, name], rtol=0, atol=2e-5)
-
-
-def _two_workers(folder: Path) -> None:
-    address, port = free_address()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), address, str(port), str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        answers = [worker.communicate(timeout=120)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], answers
 
 
 def test_what_is_not_whole_is_no_checkpoint(tmp_path: Path) -> None:

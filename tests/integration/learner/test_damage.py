@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +16,11 @@ from rltf.config import PolicyConfig, UserError
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.critic import Critic, load_critic
 from rltf.learner.export import load_weights, save_model
-from rltf.learner.world import free_address
 from rltf.policy.checksums import LIST
 from rltf.policy.policy import Policy, build_policy, make_spec
 from tests.support.damage import damages
 from tests.support.learner_engines import engine_of
 from tests.support.learner_parts import CRITIC_TOKENS, policy
-from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -87,43 +83,6 @@ def test_after_damage_the_checkpoints_that_follow_are_kept(checkpoints: Path, tm
         saved = found.newest()
         assert saved is not None and saved.step == step
     assert sorted(path.name for path in tmp_path.glob("step_*")) == ["step_000003", "step_000009"]
-
-
-WORKER = """
-import sys
-from pathlib import Path
-from rltf.config import UserError
-from rltf.learner.checkpoint import Checkpoints
-from rltf.learner.world import World
-rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for folder in sys.argv[4:]:
-    try:
-        saved = Checkpoints(Path(folder), 2, False, writes=rank == 0).agreed(World(rank, 2, address, port, timeout_s=60))
-        print(saved.step if saved else None)
-    except UserError as error:
-        print(type(error).__name__)
-"""
-
-
-def test_all_ranks_go_on_from_the_same_checkpoint(checkpoints: Path, tmp_path: Path) -> None:
-    shutil.copytree(checkpoints, tmp_path / "one")
-    shutil.copytree(checkpoints, tmp_path / "both")
-    for place in ("one/step_000002", "both/step_000001", "both/step_000002"):
-        (tmp_path / place / "checkpoint.json").write_text("{")
-    address, port = free_address()
-    folders = [str(path) for path in (checkpoints, tmp_path / "one", tmp_path / "both", tmp_path / "none")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(rank), address, str(port), *folders], stdout=subprocess.PIPE, text=True,
-                         stderr=subprocess.PIPE, env=environment, cwd=ROOT)
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        answers = [rank.communicate(timeout=280) for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [told.split() for told, _ in answers] == 2 * [["2", "1", "UserError", "None"]], answers
 
 
 def _damaged_models(load: Callable[[Path], Policy], good: Policy, folder: Path, scratch: Path) -> int:

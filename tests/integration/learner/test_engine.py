@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,37 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from rltf.learner.batching import plan, split_by_rank, tensors
+from rltf.learner.batching import plan, split_by_rank
 from rltf.learner.checkpoint import Checkpoints
 from rltf.learner.objectives.base import Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.schedules import cosine, linear
-from rltf.learner.world import free_address
 from rltf.policy.log_probs import collate, rows_of, token_log_probs
 from rltf.weights.buckets import named_weights, pack, pack_tensors
-from tests.support.learner_engines import STEPS, engine_of, no_gradient, programs, train
+from tests.support.learner_engines import STEPS, engine_of, no_gradient, plainly, programs, train
 from tests.support.learner_parts import policy
-from tests.support.paths import ROOT
-
-
-@functools.cache
-def plainly() -> list[tuple[float, float]]:
-    """The same training in plain torch, all programs of a step in one batch."""
-    toy = policy()
-    optimizer = torch.optim.AdamW(toy.model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    history = []
-    for step in range(STEPS):
-        items = programs(step)
-        batch, signal = tensors(toy, plan(toy, items, 10_000).micro_batches[0])
-        found = token_log_probs(toy.model, batch)
-        loss = Supervised().loss(found.values, found.mask, signal, totals_of(items)).loss
-        optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(toy.model.parameters(), 1.0)
-        optimizer.step()
-        history.append((float(loss.detach()), float(norm)))
-    return history
-
 
 SETTINGS = [
     (0, "none", 10_000), (0, "none", 30), (0, "none", 120), (1, "none", 120), (2, "none", 120), (3, "none", 120),
@@ -259,64 +233,6 @@ def test_schedules_begin_above_zero_and_end_at_their_share(schedule: Any) -> Non
     )
     assert all(later <= earlier + 1e-12 for earlier, later in zip(values[10:], values[11:], strict=False))
     assert schedule(1.0, 1, 0, 1.0)(0) == 1.0 and linear(1.0, 100, 10, 1.0)(99) == 1.0
-
-
-WORKER = """
-import sys
-from rltf.learner.engine import TrainingEngine
-from rltf.learner.world import World
-from tests.support.learner_engines import STEPS, poisoned, steep, train
-from tests.support.learner_parts import learner_config, policy
-rank, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for stage in (0, 1, 2, 3):
-    config = learner_config(zero_stage=stage, micro_batch_tokens=150)
-    engine = TrainingEngine(policy(seed=rank), config, World(rank, 2, address, port, timeout_s=60))
-    found = train(engine, STEPS)
-    assert engine.agree(rank + 7) == 7
-    engine.barrier()
-    print("POISONED", poisoned(engine))
-    print("STEEP", steep(engine))
-    engine.close()
-    print("FOUND", *(number for pair in found for number in pair))
-"""
-
-
-def test_two_workers_train_like_one_at_every_stage() -> None:
-    address, port = free_address()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), address, str(port)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        answers = [worker.communicate(timeout=120) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    for worker, (output, errors) in zip(workers, answers, strict=True):
-        assert worker.returncode == 0, errors
-        curves = [
-            [float(value) for value in line.split()[1:]] for line in output.splitlines() if line.startswith("FOUND")
-        ]
-        # Rank 1 began with other weights: rank 0's are what both train.
-        np.testing.assert_allclose(curves, [np.ravel(plainly())] * 4, atol=1e-4)
-    # A program of one rank stops both, both name it and no other, and no weight has changed.
-    sentence = "a learner step is not finite; the step was given up. Programs"
-    for output, _ in answers:
-        said = [line for line in output.splitlines() if line.startswith("POISONED")]
-        assert said == [f"POISONED The loss of {sentence} whose own loss is not finite: poison"] * 4
-        # Where only the gradient is no number it may be any program of any rank.
-        said = [line for line in output.splitlines() if line.startswith("STEEP")]
-        assert len(said) == 4
-        for line in said:
-            heading, _, ids = line.rpartition(": ")
-            assert heading == f"STEEP The gradient of {sentence} of the step"
-            assert sorted(ids.split(", ")) == sorted(item.id for item in programs(0))
 
 
 def test_totals_count_all_programs_of_the_step() -> None:
