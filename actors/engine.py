@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec
-from rltf.weights.buckets import Bytes, Manifest
+from rltf.weights.manifest import Bucket, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Engine(Protocol):
     def abort(self, key: str) -> None:
         """Forgets a request, of which `step` then returns nothing; one that is not under way is let be."""
 
-    def load(self, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
+    def load(self, manifest: Manifest, buckets: Sequence[Bucket]) -> None:
         """Takes a version of the weights: all tokens sampled from here on are of it, those of requests under way too.
 
         The buckets are not read any more when it returns. Raises ChecksumError when a bucket is corrupt and

@@ -18,11 +18,8 @@ from rltf.config import ActorsConfig, Config, UserError
 from rltf.config.user_code import NO_CODE, UserCode
 from rltf.policy.encoding import PromptText
 from rltf.policy.policy import PolicySpec
-from rltf.weights.buckets import ManifestMismatch
-from rltf.weights.direct_sender import DIRECT_TIMEOUT_S
-from rltf.weights.direct_source import DirectSource
-from rltf.weights.protocol import WeightSource
-from rltf.weights.ray_store import StoreSource
+from rltf.weights.manifest import ManifestMismatch
+from rltf.weights.ray_source import StoreSource
 
 FETCH_TIMEOUT_S = 300.0
 """Longest wait for one version of the weights, which all actors may fetch from one machine at the same time."""
@@ -55,11 +52,7 @@ class GeneratorActor(WorkerLoop):
             torch.set_num_threads(settings.threads)
         with self.recorder.phase("build"):
             engine = make_engine(spec, config, device)
-        kept = StoreSource(store, FETCH_TIMEOUT_S)
-        source: WeightSource = kept
-        if config.direct_weights:
-            where = torch.device("cuda", 0) if device == "cuda" else torch.device("cpu")
-            source = DirectSource(name, kept, where, DIRECT_TIMEOUT_S, self.recorder)
+        source = StoreSource(store, FETCH_TIMEOUT_S)
         self._worker = ActorWorker(name, engine, train, held_out, self.flow, source, config, self.recorder)
 
     def work(self, stop: threading.Event) -> None:

@@ -22,7 +22,8 @@ from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
 from rltf.weights.adapters import AdapterLoader
-from rltf.weights.buckets import Bytes, Manifest, load_into
+from rltf.weights.manifest import Bucket, Manifest
+from rltf.weights.unpacking import load_into
 
 
 class SamplingEngine:
@@ -95,7 +96,7 @@ class SamplingEngine:
         """See Engine."""
         self._waiting.pop(key, None)
 
-    def load(self, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
+    def load(self, manifest: Manifest, buckets: Sequence[Bucket]) -> None:
         """See Engine."""
         self._load(self.policy.model, manifest, buckets)
         self._version = manifest.version

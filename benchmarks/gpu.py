@@ -46,9 +46,11 @@ from rltf.learner.world import World
 from rltf.monitor.memory import Shape, learner_bytes
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import load_into
 from rltf.weights.loader import WeightLoader
-from rltf.weights.ray_store import StorePublisher, StoreSource, start_store
+from rltf.weights.ray_publisher import StorePublisher
+from rltf.weights.ray_source import StoreSource
+from rltf.weights.ray_store import start_store
+from rltf.weights.unpacking import load_into
 
 BOUND_S = 120.0
 """Longest wait for the weight store."""

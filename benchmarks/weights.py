@@ -1,17 +1,13 @@
 """What a policy version costs on its way from the learner to an actor of the same machine, beside one memcpy of its
 bytes.
 
-    python -m benchmarks.weights [--quick] [--repeats N] [--json FILE] [--learner-dtype bfloat16|float32] [--transfer
-    store|direct]
+    python -m benchmarks.weights [--quick] [--repeats N] [--json FILE] [--learner-dtype bfloat16|float32]
 
 T5 shapes of 60 and 220 million parameters (CodeT5 small and base), random weights. An actor process holds the same
 model and loads in place every version that the learner, this process, publishes through the weight store; versions are
 bfloat16. Each repeat measures, in an order that changes, one memcpy of the version's bytes between two arrays that are
 in memory already, and one publish with its load. The learner is blocked from the beginning of the publish until the
 store has the version; the whole way ends when the actor has verified the checksum and written every parameter. Medians.
-
-With `--transfer direct` the learner sends the version itself: between these two processes over gloo. It is blocked
-until its snapshot is written; the hand-over to the weight store goes on beside the transfer.
 """
 
 from __future__ import annotations
@@ -36,16 +32,14 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForSeq2SeqLM, T5Config
 
-from rltf.learner.world import free_address
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import load_into, named_weights
-from rltf.weights.direct_publisher import DirectPublisher
-from rltf.weights.direct_sender import WeightSender
-from rltf.weights.direct_source import DirectSource
-from rltf.weights.ray_store import StorePublisher, StoreSource, start_store
+from rltf.weights.packing import named_weights
+from rltf.weights.ray_publisher import StorePublisher
+from rltf.weights.ray_source import StoreSource
+from rltf.weights.ray_store import start_store
+from rltf.weights.unpacking import load_into
 
 BOUND_S = 60.0
-_CPU = torch.device("cpu")
 _ROOT = Path(__file__).resolve().parent.parent
 _SHAPES = {  # of CodeT5 small and base
     "60M": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "vocab_size": 32100},
@@ -65,13 +59,11 @@ def model_of(shape: dict[str, int], dtype: torch.dtype) -> Any:
 class Actor:
     """Stands where an actor stands: a model of its own that takes versions over in place."""
 
-    def __init__(self, store: Any, shape: dict[str, int], direct: bool) -> None:
+    def __init__(self, store: Any, shape: dict[str, int]) -> None:
         torch.set_num_threads(1)
         self._model = model_of(shape, torch.bfloat16)
         self._recorder = Recorder("actor-0", lambda rows: None)
-        self._source: StoreSource | DirectSource = StoreSource(store, BOUND_S)
-        if direct:
-            self._source = DirectSource("actor-0", self._source, _CPU, BOUND_S, self._recorder)
+        self._source = StoreSource(store, BOUND_S)
 
     def load(self, newer_than: int) -> tuple[float, float]:
         """Loads the newest version; the machine's monotonic clock at the end, and a number that tells which weights it
@@ -86,15 +78,12 @@ class Actor:
         return time.monotonic(), float(self._model.shared.weight[0, 0])
 
 
-def measure(
-    store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, repeats: int, direct: bool
-) -> dict[str, Any]:
+def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, repeats: int) -> dict[str, Any]:
     """Medians in seconds of memcpy, blocked and whole way for one shape."""
     model = model_of(shape, dtype)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    actor = ray.remote(Actor).options(num_cpus=0).remote(store, shape, direct)
-    kept = StorePublisher(store, BOUND_S)
-    beside = DirectPublisher(kept, WeightSender(free_address()[0], _CPU, BOUND_S), _CPU, BOUND_S) if direct else None
+    actor = ray.remote(Actor).options(num_cpus=0).remote(store, shape)
+    publisher = StorePublisher(store, BOUND_S)
     version = max(ray.get(store.versions.remote(), timeout=BOUND_S), default=-1)
     times: dict[str, list[float]] = {"memcpy": [], "blocked": [], "way": []}
     source = np.ones(2 * parameters, np.uint8)
@@ -111,26 +100,18 @@ def measure(
             version % 100
         )  # exact in bfloat16, so the actor can show that it has this version
         began = time.monotonic()
-        (beside or kept).take(list(named_weights(model)), version + 1, torch.bfloat16)
+        publisher.take(list(named_weights(model)), version + 1, torch.bfloat16)
         handed_over = time.monotonic()
-        if beside and not beside.sent:
-            beside.settle()  # the actor finds the learner through the store
         loaded, mark = ray.get(actor.load.remote(version), timeout=BOUND_S)
         if mark != float(version % 100):
             raise RuntimeError(f"the actor has other weights than version {version + 1}")
         times["blocked"].append(handed_over - began)
         times["way"].append(loaded - began)
         version += 1
-        if beside:
-            beside.settle()
 
     for repeat in range(-4, repeats):  # the first ones touch memory for the first time
         for action in (memcpy, publish) if repeat % 2 else (publish, memcpy):
             action()
-    if beside:
-        if beside.sent < repeats:
-            raise RuntimeError(f"only {beside.sent} versions went directly")
-        beside.__exit__(None, None, None)
     ray.kill(actor)
     medians = {key: statistics.median(values[-repeats:]) for key, values in times.items()}
     facts = {
@@ -138,7 +119,6 @@ def measure(
         "parameters": parameters,
         "bytes": 2 * parameters,
         "learner_dtype": str(dtype),
-        "direct": direct,
     }
     return facts | medians | {"all": times}
 
@@ -157,16 +137,13 @@ def main(arguments: Sequence[str]) -> int:
         default="bfloat16",
         help="number format of the learner's own weights",
     )
-    parser.add_argument(
-        "--transfer", choices=("store", "direct"), default="store", help="how versions reach the actor (default: store)"
-    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False,
         logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"}},
     )  # fmt: skip
-    how = f"learner in {options.learner_dtype}, actor in bfloat16, {options.transfer}"
+    how = f"learner in {options.learner_dtype}, actor in bfloat16"
     table = Table(title=f"One version, {how}: medians of {options.repeats}")
     for column in ("parameters", "MB", "memcpy", "learner blocked", "publish to loaded"):
         table.add_column(column, justify="right")
@@ -175,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
         store = start_store(BOUND_S)
         for name, shape in (_QUICK if options.quick else _SHAPES).items():
             repeats = 3 if options.quick else options.repeats
-            row = measure(store, name, shape, _DTYPES[options.learner_dtype], repeats, options.transfer == "direct")
+            row = measure(store, name, shape, _DTYPES[options.learner_dtype], repeats)
             rows.append(row)
             table.add_row(
                 f"{row['parameters'] / 1e6:.0f} M",

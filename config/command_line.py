@@ -20,6 +20,8 @@ from rltf.config.base import UserError
 from rltf.config.help import described, keys, sections
 
 PROGRAM = "launch.py"
+REMOVED = {"learner.weight_transfer": "every version travels by the weight store"}
+"""Keys of earlier versions, with what holds without them. A file may still name them, as recorded runs do."""
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 """What word processors and web pages make of `-`."""
 _FIELD = re.compile(r"[\w-]+\.[\w.-]+")
@@ -250,6 +252,8 @@ def _columns() -> int:
 
 def nearest_key(key: str, known: Sequence[str]) -> str:
     """The end of a sentence about an unknown key: the right one that was meant, as far as can be told."""
+    if key in REMOVED:
+        return f": {REMOVED[key]}; leave it out"
     namesakes = [full for full in known if full.split(".")[1] == key.rpartition(".")[2]]
     longer = [full for full in known if full.startswith(key)]
     lower = key.lower().replace("-", "_")

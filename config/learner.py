@@ -90,6 +90,3 @@ class LearnerConfig(Part):
     publish_every: int = Field(1, ge=0)
     """Reinforcement steps between two policy versions, supervised ones beside; 0: offline, only the first policy
     samples for training."""
-    weight_transfer: Literal["store", "direct", "auto"] = "store"
-    """How versions reach actors: store: by the weight store; direct: from GPU to GPU; auto: direct where all have GPUs
-    of their own."""

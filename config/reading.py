@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from rltf.config.base import UserError
-from rltf.config.command_line import nearest_key
+from rltf.config.command_line import REMOVED, nearest_key
 from rltf.config.help import keys
 from rltf.config.objectives import ObjectiveConfig
 from rltf.config.whole import DETERMINISTIC, Config
@@ -66,8 +66,12 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
     if not isinstance(tree, dict) or not all(isinstance(part, dict) for part in tree.values()):
         raise UserError(f"configuration file {file}: expected parts with fields below them, as in configs/starter.yaml")
     known = keys()
-    for key in [f"{part}.{name}" for part, values in tree.items() for name in values]:
-        _refuse_unknown(key, known, where)
+    for part, values in tree.items():
+        for name in list(values):
+            if f"{part}.{name}" in REMOVED:
+                del values[name]
+            else:
+                _refuse_unknown(f"{part}.{name}", known, where)
     for part in tree:  # one without fields has not been looked at yet
         _refuse_unknown_part(str(part), where)
     for key, text in (overrides or {}).items():

@@ -87,12 +87,6 @@ class Config(ObjectiveSections, _Parts):
         """Most programs in the online buffer: `buffer.capacity` samples and the greedy programs of their groups."""
         return self.buffer.capacity * self.group_size // self.actors.samples_per_problem
 
-    @property
-    def direct_weights(self) -> bool:
-        """Whether the learner sends versions to the actors itself (`learner.weight_transfer`)."""
-        own_gpus = self.learner.gpus_per_worker >= 1 and self.actors.gpus_per_actor >= 1
-        return self.learner.weight_transfer == "direct" or (self.learner.weight_transfer == "auto" and own_gpus)
-
     @model_validator(mode="before")
     @classmethod
     def _set_what_deterministic_needs(cls, tree: Any) -> Any:
@@ -156,14 +150,6 @@ class Config(ObjectiveSections, _Parts):
         if self.actors.dtype == "float16" and not self.actors.gpus_per_actor:
             raise ValueError(
                 "actors.dtype float16 needs a GPU (actors.gpus_per_actor); on a CPU take float32 or bfloat16"
-            )
-        gpus = self.learner.gpus_per_worker, self.actors.gpus_per_actor
-        if self.learner.weight_transfer == "direct" and max(gpus) > 0 and min(gpus) < 1:
-            raise ValueError(
-                "learner.weight_transfer direct needs a GPU of its own for each actor and learner worker, or none "
-                "for any: set "
-                f"learner.gpus_per_worker, which is {gpus[0]:g}, and actors.gpus_per_actor, which is {gpus[1]:g}, to "
-                "1, or use auto"
             )
         mixed = self.learner.supervised_ratio > 0 and self.learner.supervised_mixing == "micro_batch"
         if self.learner.groups_per_step + mixed * self.learner.supervised_batch_size < self.learner.workers:

@@ -11,7 +11,7 @@ from ray.exceptions import RayError
 from rltf.buffer.connection import ServerError, ServerLost
 from rltf.config import DiskFailure, disk_sentence, first_line
 from rltf.driver import RunFailed
-from rltf.weights.buckets import WeightsUnavailable
+from rltf.weights.manifest import WeightsUnavailable
 
 
 @contextmanager

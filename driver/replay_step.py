@@ -43,7 +43,7 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     begin = saved.step if saved is not None else 0
     wanted = range(begin + 1, step + 1) if weights or remembers(config) else range(step, step + 1)
     recorded = _recorded(folder, rows, wanted)
-    if folder.config_at(recorded[0].row["time"]) != folder.config_at(rows[step]["time"]):
+    if folder.settings_at(recorded[0].row["time"]) != config:
         warn(f"the configuration was changed between steps {wanted[0]} and {step}: on the way something may differ")
     inputs = Inputs.of(config, code_of(config, folder.path))
     where = f"checkpoint step_{begin:06d}" if saved is not None else "the beginning of training"

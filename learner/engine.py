@@ -29,7 +29,7 @@ from rltf.learner.world import World, agree, join
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import DTYPES, Policy, checkpoint_layers
 from rltf.policy.tree_attention import plug_into, takes_trees
-from rltf.weights.buckets import BUCKET_BYTES
+from rltf.weights.packing import BUCKET_BYTES
 
 _LONGEST_EAGER = 512
 _NAMED = 64

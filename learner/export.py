@@ -23,7 +23,7 @@ from rltf.policy.checksums import LIST, is_sealed, refuse_damaged, seal
 from rltf.policy.lora import FOLDER as ADAPTERS
 from rltf.policy.lora import load_adapters, merged, save_adapters
 from rltf.policy.policy import Policy, build_policy
-from rltf.weights.buckets import named_weights
+from rltf.weights.packing import named_weights
 
 __all__ = ["check_weights", "export", "load_weights", "save_model", "unsealed", "write_card"]
 

@@ -9,7 +9,7 @@ import torch
 from rltf.learner.engine import TrainingEngine
 from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy
-from rltf.weights.buckets import named_weights
+from rltf.weights.packing import named_weights
 from rltf.weights.protocol import Publisher
 
 

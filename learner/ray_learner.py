@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -20,10 +19,7 @@ from rltf.learner.waiting import Stalled
 from rltf.learner.warm_start import NeverPassed
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World, free_address
-from rltf.weights.direct_publisher import DirectPublisher
-from rltf.weights.direct_sender import DIRECT_TIMEOUT_S, WeightSender
-from rltf.weights.protocol import Publisher
-from rltf.weights.ray_store import StorePublisher
+from rltf.weights.ray_publisher import StorePublisher
 
 ROLE = "learner"
 PUBLISH_TIMEOUT_S = 300.0
@@ -55,17 +51,8 @@ class LearnerActor(WorkerLoop):
 
     def work(self, stop: threading.Event) -> None:
         """Trains to the end or until it is stopped; then it leaves a checkpoint."""
-        store = StorePublisher(self._store, PUBLISH_TIMEOUT_S)
-        if self._rank or not self._task.config.direct_weights:
-            self._train(store, stop)
-            return
-        device = torch.device("cuda", 0) if self._task.config.learner.gpus_per_worker else torch.device("cpu")
-        sender = WeightSender(free_address()[0], device, DIRECT_TIMEOUT_S)
-        with DirectPublisher(store, sender, device, 2 * PUBLISH_TIMEOUT_S) as publisher:
-            self._train(publisher, stop)
-
-    def _train(self, publisher: Publisher, stop: threading.Event) -> None:
         assert self._world is not None
+        publisher = StorePublisher(self._store, PUBLISH_TIMEOUT_S)
         LearnerWorker(self._task, self._world, self.flow, publisher, self.recorder).run(stop)
 
 

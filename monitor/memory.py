@@ -77,17 +77,6 @@ def weight_bytes(parameters: int, dtype: str) -> float:
     return float(parameters * _number_bytes(dtype))
 
 
-def direct_bytes(config: Config, parameters: int, shape: Shape) -> float:
-    """A version on the direct way to the actors, 0 without that way: the learner's rank 0 has room for two, each actor
-    for one.
-    """
-    if not config.direct_weights:
-        return 0.0
-    return weight_bytes(
-        _adapter_parameters(config, shape) if config.policy.lora_rank else parameters, config.actors.dtype
-    )
-
-
 def _adapter_parameters(config: Config, shape: Shape) -> int:
     """Of the query and value projections, if nothing else is named: two matrices each."""
     return 4 * (shape.layers + shape.encoder_layers) * shape.width * config.policy.lora_rank
@@ -135,10 +124,7 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     on_host = {"none": 0.0, "optimizer": optimizer, "parameters": optimizer + weights}[learner.offload]
     if on_host and learner.gpus_per_worker:
         words += f"; of these {on_host / 1e6:,.0f} MB in the host's memory instead of the GPU's"
-    sent = 2 * direct_bytes(config, parameters, shape)
-    if sent:
-        words += f"; rank 0 also two versions to send from, {sent / 1e6:,.0f} MB"
-    return Estimate(states + activations + frozen + sent + _PROCESS, words)
+    return Estimate(states + activations + frozen + _PROCESS, words)
 
 
 def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
@@ -152,10 +138,7 @@ def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
         f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process "
         f"{_PROCESS / 1e6:.0f} MB"
     )
-    received = direct_bytes(config, parameters, shape)
-    if received:
-        words += f", room to receive a version {received / 1e6:,.0f} MB"
-    return Estimate(weights + cache + received + _PROCESS, words)
+    return Estimate(weights + cache + _PROCESS, words)
 
 
 def executor_bytes(config: Config) -> float:

@@ -296,7 +296,6 @@ def micro_batches(config: Config) -> str:
 
 def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     executor = config.executor
-    way = "sent directly" if config.direct_weights else "by the weight store"
     weights = weight_bytes(facts.parameters, config.actors.dtype)
     learner = learner_bytes(config, facts.parameters, facts.shape)
     actor = actor_bytes(config, facts.parameters, facts.shape)
@@ -310,7 +309,8 @@ def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
         ("model", f"{facts.model}: {facts.parameters:,} parameters, vocabulary {facts.shape.vocab_size:,}"),
         (
             "weights",
-            f"{_size(weights)} per publish and actor ({config.actors.dtype}), {way}; the newest two versions are kept",
+            f"{_size(weights)} per publish and actor ({config.actors.dtype}), by the weight store; the newest two "
+            "versions are kept",
         ),
         ("a learner worker", f"{_size(learner.total)}: {learner.words}"),
         ("an actor", f"{_size(actor.total)}: {actor.words}"),

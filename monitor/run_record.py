@@ -92,10 +92,6 @@ class RunRecord:
         """
         return self.settings(self._config_file_at(moment))
 
-    def config_at(self, moment: float) -> dict[str, Any]:
-        """As `settings_at`, as nested dictionaries. Raises UserError as `config`."""
-        return self._yaml(self._config_file_at(moment))
-
     def _config_file_at(self, moment: float) -> str:
         attempts = [int(row["attempt"]) for row in self.events() if "attempt" in row and row["time"] <= moment]
         later = [number for number in numbers(self.path, "config_*.yaml") if number >= max(attempts, default=1)]

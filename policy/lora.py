@@ -82,7 +82,7 @@ def named_adapters(model: Any) -> Iterator[tuple[str, Tensor]]:
 def merged(model: Any, tensors: Mapping[str, Tensor], settings: LoraSettings) -> dict[str, Tensor]:
     """The weights of the model without adapters that computes the same.
 
-    `tensors`: the adapted model's named weights, whole (`weights.buckets.named_weights`).
+    `tensors`: the adapted model's named weights, whole (`weights.packing.named_weights`).
     """
     found: dict[str, Tensor] = {}
     layers = dict(_adapted(model))

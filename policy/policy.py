@@ -131,7 +131,7 @@ def build_policy(
     """The policy on the CPU in evaluation mode, dropout off.
 
     With `weights` they are read from `spec.source`, or drawn with `seed` (the same on every machine); without, only the
-    shape is built and the values are undefined until `weights.buckets.load_into`. `adapters` false leaves those of
+    shape is built and the values are undefined until `weights.unpacking.load_into`. `adapters` false leaves those of
     `spec.lora` out. Raises UserError when the weights cannot be read or are damaged, or the adapters do not fit the
     model.
     """

@@ -17,7 +17,15 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig
 
-RAY = ("actors/test_ray", "driver/", "executor/test_worker", "learner/test_ray", "monitor/test_ray_metrics", "run/")
+RAY = (
+    "actors/test_ray",
+    "driver/",
+    "executor/test_worker",
+    "learner/test_ray",
+    "monitor/test_ray_metrics",
+    "run/",
+    "weights/test_ray_store",
+)
 """Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them."""
 
 # As what a script starts in the background, or nohup, has them: what tests start would inherit it, and not be stopped.

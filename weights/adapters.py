@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rltf.policy.lora import AdapterMerger, LoraSettings
-from rltf.weights.buckets import Bytes, Manifest, ManifestMismatch, unpack
+from rltf.weights.manifest import Bucket, Manifest, ManifestMismatch
+from rltf.weights.unpacking import unpack
 
 
 class AdapterLoader:
@@ -15,8 +16,8 @@ class AdapterLoader:
     def __init__(self, model: Any, settings: LoraSettings) -> None:
         self._merger = AdapterMerger(model, settings)
 
-    def __call__(self, model: Any, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
-        """As `weights.buckets.load_into`: everything is checked before anything is written.
+    def __call__(self, model: Any, manifest: Manifest, buckets: Sequence[Bucket]) -> None:
+        """As `weights.unpacking.load_into`: everything is checked before anything is written.
 
         Raises ChecksumError when a bucket is corrupt, ManifestMismatch when the model lacks a layer or it has another
         shape.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import Bytes, ChecksumError, Manifest, WeightsUnavailable
+from rltf.weights.manifest import Bucket, ChecksumError, Manifest, WeightsUnavailable
 from rltf.weights.protocol import WeightSource
 
 MOST_FAILURES = 5
@@ -14,7 +14,7 @@ MOST_FAILURES = 5
 PAUSE_S = 0.5
 """Seconds after a failed load in which none is tried, doubled with each further one: 7.5 s for the five of them."""
 
-Load = Callable[[Manifest, Sequence[Bytes]], None]
+Load = Callable[[Manifest, Sequence[Bucket]], None]
 
 
 class WeightLoader:

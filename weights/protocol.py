@@ -1,5 +1,7 @@
 """The two ends of a policy version's way: a publisher, which the learner hands versions to, and a source, which an
 actor loads them from.
+
+Versions count from 0. Between the ends lies whatever keeps the newest version until it is asked for.
 """
 
 from __future__ import annotations
@@ -9,30 +11,36 @@ from typing import Protocol
 
 import torch
 
-from rltf.weights.buckets import Bytes, Manifest
+from rltf.weights.manifest import Bucket, Manifest
 
 
 class Publisher(Protocol):
-    """Where versions go: the weight store, the same with a direct way beside it, or a test's list."""
+    """Where the learner's rank 0 hands versions to. Used by one thread."""
 
     def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
-        """Copies a version, floating-point tensors cast to `dtype`; returns when the weights may change, and actors can
-        get it soon.
+        """Copies a version, floating-point tensors cast to `dtype` where one is given; when it returns the weights may
+        change, and sources have the version.
 
-        An iterator is consumed one tensor at a time.
+        `weights`: tensors of any shape, by name, of every version the same. An iterator is consumed one tensor at a
+        time, so that what a sharded model gathers is released again. Raises WeightsUnavailable within a bounded time.
         """
 
     def restore(self) -> bool:
-        """Hands the newest version over again if who keeps it has lost it; whether it did. Called often, quick."""
+        """Hands the newest version over again if who keeps it has lost it; whether it did.
+
+        Called all the time: it returns at once where nothing was lost. Raises WeightsUnavailable.
+        """
 
 
 class WeightSource(Protocol):
-    """Where an actor gets its weights: the Ray weight store, the learner itself, or anything that keeps versions."""
+    """Where an actor gets versions from. Used by one thread."""
 
-    def latest(self, newer_than: int) -> tuple[Manifest, Sequence[Bytes]] | None:
-        """The newest version beyond `newer_than`, None when there is none; raises WeightsUnavailable within a bounded
-        time.
+    def latest(self, newer_than: int) -> tuple[Manifest, Sequence[Bucket]] | None:
+        """The newest version beyond `newer_than`, None where there is none.
+
+        The buckets may be memory that others write: they stay as they are until `acknowledge` or the next call, are
+        not verified (`Manifest.verify`), and are not written. Raises WeightsUnavailable within a bounded time.
         """
 
     def acknowledge(self, version: int) -> None:
-        """Says that `version` has been loaded and its buckets are needed no more."""
+        """Says that `version` was loaded, and its buckets are needed no more."""

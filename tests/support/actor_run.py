@@ -14,7 +14,8 @@ from rltf.buffer.records import Feedback, Program
 from rltf.config import Config
 from rltf.policy.policy import build_policy
 from rltf.telemetry.recorder import Recorder, Row
-from rltf.weights.buckets import Bucket, Manifest, pack
+from rltf.weights.manifest import Bucket, Manifest
+from rltf.weights.packing import pack
 from tests.support.buffer_programs import whole
 from tests.support.policies import Prompt, policy_of, spec_of
 

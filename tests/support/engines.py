@@ -10,7 +10,7 @@ from rltf.actors.engine import Completion, Request
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
-from rltf.weights.buckets import Bytes, Manifest
+from rltf.weights.manifest import Bucket, Manifest
 
 
 class ScriptedEngine:
@@ -62,7 +62,7 @@ class ScriptedEngine:
         if self._open.pop(key, None) is not None:
             self.aborted.append(key)
 
-    def load(self, manifest: Manifest, buckets: Sequence[Bytes]) -> None:
+    def load(self, manifest: Manifest, buckets: Sequence[Bucket]) -> None:
         manifest.verify(buckets)
         self.version = manifest.version
 

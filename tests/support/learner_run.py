@@ -24,7 +24,8 @@ from rltf.problems.corpus import SolutionCorpus
 from rltf.problems.problem import Problem, TestSuite
 from rltf.problems.prompts import prompt_of
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import Bucket, Manifest, pack_tensors
+from rltf.weights.manifest import Bucket, Manifest
+from rltf.weights.packing import pack_tensors
 from tests.support.learner_parts import learner_config  # noqa: F401  (sets the number of threads)
 
 SHAPE = {

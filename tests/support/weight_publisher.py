@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from rltf.weights.buckets import named_weights, pack_tensors
-from rltf.weights.ray_store import StorePublisher, publish
+from rltf.weights.packing import named_weights, pack_tensors
+from rltf.weights.ray_publisher import StorePublisher, publish
 
 
 def model_of(seed: int) -> torch.nn.Sequential:

@@ -13,8 +13,8 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.policy.encoding import decode_with_offsets, encode_prompt
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.telemetry.recorder import Recorder, Row
-from rltf.weights.buckets import ChecksumError
 from rltf.weights.loader import MOST_FAILURES, WeightLoader
+from rltf.weights.manifest import ChecksumError
 from tests.support.actor_run import HELD_OUT, TRAIN, Run, Source
 from tests.support.policies import policy_of
 

@@ -18,7 +18,7 @@ from rltf.learner.objectives.base import Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.schedules import cosine, linear
 from rltf.policy.log_probs import collate, rows_of, token_log_probs
-from rltf.weights.buckets import named_weights, pack, pack_tensors
+from rltf.weights.packing import named_weights, pack, pack_tensors
 from tests.support.learner_engines import STEPS, engine_of, no_gradient, plainly, programs, train
 from tests.support.learner_parts import policy
 

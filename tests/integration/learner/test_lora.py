@@ -24,7 +24,8 @@ from rltf.policy.log_probs import token_log_probs
 from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.adapters import AdapterLoader
-from rltf.weights.buckets import ChecksumError, ManifestMismatch, named_weights
+from rltf.weights.manifest import ChecksumError, ManifestMismatch
+from rltf.weights.packing import named_weights
 from tests.support.learner_engines import engine_of, programs
 from tests.support.learner_parts import learner_config, policy
 from tests.support.learner_run import Published, Run

@@ -19,8 +19,9 @@ from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.corpus import SolutionCorpus
-from rltf.weights.buckets import load_into
-from rltf.weights.ray_store import StoreSource, start_store
+from rltf.weights.ray_source import StoreSource
+from rltf.weights.ray_store import start_store
+from rltf.weights.unpacking import load_into
 from tests.support.learner_run import PROBLEMS, SHAPE
 from tests.support.paths import ROOT
 

@@ -26,7 +26,7 @@ from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.corpus import SolutionCorpus
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.buckets import load_into
+from rltf.weights.unpacking import load_into
 from tests.support.buffer_programs import program
 from tests.support.declared import undeclared
 from tests.support.learner_run import PROBLEMS, SHAPE, Run, problem

@@ -92,18 +92,13 @@ def test_every_part_may_die(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="a minute or two: RLTF_LONG_TESTS=1 runs it")
-def test_parts_may_die_while_versions_are_sent_directly(tmp_path: Path) -> None:
-    settings = {
-        "learner__weight_transfer": "direct",
-        "learner__workers": 2,
-        "learner__zero_stage": 3,
-        "actors__count": 2,
-    }
+def test_parts_may_die_where_two_ranks_share_the_model(tmp_path: Path) -> None:
+    settings = {"learner__workers": 2, "learner__zero_stage": 3, "actors__count": 2}
     run = Run(tmp_path, checkpoint__every=2, executor__count=1, policy__layers=1, warm_start__steps=4, **settings)
     try:
         run.until(lambda: len(run.rows()) >= 3, "first steps", 180)
         for part in ("actor", "learner", "actor", "store"):
-            time.sleep(4)  # enough for actors to find the learner again
+            time.sleep(4)
             kill(run, part)
     finally:
         run.end()
@@ -114,7 +109,7 @@ def test_parts_may_die_while_versions_are_sent_directly(tmp_path: Path) -> None:
     for row in RunFolder.open(run.folder).telemetry():
         if row["kind"] == "count" and row["role"].startswith("actor"):
             counts[row["name"]] += int(row["value"])
-    assert counts["direct_versions"] > 10 * counts["direct_failures"] > 0 == counts["corrupt_versions"], counts
+    assert counts["programs"] > 0 == counts["corrupt_versions"], counts
 
 
 @pytest.mark.skipif(not os.environ.get("RLTF_LONG_TESTS"), reason="a minute or two: RLTF_LONG_TESTS=1 runs it")

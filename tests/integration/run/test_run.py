@@ -24,8 +24,8 @@ from tests.support.run_parts import Launched
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    """A finished run, whose versions the learner sends to the actor itself."""
-    launched = Launched(tmp_path_factory.mktemp("run"), learner__weight_transfer="direct")
+    """A finished run."""
+    launched = Launched(tmp_path_factory.mktemp("run"))
     assert launched.wait() == 0, launched.terminal
     yield launched
     assert launched.gone(), launched.survivors()
@@ -54,12 +54,8 @@ def test_new_weights_reach_the_actors(run: Launched) -> None:
     versions = {sample.program.versions[0].version for sample in samples if sample.program.purpose == "train"}
     assert 0 in versions
     assert max(versions) >= 1
-    counts: Counter[str] = Counter()
-    for row in RunFolder.open(run.folder).telemetry():
-        if row["kind"] == "count" and row["role"] == "actor-0":
-            counts[row["name"]] += int(row["value"])
-    assert counts["direct_versions"] >= 1 and counts["direct_failures"] == counts["corrupt_versions"] == 0
-    assert "weights come from the weight store" not in (run.folder / "logs" / "attempt_1" / "actor-0.log").read_text()
+    counts = {row["name"] for row in RunFolder.open(run.folder).telemetry() if row["kind"] == "count"}
+    assert "programs" in counts and not counts & {"corrupt_versions", "unavailable_versions"}
 
 
 def test_samples_are_archived_with_feedback_and_fate(run: Launched) -> None:

@@ -5,7 +5,8 @@ from rltf.actors.engine import Completion
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.policy.policy import Policy, build_policy
-from rltf.weights.buckets import load_into, pack
+from rltf.weights.packing import pack
+from rltf.weights.unpacking import load_into
 from tests.support.policies import FAMILIES, policy_of, spec_of, with_end_likely
 
 WAYS = [{}, {"fuse": False}, {"share_prefix": False}]

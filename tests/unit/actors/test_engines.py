@@ -13,7 +13,8 @@ from rltf.actors.engines import make_engine
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
-from rltf.weights.buckets import ChecksumError, ManifestMismatch, pack
+from rltf.weights.manifest import ChecksumError, ManifestMismatch
+from rltf.weights.packing import pack
 from tests.support.engines import ScriptedEngine
 from tests.support.policies import policy_of, spec_of
 

@@ -43,8 +43,8 @@ def test_every_field_has_a_sentence() -> None:
             "float16 needs a GPU (learner.gpus_per_worker) and learner.zero_stage 1",
         ),
         (
-            {"learner.weight_transfer": "direct", "actors.gpus_per_actor": "1"},
-            "set learner.gpus_per_worker, which is 0, and",
+            {"learner.weight_transfer": "direct"},
+            "unknown key learner.weight_transfer on the command line: every version travels by the weight store",
         ),
         ({"learner.betas": "[2, 3]"}, "learner.betas: Input should be less than 1"),
         ({"learner.learning_rate": ".inf"}, "learner.learning_rate: Input should be a"),
@@ -72,15 +72,6 @@ def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence:
         config.load(None, overrides)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_weights_go_directly_where_that_is_asked_for_or_every_part_has_a_gpu_of_its_own() -> None:
-    def direct(transfer: str, learner_gpus: float, actor_gpus: float) -> bool:
-        learner = {"weight_transfer": transfer, "gpus_per_worker": learner_gpus}
-        return Config(learner=learner, actors={"gpus_per_actor": actor_gpus}).direct_weights
-
-    assert direct("direct", 0, 0) and direct("direct", 1, 1) and direct("auto", 1, 1)
-    assert not any(direct("auto", *gpus) for gpus in ((0, 0), (1, 0), (1, 0.5))) and not direct("store", 1, 1)
 
 
 @pytest.mark.parametrize("key", ["rltf.critic", "warm_start.reuse"])

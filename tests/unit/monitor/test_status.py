@@ -154,12 +154,6 @@ def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
     )
     adapted = learner_bytes(Config(policy={"lora_rank": 8}), 10**9, Shape(4, 0, 128, 128, 384)).total
     assert adapted == pytest.approx(states() - 12e9, rel=1e-3)
-    assert states(weight_transfer="direct") - states() == pytest.approx(2 * 4e9)
-    received = [
-        actor_bytes(Config(learner={"weight_transfer": how}), 10**9, Shape(4, 0, 128, 128, 384))
-        for how in ("direct", "store")
-    ]
-    assert received[0].total - received[1].total == 4e9 and "room to receive a version 4,000 MB" in received[0].words
 
 
 def test_memory_counts_frozen_models_whole_on_every_worker() -> None:

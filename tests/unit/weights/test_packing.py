@@ -5,16 +5,9 @@ import pytest
 import torch
 
 from rltf.policy.policy import build_policy
-from rltf.weights.buckets import (
-    CHECKED_BYTES,
-    ChecksumError,
-    ManifestMismatch,
-    load_into,
-    named_weights,
-    pack,
-    pack_tensors,
-    unpack,
-)
+from rltf.weights.manifest import CHECKED_BYTES, ChecksumError, ManifestMismatch
+from rltf.weights.packing import named_weights, pack, pack_tensors
+from rltf.weights.unpacking import load_into, unpack
 from tests.support.policies import FAMILIES, policy_of, spec_of
 
 
