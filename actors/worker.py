@@ -281,8 +281,7 @@ class ActorWorker:
         anywhere and nobody showed life: slow executors, a warm start, a last evaluation take as long as they take.
         """
         bound_s = self._config.run.stall_timeout_s
-        deadline = look_at = 0.0
-        seen: tuple[int, ...] | None = None
+        clock, look_at = StallClock(bound_s), 0.0
         waits_for = blocked()
         while waits_for:
             named = waits_for
@@ -293,10 +292,8 @@ class ActorWorker:
                     now = time.monotonic()
                     if now >= look_at:
                         look_at = now + min(_LIFE_S, bound_s / 4)
-                        life = (*self._flow.ledger.moves(), *self._flow.control.life("learner", "driver"))
-                        if life != seen:
-                            seen, deadline = life, now + bound_s
-                    if now > deadline:
+                        clock.see((*self._flow.ledger.moves(), *self._flow.control.life("learner", "driver")))
+                    if clock.run_out:
                         seen_last = f"policy version {self.version}, {in_words(self._flow.ledger.counts())}"
                         raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}; last seen: {seen_last}")
                     waits_for = blocked()

@@ -154,7 +154,7 @@ class Evaluations:
         """
         ids = self._client.lrange(self._keys.label(label) + ":results", 0, -1)
         groups = read_groups(self._client, self._scripts, self._keys, [group_id.decode() for group_id in ids])
-        return [sample for group in groups for sample in [*group.samples, *([group.greedy] if group.greedy else [])]]
+        return [sample for group in groups for sample in group.members]
 
     def close(self, label: str, reader: Reader | None = None) -> None:
         """Sends the samples to the archive, fate `evaluated`; call it once the results have been read.

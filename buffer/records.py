@@ -167,6 +167,11 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The sampled programs; dead-lettered members are missing."""
     greedy: Sample | None = None
 
+    @property
+    def members(self) -> list[Sample]:
+        """The sampled programs and, last, the greedy one if there is one."""
+        return self.samples if self.greedy is None else [*self.samples, self.greedy]
+
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A program whose fate is known, as the driver writes it to the run folder."""

@@ -163,7 +163,7 @@ def _programs(step: RecordedStep, again: Again, terms: Sequence[str]) -> Iterabl
     items = {item.id: item for item in prepared.items}
     rewards = iter(prepared.rewards)
     for group in step.groups:
-        for sample in [*group.samples, *([group.greedy] if group.greedy is not None else [])]:
+        for sample in group.members:
             program, item = sample.program, items.get(sample.program.id)
             yield {
                 "id": program.id,

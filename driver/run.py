@@ -237,8 +237,7 @@ class Run:
 
     def _watch(self, parts: Parts, line: StatusLine) -> None:
         """Returns when the learner is done. Raises RunFailed when a part failed or nothing moves."""
-        moved_at = time.monotonic()
-        seen: Any = None
+        clock = StallClock(self._config.run.stall_timeout_s)
         while True:
             if self._redis is not None:
                 self._redis.check()
@@ -286,14 +285,11 @@ class Run:
             self._sink.run(self._state.numbers(time.time()))
             if self._state.phase == "done" and not self._held_out.pending:
                 return
-            now = time.monotonic()
-            progress = self._state.progress()
+            clock.see(self._state.progress())
             if parts.supervisor.starting:  # with a bound of its own
                 self._flow.control.show_life("driver")
-                moved_at = now
-            if progress != seen:
-                seen, moved_at = progress, now
-            elif now - moved_at > self._config.run.stall_timeout_s:
+                clock.restart()
+            if clock.run_out:
                 raise RunFailed(
                     f"nothing has moved for {self._config.run.stall_timeout_s:g} s: "
                     f"{self._state.waits_in_words(time.time())}; last seen: "

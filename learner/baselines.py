@@ -44,8 +44,7 @@ class Baselines:
         if self.kind == "latest_greedy" and group.greedy is not None:
             self._by_problem[group.problem_id] = self._values(group.greedy, group)
         elif self.kind == "best":
-            samples = [*group.samples, *([group.greedy] if group.greedy is not None else [])]
-            candidates = [self._values(sample, group) for sample in samples]
+            candidates = [self._values(sample, group) for sample in group.members]
             if group.problem_id in self._by_problem:
                 candidates.append(self._by_problem[group.problem_id])
             if candidates:

@@ -27,10 +27,8 @@ def fingerprints(groups: Sequence[Group], prepared: Prepared) -> dict[str, str]:
     items = {item.id: item for item in prepared.items}
     found: dict[str, str] = {}
     for group in groups:
-        members = [*group.samples, *([group.greedy] if group.greedy is not None else [])]
-        found[group.id] = _fingerprint(
-            [(each.program.id, items.pop(each.program.id, None)) for each in members], prepared.fates
-        )
+        members = [(each.program.id, items.pop(each.program.id, None)) for each in group.members]
+        found[group.id] = _fingerprint(members, prepared.fates)
     if items:
         found[CORPUS] = _fingerprint(list(items.items()), {})
     return found

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import in_words
 from rltf.buffer.records import Group, Sample
+from rltf.buffer.stall_clock import StallClock
 from rltf.learner.engine import TrainingEngine
 from rltf.telemetry.recorder import Recorder
 
@@ -111,15 +112,16 @@ class Waiter:
 
         Both on rank 0 alone.
         """
-        progress = Progress(self._stall_timeout_s)
+        clock = StallClock(self._stall_timeout_s)
         sentence = ""
         while True:
             verdict, told_at = _DONE, time.monotonic()
             while self._engine.world.rank == 0 and (seen := look()) is not None:
                 self._meanwhile()
+                clock.see((*seen.counts, *self._flow.control.life("driver")))
                 if self._stop.is_set():
                     verdict = _STOPPED
-                elif progress.stalled((*seen.counts, *self._flow.control.life("driver"))):
+                elif clock.run_out:
                     verdict, sentence = (
                         _STALLED,
                         f"The learner waited {self._stall_timeout_s:g} s for the {seen.part}: {seen.what}",
@@ -147,21 +149,6 @@ class _Seen(NamedTuple):
     """Stay the same when nothing moves."""
     what: str
     """For the sentence that ends the wait."""
-
-
-class Progress:
-    """Tells when what it is shown has not changed for too long."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._seen: tuple[int, ...] | None = None
-        self._since = time.monotonic()
-
-    def stalled(self, state: tuple[int, ...]) -> bool:
-        """Whether `state` has been the same for the timeout."""
-        if state != self._seen:
-            self._seen, self._since = state, time.monotonic()
-        return time.monotonic() - self._since > self._timeout_s
 
 
 def _waited_for(counts: dict[str, int]) -> str:
