@@ -13,7 +13,7 @@ from rltf.buffer.connection import DataLost, masked
 from rltf.buffer.flow import Flow
 from rltf.buffer.position import BufferPosition
 from rltf.config import UserError
-from rltf.learner.checkpoint import Saved
+from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.on_disk import write_whole
 from rltf.monitor.run_folder import RunFolder
 
@@ -36,7 +36,7 @@ def place(folder: RunFolder) -> str:
     return f"in {path} on {socket.gethostname()}"
 
 
-def take_charge(flow: Flow, folder: RunFolder, saved: Saved | None) -> Path:
+def take_charge(flow: Flow, folder: RunFolder, saved: Checkpoint | None) -> Path:
     """From here on no other attempt moves anything in Redis; the new attempt's folder for logs.
 
     `saved`: the newest checkpoint.
@@ -52,7 +52,7 @@ def take_charge(flow: Flow, folder: RunFolder, saved: Saved | None) -> Path:
     return logs
 
 
-def check_folder(folder: RunFolder, saved: Saved | None) -> None:
+def check_folder(folder: RunFolder, saved: Checkpoint | None) -> None:
     """Writes .key again where it is missing and events.jsonl has it too; `saved`: the newest checkpoint.
 
     Raises UserError when the folder has lost both, or all checkpoints of a run that had taken steps.
@@ -71,7 +71,7 @@ def check_folder(folder: RunFolder, saved: Saved | None) -> None:
         raise UserError(_no_checkpoint(folder, int(step)))
 
 
-def check_data(flow: Flow, folder: RunFolder, saved: Saved | None) -> None:
+def check_data(flow: Flow, folder: RunFolder, saved: Checkpoint | None) -> None:
     """Holds what Redis has, as a flow without a token sees it, against the folder, and `saved`, its newest checkpoint.
 
     Changes nothing.

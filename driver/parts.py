@@ -17,7 +17,7 @@ from rltf.config import Config
 from rltf.driver.kinds import Kinds
 from rltf.driver.supervisor import START_TIMEOUT_S, Started, Supervisor, Told
 from rltf.executor.ray_executor import executor_actor, executor_options
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import PolicySpec
@@ -54,7 +54,7 @@ class Parts:
         Raises WeightStoreError when the weight store does not start.
         """
         self._flow = flow
-        self._checkpoints = task.folder / "checkpoints"
+        self._folder = task.folder
         self.supervisor = Supervisor(config.restart, told, start_timeout_s)
         self._store = start_store(START_TIMEOUT_S, logs)
         address = flow.address
@@ -117,16 +117,16 @@ class Parts:
         return {"given_back": sum(work.abandon(name) for work in (self._flow.evaluation_work, self._flow.work))}
 
     def _mourn_learner(self, reason: str) -> dict[str, Any]:
-        return goes_on_after(self._checkpoints)
+        return goes_on_after(self._folder)
 
 
-def goes_on_after(checkpoints: Path) -> dict[str, int]:
-    """The `step` of the newest checkpoint, by which rank 0 begins; empty without one: it begins anew.
+def goes_on_after(run: Path) -> dict[str, int]:
+    """The `step` of the newest checkpoint in a run's folder, by which rank 0 begins; empty without one: it begins anew.
 
     Looks at sizes alone, for the driver answers others meanwhile; rank 0 reads every byte, and its log says what it
     passes over.
     """
-    steps = Checkpoints(checkpoints, 1, False).steps()
+    steps = Checkpoints.of_run(run).steps()
     return {"step": steps[-1]} if steps else {}
 
 

@@ -13,7 +13,7 @@ from rltf.buffer.records import Group, Sample
 from rltf.config import Config, UserError
 from rltf.driver.inputs import Inputs
 from rltf.driver.resume import code_of
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.record import CORPUS
 from rltf.learner.replay import Again, RecordedStep, Replay, first_weights, remembers
 from rltf.monitor.run_folder import RunFolder
@@ -35,7 +35,7 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
         raise UserError("; ".join([f"replay --step {step}: the run in {folder.path} has {there}", *folder.damage()]))
     _require_whole(folder, rows, step)
     config = folder.settings_at(rows[step]["time"])
-    checkpoints = Checkpoints(folder.path / "checkpoints", 1, False, writes=False)
+    checkpoints = Checkpoints.of_run(folder.path)
     saved = checkpoints.newest(step - 1)
     for sentence in checkpoints.passed_over:
         warn(sentence)
@@ -212,7 +212,7 @@ def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: boo
 
 
 def _not_kept(step: int, config: Config, folder: Path) -> str:
-    kept = Checkpoints(folder / "checkpoints", 1, False, writes=False).steps()
+    kept = Checkpoints.of_run(folder).steps()
     there = f"from step {kept[0] + 1} on they can be had" if kept else "there is no checkpoint"
     why = "" if config.learner.dtype == "float32" else f" (those of the warm start are in {config.learner.dtype} only)"
     return (

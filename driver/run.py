@@ -16,6 +16,7 @@ from rich.console import Console
 from rltf.buffer.connection import DataLost, ServerError, ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.ledger import in_words
+from rltf.buffer.stall_clock import StallClock
 from rltf.buffer.work_queue import DeadLetter
 from rltf.config import Config, disk_sentence, first_line
 from rltf.driver import RunFailed, continuing
@@ -29,7 +30,7 @@ from rltf.driver.ray_cluster import node_address
 from rltf.driver.redis_keeper import RedisKeeper
 from rltf.driver.stopping import stopping
 from rltf.driver.supervisor import START_TIMEOUT_S, Supervisor
-from rltf.learner.checkpoint import Saved
+from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.export import write_card
 from rltf.learner.task import LearnerTask
 from rltf.monitor.absent import write_absent
@@ -63,7 +64,7 @@ class Run:
         calls: RayCalls,
         start_timeout_s: float,
         kinds: Kinds,
-        saved: Saved | None,
+        saved: Checkpoint | None,
     ) -> None:
         """`stack`: ends what is started here, after everything else; `start_timeout_s`: longest wait for a worker's
         process.
@@ -114,7 +115,7 @@ class Run:
         address = self._calls.call("the address of this machine", node_address, ANSWER_S)
         return RedisKeeper(self._folder.path / "redis", address, self._config, self._restarted)
 
-    def go(self, goes_on: bool, saved: Saved | None = None) -> None:
+    def go(self, goes_on: bool, saved: Checkpoint | None = None) -> None:
         """Starts the parts, watches them to the end, stops them, reports.
 
         What was gathered is kept whatever ends the run.
@@ -172,7 +173,7 @@ class Run:
         if config.redis.url:
             self._flow.forget()  # all that is left of a finished run is in its folder; one that was stopped can go on
 
-    def _begin(self, goes_on: bool, saved: Saved | None) -> None:
+    def _begin(self, goes_on: bool, saved: Checkpoint | None) -> None:
         """Writes down that an attempt begins, after `saved`; what the one before left half done is put right."""
         row: dict[str, Any] = {
             "time": time.time(),

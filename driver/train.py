@@ -22,7 +22,8 @@ from rltf.driver.resume import CODE, code_of
 from rltf.driver.run import Run
 from rltf.driver.stopping import stopping, tell
 from rltf.driver.supervisor import START_TIMEOUT_S
-from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.learner.checkpoint import Checkpoint
+from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.plan import make_plan
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.status import print_plan, print_warnings
@@ -51,13 +52,13 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             inputs = replace(inputs, remarks=(*inputs.remarks, *hazards(server, config.redis.url)))
     if resume is None:
         RunFolder.planned(config, preset)  # so is a name that cannot be used
-    saved: Saved | None = None
+    saved: Checkpoint | None = None
     with ExitStack() as stack:
         stack.enter_context(in_a_sentence(resume or Path(config.run.folder)))
         if resume is not None:
             earlier = RunFolder.open(resume)
             stack.enter_context(earlier.locked())
-            checkpoints = Checkpoints(earlier.path / "checkpoints", 1, False)
+            checkpoints = Checkpoints.of_run(earlier.path)
             saved = checkpoints.required()
             continuing.check_folder(earlier, saved)
             if saved is not None:
@@ -109,5 +110,5 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
             raise
         finally:
             stopping.end()
-            if resumable and Checkpoints(folder.path / "checkpoints", 1, False).steps() and not folder.finished:
+            if resumable and Checkpoints.of_run(folder.path).steps() and not folder.finished:
                 console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)

@@ -10,7 +10,7 @@ from typing import Any
 from rltf.buffer.evaluations import label_of
 from rltf.buffer.flow import Flow
 from rltf.config import Config
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.position import Position
 from rltf.learner.waiting import Waiter
@@ -32,7 +32,7 @@ class Evaluations:
         flow: Flow,
         engine: TrainingEngine,
         waiter: Waiter,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointWriter,
         held_out: Mapping[str, Any],
     ) -> None:
         """`checkpoints` keep the scores; `held_out`: what these are about (`LearnerTask.held_out`)."""

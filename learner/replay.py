@@ -19,7 +19,7 @@ import torch
 from rltf.buffer.records import Group
 from rltf.config import Config
 from rltf.config.user_code import is_user_name
-from rltf.learner.checkpoint import Saved
+from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.corpus_stream import Corpus, CorpusStream
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.export import load_weights
@@ -85,7 +85,7 @@ class Replay:
         spec: PolicySpec,
         corpus: Corpus | None,
         folder: Path,
-        saved: Saved | None,
+        saved: Checkpoint | None,
         with_weights: bool = True,
     ) -> None:
         """Stands where the run in `folder` stood after `saved`, or, with none, where it began to train.

@@ -13,7 +13,9 @@ import torch
 from rltf.buffer.flow import Flow
 from rltf.buffer.position import BufferPosition
 from rltf.config import UserError
-from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.learner.checkpoint import Checkpoint
+from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import FOLDER as CHECKPOINTS
 from rltf.learner.corpus_stream import CorpusStream
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.evaluations import Evaluations
@@ -57,8 +59,8 @@ class LearnerWorker:
         self._recorder = recorder
         self._position = Position()
         settings = task.config.checkpoint
-        self._checkpoints = Checkpoints(
-            task.folder / "checkpoints", settings.keep, settings.best, writes=world.rank == 0
+        self._checkpoints = CheckpointWriter(
+            task.folder / CHECKPOINTS, settings.keep, settings.best, writes=world.rank == 0
         )
         self._saved: Position | None = None
         self._frozen: list[Annotate] = []
@@ -180,7 +182,7 @@ class LearnerWorker:
         self._evaluations.ask(self._position, 0)
         self._checkpoint()
 
-    def _resume(self, saved: Saved) -> None:
+    def _resume(self, saved: Checkpoint) -> None:
         """Goes on after the checkpoint: everything that the next step depends on is as it was then.
 
         What was drawn for later steps and not trained on goes back to the buffer; what was trained on by a learner that

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rltf.learner.batching import plan, tensors
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
@@ -128,7 +128,7 @@ def weights(engine: TrainingEngine) -> dict[tuple[str, str], torch.Tensor]:
     return {(kind, name): value.clone() for kind, name, value in engine.state().tensors()}
 
 
-def same_again(engine: TrainingEngine, checkpoints: Checkpoints) -> None:
+def same_again(engine: TrainingEngine, checkpoints: CheckpointWriter) -> None:
     """Two steps on, and two on from the newest checkpoint, by new engines at the same world size and stage, differ in
     no bit.
     """

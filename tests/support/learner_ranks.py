@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rltf.config import UserError
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.world import World
 from tests.support.learner_engines import STEPS, poisoned, same_again, steep, steps, train
@@ -33,7 +34,7 @@ def goes_on(world: World, folder: str) -> list[int]:
     """Two steps at each stage after the checkpoint in `folder`/stage, and a checkpoint; the step it is of."""
     found = []
     for stage in STAGES:
-        checkpoints = Checkpoints(Path(folder) / str(stage), 2, False, writes=world.rank == 0)
+        checkpoints = CheckpointWriter(Path(folder) / str(stage), 2, False, writes=world.rank == 0)
         saved = checkpoints.newest()
         ours = policy(seed=world.rank)
         if saved:
@@ -56,7 +57,7 @@ def agrees(world: World, *folders: str) -> list[int | str | None]:
     found: list[int | str | None] = []
     for folder in folders:
         try:
-            saved = Checkpoints(Path(folder), 2, False, writes=world.rank == 0).agreed(world)
+            saved = Checkpoints(Path(folder)).agreed(world)
             found.append(saved.step if saved else None)
         except UserError as error:
             found.append(type(error).__name__)

@@ -82,9 +82,7 @@ def test_a_newer_version_is_loaded_before_the_next_programs_and_the_phase_is_kep
     run.take()
     groups = run.flow.online.draw(0, 2, 0)
     assert groups is not None
-    run.flow.online.finish(
-        0, {s.program.id: "trained" for g in groups for s in g.members}
-    )
+    run.flow.online.finish(0, {s.program.id: "trained" for g in groups for s in g.members})
     assert run.flow.online.draw(1, 2, 1) is not None
     run.until(lambda: run.flow.work.length() > 0)
     run.flow.control.set_phase("final_evaluation")
@@ -227,9 +225,7 @@ def test_an_actor_restarted_in_the_middle_goes_on_with_the_next_visits(redis_ser
     first = again.take()
     groups = again.flow.online.draw(0, 2, 0)
     assert groups is not None
-    again.flow.online.finish(
-        0, {s.program.id: "no_signal" for g in groups for s in g.members}
-    )
+    again.flow.online.finish(0, {s.program.id: "no_signal" for g in groups for s in g.members})
     assert again.flow.online.draw(1, 2, 1) is not None
     again.source.publish(1, seed=2)
     again.until(lambda: again.flow.work.length() > 0)

@@ -22,7 +22,8 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.driver import aftermath, continuing
 from rltf.driver.parts import goes_on_after
-from rltf.learner.checkpoint import FORMAT, Checkpoints, Saved
+from rltf.learner.checkpoint import FORMAT, Checkpoint
+from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import CONFIRMED, Watcher
@@ -67,8 +68,8 @@ class Stopped:
         (folder / "checkpoint.json").write_text(json.dumps({"format": FORMAT, "step": step, "buffer": buffer}))
         seal(folder, "COMPLETE")
 
-    def saved(self) -> Saved | None:
-        return Checkpoints(self.folder.path / "checkpoints", 1, False).required()
+    def saved(self) -> Checkpoint | None:
+        return Checkpoints.of_run(self.folder.path).required()
 
     def refused(self) -> str:
         """Why it cannot go on; empty when it can. A look changes nothing."""
@@ -185,13 +186,13 @@ def test_checkpoints_that_are_gone(stopped: Stopped) -> None:
 def test_the_driver_does_not_read_a_dead_learners_checkpoint(stopped: Stopped) -> None:
     """Gigabytes would keep it from everything else; a byte that it does not see stands for them."""
     folder = stopped.folder.path / "checkpoints"
-    assert goes_on_after(folder) == {"step": 3}
+    assert goes_on_after(stopped.folder.path) == {"step": 3}
     facts = folder / "step_000003" / "checkpoint.json"
     facts.write_bytes(facts.read_bytes().replace(b"step", b"stop"))
     saved = stopped.saved()
-    assert goes_on_after(folder) == {"step": 3} and saved is not None and saved.step == 2
+    assert goes_on_after(stopped.folder.path) == {"step": 3} and saved is not None and saved.step == 2
     shutil.rmtree(folder)
-    assert goes_on_after(folder) == {}
+    assert goes_on_after(stopped.folder.path) == {}
 
 
 def test_a_refused_resume_changes_nothing(stopped: Stopped, capsys: pytest.CaptureFixture[str]) -> None:

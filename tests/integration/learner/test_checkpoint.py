@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from rltf.config import UserError
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Checkpoints
 from rltf.policy.checksums import seal
 from tests.support.learner_engines import engine_of, steps, weights
 from tests.support.learner_parts import policy
@@ -28,13 +29,13 @@ def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) 
         steps(engine, 90, 93)  # a warm start, whose averages are forgotten
         engine.begin((0.9, 0.95), 0.01)
         steps(engine, 0, 3)
-        Checkpoints(tmp_path, 2, True).save(3, engine.state(), {"fact": 7})
+        CheckpointWriter(tmp_path, 2, True).save(3, engine.state(), {"fact": 7})
         steps(engine, 3, 6)
         expected, model = (
             weights(engine),
             {name: value.clone() for name, value in engine.policy.model.state_dict().items()},
         )
-    saved = Checkpoints(tmp_path, 2, True).newest()
+    saved = Checkpoints(tmp_path).newest()
     assert saved is not None and saved.step == 3 and saved.facts["fact"] == 7
     again = policy(seed=9)
     saved.load_model(again)
@@ -52,7 +53,7 @@ def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) 
 
 
 def test_what_is_not_whole_is_no_checkpoint(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 5, True)
+    checkpoints = CheckpointWriter(tmp_path, 5, True)
     assert checkpoints.newest() is None
     with engine_of(policy()) as engine:
         for step in (1, 2, 3):
@@ -72,7 +73,7 @@ def test_what_is_not_whole_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_kill_while_a_checkpoint_is_replaced_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path, 1, True)
+    checkpoints = CheckpointWriter(tmp_path, 1, True)
     really = os.replace
 
     def killed(source: Path, target: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_it(tmp_path: Path, monkeyp
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(os, "replace", killed)
             checkpoints.save(3, engine.state(), {"first": False})
-        found = Checkpoints(tmp_path, 1, True).newest()
+        found = Checkpoints(tmp_path).newest()
         assert found is not None and found.facts["first"] and checkpoints.steps() == [3]
         found.load_model(policy())
         checkpoints.save(3, engine.state(), {"first": False})
@@ -102,12 +103,12 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_it(tmp_path: Path, monkeyp
 
 
 def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 1, True)
+    checkpoints = CheckpointWriter(tmp_path, 1, True)
     with engine_of(policy()) as engine:
         checkpoints.save(3, engine.state(), {})
     (tmp_path / "scores.json").write_text("")
     with pytest.raises(UserError, match=r"scores\.json cannot be read .*: delete it to go on"):
-        Checkpoints(tmp_path, 1, True)
+        CheckpointWriter(tmp_path, 1, True)
     folder = tmp_path / "step_000003"
     file = folder / "checkpoint.json"
     file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
@@ -123,7 +124,7 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 2, True)
+    checkpoints = CheckpointWriter(tmp_path, 2, True)
     with engine_of(policy()) as engine:
         for step, score in ((0, 0.1), (2, 0.5), (4, 0.5), (6, 0.3)):
             checkpoints.save(step, engine.state(), {}, needed=[4])
@@ -134,7 +135,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
         "step_000004",
         "step_000006",
     ]
-    again = Checkpoints(tmp_path, 1, True)
+    again = CheckpointWriter(tmp_path, 1, True)
     best = again.best()
     assert (
         best is not None and best.step == 2 and again.score("step-000006") == 0.3 and again.score("step-000007") is None
@@ -148,12 +149,12 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
 def test_random_states_come_back(tmp_path: Path) -> None:
     with engine_of(policy()) as engine:
         random.random()
-        Checkpoints(tmp_path, 1, False).save(1, engine.state(), {})
+        CheckpointWriter(tmp_path, 1, False).save(1, engine.state(), {})
     drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
-    saved = Checkpoints(tmp_path, 1, False).newest()
+    saved = Checkpoints(tmp_path).newest()
     assert saved is not None
     saved.restore_random()
     assert drawn == (random.random(), float(np.random.rand()), float(torch.rand(())))

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from rltf.config import PolicyConfig, UserError
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.critic import Critic, load_critic
 from rltf.learner.export import load_weights, save_model
 from rltf.policy.checksums import LIST
@@ -29,7 +30,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     with engine_of(ours := policy()) as engine:
         for step in (1, 2):
-            Checkpoints(folder, 5, True).save(step, engine.state(), {"fact": step})
+            CheckpointWriter(folder, 5, True).save(step, engine.state(), {"fact": step})
             with torch.no_grad():
                 ours.model.get_input_embeddings().weight.add_(1.0)
     return folder
@@ -39,7 +40,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints: Pat
     shutil.copytree(checkpoints / "step_000001", tmp_path / "step_000001")
     tried = 0
     for what, _ in damages(checkpoints / "step_000002", tmp_path / "step_000002"):
-        found = Checkpoints(tmp_path, 5, True)
+        found = Checkpoints(tmp_path)
         saved = found.newest()
         assert saved is not None, what
         if saved.step == 2:  # white space of COMPLETE, say
@@ -53,13 +54,13 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints: Pat
         tried += 1
     assert tried > 20
     (tmp_path / "step_000002" / "more.safetensors").write_bytes(b"")
-    saved = Checkpoints(tmp_path, 5, True).newest()
+    saved = Checkpoints(tmp_path).newest()
     assert saved is not None and saved.step == 1
 
 
 def test_where_no_checkpoint_is_whole_the_sentence_says_so(checkpoints: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    assert Checkpoints(folder, 5, True).required() is None
+    assert Checkpoints(folder).required() is None
     shutil.copytree(checkpoints, folder)
     for step in (1, 2):
         with (folder / f"step_00000{step}" / "state-00000.safetensors").open("r+b") as file:
@@ -68,15 +69,15 @@ def test_where_no_checkpoint_is_whole_the_sentence_says_so(checkpoints: Path, tm
     with pytest.raises(
         UserError, match=r"none of the 2 checkpoints .* is whole; .*step_000002 is damaged .*state-00000.*its checksum"
     ):
-        Checkpoints(folder, 5, True).required()
-    assert Checkpoints(folder, 5, True).steps() == [1, 2], "sizes alone do not tell"
+        Checkpoints(folder).required()
+    assert Checkpoints(folder).steps() == [1, 2], "sizes alone do not tell"
 
 
 def test_after_damage_the_checkpoints_that_follow_are_kept(checkpoints: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoints, tmp_path, dirs_exist_ok=True)
     (tmp_path / "step_000002").rename(tmp_path / "step_000009")
     (tmp_path / "step_000009" / "COMPLETE").write_bytes(b"")
-    found = Checkpoints(tmp_path, 1, True)
+    found = CheckpointWriter(tmp_path, 1, True)
     for step in (2, 3):
         with engine_of(policy()) as engine:
             found.save(step, engine.state(), {})
@@ -145,7 +146,7 @@ def test_files_are_as_open_as_the_umask_says(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with engine_of(toy := policy(lora_rank=2)) as engine:
-            Checkpoints(tmp_path / "checkpoints", 5, True).save(1, engine.state(), {})
+            CheckpointWriter(tmp_path / "checkpoints", 5, True).save(1, engine.state(), {})
             save_model(engine, toy, tmp_path / "export")
         Critic(policy(), CRITIC_TOKENS).save(tmp_path / "critic", {})
     finally:

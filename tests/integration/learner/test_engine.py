@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from rltf.learner.batching import plan, split_by_rank
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.objectives.base import Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.schedules import cosine, linear
@@ -128,9 +129,9 @@ def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.Mo
             results.append(engine.step(mine, Supervised().loss, totals, 1e-3))
         for kind, name, value in engine.state().tensors():
             torch.testing.assert_close(value, before[kind, name], rtol=0, atol=0)
-        Checkpoints(tmp_path, 1, False).save(5, engine.state(), {})
+        CheckpointWriter(tmp_path, 1, False).save(5, engine.state(), {})
         kept = engine.state().loss_scale()
-    saved = Checkpoints(tmp_path, 1, False).newest()
+    saved = Checkpoints(tmp_path).newest()
     assert saved is not None
     with engine_of(policy(), zero_stage=1, dtype="float16") as engine:
         engine.begin((0.9, 0.95), 0.0)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import rltf.learner.engine
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoints import Checkpoints
 from tests.support.learner_run import Run
 
 FIELDS: dict[str, Any] = {
@@ -82,7 +82,7 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
         whole(stopped, Stopper(stopped, steps).stop)
         taken = len(stopped.rows())
         assert steps <= taken < 9
-        newest = Checkpoints(tmp_path / "stopped" / "checkpoints", 2, False).newest()
+        newest = Checkpoints.of_run(tmp_path / "stopped").newest()
         assert newest is not None and newest.step == taken
         again = make_run("stopped")
         assert stopped.flow.ledger.check() is None

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from rltf.learner.checkpoint import Checkpoints, Saved
+from rltf.learner.checkpoint import Checkpoint
+from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.engine import TrainingEngine
 from rltf.policy.policy import Policy
 from tests.support.learner_engines import engine_of, plainly, programs, steps, weights
@@ -43,7 +45,7 @@ def test_two_workers_train_like_one_at_every_stage(ranks: Ranks) -> None:
 
 
 def test_resumes_at_another_world_size_and_stage(ranks: Ranks, tmp_path: Path) -> None:
-    def one(first: int, saved: Saved | None, stage: int) -> tuple[TrainingEngine, Policy]:
+    def one(first: int, saved: Checkpoint | None, stage: int) -> tuple[TrainingEngine, Policy]:
         ours = policy()
         if saved is not None:
             saved.load_model(ours)
@@ -52,7 +54,7 @@ def test_resumes_at_another_world_size_and_stage(ranks: Ranks, tmp_path: Path) -
             if saved is not None:
                 saved.load_optimizer(engine.state())
             steps(engine, first, first + 2)
-            Checkpoints(tmp_path / str(stage), 2, False).save(first + 2, engine.state(), {})
+            CheckpointWriter(tmp_path / str(stage), 2, False).save(first + 2, engine.state(), {})
         return engine, ours
 
     for stage in (1, 3):
@@ -63,10 +65,10 @@ def test_resumes_at_another_world_size_and_stage(ranks: Ranks, tmp_path: Path) -
         steps(engine, 0, 6)
         expected = weights(engine)
     for stage, other in ((1, 0), (3, 2)):
-        saved = Checkpoints(tmp_path / str(stage), 2, False).newest()
+        saved = Checkpoints(tmp_path / str(stage)).newest()
         assert saved is not None and saved.step == 4
         one(4, saved, other)  # ... one worker at another stage
-        found = Checkpoints(tmp_path / str(other), 2, False).newest()
+        found = Checkpoints(tmp_path / str(other)).newest()
         assert found is not None
         for kind, name in expected:
             torch.testing.assert_close(found.read(kind, name), expected[kind, name], rtol=0, atol=2e-5)
@@ -76,7 +78,7 @@ def test_all_ranks_go_on_from_the_same_checkpoint(ranks: Ranks, tmp_path: Path) 
     whole = tmp_path / "whole"
     with engine_of(policy()) as engine:
         for step in (1, 2):
-            Checkpoints(whole, 5, True).save(step, engine.state(), {})
+            CheckpointWriter(whole, 5, True).save(step, engine.state(), {})
     shutil.copytree(whole, tmp_path / "one")
     shutil.copytree(whole, tmp_path / "both")
     for place in ("one/step_000002", "both/step_000001", "both/step_000002"):

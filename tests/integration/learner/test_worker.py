@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from rltf.config import Config, UserError
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import load_weights, save_model, write_card
@@ -238,9 +238,11 @@ def test_no_checkpoint_waits_long_for_an_evaluation(
         checkpoint={"every": 2, "best": True},
     )
     saved: list[int] = []
-    save = Checkpoints.save
+    save = CheckpointWriter.save
     monkeypatch.setattr(
-        Checkpoints, "save", lambda self, step, *rest, **more: (saved.append(step), save(self, step, *rest, **more))
+        CheckpointWriter,
+        "save",
+        lambda self, step, *rest, **more: (saved.append(step), save(self, step, *rest, **more)),
     )
     with run.others():
         run.learner.run(threading.Event())

@@ -151,7 +151,7 @@ LEARNER = """
 from tests.support.learner_engines import engine_of
 from tests.support.learner_parts import CRITIC_TOKENS, policy
 from rltf.config import DiskFailure
-from rltf.learner.checkpoint import Checkpoints
+from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.critic import Critic
 from rltf.learner.export import load_weights, save_model
 from rltf.learner.on_disk import write_whole
@@ -169,7 +169,7 @@ def names():
 
 def all_of_it():
     with engine_of(toy := policy(d_model=96)) as engine:
-        checkpoints = Checkpoints(disk / "checkpoints", 3, True)
+        checkpoints = CheckpointWriter(disk / "checkpoints", 3, True)
         checkpoints.save(1, engine.state(), {})
         save_model(engine, toy, disk / "warm_start")
         critic = Critic(policy(), CRITIC_TOKENS)
