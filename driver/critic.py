@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rltf.config import DiskFailure, PolicyConfig, UserError
 from rltf.learner.critic import Critic, items_of, train_critic, usual_device
+from rltf.learner.first_weights import first_weights
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.files import or_user_error
@@ -27,8 +28,8 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     if out.exists():
         raise UserError(f"--out {out} exists: name a folder that does not")
     config = folder.settings()
-    begun = Path(config.warm_start.reuse).expanduser() if config.warm_start.reuse else run / "warm_start"
-    source = str(begun) if begun.is_dir() else config.policy.model
+    begun = first_weights(config, run)
+    source = str(begun) if begun is not None and begun.is_dir() else config.policy.model
     if not source:
         raise UserError(f"{run} holds no model to begin with: it has neither a warm start nor policy.model")
     lengths = {

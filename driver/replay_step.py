@@ -14,8 +14,9 @@ from rltf.config import Config, UserError
 from rltf.driver.inputs import Inputs
 from rltf.driver.resume import code_of
 from rltf.learner.checkpoints import Checkpoints
+from rltf.learner.first_weights import keeps_first_weights
 from rltf.learner.record import CORPUS
-from rltf.learner.replay import Again, RecordedStep, Replay, first_weights, remembers
+from rltf.learner.replay import Again, RecordedStep, Replay, remembers
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.sample_columns import KeptSample
 from rltf.telemetry.console import complain, progress, warn
@@ -39,7 +40,7 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
     saved = checkpoints.newest(step - 1)
     for sentence in checkpoints.passed_over:
         warn(sentence)
-    weights = saved is not None or first_weights(config, folder.path)
+    weights = saved is not None or keeps_first_weights(config, folder.path)
     begin = saved.step if saved is not None else 0
     wanted = range(begin + 1, step + 1) if weights or remembers(config) else range(step, step + 1)
     recorded = _recorded(folder, rows, wanted)

@@ -8,27 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rltf.buffer.records import Group, by_error
-from rltf.learner.batching import Plan
-from rltf.learner.engine import StepResult
-from rltf.learner.objectives.base import Prepared, TrainItem
 from rltf.learner.record import fingerprints
+from rltf.learner.training_step import Taken
 
 
 def rl_row(
-    step: int,
-    version: int,
-    objective: str,
-    groups: Sequence[Group],
-    prepared: Prepared,
-    result: StepResult,
-    plan: Plan,
-    learning_rate: float,
-    seconds: Mapping[str, float],
+    step: int, version: int, groups: Sequence[Group], taken: Taken, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Row of a reinforcement step.
 
     Shares are of the sampled programs; staleness is in policy versions; seconds are rank 0's.
     """
+    prepared, result = taken.prepared, taken.result
     samples = [sample for group in groups for sample in group.samples]
     number = max(1, len(samples))
     outcomes = Counter(sample.feedback.outcome for sample in samples)
@@ -38,7 +29,7 @@ def rl_row(
     ]
     fates = Counter(prepared.fates.values())
     return {
-        **_common(step, version, objective, result, plan, learning_rate, seconds),
+        **_common(step, version, taken, seconds),
         "samples": len(samples),
         "groups": len(groups),
         "pass_rate": outcomes["pass"] / number,
@@ -71,18 +62,11 @@ def age_distribution(ages: Iterable[int]) -> dict[str, int]:
     return dict(numbers)
 
 
-def supervised_row(
-    step: int,
-    version: int,
-    items: Sequence[TrainItem],
-    result: StepResult,
-    plan: Plan,
-    learning_rate: float,
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
+def supervised_row(step: int, version: int, taken: Taken, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Row of a supervised step."""
+    items = taken.prepared.items
     return {
-        **_common(step, version, "supervised", result, plan, learning_rate, seconds),
+        **_common(step, version, taken, seconds),
         "supervised_programs": len(items),
         "length": sum(len(item.token_ids) for item in items) / max(1, len(items)),
     }
@@ -98,21 +82,14 @@ def sampled_by(groups: Sequence[Group], version: int) -> set[str]:
     }
 
 
-def _common(
-    step: int,
-    version: int,
-    objective: str,
-    result: StepResult,
-    plan: Plan,
-    learning_rate: float,
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
+def _common(step: int, version: int, taken: Taken, seconds: Mapping[str, float]) -> dict[str, Any]:
+    result, plan = taken.result, taken.plan
     busy = sum(seconds.get(name, 0.0) for name in ("collate", "forward", "backward", "step"))
     return {
         "step": step,
         "time": time.time(),
         "version": version,
-        "objective": objective,
+        "objective": taken.objective,
         "loss": result.loss,
         "loss_terms": {
             name.removeprefix("loss/"): value for name, value in result.sums.items() if name.startswith("loss/")
@@ -129,6 +106,6 @@ def _common(
         "tokens_per_second": result.tokens / busy if busy else 0.0,
         "padding_share": plan.padding_share,
         "shared_share": plan.shared_share,
-        "learning_rate": learning_rate,
+        "learning_rate": taken.learning_rate,
         "seconds": {name: round(value, 6) for name, value in seconds.items()},
     }

@@ -28,6 +28,17 @@ class Position:
     evaluated: list[tuple[int, str]] = field(default_factory=list)
     """Step and label of each held-out evaluation that was asked for."""
 
+    def take_step(self, reinforced: bool, seconds: float) -> None:
+        """One more step is taken; `seconds`: of training so far."""
+        self.step += 1
+        self.changed = True
+        self.since_published += int(reinforced)
+        self.seconds = seconds
+
+    def publish(self, version: int) -> None:
+        """The weights as they are now are `version`."""
+        self.version, self.changed, self.since_published = version, False, 0
+
     def as_facts(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)

@@ -9,9 +9,9 @@ import torch
 
 from rltf.config import Config
 from rltf.learner.batching import Plan, tensors
-from rltf.learner.export import load_weights
+from rltf.learner.first_weights import first_policy
 from rltf.policy.log_probs import token_log_probs
-from rltf.policy.policy import DTYPES, Policy, PolicySpec, build_policy
+from rltf.policy.policy import DTYPES, Policy, PolicySpec
 from rltf.policy.tree_attention import plug_into, takes_trees
 
 
@@ -46,16 +46,3 @@ def load_reference(spec: PolicySpec, config: Config, folder: Path, device: torch
     policy = first_policy(spec, config, folder)
     policy.model.to(DTYPES[config.learner.dtype])
     return Reference(policy, device)
-
-
-def first_policy(spec: PolicySpec, config: Config, folder: Path) -> Policy:
-    """The policy with which the run in `folder` began to train: its warm start, else the one that was loaded.
-
-    Raises UserError when the warm start does not fit the policy.
-    """
-    policy = build_policy(spec, config.run.seed, config.learner.dtype)
-    if config.warm_start.reuse:
-        load_weights(policy, Path(config.warm_start.reuse).expanduser())
-    elif config.warm_start.steps:
-        load_weights(policy, folder / "warm_start")
-    return policy

@@ -8,7 +8,6 @@ worker and the same kind of machine the losses are the same to the last bit.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,16 @@ import torch
 
 from rltf.buffer.records import Group
 from rltf.config import Config
+from rltf.config.objectives import SUPERVISED
 from rltf.config.user_code import is_user_name
 from rltf.learner.checkpoint import Checkpoint
-from rltf.learner.corpus_stream import Corpus, CorpusStream
-from rltf.learner.engine import StepResult, TrainingEngine
-from rltf.learner.export import load_weights
-from rltf.learner.frozen import Annotate, frozen_models
-from rltf.learner.objectives import make_objective, with_supervised
-from rltf.learner.objectives.base import Loss, Prepared
-from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.corpus_stream import Corpus
+from rltf.learner.engine import StepResult
+from rltf.learner.first_weights import first_weights
+from rltf.learner.objectives.base import Prepared
 from rltf.learner.record import fingerprints
+from rltf.learner.run_objectives import RunObjectives
+from rltf.learner.training_step import TrainingStep, build_training_step
 from rltf.learner.world import World
 from rltf.policy.policy import PolicySpec, build_policy
 
@@ -57,15 +56,6 @@ class Again:
     """A sentence for each thing that is not as the row says; none when everything is."""
 
 
-def first_weights(config: Config, folder: Path) -> bool:
-    """Whether the weights that the run in `folder` began to train with can be had to the last bit."""
-    if config.learner.dtype != "float32":
-        return False  # the warm start's folder has what the model computes with, not the optimizer's float32 copy
-    if config.warm_start.reuse:
-        return Path(config.warm_start.reuse).expanduser().is_dir()
-    return not config.warm_start.steps or (folder / "warm_start" / "config.json").is_file()
-
-
 def remembers(config: Config) -> bool:
     """Whether what a step makes of its batch depends on the steps before it: on baselines of earlier visits, on a place
     in the corpus.
@@ -73,7 +63,7 @@ def remembers(config: Config) -> bool:
     learner = config.learner
     mixes = learner.supervised_ratio > 0 and learner.supervised_mixing == "micro_batch"
     own = is_user_name(learner.objective)  # which may remember anything
-    return learner.objective == "supervised" or mixes or own or config.objective.compares_with_greedy
+    return learner.objective == SUPERVISED or mixes or own or config.objective.compares_with_greedy
 
 
 class Replay:
@@ -85,94 +75,62 @@ class Replay:
         spec: PolicySpec,
         corpus: Corpus | None,
         folder: Path,
-        saved: Checkpoint | None,
+        checkpoint: Checkpoint | None,
         with_weights: bool = True,
     ) -> None:
-        """Stands where the run in `folder` stood after `saved`, or, with none, where it began to train.
+        """Stands where the run in `folder` stood after `checkpoint`, or, with none, where it began to train.
 
         Without weights `take` rebuilds batches alone. Raises UserError when weights or objective do not fit the
         configuration.
         """
         learner = config.learner
-        torch.set_num_threads(learner.threads)
-        if config.run.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True)
-        policy = build_policy(spec, config.run.seed) if with_weights else build_policy(spec, weights=False)
-        self._engine: TrainingEngine | None = None
-        self._frozen: list[Annotate] = []
-        cuda = learner.gpus_per_worker > 0 and torch.cuda.is_available()
-        same_device = cuda == (learner.gpus_per_worker > 0)
-        self.exact = (
-            learner.workers == 1 and same_device and learner.dtype != "float16"
-        )  # whose gradients are scaled by what came before
+        on_gpu = learner.gpus_per_worker > 0
+        cuda = on_gpu and torch.cuda.is_available()
+        # In float16 gradients are scaled by what came before.
+        self.exact = learner.workers == 1 and cuda == on_gpu and learner.dtype != "float16"
         """Whether the loss has to be the same to the last bit, rather than up to rounding."""
-        self._objective = make_objective(config, policy.is_encoder_decoder)
+        self._training: TrainingStep | None = None
         if with_weights:
-            if config.warm_start.reuse:
-                load_weights(policy, Path(config.warm_start.reuse).expanduser())
-            elif saved is None and config.warm_start.steps:
-                load_weights(policy, folder / "warm_start")
-            if saved is not None:
-                saved.load_model(policy)
-            self._engine = TrainingEngine(policy, learner, World(device="cuda" if cuda else "cpu"))
-            self._engine.begin(learner.betas, learner.weight_decay)
-            if saved is not None:
-                saved.load_optimizer(self._engine.state())
-            if self._objective is not None:
-                self._frozen = frozen_models(policy, config, folder, self._engine.device)
-        self._supervised = Supervised(config.objective.supervised_normalise, policy.spec.max_program_tokens)
-        self._stream: CorpusStream | None = None
-        if corpus is not None and (self._objective is None or learner.supervised_ratio):
-            self._stream = CorpusStream(policy, corpus, learner.supervised_batch_size, f"{config.run.seed}:supervised")
-            if self._objective is not None and learner.supervised_mixing == "micro_batch":
-                self._objective = with_supervised(self._objective, self._stream, config)
-        if saved is not None:
-            if self._objective is not None:
-                self._objective.load_state_dict(saved.facts["objective"])
-            if self._stream is not None:
-                self._stream.load_state_dict(saved.facts["corpus"])
+            world, weights = World(device="cuda" if cuda else "cpu"), first_weights(config, folder)
+            self._training = build_training_step(config, spec, corpus, world, weights, checkpoint)
+            self._training.begin(checkpoint)
+            self._training.load_frozen(folder)
+            self._objectives = self._training.objectives
+        else:
+            self._objectives = RunObjectives(config, build_policy(spec, weights=False), corpus)
+            if checkpoint is not None:
+                self._objectives.restore(checkpoint)
 
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the objective's terms: the rows of each item's weights."""
-        return self._objective.terms if self._objective is not None else self._supervised.terms
+        return self._objectives.terms
 
     def take(self, step: RecordedStep) -> Again:
         """Takes the step after the one that was taken last, and compares.
 
         Raises FloatingPointError as training does.
         """
-        row = step.row
-        prepared: Prepared | None = None
-        loss: Loss
-        if row["objective"] == "supervised":
-            assert self._stream is not None
-            items, totals = self._stream.next()
-            loss = self._supervised.loss
+        row, reinforced = step.row, step.row["objective"] != SUPERVISED
+        objective = self._objectives.of_step(reinforced)
+        result: StepResult | None = None
+        if self._training is None:
+            prepared = objective.prepare(step.groups)
         else:
-            assert self._objective is not None
-            prepared = self._objective.prepare(step.groups)
-            items, totals, loss = prepared.items, prepared.totals, self._objective.loss
-        differences = _batch_differences(step, prepared) if prepared is not None else []
-        if self._engine is None:
-            return Again(prepared, None, differences)
-        mine = self._engine.plan(items)
-        for annotate in self._frozen if prepared is not None else ():
-            mine = annotate(mine)
-        result = StepResult.nothing()
-        if mine.micro_batches:
-            result = self._engine.step(mine.micro_batches, loss, totals, row["learning_rate"])
-        for name, ours in (("loss", result.loss), ("gradient norm", result.gradient_norm)):
+            taken = self._training.take(objective, step.groups, row["learning_rate"])
+            prepared, result = taken.prepared, taken.result
+        differences = _batch_differences(step, prepared) if reinforced else []
+        numbers = (("loss", result.loss), ("gradient norm", result.gradient_norm)) if result is not None else ()
+        for name, ours in numbers:
             theirs = float(row[name.replace(" ", "_")])
             if not (ours == theirs or (not self.exact and abs(ours - theirs) <= ROUNDING * max(1.0, abs(theirs)))):
                 differences.append(f"the {name} was {theirs!r} and is {ours!r} now")
-        return Again(prepared, result, differences)
+        return Again(prepared if reinforced else None, result, differences)
 
     def close(self) -> None:
         """Ends the engine."""
-        if self._engine is not None:
-            self._engine.close()
+        if self._training is not None:
+            self._training.close()
 
 
 def _batch_differences(step: RecordedStep, prepared: Prepared) -> list[str]:

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from rltf.config import LearnerConfig, WarmStartConfig
+from rltf.config import Config
 from rltf.learner.corpus_stream import Corpus, CorpusStream
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.objectives.supervised import Supervised
-from rltf.learner.schedules import cosine
-from rltf.policy.policy import Policy
+from rltf.learner.imitation import Imitation
+from rltf.learner.learning_rates import cosine
+from rltf.learner.training_step import TrainingStep
 from rltf.telemetry.recorder import Recorder
 
 BETAS = (0.9, 0.95)
@@ -49,55 +49,48 @@ class WarmStartReport:
 
 
 def warm_start(
-    engine: TrainingEngine,
-    policy: Policy,
+    training: TrainingStep,
     corpus: Corpus,
-    config: WarmStartConfig,
-    learner: LearnerConfig,
+    config: Config,
     recorder: Recorder,
     *,
-    seed: int,
     should_stop: Callable[[], bool],
     passes: Callable[[], bool],
 ) -> WarmStartReport:
-    """Trains for `config.steps` optimizer steps; with `until_pass` in rounds of as many, until `passes()` after one.
-
-    Collective.
+    """Trains for `warm_start.steps` optimizer steps; with `until_pass` in rounds of as many, until `passes()` is true
+    after one. Collective.
 
     Cross-entropy per program token, learning rate warmed up over a twentieth of a round and decayed by a cosine to a
     tenth. Raises NeverPassed when no program passes after `MOST_ROUNDS` rounds.
     """
-    stream = CorpusStream(policy, corpus, config.batch_size, f"{seed}:warm_start")
-    supervised = Supervised("token_mean")
-    schedule = cosine(config.learning_rate, config.steps, max(1, config.steps // 20), 0.1)
-    engine.begin(BETAS, 0.0)
+    settings = config.warm_start
+    stream = CorpusStream(training.policy, corpus, settings.batch_size, f"{config.run.seed}:warm_start")
+    imitation = Imitation(stream)
+    learning_rate = cosine(settings.learning_rate, settings.steps, max(1, settings.steps // 20), 0.1)
+    training.engine.begin(BETAS, 0.0)
     began = time.monotonic()
     tokens = useful = computed = rounds = 0
     losses: list[float] = []
     stopped = passed = False
-    with _threads(learner.warm_start_threads, engine):
-        while not (stopped or passed) and rounds < (MOST_ROUNDS if config.until_pass else 1):
-            for step in range(config.steps):
+    with _threads(config.learner.warm_start_threads, training.engine):
+        while not (stopped or passed) and rounds < (MOST_ROUNDS if settings.until_pass else 1):
+            for step in range(settings.steps):
                 if stopped := should_stop():
                     break
-                items, totals = stream.next()
-                mine = engine.plan(items)
-                result = engine.step(mine.micro_batches, supervised.loss, totals, schedule(step), statistics=False)
-                tokens, useful, computed = (
-                    tokens + result.tokens,
-                    useful + mine.row_tokens,
-                    computed + mine.padded_tokens,
-                )
-                losses.append(result.loss * totals.tokens / max(1, result.tokens))
-                recorder.count("warm_start_programs", len(items))
+                taken = training.take(imitation, (), learning_rate(step), statistics=False)
+                tokens += taken.result.tokens
+                useful += taken.plan.row_tokens
+                computed += taken.plan.padded_tokens
+                losses.append(taken.result.loss * taken.prepared.totals.tokens / max(1, taken.result.tokens))
+                recorder.count("warm_start_programs", len(taken.prepared.items))
                 if step % 10 == 0:
                     recorder.gauge("warm_start_step", len(losses))
                     recorder.gauge("warm_start_loss", losses[-1])
             rounds += 1
-            passed = not stopped and config.until_pass and passes()
-    if config.until_pass and not (stopped or passed):
+            passed = not stopped and settings.until_pass and passes()
+    if settings.until_pass and not (stopped or passed):
         raise NeverPassed(
-            f"After {rounds} rounds of {config.steps} warm-start steps no program has passed: raise warm_start.steps"
+            f"After {rounds} rounds of {settings.steps} warm-start steps no program has passed: raise warm_start.steps"
         )
     recent = losses[-max(1, len(losses) // 20) :]
     return WarmStartReport(

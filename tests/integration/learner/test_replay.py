@@ -13,8 +13,9 @@ import pytest
 
 from rltf.buffer.records import Group, Sample
 from rltf.config import Config
+from rltf.learner.first_weights import keeps_first_weights
 from rltf.learner.record import CORPUS, fingerprints
-from rltf.learner.replay import RecordedStep, Replay, first_weights, remembers
+from rltf.learner.replay import RecordedStep, Replay, remembers
 from rltf.problems.corpus import SolutionCorpus
 from tests.support.learner_run import PROBLEMS, Run
 
@@ -42,7 +43,7 @@ def test_mixed_steps_are_the_same_and_a_changed_one_is_told(make_run: Callable[.
     with run.others():
         run.learner.run(threading.Event())
     steps = recorded(run)
-    assert len(steps) == 3 and first_weights(run.config, tmp_path) and remembers(run.config)
+    assert len(steps) == 3 and keeps_first_weights(run.config, tmp_path) and remembers(run.config)
 
     def again(with_weights: bool) -> Replay:
         return Replay(run.config, run.spec, SolutionCorpus(PROBLEMS), tmp_path, None, with_weights)
@@ -82,7 +83,7 @@ def test_what_depends_on_the_steps_before(fields: dict[str, Any], expected: bool
 
 def test_which_first_weights_are_kept(tmp_path: Path) -> None:
     def there(**fields: Any) -> bool:
-        return first_weights(Config.model_validate(fields), tmp_path)
+        return keeps_first_weights(Config.model_validate(fields), tmp_path)
 
     assert there(warm_start={"steps": 0}) and not there(warm_start={"steps": 5})
     assert not there(warm_start={"steps": 0}, learner={"dtype": "bfloat16"})

@@ -19,7 +19,7 @@ from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import load_weights, save_model, write_card
 from rltf.learner.metrics import age_distribution
 from rltf.learner.position import Position
-from rltf.learner.schedules import is_supervised
+from rltf.learner.training_step import TrainingStep
 from rltf.learner.waiting import Stalled
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
@@ -296,12 +296,7 @@ def test_warm_start_that_never_passes_is_given_up(monkeypatch: pytest.MonkeyPatc
     engine = TrainingEngine(policy, config.learner, World())
     with pytest.raises(RuntimeError, match="After 20 rounds of 2 warm-start steps no program has passed"):
         warm_start(
-            engine, policy, SolutionCorpus(PROBLEMS), config.warm_start, config.learner, Recorder("learner-0"),
-            seed=0, should_stop=lambda: False, passes=lambda: False,
+            TrainingStep(config, policy, engine, None), SolutionCorpus(PROBLEMS), config, Recorder("learner-0"),
+            should_stop=lambda: False, passes=lambda: False,
         )  # fmt: skip
     engine.close()
-
-
-@pytest.mark.parametrize(("ratio", "kinds"), [(0.0, "rrrrrr"), (1.0, "rsrsrs"), (2.0, "rssrss"), (0.5, "rrsrrs")])
-def test_supervised_steps_are_spread_evenly(ratio: float, kinds: str) -> None:
-    assert "".join("s" if is_supervised(step, ratio) else "r" for step in range(1, 7)) == kinds

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 
-Schedule = Callable[[int], float]
+LearningRate = Callable[[int], float]
 """From the number of steps already taken to the learning rate of the next."""
 
 
-def linear(peak: float, steps: int, warmup_steps: int, final_share: float) -> Schedule:
+def linear(peak: float, steps: int, warmup_steps: int, final_share: float) -> LearningRate:
     """Rises over `warmup_steps`, then changes linearly so that the last of `steps` has `final_share` of the peak."""
 
     def rate(step: int) -> float:
@@ -22,7 +21,7 @@ def linear(peak: float, steps: int, warmup_steps: int, final_share: float) -> Sc
     return rate
 
 
-def cosine(peak: float, steps: int, warmup_steps: int, final_share: float) -> Schedule:
+def cosine(peak: float, steps: int, warmup_steps: int, final_share: float) -> LearningRate:
     """Rises over `warmup_steps`, then falls along a cosine to `final_share` of the peak at the last of `steps`."""
 
     def rate(step: int) -> float:
@@ -32,12 +31,3 @@ def cosine(peak: float, steps: int, warmup_steps: int, final_share: float) -> Sc
         return peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
     return rate
-
-
-def is_supervised(step: int, ratio: float) -> bool:
-    """Whether the 1-based `step` is a supervised one: ratio/(1 + ratio) of all steps, evenly spread, a reinforcement
-    step first.
-    """
-    exact = Fraction(ratio).limit_denominator(1000)
-    share = exact / (1 + exact)
-    return int(step * share) > int((step - 1) * share)

@@ -1,0 +1,134 @@
+"""When what is due: the kind and learning rate of each step, versions, evaluations, checkpoints, the end of training.
+
+Pure: what is due depends on the configuration and on where the learner is, and on nothing else.
+
+`learner.steps` counts optimizer steps after the warm start. With `supervised_ratio` r, r/(1 + r) of them are
+supervised, spread evenly and beginning with a reinforcement step. A version is published before a reinforcement step,
+once `publish_every` reinforcement steps have been taken since the last; an evaluation is of the first version published
+on or after its step. Offline (`publish_every` 0) version 0 samples every training program, and the next version is the
+last. Without a reinforcement objective versions are published for their evaluations alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from rltf.config import Config
+from rltf.config.objectives import SUPERVISED
+from rltf.learner.learning_rates import linear
+from rltf.learner.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a step is, and what is due before it, in the order of the fields."""
+
+    step: int
+    """Its number, from 1."""
+    reinforce: bool
+    """Whether it draws sampled programs; a supervised step otherwise."""
+    learning_rate: float
+    publish: bool
+    """A version."""
+    evaluate: bool
+    """The held-out evaluation of that version."""
+    checkpoint: bool
+    """A checkpoint of exactly the weights that are evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Which versions a learner goes on with from a checkpoint."""
+
+    version: int
+    """The newest that counts as published: the next one has the number after it."""
+    publish: Literal["no", "weights", "first policy"]
+    """What the actors get before the first step. Of `weights` a version is published as any other; the `first policy`
+    comes back under the number `version`."""
+
+
+class Schedule:
+    """What is due at each position of a run."""
+
+    def __init__(self, config: Config) -> None:
+        learner = config.learner
+        self._learner = learner
+        self._evaluation = config.evaluation
+        self._checkpoint = config.checkpoint
+        self._reinforces = learner.objective != SUPERVISED
+        self._mixes = learner.supervised_mixing == "micro_batch"
+        self._offline = self._reinforces and not learner.publish_every
+        self._learning_rate = linear(
+            learner.learning_rate, learner.steps, learner.warmup_steps, learner.final_learning_rate
+        )
+
+    def is_over(self, position: Position) -> bool:
+        """Whether no step comes any more, by this rank's clock."""
+        limit = self._learner.max_seconds
+        return position.step >= self._learner.steps or (limit is not None and position.seconds >= limit)
+
+    def before(self, position: Position) -> Before:
+        """Of the step that comes next."""
+        publish = self._publishes(position)
+        evaluate = publish and position.evaluate > 0
+        return Before(
+            step=position.step + 1,
+            reinforce=self._is_reinforcement(position.step + 1),
+            learning_rate=self._learning_rate(position.step),
+            publish=publish,
+            evaluate=evaluate,
+            checkpoint=evaluate and self._checkpoint.best,
+        )
+
+    def evaluates_after(self, position: Position) -> bool:
+        """Whether a held-out evaluation, of the next version, is due after the step that was taken last."""
+        return not self._offline and _is_multiple(position.step, self._evaluation.every)
+
+    def checkpoints_after(self, position: Position) -> bool:
+        """Whether a checkpoint is due after that step, and none comes next anyway: at the end, or of the version that
+        is published to be evaluated.
+        """
+        last = position.step == self._learner.steps
+        one_comes = last or (self._checkpoint.best and position.evaluate > 0 and self._publishes(position))
+        return _is_multiple(position.step, self._checkpoint.every) and not one_comes
+
+    def resumption(self, position: Position, published: int) -> Resumption:
+        """`position`: of the checkpoint; `published`: the newest version that the actors ever got.
+
+        A version number stands for one state of the weights for ever: numbers of versions that were lost are not used
+        again. The actors get a version as soon as they have to have one.
+        """
+        newest = max(position.version, published)
+        lost = newest > position.version
+        if self._offline:
+            # What trained since is published at the end alone.
+            return Resumption(newest + int(lost), "first policy")
+        if not position.changed and not lost:
+            return Resumption(newest - 1, "weights")  # the same number for the same weights
+        due = self._reinforces and position.since_published < self._learner.publish_every
+        return Resumption(newest, "weights" if due else "no")
+
+    def _publishes(self, position: Position) -> bool:
+        """Whether a version is due before the next step."""
+        if not self._reinforces:
+            return position.evaluate > 0
+        due = position.since_published >= self._learner.publish_every
+        return due and self._is_reinforcement(position.step + 1) and not self._offline
+
+    def _is_reinforcement(self, step: int) -> bool:
+        return self._reinforces and (self._mixes or not is_supervised(step, self._learner.supervised_ratio))
+
+
+def is_supervised(step: int, ratio: float) -> bool:
+    """Whether the 1-based `step` is a supervised one: ratio/(1 + ratio) of all steps, evenly spread, a reinforcement
+    step first.
+    """
+    exact = Fraction(ratio).limit_denominator(1000)
+    share = exact / (1 + exact)
+    return int(step * share) > int((step - 1) * share)
+
+
+def _is_multiple(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
