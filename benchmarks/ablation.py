@@ -28,7 +28,7 @@ from rich.console import Console
 
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
 from rltf.config import UserError
-from rltf.launch import parse
+from rltf.driver.commands.train import parse
 from rltf.monitor.run_folder import RunFolder
 
 WARM_START = "warm start"

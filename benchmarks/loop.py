@@ -30,7 +30,7 @@ from rich.table import Table
 from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
 from benchmarks.trl_peer import refuse_if_not_comparable
 from rltf.config import Config, UserError
-from rltf.launch import parse
+from rltf.driver.commands.train import parse
 from rltf.monitor.run_folder import RunFolder
 
 TARGET = 0.65

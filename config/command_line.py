@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from rltf.config.base import UserError
 from rltf.config.help import described, keys, sections
+from rltf.program import PROGRAM
 
-PROGRAM = "launch.py"
 REMOVED = {"learner.weight_transfer": "every version travels by the weight store"}
 """Keys of earlier versions, with what holds without them. A file may still name them, as recorded runs do."""
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"

@@ -121,7 +121,7 @@ class RltfConfig(BaselineConfig):
     """Multiply the coarse and the adaptive term of each token by a critic's probability of the true outcome
     (CodeRL)."""
     critic: Folder = ""
-    """Folder of the critic, which `launch.py train-critic` makes from the samples of a run."""
+    """Folder of the critic, which the command train-critic makes from the samples of a run."""
     fine_grained_type: Literal[0, 1] = 0
     """1: the critic weighs the fine term, too."""
     adaptive_mode: Literal["add", "replace"] = "add"

@@ -36,7 +36,7 @@ class ProblemsConfig(Part):
     """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones;
     0: none."""
     checked: str = ""
-    """File that `launch.py check-data` wrote: problems quarantined there are left out, the others get their calibrated
+    """File that the command check-data wrote: problems quarantined there are left out, the others get their calibrated
     time limits."""
     limit: int | None = Field(None, ge=1)
     """Use only so many training problems, drawn at random, the same in every run."""

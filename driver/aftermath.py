@@ -1,7 +1,7 @@
 """What the driver's guard runs when the driver died without a word: result.json and report.md from what it left in the
 run's folder.
 
-python -m rltf.driver.aftermath RUN REASON
+    python -m rltf.driver.aftermath RUN REASON
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rltf.buffer.connection import ServerError, ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
@@ -27,6 +27,7 @@ from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
+from rltf.program import DONE, FAILED, PROGRAM
 from rltf.telemetry.recorder import Row
 
 UNKNOWN = "it is not known whether the ledger balances"
@@ -118,21 +119,22 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
         }
 
 
-def main(run: str, reason: str) -> int:
-    """The command; FAILED with a sentence when the report cannot be written."""
+def main() -> NoReturn:
+    """The command; exits with FAILED, and a sentence, when the report cannot be written."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # the guard, which started this, waits for them in its own way
+    run, reason = sys.argv[1:]
     folder = Path(run)
     try:
         write(folder, reason)
     except (UserError, OSError, ValueError) as error:
         print(f"the report cannot be written: {first_line(error)}", file=sys.stderr)
-        return 1
+        sys.exit(FAILED)
     finally:
         if any(folder.glob("checkpoints/step_*/COMPLETE")) and not RunRecord(folder).finished:
-            print(f"This run can go on: launch.py --resume {folder}", file=sys.stderr)
+            print(f"This run can go on: {PROGRAM} --resume {folder}", file=sys.stderr)
     print(f"Report and plots: {folder}/report.md", file=sys.stderr)
-    return 0
+    sys.exit(DONE)
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # the guard, which started this, waits for them in its own way
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    main()

@@ -1,4 +1,4 @@
-"""`launch.py doctor`: does this machine have what a run needs? Tries each part for real and says what to change."""
+"""The command doctor: does this machine have what a run needs? Tries each part for real and says what to change."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.text import Text
 from rltf.buffer.connection import connect, masked
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
+from rltf.driver.installed import advice
 from rltf.driver.machine import memory_bytes
 from rltf.driver.ray_address import knock, wanted_address
 from rltf.driver.ray_start import ready
@@ -136,7 +137,7 @@ def _ray(config: Config) -> Iterator[Finding]:
     try:
         import ray
     except ImportError as error:
-        yield Finding("Ray", "package", "bad", str(error), "make setup, or pip install '.[executor]'")
+        yield Finding("Ray", "package", "bad", str(error), advice("executor"))
         return
     wanted = wanted_address(config)
     try:

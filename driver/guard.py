@@ -23,8 +23,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from rltf.driver.stopping import APART_S, FAILED, SENTENCE, SIGNALS, hear_from, stopping
+from rltf.driver.stopping import APART_S, SENTENCE, SIGNALS, hear_from, stopping
 from rltf.executor.boxes import remove_boxes
+from rltf.program import FAILED
 
 RAYS = ("raylet", "gcs_server")
 """Processes of Ray without which its driver does not live."""
@@ -41,6 +42,8 @@ _ASKED_S = 20.0
 _KILLED_S = 10.0
 """So long after it was killed; the kernel may keep one that waits for a disk that hangs, and nothing ends that."""
 _REPORT_S = 120.0
+_AFTERMATH = "import sys; sys.path.insert(0, {place!r}); from rltf.driver.aftermath import main; main()"
+"""In the folder in which the command was given, where it knows its run by a relative path."""
 _LOOK_S = 0.05
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -187,10 +190,10 @@ def _last_word(reason: str, run: str, by_the_user: bool) -> None:
     if by_the_user:
         sentence = f"{SENTENCE}: {reason}" if reason else SENTENCE
     if run and (reason or not by_the_user):
-        command = [sys.executable, "-m", "rltf.driver.aftermath", run, sentence.removeprefix("run failed: ")]
+        start = _AFTERMATH.format(place=str(Path(__file__).absolute().parents[2]))
+        command = [sys.executable, "-P", "-c", start, run, sentence.removeprefix("run failed: ")]
         with suppress(OSError, subprocess.SubprocessError):
-            place = Path(__file__).absolute().parents[2]
-            subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_S)
+            subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_S)
     with suppress(OSError):
         os.write(2, f"{sentence}\n".encode("utf-8", "surrogateescape"))
 

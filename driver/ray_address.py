@@ -72,10 +72,9 @@ def knock(wanted: Wanted) -> None:
         )
     if "://" in address:
         raise UserError(
-            f"{source} {address} is a dashboard's, which takes jobs (`ray job submit --address {address} -- python "
-            "launch.py ..`): "
-            "to join the cluster from one of its nodes give HOST:PORT of the head, whose port is 6379 by default, "
-            f"or {HERE}"
+            f"{source} {address} is a dashboard's, which takes jobs (`ray job submit --address {address} -- python -m "
+            "rltf ..`): to join the cluster from one of its nodes give HOST:PORT of the head, whose port is 6379 by "
+            f"default, or {HERE}"
         )
     if address == "auto":
         return

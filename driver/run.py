@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 import uuid
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +21,7 @@ from rltf.driver import RunFailed, continuing
 from rltf.driver.failures import noted
 from rltf.driver.held_out import HeldOutBook
 from rltf.driver.inputs import Inputs
+from rltf.driver.installed import code_version
 from rltf.driver.kinds import Kinds
 from rltf.driver.parts import MARGIN_S, STOP_LEARNER_S, Parts
 from rltf.driver.ray_calls import ANSWER_S, KILL_S, RayCalls
@@ -91,7 +90,7 @@ class Run:
         """Steps that were taken before this attempt and are not lost."""
         self._config_kept = False
         """Whether the run has gone on with this attempt's configuration."""
-        self._code_version = _code_version()
+        self._code_version = code_version()
         self._imbalance: str | None = (
             "it is not known whether the ledger balances; what is shown of Redis is the last that was seen"
         )
@@ -373,12 +372,3 @@ class Run:
         print_end(self._console, result, str(folder.path))
         if failures:
             raise failures[0]
-
-
-def _code_version() -> str:
-    """The commit of the code, `unknown` outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"

@@ -14,12 +14,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import Literal
 
+from rltf.program import FAILED
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each means the same. One that was ignored when the command began stays so: SIGINT in what a script starts in the
 background, SIGHUP under nohup."""
 SENTENCE = "stopped by the user"
-FAILED = 1
-"""Exit status of a command that was stopped."""
 APART_S = 0.5
 """Signals that come closer together are one wish: schedulers send theirs to every process, which the guard passes on
 besides."""

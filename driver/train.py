@@ -27,11 +27,12 @@ from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.plan import make_plan
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.status import print_plan, print_warnings
+from rltf.program import PROGRAM
 from rltf.telemetry.console import warn
 
 
 def train(config: Config, preset: str, dry_run: bool, console: Console, resume: Path | None = None) -> None:
-    """Runs `python launch.py`.
+    """One run from its problems to its report.
 
     With `dry_run` the plan is printed and nothing is started; a cluster that runs is joined to see it.
 
@@ -111,4 +112,4 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         finally:
             stopping.end()
             if resumable and Checkpoints.of_run(folder.path).steps() and not folder.finished:
-                console.print(f"This run can go on: launch.py --resume {folder.path}", markup=False)
+                console.print(f"This run can go on: {PROGRAM} --resume {folder.path}", markup=False)

@@ -27,7 +27,7 @@ HARD_CAP_S = 60.0
 """On top of what a program may take at the very most: a lane that needs longer is broken."""
 TIERS: tuple[Tier, ...] = ("A", "B")
 """Those that hold an untrusted program."""
-_START = "import sys; sys.path.insert(0, {root!r}); from rltf.executor.zygote import main; main()"
+_START = "import sys; sys.path.append({root!r}); from rltf.executor.zygote import main; main()"
 
 
 class NoSandbox(LaneFailure):
@@ -102,7 +102,7 @@ class Lane:
         self.stop()
         reasons = "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refusals.items())
         raise NoSandbox(
-            f"this machine cannot hold untrusted programs ({reasons}). `python launch.py doctor` says which setting "
+            f"this machine cannot hold untrusted programs ({reasons}). the command doctor says which setting "
             "to change; "
             "--executor.unsafe true runs them all the same"
         )

@@ -2,7 +2,7 @@
 
 Started by exec, never forked from the process that uses it (forking one that holds torch costs tens of milliseconds)::
 
-    python -s -S -P -B -c "import sys; sys.path.insert(0, ROOT); from rltf.executor.zygote import main; main()" OPTIONS
+    python -s -S -P -B -c "import sys; sys.path.append(ROOT); from rltf.executor.zygote import main; main()" OPTIONS
 
 OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders that programs may import), preload (modules
 to import before the first program), box (working folder where no root of the lane's own can be had). Standard library

@@ -131,7 +131,7 @@ def check_critic(folder: Path, policy: Policy) -> Policy:
     """
     if not is_sealed(folder) and not (folder / FILE).is_file():
         raise UserError(
-            f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); launch.py train-critic makes one"
+            f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); the command train-critic makes one"
         )
     refuse_damaged(folder, "rltf.critic")
     spec = policy.spec

@@ -18,7 +18,7 @@ Status = Literal["ok", "warned", "quarantined", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One problem's line in the file that `launch.py check-data` writes."""
+    """One problem's line in the file that check-data writes."""
 
     problem_id: str
     """Of a skipped record without a usable id: its place in the file."""
@@ -46,11 +46,11 @@ def read_checked(file: Path) -> dict[str, Checked]:
     found: dict[str, Checked] = {}
     for place, record in read_records(file):
         if isinstance(record, Skipped):
-            raise UserError(f"{file}, {place}: {record.reason}; a file that launch.py check-data wrote is needed")
+            raise UserError(f"{file}, {place}: {record.reason}; a file that check-data wrote is needed")
         try:
             checked = _from_record(record)
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{file}, {place}: {error}; a file that launch.py check-data wrote is needed") from None
+            raise UserError(f"{file}, {place}: {error}; a file that check-data wrote is needed") from None
         if checked.status != "skipped":
             found[checked.problem_id] = checked
     return found

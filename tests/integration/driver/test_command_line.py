@@ -15,6 +15,8 @@ from rltf import config as configuration
 from rltf import launch
 from rltf.config import Config, UserError
 from rltf.config.help import described, keys
+from rltf.driver.commands import COMMANDS
+from rltf.driver.commands.train import parse
 from tests.support.paths import ROOT
 
 LAUNCH = [sys.executable, str(ROOT / "launch.py")]
@@ -100,9 +102,9 @@ def test_one_sentence_says_what_is_meant(arguments: list[str], words: str, capsy
 
 
 def test_a_value_may_begin_with_a_dash_and_be_given_twice_alike() -> None:
-    assert launch.parse(["--rltf.fine_reward", "-.5", "--rltf.fine_reward=-.5"]).config.rltf.fine_reward == -0.5
-    assert launch.parse(["--grpo.log_prob_floor", "-1e1"]).config.grpo.log_prob_floor == -10
-    assert launch.parse(["--problems.held_out", ""]).config.problems.held_out == ""
+    assert parse(["--rltf.fine_reward", "-.5", "--rltf.fine_reward=-.5"]).config.rltf.fine_reward == -0.5
+    assert parse(["--grpo.log_prob_floor", "-1e1"]).config.grpo.log_prob_floor == -10
+    assert parse(["--problems.held_out", ""]).config.problems.held_out == ""
 
 
 def test_a_preset_is_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +113,9 @@ def test_a_preset_is_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: 
     (tmp_path / "mbpp-gpt2").write_text("run: {seed: 7}\n")
     for name in ("apps-codet5", "apps-codet5.yaml", "starter-t5"):
         file = ROOT / "configs" / f"{name.removesuffix('.yaml')}.yaml"
-        assert launch.parse(["--config", name]) == (configuration.load(file), file.stem, False, None)
-    assert launch.parse(["--config", "mbpp-gpt2"]).config.run.seed == 7, "a file of one's own comes first"
-    assert launch.parse([]).preset == "starter"
+        assert parse(["--config", name]) == (configuration.load(file), file.stem, False, None)
+    assert parse(["--config", "mbpp-gpt2"]).config.run.seed == 7, "a file of one's own comes first"
+    assert parse([]).preset == "starter"
 
 
 def test_resuming_a_run_that_is_not_there_names_those_that_are(
@@ -133,7 +135,7 @@ def test_the_help_is_short_and_names_commands_and_parts(capsys: pytest.CaptureFi
     text = _help(["--help"], capsys)
     assert text == _help(["-h"], capsys) == _help(["help"], capsys) == _help(["train", "--help"], capsys)
     assert len(text.splitlines()) < 80
-    for command in launch.COMMANDS:
+    for command in COMMANDS:
         assert f"\n  {command} " in text
     for part in Config.model_fields:
         assert f"\n  {part} " in text
@@ -156,10 +158,10 @@ def test_what_the_help_says_of_values_is_what_is_accepted() -> None:
         field = described(key)
         default = [] if field.default in ('""', "[]") else [field.default]
         needs = {"rltf.critic_weighting": ["--rltf.critic", "/"], "actors.greedy": []}.get(key, [])
-        assert launch.parse([*needs, *(word for value in default for word in (f"--{key}", value))]) is not None
+        assert parse([*needs, *(word for value in default for word in (f"--{key}", value))]) is not None
         if "|" in field.values and not field.values.startswith(("INTEGER", "NUMBER")):
             with pytest.raises(UserError, match=key):
-                launch.parse([f"--{key}", "neither"])
+                parse([f"--{key}", "neither"])
         if field.bounds.startswith("at least "):
             with pytest.raises(UserError, match=key):
                 configuration.load(None, {key: str(int(field.bounds.split()[2].rstrip(",")) - 1)})
@@ -173,7 +175,7 @@ def test_what_the_help_says_of_values_is_what_is_accepted() -> None:
     )
 
 
-@pytest.mark.parametrize("command", sorted(set(launch.COMMANDS) - {"help", "train"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"help", "train"}))
 def test_a_command_lists_its_own_options_and_fields(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = _help([command, "--help"], capsys)
     assert text == _help(["help", command], capsys)
@@ -188,7 +190,7 @@ def test_help_imports_neither_ray_nor_torch() -> None:
         "import sys\nfor name in ('torch', 'ray', 'redis', 'transformers', 'datasets', 'deepspeed', 'pyarrow'): sys.modules[name] = None\n"
         "import launch\nfor line in sys.argv[1:]:\n    try: launch.main(line.split())\n    except SystemExit as end: assert not end.code\n"
     )
-    lines = ["--help", "help", "--help-all", "--help learner", *(f"{command} --help" for command in launch.COMMANDS)]
+    lines = ["--help", "help", "--help-all", "--help learner", *(f"{command} --help" for command in COMMANDS)]
     subprocess.run([sys.executable, "-c", code, *lines], cwd=ROOT, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
@@ -203,13 +205,12 @@ def test_without_packages_one_sentence_says_make_setup() -> None:
 def test_an_older_python_is_told_too() -> None:
     source = (ROOT / "launch.py").read_text()
     tree = ast.parse(source, feature_version=(3, 7))  # the oldest that knows `from __future__ import annotations`
-    check = next(node for node in tree.body if isinstance(node, ast.If))
-    before = [
-        node for node in tree.body if node.lineno < check.lineno and not isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    assert all(isinstance(node, ast.Assign | ast.FunctionDef | ast.Expr) for node in before), (
-        "nothing else runs before the check"
-    )
+    ast.parse((ROOT / "rltf" / "program.py").read_text(), feature_version=(3, 7))
+    (start,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "start")
+    check = next(node for node in start.body if isinstance(node, ast.If))
+    loaded = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.lineno < check.lineno]
+    early = {node.module for node in loaded if node.module and (node in start.body or node in tree.body)}
+    assert early == {"__future__", "collections.abc", "typing", "rltf.program"}, "nothing else runs before the check"
     code = f"import sys\nsys.version_info = (3, 9, 2, 'final', 0)\nexec(compile(open({LAUNCH[1]!r}).read(), 'launch.py', 'exec'))"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.count("\n") == 1

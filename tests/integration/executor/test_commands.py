@@ -16,6 +16,7 @@ from rich.console import Console
 
 from rltf import launch
 from rltf.config import UserError
+from rltf.driver.commands.train import parse
 from rltf.problems import load_problems
 from rltf.problems.files import replacing
 from rltf.problems.quarantine import read_checked
@@ -244,9 +245,7 @@ def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
     ]
     checked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--problems.train", f"jsonl:{data}", "--problems.held_out", "", "--problems.checked", str(checked)]
-    problems = Inputs.of(
-        launch.parse([*arguments, "--warm_start.steps", "0", "--policy.vocab_size", "300"]).config
-    ).problems
+    problems = Inputs.of(parse([*arguments, "--warm_start.steps", "0", "--policy.vocab_size", "300"]).config).problems
     assert [(problem.id, problem.suite.time_limit_s) for problem in problems] == [("sum", 0.25), ("fine", 0.25)]
 
 

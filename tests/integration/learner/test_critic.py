@@ -28,6 +28,7 @@ from rltf.learner.objectives.rltf import Rltf
 from rltf.learner.world import World
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.policy import Policy, build_policy
+from rltf.program import DONE, FAILED, WRONG_INPUT
 from tests.support.learner_parts import CRITIC_TOKENS, characters, feedback, group, policy
 from tests.support.learner_run import Run
 
@@ -151,15 +152,15 @@ def test_a_critic_from_the_samples_of_a_run_weighs_another_run(
     folder.flush()
     arguments = ["train-critic", str(folder.path), "--out", str(tmp_path / "critic"), "--steps", "3"]
     (tmp_path / "file").write_text("")
-    assert launch.main([*arguments[:3], str(tmp_path / "file" / "below"), "--steps", "9999"]) == launch.WRONG_INPUT
+    assert launch.main([*arguments[:3], str(tmp_path / "file" / "below"), "--steps", "9999"]) == WRONG_INPUT
     assert "cannot be written: Not a directory" in capsys.readouterr().err
-    assert launch.main([*arguments, "--learning-rate", "1e30"]) == launch.FAILED
+    assert launch.main([*arguments, "--learning-rate", "1e30"]) == FAILED
     assert (
         "train-critic failed: the critic's loss of step" in capsys.readouterr().err
         and not (tmp_path / "critic").exists()
     )
-    assert launch.main(arguments) == launch.DONE
-    assert launch.main(arguments) == launch.WRONG_INPUT, "the folder is there now"
+    assert launch.main(arguments) == DONE
+    assert launch.main(arguments) == WRONG_INPUT, "the folder is there now"
     with run.others():
         run.learner.run(threading.Event())
     rows = run.rows()

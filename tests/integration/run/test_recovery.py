@@ -19,6 +19,7 @@ from benchmarks.killed_run import Found, Run, kill, verify
 from rltf import launch
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import UserError
+from rltf.driver.commands.train import parse
 from rltf.monitor.run_folder import RunFolder
 from tests.support.run_parts import Launched
 
@@ -191,8 +192,8 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
         (["--resume", str(_folder(tmp_path, "redis://:secret@host:1/0"))], "passwords are not kept: give --redis.url"),
     ):
         with pytest.raises(UserError, match=sentence):
-            launch.parse(arguments)
-    wanted = launch.parse(["--resume", str(_folder(tmp_path)), "--learner.steps", "77"])
+            parse(arguments)
+    wanted = parse(["--resume", str(_folder(tmp_path)), "--learner.steps", "77"])
     assert wanted.config.learner.steps == 77 and wanted.resume == _folder(tmp_path)
 
 
@@ -200,5 +201,5 @@ def _folder(parent: Path, url: str = "") -> Path:
     path = parent / ("with-url" if url else "run")
     if not path.exists():
         arguments = ["--run.folder", str(parent), "--run.name", path.name, "--redis.url", url]
-        RunFolder.create(launch.parse(arguments).config)
+        RunFolder.create(parse(arguments).config)
     return path

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from rltf import config as configuration
-from rltf import launch
 from rltf.config import RltfConfig
+from rltf.driver.commands.train import parse
 from rltf.problems.sources import parse_spec
 from tests.support.paths import ROOT
 
@@ -60,7 +60,7 @@ def test_problem_sets_are_written_right(preset: Path) -> None:
 
 
 def test_make_run_trains_the_starter_preset() -> None:
-    assert launch.parse([]).config == configuration.load(ROOT / "configs" / "starter.yaml")
+    assert parse([]).config == configuration.load(ROOT / "configs" / "starter.yaml")
 
 
 def test_starter_presets_share_task_and_warm_start() -> None:
@@ -99,7 +99,7 @@ def test_the_documented_commands_give_the_released_code() -> None:
     lines = [
         [argument.replace("configs/", f"{ROOT}/configs/") for argument in line] for line in documented("released_code")
     ]
-    plain, with_critic = (launch.parse(line).config.rltf for line in lines)
+    plain, with_critic = (parse(line).config.rltf for line in lines)
     assert plain == RltfConfig(preset="released_code", critic_weighting=False, alpha="span_ratio")
     assert with_critic == RltfConfig(preset="released_code", critic="critics/NAME")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rltf import launch
 from rltf.config import Config
+from rltf.driver.commands import COMMANDS
 from tests.support.paths import ROOT
 
 TEXTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
@@ -56,8 +56,8 @@ def test_make_targets(name: str) -> None:
 def test_commands_and_their_options(name: str) -> None:
     called = [code.split("launch.py", 1)[1].split("  ")[0] for code in _typed(name) if "launch.py " in code]
     words = {word for rest in called for word in rest.split()[:1] if re.fullmatch(r"[a-z][a-z-]*", word)}
-    assert words <= set(launch.COMMANDS)
-    sources = "".join(_source(path) for room in (*ROOMS, ".") for path in (ROOT / room).glob("*.py"))
+    assert words <= set(COMMANDS)
+    sources = "".join(_source(path) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
     options = {option for rest in called for option in re.findall(r"--[a-z][a-z-]*(?=\s|$)", rest)}
     assert not {option for option in options if f'"{option}"' not in sources} - {"--help", "--help-all"}
 

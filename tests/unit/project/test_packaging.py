@@ -1,5 +1,6 @@
 """The project's papers: dependencies and their pins, and what is packaged."""
 
+import ast
 import importlib.metadata
 import os
 import re
@@ -8,6 +9,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+import rltf
 from tests.support.paths import ROOT
 
 
@@ -22,6 +24,25 @@ def test_every_room_is_linked_into_the_one_package() -> None:
     assert all(os.readlink(ROOT / "rltf" / name) == f"../{name}" for name in linked), (
         "links that hold wherever the checkout lies"
     )
+
+
+def test_no_room_is_imported_by_its_bare_name() -> None:
+    banned = _pyproject()["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+    assert {link.stem for link in (ROOT / "rltf").iterdir() if link.is_symlink()} - {"configs"} <= set(banned)
+
+
+def test_public_names_are_looked_up_when_they_are_asked_for() -> None:
+    assert [name for name in rltf.__all__ if getattr(rltf, name).__name__ not in (name, "load")] == []
+    assert set(rltf.__all__) <= set(dir(rltf)) and not hasattr(rltf, "Nothing")
+    ast_names = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse((ROOT / "rltf" / "__init__.py").read_text(), feature_version=(3, 7)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert ast_names == set(rltf.__all__), "what a type checker sees is what there is"
+    told = (ROOT / "docs" / "api.md").read_text()
+    assert [name for name in rltf.__all__ if f"`{name}`" not in told and f"`{name}(" not in told] == []
 
 
 def test_ray_shells_are_the_ones_in_the_contract() -> None:

@@ -1,0 +1,67 @@
+"""The commands of the command line: one small module each, with its sentence, its arguments and what it runs.
+
+A module imports what it runs once its command line is known to be right, so that help and refusals come at once. A new
+command is a module with the members of `Command` and a line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from rltf.config.command_line import choose
+from rltf.driver.commands import check_data, doctor, grade, help, replay, status, train, train_critic
+from rltf.driver.commands.command import Command
+from rltf.driver.installed import lacks
+from rltf.executor.protocol import LaneFailure
+from rltf.program import DONE, FAILED
+from rltf.telemetry.console import complain, warn
+
+COMMANDS: dict[str, Command] = {
+    "train": train,
+    "grade": grade,
+    "check-data": check_data,
+    "status": status,
+    "replay": replay,
+    "train-critic": train_critic,
+    "doctor": doctor,
+    "help": help,
+}
+"""By name, in the order in which the help lists them."""
+
+
+def sentences() -> dict[str, str]:
+    """By the name of a command what it does."""
+    return {name: command.SENTENCE for name, command in COMMANDS.items()}
+
+
+def chosen(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command that the arguments name, `train` where they name none, and its own arguments.
+
+    Raises UserError for a word that is no command.
+    """
+    return choose(arguments, sentences(), "train")
+
+
+def run(name: str, arguments: Sequence[str], console: Console) -> int:
+    """Runs a command, whose judge or model may fail, and returns its exit code.
+
+    Raises UserError for wrong input, and for a package that is not installed.
+    """
+    try:
+        return COMMANDS[name].run(arguments, console)
+    except (LaneFailure, FloatingPointError) as failure:
+        complain(f"{name} failed: {failure}")
+        return FAILED
+    except ModuleNotFoundError as error:
+        raise lacks(error, name) from None
+
+
+def lost_output(code: int, arguments: Sequence[str], reason: str) -> int:
+    """The exit code of a command whose standard output could not be written: it has failed; a run has its folder."""
+    if code == DONE and chosen(arguments)[0] != "train":
+        complain(f"error: standard output could not be written ({reason}), and what was printed is lost")
+        return FAILED
+    warn(f"standard output could not be written ({reason}), and some of what was printed is lost")
+    return code

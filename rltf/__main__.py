@@ -1,0 +1,5 @@
+"""`python -m rltf`: the commands."""
+
+from rltf.launch import start
+
+start()
