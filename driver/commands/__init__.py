@@ -1,7 +1,7 @@
 """The commands of the command line: one small module each, with its sentence, its arguments and what it runs.
 
-A module imports what it runs once its command line is known to be right, so that help and refusals come at once. A new
-command is a module with the members of `Command` and a line in `COMMANDS`.
+A module imports what it runs once its command line is known to be right, so that help and refusals come at once; what
+is no other room's lies beside it. A new command is a module with the members of `Command` and a line in `COMMANDS`.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     known, overrides = parser.read(arguments)
     file = None if known.config is None else configuration.preset(known.config)
     config = configuration.load(file, overrides)
-    from rltf.driver import doctor as examining
+    from rltf.driver.commands.examination import doctor
 
     stopping.work()
-    return DONE if examining.doctor(config, known.out, console, file) else FAILED
+    return DONE if doctor(config, known.out, console, file) else FAILED

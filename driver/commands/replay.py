@@ -38,12 +38,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
             )
         require("train", "replay --step")
         console.print("Loading torch ...")
-        from rltf.driver.replay_step import replay_step
+        from rltf.driver.commands.replay_step import replay_step
 
         stopping.work()
         with folder.locked():  # a run that goes on removes checkpoints
             return DONE if replay_step(folder, known.step, console) else FAILED
-    from rltf.driver import regrade
+    from rltf.driver.commands import regrade
 
     folder.settings()  # a file that is cut off would read as another configuration
     config = configuration.load(folder.path / "config.yaml", overrides)

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     folder = find(known.run)
     require("train", "train-critic")
     console.print("Loading torch ...")
-    from rltf.driver.critic import train_critic_of
+    from rltf.driver.commands.critic import train_critic_of
 
     stopping.work()
     train_critic_of(folder, known.out, known.steps, known.batch_size, known.learning_rate, console)

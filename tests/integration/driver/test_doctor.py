@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rltf.config import Config
-from rltf.driver.doctor import _ray
+from rltf.driver.commands.examination import _ray
 from rltf.executor import doctor
 from rltf.executor.doctor import advice
 from tests.support.paths import ROOT

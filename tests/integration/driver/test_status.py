@@ -11,7 +11,7 @@ import pytest
 from rltf import launch
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.driver import status as standing
+from rltf.driver.commands import standing
 from rltf.monitor.absent import write_absent
 from rltf.monitor.run_folder import RunFolder
 from tests.support.buffer_programs import buffered, group_of
