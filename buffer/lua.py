@@ -39,7 +39,7 @@ class Call:
 @functools.cache
 def source_of(name: str) -> tuple[str, str]:
     """Source of the script `name`, with key names and common.lua in front, and its SHA-1."""
-    folder = resources.files("buffer") / "scripts"
+    folder = resources.files("rltf.buffer") / "scripts"
     source = "\n".join([lua_prelude(), (folder / "common.lua").read_text(), (folder / f"{name}.lua").read_text()])
     return source, hashlib.sha1(source.encode()).hexdigest()
 

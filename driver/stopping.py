@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from types import FrameType
-from typing import Literal
+from typing import Literal, NoReturn
 
 from rltf.program import FAILED
 
@@ -110,7 +110,7 @@ def tell(**facts: str | int) -> None:
         os.write(_guard, told.encode("utf-8", "surrogateescape"))
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """Ends this process at once, whatever its threads are in; the guard ends what it leaves."""
     tell(said=1)
     for stream in (sys.stdout, sys.stderr):

@@ -13,7 +13,6 @@ from rich.console import Console
 from rltf.config.command_line import choose
 from rltf.driver.commands import check_data, doctor, grade, help, replay, status, train, train_critic
 from rltf.driver.commands.command import Command
-from rltf.driver.installed import lacks
 from rltf.executor.protocol import LaneFailure
 from rltf.program import DONE, FAILED
 from rltf.telemetry.console import complain, warn
@@ -55,6 +54,8 @@ def run(name: str, arguments: Sequence[str], console: Console) -> int:
         complain(f"{name} failed: {failure}")
         return FAILED
     except ModuleNotFoundError as error:
+        from rltf.driver.installed import lacks
+
         raise lacks(error, name) from None
 
 
