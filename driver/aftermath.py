@@ -119,22 +119,26 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
         }
 
 
-def main() -> NoReturn:
-    """The command; exits with FAILED, and a sentence, when the report cannot be written."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # the guard, which started this, waits for them in its own way
-    run, reason = sys.argv[1:]
+def main(run: str, reason: str) -> int:
+    """The command; FAILED with a sentence when the report cannot be written."""
     folder = Path(run)
     try:
         write(folder, reason)
     except (UserError, OSError, ValueError) as error:
         print(f"the report cannot be written: {first_line(error)}", file=sys.stderr)
-        sys.exit(FAILED)
+        return FAILED
     finally:
         if any(folder.glob("checkpoints/step_*/COMPLETE")) and not RunRecord(folder).finished:
             print(f"This run can go on: {PROGRAM} --resume {folder}", file=sys.stderr)
     print(f"Report and plots: {folder}/report.md", file=sys.stderr)
-    sys.exit(DONE)
+    return DONE
+
+
+def start() -> NoReturn:
+    """The process: reads its arguments and ends with the exit code."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # the guard, which started this, waits for them in its own way
+    sys.exit(main(*sys.argv[1:]))
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -42,7 +42,7 @@ _ASKED_S = 20.0
 _KILLED_S = 10.0
 """So long after it was killed; the kernel may keep one that waits for a disk that hangs, and nothing ends that."""
 _REPORT_S = 120.0
-_AFTERMATH = "import sys; sys.path.insert(0, {place!r}); from rltf.driver.aftermath import main; main()"
+_AFTERMATH = "import sys; sys.path.insert(0, {place!r}); from rltf.driver.aftermath import start; start()"
 """In the folder in which the command was given, where it knows its run by a relative path."""
 _LOOK_S = 0.05
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
