@@ -14,30 +14,20 @@ from rltf.buffer.records import Feedback, Program
 from rltf.config import Config
 from rltf.policy.policy import build_policy
 from rltf.telemetry.recorder import Recorder, Row
-from rltf.weights.manifest import Bucket, Manifest
-from rltf.weights.packing import pack
+from rltf.weights.packing import named_weights
 from tests.support.buffer_programs import whole
 from tests.support.policies import Prompt, policy_of, spec_of
+from tests.support.versions import KeptVersions
 
 TRAIN = {f"train-{index}": Prompt("", f"task {index}", "\n") for index in range(5)}
 HELD_OUT = {f"held-{index}": Prompt("", f"other task {index}", "\n") for index in range(3)}
 
 
-class Source:
-    """Versions kept in this process, as the weight store keeps them in its own."""
-
-    def __init__(self) -> None:
-        self.found: tuple[Manifest, list[Bucket]] | None = None
-        self.acknowledged: list[int] = []
+class Source(KeptVersions):
+    """Versions of the tests' policy, by their seeds."""
 
     def publish(self, version: int, seed: int) -> None:
-        self.found = pack(policy_of("llama", 12, seed=seed).model, version)
-
-    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
-        return self.found if self.found is not None and self.found[0].version > newer_than else None
-
-    def acknowledge(self, version: int) -> None:
-        self.acknowledged.append(version)
+        self.take(list(named_weights(policy_of("llama", 12, seed=seed).model)), version, None)
 
 
 class Run:

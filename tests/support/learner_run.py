@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.actors.worker import ActorWorker
@@ -24,9 +22,8 @@ from rltf.problems.corpus import SolutionCorpus
 from rltf.problems.problem import Problem, TestSuite
 from rltf.problems.prompts import prompt_of
 from rltf.telemetry.recorder import Recorder
-from rltf.weights.manifest import Bucket, Manifest
-from rltf.weights.packing import pack_tensors
 from tests.support.learner_parts import learner_config  # noqa: F401  (sets the number of threads)
+from tests.support.versions import KeptVersions
 
 SHAPE = {
     "d_model": 64,
@@ -37,25 +34,6 @@ SHAPE = {
     "max_prompt_tokens": 64,
     "max_program_tokens": 24,
 }
-
-
-class Published:
-    """The newest version, as publisher and as source of weights."""
-
-    def __init__(self) -> None:
-        self.versions: list[tuple[Manifest, list[Bucket]]] = []
-
-    def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
-        self.versions.append(pack_tensors(weights, version, dtype))
-
-    def restore(self) -> bool:
-        return False
-
-    def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
-        return self.versions[-1] if self.versions and self.versions[-1][0].version > newer_than else None
-
-    def acknowledge(self, version: int) -> None:
-        pass
 
 
 def problem(number: int) -> Problem:
@@ -97,7 +75,7 @@ class Run:
             self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
         )
         self.flow = Flow.connect(FlowAddress.of(self.config, server.url, folder.name))
-        self.published = Published()
+        self.published = KeptVersions()
         corpus = SolutionCorpus(PROBLEMS)
         ids = [task.id for task in PROBLEMS]
         task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, code_version="test")

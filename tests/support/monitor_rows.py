@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+import rltf.monitor.samples
 from rltf.buffer.columns import Floats
 from rltf.buffer.records import Archived, Fate, Feedback, Program, Sample, TestResult, VersionRun, encode
 from rltf.config import Config
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.samples import SampleWriter
 
 Row = dict[str, Any]
 BEGIN = 1_700_000_000.0
@@ -112,6 +117,16 @@ def archived(sample: Sample, fate: Fate, step: int | None = None) -> Archived:
         id=program.id, group_id=program.group_id, problem_id=program.problem_id, fate=fate, step=step, program=encode(program),
         feedback=encode(sample.feedback),
     )  # fmt: skip
+
+
+def write_parts(folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two samples each, s0 and s1 in the first."""
+    monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 2)  # none is merged
+    writer = SampleWriter(folder, 10**9)
+    for number in range(parts):
+        writer.add(
+            [archived(sample("p", "pass", id=f"s{2 * number + each}"), "trained", step=number) for each in (0, 1)]
+        )
 
 
 def fill(folder: RunFolder, steps: int = 40) -> None:

@@ -187,8 +187,7 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     recorder = Recorder("actor-0", rows.extend, period_s=0)
     loader = WeightLoader(SamplingEngine(policy).load, source, recorder)
     source.publish(4, seed=1)
-    assert source.found is not None
-    source.found[1][0][17] ^= 1
+    source.versions[-1][1][0][17] ^= 1
     began = time.monotonic()
     while counted(rows) < MOST_FAILURES - 1:
         assert not loader.refresh()
@@ -196,12 +195,12 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
         "one failure follows another after a pause, a longer one each time"
     )
     assert loader.version == -1 and (policy.model.lm_head.weight == before).all() and not source.acknowledged
-    source.found[1][0][17] ^= 1
+    source.versions[-1][1][0][17] ^= 1
     while not loader.refresh():
         pass
     assert loader.version == 4 and source.acknowledged == [4]
     source.publish(5, seed=2)
-    source.found[1][0][17] ^= 1
+    source.versions[-1][1][0][17] ^= 1
     with pytest.raises(ChecksumError):
         while True:
             loader.refresh()

@@ -1,4 +1,4 @@
-"""The executor's loop on a real Redis, and its Ray shell on a cluster of this test's own."""
+"""The executor's loop on a real Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from rltf.telemetry.recorder import Recorder, Row
 from tests.support.buffer_programs import group_of
 from tests.support.executor_suites import HONEST_SUMS, SUM, assert_suite, stdin_suite
 from tests.support.judges import UNJUDGED, InProcessJudge
-from tests.support.paths import ROOT
 
 RIGHT = HONEST_SUMS["input"]
 SLOW = "import time\nend = time.process_time() + 0.7\nwhile time.process_time() < end: pass\n"
@@ -238,37 +237,3 @@ def test_a_worker_takes_over_what_its_dead_predecessor_held(make_flow: Callable[
     assert len(flow.work.claim("executor-0", 2)) == 2
     with _working(flow):
         _until(lambda: flow.ledger.counts()["buffered"] == 2)
-
-
-def test_the_ray_shell(make_flow: Callable[..., Flow], tmp_path: Path) -> None:
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray = pytest.importorskip("ray")
-    from rltf.executor.ray_executor import executor_actor
-
-    flow = make_flow(group_size=2)
-    _store(flow)
-    for number in range(8):
-        flow.work.push(group_of(f"g{number}", problem_id="sum", text=f"{RIGHT}# {number}"))
-    path = str(ROOT)
-    environment = {"env_vars": {"PYTHONPATH": path}}
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        namespace="executors",
-        runtime_env=environment,
-    )
-    try:
-        config = ExecutorConfig(cpus_per_executor=0.5)
-        actors = [
-            executor_actor(config, name, {}).remote(name, flow.address, config, tmp_path)
-            for name in ("executor-0", "executor-1")
-        ]
-        ray.get([actor.start.remote() for actor in actors], timeout=60)
-        _until(lambda: flow.ledger.counts()["buffered"] == 16)
-        health = ray.get([actor.health.remote() for actor in actors], timeout=60)
-        assert [state["state"] for state in health] == ["running", "running"]
-        assert ray.get([actor.stop.remote() for actor in actors], timeout=60) == [True, True]
-    finally:
-        ray.shutdown()

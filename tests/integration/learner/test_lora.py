@@ -28,17 +28,18 @@ from rltf.weights.manifest import ChecksumError, ManifestMismatch
 from rltf.weights.packing import named_weights
 from tests.support.learner_engines import engine_of, programs
 from tests.support.learner_parts import learner_config, policy
-from tests.support.learner_run import Published, Run
+from tests.support.learner_run import Run
+from tests.support.versions import KeptVersions
 
 pytest.importorskip("peft", reason="adapters need peft, which is not installed here")
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]
 LORA = {"lora_rank": 3, "lora_alpha": 6.0}
 
 
-def trained(toy: Policy, steps: int = 3, **fields: Any) -> tuple[TrainingEngine, Published]:
+def trained(toy: Policy, steps: int = 3, **fields: Any) -> tuple[TrainingEngine, KeptVersions]:
     """An engine after some steps, and what it published before and after."""
     engine = TrainingEngine(toy, learner_config(**fields), World())
-    kept = Published()
+    kept = KeptVersions()
     versions = Versions(engine, toy, kept, torch.float32)
     versions.publish()
     items = programs(0)

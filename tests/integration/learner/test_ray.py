@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from rltf.weights.ray_source import StoreSource
 from rltf.weights.ray_store import start_store
 from rltf.weights.unpacking import load_into
 from tests.support.learner_run import PROBLEMS, SHAPE
-from tests.support.paths import ROOT
 
 CONFIG = Config.model_validate(
     {
@@ -38,16 +36,6 @@ CONFIG = Config.model_validate(
 )  # fmt: skip
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="learner-test")
-    yield
-    ray.shutdown()
-
-
 def _started(group: LearnerGroup) -> dict[str, tuple[Any, Any]]:
     deadline = time.monotonic() + 120
     while True:
@@ -58,7 +46,7 @@ def _started(group: LearnerGroup) -> dict[str, tuple[Any, Any]]:
             time.sleep(0.1)
 
 
-def test_two_workers_train_publish_and_export(cluster: None, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_two_workers_train_publish_and_export(ray_job: Any, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
     address = FlowAddress.of(CONFIG, redis_server.url, "two-workers")
     flow = Flow.connect(address)
     spec = make_spec(CONFIG.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])

@@ -11,6 +11,7 @@ import pytest
 from rltf.weights.slots import make_slot
 from rltf.weights.unpacking import load_into
 from tests.support.paths import ROOT
+from tests.support.versions import keeps_its_promises
 from tests.support.weight_publisher import Publisher, model_of
 
 
@@ -52,6 +53,18 @@ def weights_of(found: Any) -> Any:
     target = model_of(-1)
     load_into(target, *found)
     return target[1].weight
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_versions_come_as_the_protocols_say(cluster: Any, near: bool) -> None:
+    from rltf.weights.ray_publisher import StorePublisher
+    from rltf.weights.ray_source import StoreSource
+    from rltf.weights.ray_store import start_store
+
+    store = start_store(timeout_s=60)
+    keeps_its_promises(StorePublisher(store, 30), StoreSource(store, 30) if near else elsewhere(store))
+    cluster.kill(store)
+    _until(lambda: _is_dead(cluster, store))
 
 
 @pytest.mark.parametrize("shared", [True, False])

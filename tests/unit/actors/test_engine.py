@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -29,11 +31,18 @@ def _generate(policy: Policy, prompt: list[int]) -> list[int]:
     return output[0, 1:].tolist() if policy.is_encoder_decoder else output[0, len(prompt) :].tolist()
 
 
+@functools.cache
 def _ending_policy(family: str) -> Policy:
     """A policy whose greedy programs end at different lengths, so that rows are dropped at different steps."""
     policy = policy_of(family, max_program_tokens=16)
     written = [token for prompt in PROMPTS for token in _generate(policy, prompt)[3:]]
     return with_end_likely(policy, max(set(written), key=written.count))
+
+
+@functools.cache
+def _reference(family: str) -> Policy:
+    """The same weights, which nothing was sampled with."""
+    return policy_of(family, max_program_tokens=16)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -52,7 +61,7 @@ def test_greedy_programs_are_those_of_generate(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[str, bool]) -> None:
     policy = _ending_policy(family)
-    reference = policy_of(family, max_program_tokens=16)
+    reference = _reference(family)
     engine = SamplingEngine(policy, **way)
     for temperature, top_p in ((1.0, 1.0), (0.7, 0.8)):
         groups = engine.sample(PROMPTS, 6, True, temperature, top_p, torch.Generator().manual_seed(0))
@@ -93,7 +102,8 @@ def test_dropping_finished_rows_changes_no_program(family: str) -> None:
 
 def test_both_ways_of_decoding_draw_the_same_programs_and_an_engine_can_be_used_again() -> None:
     policy = _ending_policy("llama")
-    shared, plain = SamplingEngine(policy), SamplingEngine(_ending_policy("llama"), share_prefix=False)
+    other = with_end_likely(policy_of("llama", max_program_tokens=16), policy.eos_id)
+    shared, plain = SamplingEngine(policy), SamplingEngine(other, share_prefix=False)
     assert shared._fuses and not plain._fuses
     for seed, count in ((1, 5), (2, 2), (3, 9)):
         first = shared.sample(PROMPTS, count, True, generator=torch.Generator().manual_seed(seed))
@@ -104,7 +114,7 @@ def test_both_ways_of_decoding_draw_the_same_programs_and_an_engine_can_be_used_
 def test_grouped_query_attention_shares_a_prefix_too() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    policy = policy_of("llama")
+    policy = policy_of("llama", max_program_tokens=16)
     config = LlamaConfig(**{**policy.model.config.to_dict(), "num_key_value_heads": 2})
     torch.manual_seed(0)
     grouped = policy.__class__(**{**policy.__dict__, "model": LlamaForCausalLM(config).eval()})
@@ -134,7 +144,7 @@ def test_programs_longer_than_one_block_of_memory_are_whole() -> None:
 
 
 def test_training_on_the_same_model_after_sampling_is_not_disturbed() -> None:
-    policy, untouched = policy_of("llama"), policy_of("llama")
+    policy, untouched = policy_of("llama", max_program_tokens=16), _reference("llama")
     SamplingEngine(policy).sample(PROMPTS, 2, False)
     programs = [[30, 31], [32], [33, 34, 35], [36]]
     ours = token_log_probs(policy.model, collate(policy, PROMPTS, programs)).values
@@ -143,7 +153,7 @@ def test_training_on_the_same_model_after_sampling_is_not_disturbed() -> None:
 
 
 def test_the_same_generator_gives_the_same_programs_and_nothing_to_sample_is_refused() -> None:
-    engine = SamplingEngine(policy_of("llama"))
+    engine = SamplingEngine(policy_of("llama", max_program_tokens=16))
     first, second = (engine.sample(PROMPTS, 3, False, generator=torch.Generator().manual_seed(9)) for _ in range(2))
     assert first == second
     for prompts, samples, limit in (([], 1, 4), ([[]], 1, 4), (PROMPTS, 0, 4), (PROMPTS, 1, 0)):

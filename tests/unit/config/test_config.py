@@ -74,6 +74,13 @@ def test_a_wrong_override_gets_one_sentence(overrides: dict[str, str], sentence:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["store", "auto", "direct"])
+def test_a_key_of_an_earlier_version_is_read_over_in_a_file(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"learner:\n  weight_transfer: {value}\n  steps: 7\n")
+    assert config.load(file) == config.load(None, {"learner.steps": "7"})
+
+
 @pytest.mark.parametrize("key", ["rltf.critic", "warm_start.reuse"])
 def test_folders_that_workers_read_are_found_from_any_working_directory(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

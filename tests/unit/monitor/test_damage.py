@@ -20,7 +20,7 @@ from rltf.driver import resume
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import SampleWriter
 from tests.support.damage import damages
-from tests.support.monitor_rows import archived, config, fill, held_out_row, sample, step_row
+from tests.support.monitor_rows import archived, config, fill, held_out_row, sample, step_row, write_parts
 
 
 @pytest.fixture(scope="module")
@@ -51,29 +51,34 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("file", ["metrics.jsonl", "held_out.jsonl", "events.jsonl"])
 def test_lines_that_are_none_are_left_out_and_counted(
-    file: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(whole, path := tmp_path / "run")
-    folder = RunFolder.open(path)
-    read: dict[str, Callable[[], object]] = {
-        "metrics.jsonl": folder.steps, "held_out.jsonl": folder.held_out, "events.jsonl": folder.events,
+    readers: dict[str, Callable[[RunFolder], object]] = {
+        "metrics.jsonl": RunFolder.steps, "held_out.jsonl": RunFolder.held_out, "events.jsonl": RunFolder.events,
     }  # fmt: skip
-    before = read[file]()
-    lines = (path / file).read_bytes().splitlines(keepends=True)
-    bad = [line + b"\n" for name, line in LINES.items() if not (name == "half a character" and file == "metrics.jsonl")]
-    (path / file).write_bytes(b"".join([*lines[:1], *bad, *lines[1:]]))
-    assert read[file]() == before
-    (told,) = folder.damage()
-    assert told.startswith(
-        f"{len(bad)} lines of {path / file} cannot be read and are left out; the first is line 2: 'utf-8' codec can't"
-    )
-    assert read[file]() == before and folder.damage() == [told], "told once"
+    said = []
+    for file, read in readers.items():
+        folder = RunFolder.open(path)
+        before = read(folder)
+        lines = (path / file).read_bytes().splitlines(keepends=True)
+        bad = [
+            line + b"\n" for name, line in LINES.items() if not (name == "half a character" and file == "metrics.jsonl")
+        ]
+        (path / file).write_bytes(b"".join([*lines[:1], *bad, *lines[1:]]))
+        assert read(folder) == before
+        (told,) = folder.damage()
+        assert told.startswith(
+            f"{len(bad)} lines of {path / file} cannot be read and are left out; the first is line 2: 'utf-8' codec can"
+        )
+        assert read(folder) == before and folder.damage() == [told], "told once"
+        said.append(told)
     report = rltf.monitor.report.write_report(RunFolder.open(path)).read_text()
-    assert report.count(told) == 1
+    assert [report.count(told) for told in said] == [1, 1, 1]
     assert launch.main(["status", str(path)]) == 0
-    assert capsys.readouterr().out.count(told) == 1
+    printed = capsys.readouterr().out
+    assert [printed.count(told) for told in said] == [1, 1, 1]
 
 
 def test_an_event_without_what_goes_with_it_is_left_out(tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_any_damage_to_any_file_is_a_sentence_at_most(
     assert told > 40 and "Traceback" not in "".join(capsys.readouterr())
 
 
-def test_the_report_of_a_damaged_folder_is_written(
+def test_the_report_of_a_damaged_folder_iswrite_parts(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(whole, path := tmp_path / "run")
@@ -134,6 +139,9 @@ def test_the_report_of_a_damaged_folder_is_written(
     ):
         assert re.search(f"- Warning: .*{words}", report), words
     lines = (path / "config.yaml").read_text().splitlines(keepends=True)
+    for drawn in ("metrics.jsonl", "held_out.jsonl"):
+        (path / drawn).unlink()
+    shutil.rmtree(path / "telemetry")  # what follows draws nothing
     for text in (None, "", "".join(lines[:60])):
         (path / "config.yaml").write_text(text) if text is not None else None
         assert rltf.monitor.report.main([str(path)]) == 0
@@ -161,15 +169,6 @@ def test_progress_that_says_nothing_readable_is_told(
 # ---- samples
 
 
-def _written(folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rltf.monitor.samples, "ROWS_PER_PART", 2)  # none is merged
-    writer = SampleWriter(folder, 10**9)
-    for number in range(parts):
-        writer.add(
-            [archived(sample("p", "pass", id=f"s{2 * number + each}"), "trained", step=number) for each in (0, 1)]
-        )
-
-
 def _read(folder: RunFolder) -> list[str]:
     return [kept.id for kept in folder.samples()]
 
@@ -179,7 +178,7 @@ def test_what_of_the_samples_is_damaged_or_missing_is_named_and_counted(
 ) -> None:
     folder = RunFolder.create(config(tmp_path))
     samples = folder.path / "samples"
-    _written(samples, 4, monkeypatch)
+    write_parts(samples, 4, monkeypatch)
     folder.write_progress({"kept": 8})
     shutil.copytree(samples, tmp_path / "whole")
     everything = [f"s{number}" for number in range(8)]
@@ -201,7 +200,7 @@ def test_what_of_the_samples_is_damaged_or_missing_is_named_and_counted(
 
 def test_a_run_goes_on_behind_damaged_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        _written(tmp_path, 3, patch)
+        write_parts(tmp_path, 3, patch)
     (tmp_path / "part-000001.parquet").write_bytes(b"PAR1 and then nothing")
     monkeypatch.setattr(rltf.monitor.samples, "SMALL_PARTS", 2)
     writer = SampleWriter(tmp_path, 10**9, kept=6)
@@ -231,20 +230,6 @@ def test_a_run_goes_on_behind_damaged_samples(tmp_path: Path, monkeypatch: pytes
     for number in (13, 14, 15):
         writer.add([archived(sample("p", "pass", id=f"s{number}"), "trained", step=number)])
     assert [kept.id for kept in rltf.monitor.samples.read_samples(tmp_path)][-3:] == ["s13", "s14", "s15"]
-
-
-def test_replay_says_that_a_part_of_the_record_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = RunFolder.create(config(tmp_path))
-    _written(folder.path / "samples", 3, monkeypatch)
-    (folder.path / "samples" / "part-000001.parquet").write_bytes(b"")
-    assert launch.main(["replay", str(folder.path), "--executor.lanes", "1"]) == 1
-    printed = capsys.readouterr().err
-    assert (
-        f"2 programs of {folder.path}/samples are lost: part-000001.parquet is damaged: " in printed
-        and "replay failed" in printed
-    )
 
 
 # ---- the configuration

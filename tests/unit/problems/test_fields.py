@@ -1,4 +1,7 @@
-"""Records that cannot be used and fields that nobody reads: which, where and why, by the loaders and by `check-data`."""
+"""Records that cannot be used and fields that nobody reads: which, where and why.
+
+By `check-data`: tests/integration/problems/test_check_data.py.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,10 @@ from typing import Any
 
 import pytest
 
-from rltf import launch
 from rltf.config import UserError
 from rltf.problems import load_problems, prompt_of
 from rltf.problems.fields import foreign, mistakes
-from rltf.problems.quarantine import read_checked
-
-GOOD = {"question": "Echo the line.", "inputs": ["1\n"], "outputs": ["1\n"]}
-
-
-def write(folder: Path, *records: Any) -> str:
-    """SPEC of a file with these records; bytes are written as they are."""
-    lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in records]
-    (folder / "own.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    return f"jsonl:{folder / 'own.jsonl'}"
+from tests.support.problem_files import GOOD, write
 
 
 def test_one_line_that_is_no_utf8_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -192,71 +185,8 @@ def test_the_other_formats_tell_too(tmp_path: Path) -> None:
         f"the field solution.json of 1 record ({folder}) is not read: did you mean solutions.json?"
     ]
     assert foreign(loaded.unread) == ""
-    assert run("check-data", f"apps:{tmp_path / 'apps'}", "--out", tmp_path / "out.jsonl") == 1
-    assert "solution.json is not read" in (tmp_path / "out.jsonl").read_text(), "in the problem's own line too"
 
 
 def test_an_empty_list_of_tests_makes_no_prompt_with_tests(tmp_path: Path) -> None:
     (problem,) = load_problems(write(tmp_path, {"id": "a", "tests": [], **GOOD}))
     assert prompt_of(problem).text == "\nQUESTION:\nEcho the line.\n\n\nUse Standard Input format\n\nANSWER:\n"
-
-
-def run(*arguments: object) -> int:
-    return launch.main([str(argument) for argument in arguments])
-
-
-def test_check_data_tells_what_could_not_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    two = {"question": "Echo.", "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"]}
-    solved = {"id": "a", **two, "solutions": ["print(input())"]}
-    broken = [{"id": f"b{number}", **two, "question": ""} for number in range(12)]
-    spec, out = (
-        write(tmp_path, solved, b"{broken", *broken, {"id": "c", **two, "solution": "x"}, solved),
-        tmp_path / "out.jsonl",
-    )
-    assert run("check-data", spec, "--out", out) == 1
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [(row["problem_id"], row["status"]) for row in rows[:3]] == [
-        ("a", "ok"),
-        ("c", "warned"),
-        ("line 2", "skipped"),
-    ]
-    assert rows[1]["reasons"][0] == "the field solution is not read: did you mean solutions?"
-    assert rows[2]["reasons"][0].startswith("broken JSON") and rows[3]["reasons"] == ["line 3: its question is empty"]
-    assert rows[-1]["reasons"] == ["line 16: the id occurs twice, the one of line 1 is used"] and len(rows) == 16
-    told = capsys.readouterr()
-    printed = told.out + told.err
-    for words in (
-        "could not be loaded", "line 2: broken JSON", "line 3, b0: its question is empty", "and 4 more not loaded",
-        "the field solution of 1 record (line 15) is not read: did you mean solutions?",
-    ):  # fmt: skip
-        assert words in printed
-    assert sorted(read_checked(out)) == ["a", "c"]
-    kept = load_problems(spec, checked=str(out))
-    assert [problem.id for problem in kept] == ["a", "c"], "the skipped record of an id says nothing of the usable one"
-
-
-def test_check_data_of_nothing_usable_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec, out = write(tmp_path, {"id": "a", **GOOD, "question": ""}), tmp_path / "out.jsonl"
-    assert run("check-data", spec, "--out", out) == 1
-    assert json.loads(out.read_text())["reasons"] == ["line 1: its question is empty"]
-    assert "line 1, a: its question is empty" in capsys.readouterr().out
-    assert run("check-data", write(tmp_path), "--out", out) == 2
-
-
-def test_strict_is_strict(tmp_path: Path) -> None:
-    good = {
-        "id": "a",
-        **GOOD,
-        "inputs": ["1\n", "2\n"],
-        "outputs": ["1\n", "2\n"],
-        "solutions": ["print(input())"],
-        "url": "x",
-    }
-    out = ("--out", tmp_path / "out.jsonl")
-    spec = write(tmp_path, good)
-    assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 0)
-    spec = write(tmp_path, good | {"timeout": 3})
-    assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 1)
-    spec = write(tmp_path, good, good | {"id": "b", "solutions": ["print(3)"]})
-    assert (run("check-data", spec, *out), run("check-data", spec, *out, "--strict")) == (0, 1)
-    assert run("check-data", write(tmp_path, good | {"solutions": ["print(3)"]}), *out) == 1, "no problem is fit"

@@ -1,0 +1,27 @@
+"""Ray for the tests that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.shared_ray import SharedRay
+
+_shared = SharedRay()
+
+
+@pytest.fixture(scope="module")
+def ray_job() -> Iterator[Any]:
+    """A job of the module's own on a Ray with two CPUs: what `ray.init` gives."""
+    with _shared.job() as context:
+        yield context
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Ray ends with the last test in a row that needs it: no other runs beside it."""
+    yield
+    if nextitem is None or not (nextitem.path == item.path or "ray_job" in getattr(nextitem, "fixturenames", ())):
+        _shared.stop()

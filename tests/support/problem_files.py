@@ -1,0 +1,16 @@
+"""Files of problems for the tests of loaders and of `check-data`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+GOOD = {"question": "Echo the line.", "inputs": ["1\n"], "outputs": ["1\n"]}
+
+
+def write(folder: Path, *records: Any) -> str:
+    """SPEC of a file with these records; bytes are written as they are."""
+    lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in records]
+    (folder / "own.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    return f"jsonl:{folder / 'own.jsonl'}"
