@@ -21,6 +21,7 @@ from rltf.learner.error_classes import ErrorClass
 from rltf.learner.metrics import rl_row, supervised_row
 from rltf.learner.objectives import make_objective
 from rltf.learner.objectives.base import Signal
+from rltf.learner.training_step import Taken
 from rltf.monitor.report import write_report
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
@@ -77,8 +78,8 @@ def step_rows() -> list[dict[str, Any]]:
         loss = objective.loss(log_probs, torch.ones(shape, dtype=torch.bool), signal, prepared.totals)
         sums = {name: float(value) for name, value in loss.sums.items()}
         result = StepResult(float(loss.loss.detach()), 1.0, 1.0, sums, 6, {}, kl_to_previous=0.1, skipped=True)
-        rows.append(rl_row(1, 3, objective.name, groups, prepared, result, Plan([], 6, 6, 6), 1e-3, {}))
-        rows.append(supervised_row(1, 3, prepared.items, result, Plan([], 6, 6, 6), 1e-3, {}))
+        taken = Taken(objective.name, prepared, Plan([], 6, 6, 6), result, 1e-3, {})
+        rows += [rl_row(1, 3, groups, taken, {}), supervised_row(1, 3, taken, {})]
     return rows
 
 
