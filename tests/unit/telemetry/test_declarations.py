@@ -130,7 +130,7 @@ def test_rows_of_steps_have_what_is_declared_and_nothing_else() -> None:
     emitted = {name for row in rows for name in row} | {"training_s"} & strings("learner/worker.py")
     assert emitted == {metric.name for metric in METRICS["step"]}
     (seconds,) = [metric for metric in METRICS["step"] if metric.name == "seconds"]
-    assert set(seconds.keys) <= strings("learner/worker.py", "learner/engine.py")
+    assert set(seconds.keys) <= strings("learner/worker.py", "learner/engine.py", "learner/training_step.py")
 
 
 def test_rows_of_evaluations_have_what_is_declared_and_nothing_else() -> None:
