@@ -1,7 +1,7 @@
 """Runs the hostile programs; meant to be started inside throw-away pid, mount and network namespaces, by
-test_executor_attacks.py.
+tests/integration/executor/test_attacks.py.
 
-    python executor_attack_run.py '{"tier": "A", "uid": 0, "all_modes": false}'
+    python executor_attack_run.py '{"tier": "A", "uid": 0, "way": 0, "all_modes": false}'
 
 One JSON line per attack and mode: the verdict, the verdict of an honest program right after it, and everything that is
 not as it was.
@@ -140,9 +140,13 @@ class Surroundings:
         return 1
 
 
-def modes_of(attack: Attack, number: int, every: bool) -> tuple[str, ...]:
-    """The modes to run an attack in: all, but slow ones take turns."""
-    return MODES if every or not attack.slow else (MODES[number % 3],)
+def modes_of(attack: Attack, number: int, way: int, every: bool) -> tuple[str, ...]:
+    """The modes to run an attack in, in the way of this number: two of the three unless `every`, so that both tiers and
+    both users meet it in all three; a slow one takes turns.
+    """
+    if every:
+        return MODES
+    return (MODES[number % 3],) if attack.slow else (MODES[0], MODES[1 if way in (0, 3) else 2])
 
 
 def control(skip: list[str]) -> None:
@@ -204,7 +208,7 @@ def main() -> None:
         print(json.dumps({"layers": judge.layers, "tier": judge.tier, "uid": os.getuid()}), flush=True)
         before = surroundings.state()
         for number, attack in enumerate(ATTACKS):
-            for mode in modes_of(attack, number, options["all_modes"]):
+            for mode in modes_of(attack, number, options["way"], options["all_modes"]):
                 (told,) = judge.grade([(tell(answer), f"print(input())  # {attack.name} {mode}\n")])
                 wanted = {"escape": GOT, "steal": answer, "harm": "nothing is right"}[attack.wants]
                 (result,) = judge.grade([(suite(mode, wanted), program(attack, mode, places))])

@@ -1,8 +1,9 @@
 """Hostile programs against the whole judge, in both tiers, as root and as an ordinary user: the package `attacks` has
 them.
 
-They run inside throw-away pid, mount and network namespaces, so that a regression cannot reach the machine. All of them
-in every mode, those that take their whole time limit too: RLTF_ALL_ATTACKS=1.
+They run inside throw-away pid, mount and network namespaces, so that a regression cannot reach the machine. Each tier
+and each user meets an attack in every mode; every mode in each tier as each user, also of those that take their whole
+time limit: RLTF_ALL_ATTACKS=1.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ def finish(process: subprocess.Popen[str]) -> Lines:
 @pytest.fixture(scope="module")
 def results() -> Iterator[dict[str, Lines]]:
     """What every way of running them gave; all at once, as each waits for sleepers for half of its time."""
-    started = {way: begin(tier=tier, uid=uid, all_modes=ALL_MODES) for way, (tier, uid) in WAYS.items()}
+    started = {
+        way: begin(tier=tier, uid=uid, way=number, all_modes=ALL_MODES)
+        for number, (way, (tier, uid)) in enumerate(WAYS.items())
+    }
     yield {way: finish(process) for way, process in started.items()}
 
 
@@ -125,7 +129,7 @@ def test_the_tier_and_the_user_are_what_they_should_be(results: dict[str, Lines]
 def test_attack(results: dict[str, Lines], way: str, number: int) -> None:
     attack = ATTACKS[number]
     lines = [line for line in results[way][1:] if line["name"] == attack.name]
-    assert [line["mode"] for line in lines] == list(modes_of(attack, number, ALL_MODES))
+    assert [line["mode"] for line in lines] == list(modes_of(attack, number, [*WAYS].index(way), ALL_MODES))
     for line in lines:
         assert line["verdict"] is not None, "no verdict: an infrastructure failure is none of a program's doing"
         assert line["verdict"][0] != "pass", line
