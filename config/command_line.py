@@ -13,8 +13,8 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, NoReturn
 
 from rltf.config.base import UserError
 from rltf.config.help import described, keys, sections
@@ -30,6 +30,10 @@ _WIDEST = 140
 
 class Arguments(argparse.ArgumentParser):
     """The arguments of one command. Errors are a UserError, without a usage text in front."""
+
+    words: ClassVar[Mapping[str, Callable[[], str]]] = {}
+    """What the words stand for that the help writes in place of values (`config.choice.Word`); asked when it is
+    shown."""
 
     def __init__(
         self, command: str, description: str, reads: Iterable[str] = (), commands: Mapping[str, str] | None = None
@@ -202,6 +206,7 @@ class Arguments(argparse.ArgumentParser):
         """The fields by part, each with the values that it takes, its default and its sentence."""
         width = _columns()
         lines: list[str] = []
+        written: set[str] = set()
         for part, sentence in sections().items():
             mine = [described(key) for key in chosen if key.startswith(f"{part}.")]
             if mine:
@@ -211,9 +216,13 @@ class Arguments(argparse.ArgumentParser):
                     word for word in (field.bounds, f"default: {self._defaults.get(field.key, field.default)}") if word
                 )
                 lines.append(f"  --{field.key} {field.values}")
+                written.add(field.values)
                 lines += textwrap.wrap(
                     f"{field.sentence} ({facts})", width, initial_indent=" " * 6, subsequent_indent=" " * 6
                 )
+        for word, meaning in self.words.items():
+            if word in written:
+                lines += ["", *textwrap.wrap(f"{word}: {meaning()}", width)]
         return "\n".join(lines) + "\n" if lines else ""
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf import config as configuration
-from rltf.config.command_line import Arguments
-from rltf.driver.commands.command import JUDGE, SPEC, lanes
+from rltf.driver.commands.command import JUDGE, Arguments, lanes, spec
 from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
 
@@ -20,7 +19,7 @@ _OUT = Path("check-data.jsonl")
 def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED when the problem set is not fit for training."""
     parser = Arguments("check-data", SENTENCE, (*JUDGE, "run.code", "run.seed"))
-    parser.add_argument("spec", metavar="SPEC", help=SPEC)
+    parser.add_argument("spec", metavar="SPEC", help=spec())
     parser.add_argument(
         "--out", type=Path, default=_OUT, metavar="FILE", help=f"where to write a line per problem (default: {_OUT})"
     )

@@ -8,10 +8,8 @@ from typing import Protocol
 
 from rich.console import Console
 
-from rltf.config import Config
+from rltf.config import Config, command_line
 
-SPEC = "the problem set: starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas"
-"""Help of an argument that names a problem set."""
 RUN = "folder of the run, or its name below runs/"
 """Help of an argument that names a run."""
 JUDGE = (
@@ -37,6 +35,25 @@ class Command(Protocol):
         Raises UserError for wrong input, SystemExit with 0 after printing the help.
         """
         ...
+
+
+def spec() -> str:
+    """Help of an argument that names a problem set."""
+    from rltf.problems.sources import forms
+
+    return f"a problem set: {forms()}, options after commas"
+
+
+def _style() -> str:
+    from rltf.problems.prompts import AUTO, STYLES
+
+    return " | ".join((AUTO, *STYLES))
+
+
+class Arguments(command_line.Arguments):
+    """The arguments of one command, whose help says what a SPEC and a STYLE may be."""
+
+    words = {"SPEC": spec, "STYLE": _style}
 
 
 def lanes(config: Config, overrides: Mapping[str, str]) -> int:

@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf import config as configuration
-from rltf.config.command_line import Arguments
-from rltf.driver.commands.command import JUDGE
+from rltf.driver.commands.command import JUDGE, Arguments
 from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf import config as configuration
-from rltf.config.command_line import Arguments
-from rltf.driver.commands.command import JUDGE, SPEC, lanes
+from rltf.driver.commands.command import JUDGE, Arguments, lanes, spec
 from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
 
@@ -19,7 +18,7 @@ SENTENCE = "Judge the programs of a file by a problem set's tests, on this machi
 def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED when a line, or with --strict a program, has no verdict."""
     parser = Arguments("grade", SENTENCE, (*JUDGE, "problems.checked", "run.code", "run.seed"))
-    parser.add_argument("--problems", required=True, metavar="SPEC", help=SPEC)
+    parser.add_argument("--problems", required=True, metavar="SPEC", help=spec())
     parser.add_argument(
         "--programs", required=True, type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..}'
     )

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from rltf import config as configuration
 from rltf.config import UserError
-from rltf.config.command_line import Arguments
-from rltf.driver.commands.command import JUDGE, RUN, lanes
+from rltf.driver.commands.command import JUDGE, RUN, Arguments, lanes
 from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rltf.config.command_line import Arguments
-from rltf.driver.commands.command import RUN
+from rltf.driver.commands.command import RUN, Arguments
 from rltf.program import DONE, FAILED
 
 SENTENCE = "Show where a run stands: its step, who waits for whom, where every program is."

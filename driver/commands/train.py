@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rltf import config as configuration
 from rltf.config import Config, UserError
-from rltf.config.command_line import Arguments
+from rltf.driver.commands.command import Arguments
 from rltf.program import DONE, FAILED
 from rltf.telemetry.console import complain
 

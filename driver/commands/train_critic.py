@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf.config import UserError
-from rltf.config.command_line import Arguments
-from rltf.driver.commands.command import RUN
+from rltf.driver.commands.command import RUN, Arguments
 from rltf.driver.stopping import stopping
 from rltf.program import DONE
 

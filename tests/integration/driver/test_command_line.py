@@ -149,6 +149,11 @@ def test_the_help_on_a_part_says_what_may_be_written(capsys: pytest.CaptureFixtu
     assert "--learner.objective grpo|rltf|reinforce|rloo|ppo_clip|supervised\n" in text
     one = " ".join(_help(["--help", "actors.top_p"], capsys).split())
     assert "--actors.top_p NUMBER" in one and "(above 0, at most 1; default: 1.0)" in one and "temperature" not in one
+    text = _help(["--help", "problems"], capsys)
+    assert "--problems.train SPEC\n" in text and "--problems.prompt_style STYLE\n" in text
+    words = " ".join(text.split())
+    assert " SPEC: a problem set: starter | apps:FOLDER | mbpp:FILE | jsonl:FILE, options after commas " in f"{words} "
+    assert " STYLE: auto | apps | mbpp | starter " in f"{words} "
     everything = _help(["--help-all"], capsys)
     assert all(f"\n  --{key} " in everything for key in keys())
 
