@@ -146,7 +146,7 @@ def test_the_help_on_a_part_says_what_may_be_written(capsys: pytest.CaptureFixtu
     text = _help(["--help", "learner"], capsys)
     assert text == _help(["help", "learner"], capsys) == _help(["--help=learner"], capsys)
     assert "--learner.zero_stage 0|1|2|3\n" in text and "--executor." not in text
-    assert "--learner.objective grpo|rltf|reinforce|rloo|ppo_clip|supervised\n" in text
+    assert "--learner.objective grpo|rltf|reinforce|rloo|ppo_clip|supervised|MODULE:NAME\n" in text
     one = " ".join(_help(["--help", "actors.top_p"], capsys).split())
     assert "--actors.top_p NUMBER" in one and "(above 0, at most 1; default: 1.0)" in one and "temperature" not in one
     text = _help(["--help", "problems"], capsys)

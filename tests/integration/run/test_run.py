@@ -173,7 +173,7 @@ def test_going_on_keeps_what_was_trained_and_nothing_that_is_refused(run: Launch
         "of the attempt before"
     )
     assert folder.attempts() == 2 and folder.config()["rltf"]["baseline"] == "best"
-    assert [folder.config_at(row["time"])["rltf"]["baseline"] for row in folder.events()] == ["best", "none"]
+    assert [folder.settings_at(row["time"]).rltf.baseline for row in folder.events()] == ["best", "none"]
     again = Launched(tmp_path, "--resume", str(folder.path), learner__final_learning_rate="0.5")
     assert again.wait() == 0, again.terminal
     assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 3)

@@ -256,7 +256,8 @@ def test_every_objective_can_be_configured_made_and_mixed(name: str) -> None:
 
 
 def test_an_objective_without_an_entry_is_refused_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(OBJECTIVES, "grpo")
+    without = {name: kind for name, kind in OBJECTIVES.items() if name != "grpo"}
+    monkeypatch.setattr("rltf.learner.objectives.OBJECTIVES", without)
     with pytest.raises(UserError, match=r"^learner\.objective 'grpo' is unknown; "):
         make_objective(Config(), encoder_decoder=False)
 

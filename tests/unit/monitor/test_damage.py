@@ -104,7 +104,7 @@ def test_any_damage_to_any_file_is_a_sentence_at_most(
             folder = RunFolder.open(path)
             folder.steps(), folder.held_out(), folder.events(), folder.result(), list(folder.samples())
             told += len(folder.damage())
-            folder.config_at(time.time())
+            folder.settings_at(time.time())
         except UserError as error:
             assert "\n" not in str(error) and str(path) in str(error), what
             told += 1

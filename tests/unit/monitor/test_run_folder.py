@@ -94,7 +94,7 @@ def test_a_preset_may_have_any_file_name_and_runs_of_one_name_are_told_apart(tmp
 
 
 def steps_at(folder: RunFolder, moment: float) -> int:
-    return int(folder.config_at(moment)["learner"]["steps"])
+    return folder.settings_at(moment).learner.steps
 
 
 def test_the_configuration_of_every_attempt_is_found(tmp_path: Path) -> None:
