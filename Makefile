@@ -3,14 +3,14 @@
 VENV_PYTHON := .venv/bin/python
 READY := .venv/.ready
 
-# Further arguments: make run ARGS="--learner.steps 50", make test ARGS="tests/test_config.py -x"
+# Further arguments: make run ARGS="--learner.steps 50", make test ARGS="tests/unit/config/test_config.py -x"
 ARGS ?=
 
-.PHONY: help setup run test lint docs clean
+.PHONY: help setup run test test-unit lint docs clean
 
 help:
 	@echo "make run     train the quick start (ARGS=... is passed to launch.py)"
-	@echo "make test    run the tests (ARGS=... is passed to pytest)"
+	@echo "make test    run the tests (ARGS=... is passed to pytest); make test-unit only those of tests/unit"
 	@echo "make lint    ruff (rules and format), mypy and the import contracts"
 	@echo "make docs    build the documentation into site/, strictly"
 	@echo "make setup   only make the virtual environment .venv (FORCE=1: again, although it is up to date)"
@@ -31,6 +31,10 @@ run: $(READY)
 
 test: $(READY)
 	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
+
+# Those that start no other process, no Redis, no Ray and no sandbox.
+test-unit: $(READY)
+	@$(VENV_PYTHON) -m pytest -n 2 tests/unit $(ARGS)
 
 # Every linter runs, whichever fails.
 lint: $(READY)
