@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 GOOD = {"question": "Echo the line.", "inputs": ["1\n"], "outputs": ["1\n"]}
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """The folder, with what the archive holds."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
 
 
 def write(folder: Path, *records: Any) -> str:

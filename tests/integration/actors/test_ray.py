@@ -1,8 +1,6 @@
 """The actor's shell on a Ray cluster of this test's own."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +10,14 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config
 from rltf.weights.packing import pack
-from tests.support.paths import ROOT
+from tests.support.own_ray import own_ray, until
 from tests.support.policies import Prompt, policy_of, spec_of
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.environ["RAY_worker_niceness"] = "0"
-    ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=200 << 20,
-        namespace=f"test-{os.getpid()}",
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
-    )
-    yield ray
-    ray.shutdown()
-
-
-def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
-    deadline = time.monotonic() + bound_s
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with own_ray() as ray:
+        yield ray
 
 
 def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tmp_path: Path) -> None:
@@ -65,12 +44,12 @@ def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tm
         assert cluster.get(actor.health.remote(), timeout=30)["state"] == "running"
         publish(store, *pack(policy_of("llama", 12).model, 0), timeout_s=30)
         flow.control.set_phase("training")
-        _until(lambda: flow.work.length() >= 4)
+        until(lambda: flow.work.length() >= 4)
         assert cluster.get(actor.version.remote(), timeout=30) == 0
         # The weights of another model are no transient fault: another start would not mend it.
         publish(store, *pack(policy_of("gpt2", 12).model, 1), timeout_s=30)
         flow.work.claim("executor-0", 100)
-        _until(lambda: cluster.get(actor.health.remote(), timeout=30)["state"] == "failed")
+        until(lambda: cluster.get(actor.health.remote(), timeout=30)["state"] == "failed")
         health = cluster.get(actor.health.remote(), timeout=30)
         assert health["final"] and "names differ from the model's" in health["failure"]
         assert cluster.get(actor.stop.remote(), timeout=30)

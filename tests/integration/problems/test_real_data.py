@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import collections
-import tarfile
-from pathlib import Path
 
 import pytest
 
 from rltf.problems import load_problems, prompt_of
 from tests.support.paths import SHARED
+from tests.support.problem_files import unpack
 
 DATA = SHARED / "data"
 pytestmark = [pytest.mark.real_problems, pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent")]
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
 
 
 def test_apps_layout(tmp_path):

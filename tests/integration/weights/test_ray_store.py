@@ -2,42 +2,22 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from rltf.weights.slots import make_slot
 from rltf.weights.unpacking import load_into
-from tests.support.paths import ROOT
+from tests.support.own_ray import own_ray, until
 from tests.support.versions import keeps_its_promises
 from tests.support.weight_publisher import Publisher, model_of
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.environ["RAY_worker_niceness"] = "0"
-    ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=200 << 20,
-        namespace=f"test-{os.getpid()}",
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
-    )
-    yield ray
-    ray.shutdown()
-
-
-def _until(reached: Callable[[], object], bound_s: float = 60.0) -> None:
-    deadline = time.monotonic() + bound_s
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with own_ray() as ray:
+        yield ray
 
 
 def elsewhere(store: Any, timeout_s: float = 30) -> Any:
@@ -64,7 +44,7 @@ def test_versions_come_as_the_protocols_say(cluster: Any, near: bool) -> None:
     store = start_store(timeout_s=60)
     keeps_its_promises(StorePublisher(store, 30), StoreSource(store, 30) if near else elsewhere(store))
     cluster.kill(store)
-    _until(lambda: _is_dead(cluster, store))
+    until(lambda: _is_dead(cluster, store))
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -80,7 +60,7 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
     for version in (0, 1, 2):
         cluster.get(publisher.publish.remote(version, version + 1), timeout=60)
     cluster.kill(publisher)
-    _until(lambda: _is_dead(cluster, publisher))
+    until(lambda: _is_dead(cluster, publisher))
     assert cluster.get(store.versions.remote(), timeout=30) == [1, 2]
     found = elsewhere(store).latest(-1)
     assert found is not None
@@ -95,7 +75,7 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
     )
     source.acknowledge(2)
     cluster.kill(store)
-    _until(lambda: _is_dead(cluster, store))
+    until(lambda: _is_dead(cluster, store))
     with pytest.raises(WeightStoreError, match="could not give its newest version"):
         elsewhere(store, 5).latest(-1)
 
@@ -134,7 +114,7 @@ def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: 
     assert after is not None and weights_of(after).equal(model_of(8)[1].weight)
     other.acknowledge(8)
     cluster.kill(store)
-    _until(lambda: _is_dead(cluster, store))
+    until(lambda: _is_dead(cluster, store))
     with pytest.raises(WeightStoreError, match="the weight store could not (give shared memory|take version 9)"):
         cluster.get(learner.publish.remote(9, 1), timeout=60)
 
@@ -150,7 +130,7 @@ def test_a_store_that_was_killed_gets_the_newest_version_again(
 
     def end() -> None:
         cluster.kill(store)
-        _until(lambda: _is_dead(cluster, store))
+        until(lambda: _is_dead(cluster, store))
 
     request.addfinalizer(end)
     learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
@@ -172,7 +152,7 @@ def test_a_store_that_was_killed_gets_the_newest_version_again(
     assert not cluster.get(learner.restore.remote(), timeout=60)  # asks; the next call has the answer, that all is well
     kill()
     assert actor.latest(3) is None, "a call waits for the store's next process"
-    _until(lambda: cluster.get(learner.restore.remote(), timeout=60))
+    until(lambda: cluster.get(learner.restore.remote(), timeout=60))
     assert actor.latest(3) is None
     started_since = StoreSource(store, 60)
     found = started_since.latest(-1)
