@@ -6,7 +6,16 @@ the project, so every process, an executor node's too, can read it.
 
 from rltf.config.base import Part, UserError, first_line
 from rltf.config.buffer import BufferConfig, RedisConfig
-from rltf.config.disk import DiskFailure, disk_sentence, gone_on_failure, saving, writing
+from rltf.config.disk import (
+    DiskFailure,
+    atomic_write,
+    disk_sentence,
+    gone_on_failure,
+    or_disk_failure,
+    saving,
+    synchronise,
+    writing,
+)
 from rltf.config.learner import LearnerConfig, WarmStartConfig
 from rltf.config.objectives import (
     AdvantageConfig,
@@ -54,11 +63,14 @@ __all__ = [
     "RunConfig",
     "UserError",
     "WarmStartConfig",
+    "atomic_write",
     "disk_sentence",
     "first_line",
     "gone_on_failure",
     "load",
+    "or_disk_failure",
     "preset",
     "saving",
+    "synchronise",
     "writing",
 ]

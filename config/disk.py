@@ -1,4 +1,6 @@
-"""Disks that are full, read-only or broken, in a sentence: what it is, where, and what to do."""
+"""Files that are there whole or not at all; disks that are full, read-only or broken, in a sentence: what it is, where,
+and what to do.
+"""
 
 from __future__ import annotations
 
@@ -78,13 +80,45 @@ def gone_on_failure(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def atomic_write(file: Path, durable: bool = False) -> Iterator[Path]:
+    """Gives a path to write to; its content takes the place of `file` when the block has ended well, else that stays.
+
+    `durable`: what was written is on the disk then; a machine that goes down may otherwise leave an empty file under
+    the name. Raises OSError.
+    """
+    temporary = file.with_name(f".{file.name}.tmp")  # a name that readers of a whole folder leave out
+    with writing(file), gone_on_failure(temporary):
+        yield temporary
+        if durable:
+            synchronise(temporary)
+        os.replace(temporary, file)
+        if durable:
+            synchronise(file.parent)
+
+
+def synchronise(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def saving(path: Path) -> Iterator[None]:
     """What goes wrong in writing `path`, by Python or by safetensors, as a DiskFailure; nothing half-written is left of
     it.
     """
+    with or_disk_failure(path), gone_on_failure(path):
+        yield
+
+
+@contextmanager
+def or_disk_failure(path: Path) -> Iterator[None]:
+    """What goes wrong in writing `path`, by Python or by safetensors, as a DiskFailure."""
     try:
-        with gone_on_failure(path):
-            yield
+        yield
     except OSError as error:
         raise DiskFailure(disk_sentence(error, path)) from error
     except Exception as error:

@@ -6,8 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from rltf.config import saving
-from rltf.policy.checksums import synchronise
+from rltf.config import atomic_write, or_disk_failure, synchronise
 
 REPLACED = ".replaced"
 """What the name of a folder ends in while another one takes its place."""
@@ -18,12 +17,8 @@ def write_whole(file: Path, text: str) -> None:
 
     Raises config.DiskFailure; the one that is there is untouched then.
     """
-    temporary = file.with_name(file.name + ".tmp")
-    with saving(temporary):
+    with or_disk_failure(file), atomic_write(file, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        synchronise(temporary)
-        os.replace(temporary, file)
-        synchronise(file.parent)
 
 
 def put_in_place(finished: Path, place: Path) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from rltf.config import first_line
+from rltf.config import atomic_write, first_line
 
 _FILE = "absent.json"
 
 
 def write_absent(folder: Path, absent: Mapping[str, str]) -> None:
     """Replaces the file, atomically. Raises OSError."""
-    temporary = folder / f"{_FILE}.tmp"
-    temporary.write_text(json.dumps(absent) + "\n")
-    os.replace(temporary, folder / _FILE)
+    with atomic_write(folder / _FILE) as temporary:
+        temporary.write_text(json.dumps(absent) + "\n")
 
 
 def read_absent(folder: Path) -> dict[str, str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from rltf.config import gone_on_failure, writing
+from rltf.config import atomic_write
 
 _PART = re.compile(r"part-(\d{5,})\.jsonl\.gz")
 
@@ -60,10 +59,8 @@ class PartWriter:
 
     def _write(self, lines: list[bytes]) -> None:
         path = _path(self._folder, self._next)
-        temporary = path.with_suffix(".tmp")
-        with writing(path), gone_on_failure(temporary):
+        with atomic_write(path) as temporary:
             temporary.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), compresslevel=1))
-            os.replace(temporary, path)
         self._sizes[self._next] = path.stat().st_size
         self._next += 1
         while len(self._sizes) > 1 and sum(self._sizes.values()) > self._most_bytes:

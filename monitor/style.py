@@ -4,7 +4,6 @@ lines.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from rltf.config import gone_on_failure, writing
+from rltf.config import atomic_write
 
 matplotlib.use("Agg")
 
@@ -73,10 +72,8 @@ def figure(
         drawn, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
         try:
             yield drawn, list(axes.flat)
-            temporary = path.with_name(f"{path.name}.tmp")
-            with writing(path), gone_on_failure(temporary):
+            with atomic_write(path) as temporary:
                 drawn.savefig(temporary, format="png")
-                os.replace(temporary, path)
         finally:
             plt.close(drawn)
 

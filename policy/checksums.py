@@ -10,14 +10,13 @@ do.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import xxhash
 
-from rltf.config import UserError
+from rltf.config import UserError, synchronise
 
 LIST = "checksums.json"
 _NOT_LISTED = ("README.md",)
@@ -99,15 +98,6 @@ def refuse_damaged(folder: Path, what: str) -> None:
             "changed on "
             f"purpose, delete {folder / LIST}"
         ) from None
-
-
-def synchronise(path: Path) -> None:
-    """Returns when a file's content, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _files(folder: Path, name: str) -> Iterator[str]:
