@@ -17,13 +17,14 @@ from typing import Any, NoReturn
 from rltf.buffer.connection import ServerError, ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.config import Config, UserError, first_line
+from rltf.config import Config, UserError, first_line, run_files
 from rltf.driver.held_out import curve, scores
 from rltf.driver.stopping import SIGNALS
 from rltf.monitor.clipping import clip_watch
 from rltf.monitor.losses import MOST_LETTERS, letter_rows, losses
 from rltf.monitor.report import write_report
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
@@ -43,7 +44,7 @@ def write(run: Path, reason: str) -> None:
     Raises UserError when the folder is none or another driver has it, OSError when it cannot be written.
     """
     folder = RunFolder.open(run)
-    with folder.locked():
+    with locked(folder.path):
         folder.add_event({"time": time.time(), "event": "driver_died", "reason": reason})
         warnings, found = [reason], dict[str, Any]()
         try:
@@ -99,7 +100,7 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
         raise UserError("the run's Redis at redis.url was not asked; the next attempt reads what it holds")
     state = RunState()
     with ExitStack() as stack:
-        server = EmbeddedRedis.start(folder.path / "redis")
+        server = EmbeddedRedis.start(folder.path / run_files.REDIS)
         stack.callback(server.stop)
         flow = stack.enter_context(closing(Flow.connect(FlowAddress.of(config, server.url, folder.key))))
         watcher = Watcher(flow, folder, state)
@@ -128,9 +129,9 @@ def main(run: str, reason: str) -> int:
         print(f"the report cannot be written: {first_line(error)}", file=sys.stderr)
         return FAILED
     finally:
-        if any(folder.glob("checkpoints/step_*/COMPLETE")) and not RunRecord(folder).finished:
+        if any(folder.glob(f"{run_files.CHECKPOINTS}/step_*/COMPLETE")) and not RunRecord(folder).finished:
             print(f"This run can go on: {PROGRAM} --resume {folder}", file=sys.stderr)
-    print(f"Report and plots: {folder}/report.md", file=sys.stderr)
+    print(f"Report and plots: {folder}/{run_files.REPORT}", file=sys.stderr)
     return DONE
 
 

@@ -12,21 +12,22 @@ from pathlib import Path
 from rltf.buffer.connection import DataLost, masked
 from rltf.buffer.flow import Flow
 from rltf.buffer.position import BufferPosition
-from rltf.config import UserError
+from rltf.config import UserError, run_files
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.on_disk import write_whole
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 
 
 def way_out(folder: Path) -> str:
     """What is left to do with a run that cannot go on."""
-    for name in ("export", "warm_start"):
+    for name in (run_files.EXPORT, run_files.WARM_START):
         if (folder / name / "config.json").is_file():
             return f"begin a new run from what it leaves, with --warm_start.reuse {folder / name}"
     return "begin a new run"
 
 
-def place(folder: RunFolder) -> str:
+def place(folder: RunRecord) -> str:
     """Where a driver of this run is, for another one that would like to drive it; here the folder's lock
     keeps it out.
     """
@@ -52,12 +53,12 @@ def take_charge(flow: Flow, folder: RunFolder, saved: Checkpoint | None) -> Path
     return logs
 
 
-def check_folder(folder: RunFolder, saved: Checkpoint | None) -> None:
+def check_folder(folder: RunRecord, saved: Checkpoint | None) -> None:
     """Writes .key again where it is missing and events.jsonl has it too; `saved`: the newest checkpoint.
 
     Raises UserError when the folder has lost both, or all checkpoints of a run that had taken steps.
     """
-    file = folder.path / ".key"
+    file = folder.path / run_files.KEY
     if not (file.is_file() and file.read_text().strip()) and folder.attempts():
         kept = [str(row["run"]) for row in folder.events() if "run" in row]
         if not kept:
@@ -71,7 +72,7 @@ def check_folder(folder: RunFolder, saved: Checkpoint | None) -> None:
         raise UserError(_no_checkpoint(folder, int(step)))
 
 
-def check_data(flow: Flow, folder: RunFolder, saved: Checkpoint | None) -> None:
+def check_data(flow: Flow, folder: RunRecord, saved: Checkpoint | None) -> None:
     """Holds what Redis has, as a flow without a token sees it, against the folder, and `saved`, its newest checkpoint.
 
     Changes nothing.
@@ -117,9 +118,8 @@ _BRING_BACK = (
 )
 
 
-def _no_checkpoint(folder: RunFolder, step: int) -> str:
+def _no_checkpoint(folder: RunRecord, step: int) -> str:
     return (
-        f"{folder.path / 'checkpoints'} has no complete checkpoint, and the run had come to step {step}: bring the "
-        "checkpoints back, or "
-        f"{way_out(folder.path)}"
+        f"{folder.path / run_files.CHECKPOINTS} has no complete checkpoint, and the run had come to step {step}: "
+        f"bring the checkpoints back, or {way_out(folder.path)}"
     )

@@ -11,15 +11,13 @@ from pathlib import Path
 
 from rltf import config as configuration
 from rltf.buffer.connection import masked, server_of
-from rltf.config import Config, UserError
+from rltf.config import Config, UserError, run_files
 from rltf.config.user_code import NO_CODE, UserCode
 from rltf.monitor.run_record import RunRecord
 
 FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed", "run.code")
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
 
-CODE = "code"
-"""Folder below the run's, with a copy of the user's files (`run.code`): what goes on, or is replayed, is what ran."""
 _MOST_NAMED = 8
 
 
@@ -27,9 +25,9 @@ def find(run: str) -> Path:
     """The run's folder, named by its path or, below `runs/`, by its name alone. Raises UserError when there is none."""
     runs = Path(configuration.RunConfig().folder)
     for path in (Path(run).expanduser(), runs / run) if run else ():
-        if (path / "config.yaml").is_file():
+        if (path / run_files.CONFIG).is_file():
             return path
-    there = sorted(file.parent.name for file in runs.glob("*/config.yaml"))
+    there = sorted(file.parent.name for file in runs.glob(f"*/{run_files.CONFIG}"))
     near = sorted(difflib.get_close_matches(Path(run).name, there, n=_MOST_NAMED)) or there
     others = f"{len(near) - _MOST_NAMED} more, " if len(near) > _MOST_NAMED else ""
     hint = (
@@ -55,7 +53,7 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     settings = record.settings()
     _refuse_edited(record, settings)
     earlier = settings.redis.url
-    config = configuration.load(path / "config.yaml", dict(overrides) | place)
+    config = configuration.load(path / run_files.CONFIG, dict(overrides) | place)
     if server_of(config.redis.url) != server_of(earlier):
         raise UserError(
             f"--redis.url names another server than the run's, {masked(earlier) or 'one of its own'}, where all is "
@@ -71,7 +69,7 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
 
 def code_of(config: Config, folder: Path) -> UserCode:
     """The user's files that the run in `folder` began with. Raises UserError when its copy of them is gone."""
-    return UserCode.read(folder / CODE) if config.run.code else NO_CODE
+    return UserCode.read(folder / run_files.CODE) if config.run.code else NO_CODE
 
 
 def _refuse_edited(record: RunRecord, now: Config) -> None:
@@ -92,7 +90,7 @@ def _refuse_edited(record: RunRecord, now: Config) -> None:
             same = server_of(masked(found)) == server_of(value) if key == "redis.url" else found == value
             if not same:
                 raise UserError(
-                    f"{record.path / 'config.yaml'}: {key} is {found!r}, and the run began with {value!r} "
+                    f"{record.path / run_files.CONFIG}: {key} is {found!r}, and the run began with {value!r} "
                     "(config_1.yaml): put that back, "
                     "or begin a new run"
                 )

@@ -16,7 +16,7 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.ledger import in_words
 from rltf.buffer.stall_clock import StallClock
 from rltf.buffer.work_queue import DeadLetter
-from rltf.config import Config, disk_sentence, first_line
+from rltf.config import Config, disk_sentence, first_line, run_files
 from rltf.driver import RunFailed, continuing
 from rltf.driver.failures import noted
 from rltf.driver.held_out import HeldOutBook
@@ -112,7 +112,7 @@ class Run:
     def _own_redis(self) -> RedisKeeper:
         # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
         address = self._calls.call("the address of this machine", node_address, ANSWER_S)
-        return RedisKeeper(self._folder.path / "redis", address, self._config, self._restarted)
+        return RedisKeeper(self._folder.path / run_files.REDIS, address, self._config, self._restarted)
 
     def go(self, goes_on: bool, saved: Checkpoint | None = None) -> None:
         """Starts the parts, watches them to the end, stops them, reports.
@@ -343,7 +343,7 @@ class Run:
             "steps": int(state.step.get("step", self._begun_at)),
             "samples": self._watcher.graded,
             "versions": int(max((role.gauges.get("version", -1) for role in state.roles.values()), default=-1)) + 1,
-            "seconds": dict(folder.phase_seconds),
+            "seconds": folder.phases.seconds,
             "ledger": state.ledger,
             "ledger_checks": self._watcher.ledger_checks,
             "imbalance": state.imbalance,
@@ -362,7 +362,7 @@ class Run:
         }
         with noted(failures):
             folder.write_result(result)
-        if result["finished"] and (export := folder.path / "export").is_dir():
+        if result["finished"] and (export := folder.path / run_files.EXPORT).is_dir():
             facts = {"samples": state.ledger.get("trained", 0), "code_version": self._code_version}
             facts |= {"run": folder.name, "prompt": self._inputs.prompt}
             with noted(failures):

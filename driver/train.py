@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf.buffer.connection import DataLost, connect, hazards
-from rltf.config import Config, UserError
+from rltf.config import Config, UserError, run_files
 from rltf.driver import RunFailed, continuing
 from rltf.driver.failures import in_a_sentence
 from rltf.driver.inputs import Inputs
@@ -18,14 +18,17 @@ from rltf.driver.kinds import Kinds
 from rltf.driver.ray_address import wanted_address
 from rltf.driver.ray_calls import ANSWER_S, InCalls, RayCalls
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
-from rltf.driver.resume import CODE, code_of
+from rltf.driver.resume import code_of
 from rltf.driver.run import Run
 from rltf.driver.stopping import stopping, tell
 from rltf.driver.supervisor import START_TIMEOUT_S
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoints import Checkpoints
+from rltf.monitor.new_run import planned
 from rltf.monitor.plan import make_plan
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
+from rltf.monitor.run_record import RunRecord
 from rltf.monitor.status import print_plan, print_warnings
 from rltf.program import PROGRAM
 from rltf.telemetry.console import warn
@@ -52,13 +55,13 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         ) as server:  # one that cannot be used is told before Ray starts
             inputs = replace(inputs, remarks=(*inputs.remarks, *hazards(server, config.redis.url)))
     if resume is None:
-        RunFolder.planned(config, preset)  # so is a name that cannot be used
+        planned(config, preset)  # so is a name that cannot be used
     saved: Checkpoint | None = None
     with ExitStack() as stack:
         stack.enter_context(in_a_sentence(resume or Path(config.run.folder)))
         if resume is not None:
-            earlier = RunFolder.open(resume)
-            stack.enter_context(earlier.locked())
+            earlier = RunRecord.open(resume)
+            stack.enter_context(locked(earlier.path))
             checkpoints = Checkpoints.of_run(earlier.path)
             saved = checkpoints.required()
             continuing.check_folder(earlier, saved)
@@ -89,9 +92,9 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
                 print_warnings(folder.look_through())
             stack.enter_context(closing(folder))
             if resume is None:
-                stack.enter_context(folder.locked())
-                inputs.code.write(folder.path / CODE)
-        path = folder.path if folder is not None else resume or RunFolder.planned(config, preset)
+                stack.enter_context(locked(folder.path))
+                inputs.code.write(folder.path / run_files.CODE)
+        path = folder.path if folder is not None else resume or planned(config, preset)
         print_plan(console, make_plan(config, inputs.facts(config, cluster, path)))
         print_warnings(inputs.warnings, shown=None if dry_run else 5)
         if folder is None:

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rltf.config import UserError
 from rltf.monitor import style
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 from rltf.telemetry.console import complain, outlast
 
 Points = np.ndarray
@@ -74,7 +74,7 @@ def _mean(group: Sequence[Points]) -> Points:
 def read_curve(run: str, x: str) -> tuple[str, Points]:
     """Label and points of RUN or LABEL=RUN. Raises UserError when it is no run folder or has no held-out evaluation."""
     label, equals, path = run.rpartition("=")
-    folder = RunFolder.open(path)
+    folder = RunRecord.open(path)
     rows = folder.held_out()
     if not rows:
         raise UserError(f"{path} has no held-out evaluation to draw")

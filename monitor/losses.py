@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rltf.buffer.work_queue import DeadLetter
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 
 MOST_LETTERS = 20
 """Dead letters of a kind that result.json names, the newest."""
 
 
-def losses(folder: RunFolder, lost: Mapping[str, int], dead_letters: Sequence[DeadLetter]) -> list[str]:
+def losses(folder: RunRecord, lost: Mapping[str, int], dead_letters: Sequence[DeadLetter]) -> list[str]:
     """Sentences for its warnings. `lost`: see monitor.watcher.Watcher; `dead_letters`: the newest first."""
     found = [f"{number} {kind} were dropped before the driver read them" for kind, number in lost.items() if number]
     if dropped := folder.dropped_samples:

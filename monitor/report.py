@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rltf.config import UserError, disk_sentence
+from rltf.config import UserError, atomic_write, disk_sentence, run_files
 from rltf.monitor import plots
 from rltf.monitor.report_fates import (
     dead_letters_section,
@@ -25,7 +25,7 @@ from rltf.monitor.report_fates import (
     left_out_section,
     programs_section,
 )
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 from rltf.monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
 from rltf.telemetry.console import complain, outlast
 from rltf.telemetry.declarations import METRICS, STEP_FIGURES
@@ -34,7 +34,7 @@ from rltf.telemetry.recorder import Row
 from rltf.telemetry.vocabulary import PRODUCTS, estimate, ks_of, plural
 
 
-def write_report(folder: RunFolder) -> Path:
+def write_report(folder: RunRecord) -> Path:
     """Writes report.md and the PNGs into the folder and gives back report.md's path; of a run that ended early it shows
     what there is.
 
@@ -64,13 +64,14 @@ def write_report(folder: RunFolder) -> Path:
     lines += events_section(events)
     lines += programs_section(result.get("examples", ()))
     lines += ["## Configuration", "", "```yaml", configuration, "```", ""]
-    folder.replace("report.md", "\n".join(lines))
+    with atomic_write(folder.path / run_files.REPORT, durable=True) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
     if failures:
         raise failures[0]
-    return folder.path / "report.md"
+    return folder.path / run_files.REPORT
 
 
-def _configuration(folder: RunFolder) -> tuple[str, list[str]]:
+def _configuration(folder: RunRecord) -> tuple[str, list[str]]:
     """config.yaml, and what is wrong with it."""
     try:
         text = yaml.safe_dump(folder.config(), sort_keys=False).rstrip()
@@ -299,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", help="the run's folder")
     try:
-        print(write_report(RunFolder.open(parser.parse_args(arguments).run)))
+        print(write_report(RunRecord.open(parser.parse_args(arguments).run)))
     except UserError as error:
         complain(f"error: {error}")
         return 2

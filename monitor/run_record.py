@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from msgspec import Struct
 
 from rltf import config as configuration
-from rltf.config import Config, UserError, first_line
+from rltf.config import Config, UserError, first_line, run_files
 from rltf.monitor.line_parts import deleted_parts, read_parts
 from rltf.monitor.rows import EventRow, HeldOutRow, Progress, Result, StepRow, TelemetryRow, read_object, readable
 from rltf.monitor.sample_columns import KeptSample
@@ -19,18 +19,31 @@ from rltf.telemetry.recorder import Row
 
 CONFIG_END = "...\n"
 """The last line of a configuration that was written whole: YAML's mark of a document's end."""
-_FIRST = "config_1.yaml"
+_FIRST = run_files.config_of(1)
 
 
 class RunRecord:
-    """The files of `monitor.run_folder.RunFolder`, for readers.
-
-    What cannot be read is left out, and told by `damage`.
-    """
+    """A run as its files tell it (`config/run_files.py`). What cannot be read is left out, and told by `damage`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._damage: dict[str, str] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """The run in a folder. Raises UserError when it is none."""
+        path = Path(path).expanduser()
+        if not (path / run_files.CONFIG).is_file():
+            raise UserError(f"{path} is no run folder: it has no {run_files.CONFIG}")
+        return cls(path)
+
+    @property
+    def key(self) -> str:
+        """A name that no other run has, wherever it is kept: for the run's data in Redis, and to recognise the folder
+        by.
+        """
+        file = self.path / run_files.KEY
+        return file.read_text().strip() if file.is_file() else self.name
 
     @property
     def name(self) -> str:
@@ -48,13 +61,13 @@ class RunRecord:
 
     def attempts(self) -> int:
         """Attempts so far: the first one and each resumption."""
-        return max(numbers(self.path / "logs", "attempt_*") + numbers(self.path, "config_*.yaml"), default=0)
+        return max(numbers(self.path / run_files.LOGS, "attempt_*") + numbers(self.path, "config_*.yaml"), default=0)
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration as nested dictionaries. Raises UserError when it cannot be read."""
-        return self._yaml("config.yaml")
+        return self._yaml(run_files.CONFIG)
 
-    def settings(self, file: str = "config.yaml") -> Config:
+    def settings(self, file: str = run_files.CONFIG) -> Config:
         """The configuration as such. A field that was added to this version since the run began has its default.
 
         Raises UserError when the file cannot be read, does not fit, or lacks a field that the run's first attempt had:
@@ -95,29 +108,29 @@ class RunRecord:
     def _config_file_at(self, moment: float) -> str:
         attempts = [int(row["attempt"]) for row in self.events() if "attempt" in row and row["time"] <= moment]
         later = [number for number in numbers(self.path, "config_*.yaml") if number >= max(attempts, default=1)]
-        return f"config_{min(later)}.yaml" if later else "config.yaml"
+        return run_files.config_of(min(later)) if later else run_files.CONFIG
 
     def steps(self) -> list[Row]:
         """Rows of metrics.jsonl; of a step that a resumed run did again the later row."""
-        return _newest(self._read("metrics.jsonl", StepRow), "step")
+        return _newest(self._read(run_files.METRICS, StepRow), "step")
 
     def newest_step(self) -> Row:
         """The row of metrics.jsonl that was written last, of a lower step than others where the learner went back;
         empty before any.
         """
-        return (self._read("metrics.jsonl", StepRow) or [{}])[-1]
+        return (self._read(run_files.METRICS, StepRow) or [{}])[-1]
 
     def held_out(self) -> list[Row]:
         """Rows of held_out.jsonl by step; of a step that was evaluated again the later row."""
-        return sorted(_newest(self._read("held_out.jsonl", HeldOutRow), "step"), key=lambda row: int(row["step"]))
+        return sorted(_newest(self._read(run_files.HELD_OUT, HeldOutRow), "step"), key=lambda row: int(row["step"]))
 
     def events(self) -> list[Row]:
         """Rows of events.jsonl."""
-        return self._read("events.jsonl", EventRow)
+        return self._read(run_files.EVENTS, EventRow)
 
     def progress(self) -> dict[str, Any]:
         """progress.json; empty before the first attempt has written it. Raises UserError when it cannot be read."""
-        path = self.path / "progress.json"
+        path = self.path / run_files.PROGRESS
         try:
             return read_object(path.read_bytes(), Progress)
         except FileNotFoundError:
@@ -129,7 +142,7 @@ class RunRecord:
 
     def samples(self) -> Iterator[KeptSample]:
         """Every program with its fate, in the order in which the fates were known."""
-        folder, lost = self.path / "samples", Lost()
+        folder, lost = self.path / run_files.SAMPLES, Lost()
         yield from read_samples(folder, lost)
         try:
             kept = int(self.progress().get("kept", 0))
@@ -141,18 +154,20 @@ class RunRecord:
     @property
     def dropped_samples(self) -> int:
         """Programs that are no longer in samples/ because of `run.samples_gb`."""
-        return dropped_samples(self.path / "samples")
+        return dropped_samples(self.path / run_files.SAMPLES)
 
     @property
     def deleted_telemetry(self) -> bool:
         """Whether the oldest telemetry is no longer there because of `run.telemetry_gb`."""
-        return deleted_parts(self.path / "telemetry") > 0
+        return deleted_parts(self.path / run_files.TELEMETRY) > 0
 
     def telemetry(self) -> Iterator[Row]:
         """The telemetry rows in the order they were written."""
         refused: dict[int, str] = {}
         broken: list[str] = []
-        yield from readable(read_parts(self.path / "telemetry", broken.append), TelemetryRow, refused.__setitem__)
+        yield from readable(
+            read_parts(self.path / run_files.TELEMETRY, broken.append), TelemetryRow, refused.__setitem__
+        )
         self._tell_lines("telemetry/", refused)
         if broken:
             self._damage["telemetry parts"] = (
@@ -161,13 +176,13 @@ class RunRecord:
 
     def result(self) -> dict[str, Any]:
         """result.json, of the last attempt that wrote one; empty when none has, or it cannot be read."""
-        path = self.path / "result.json"
+        path = self.path / run_files.RESULT
         try:
             return read_object(path.read_bytes(), Result)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            self._damage["result.json"] = f"{path} cannot be read ({error}): what it says is missing here"
+            self._damage[run_files.RESULT] = f"{path} cannot be read ({error}): what it says is missing here"
             return {}
 
     @property

@@ -154,7 +154,7 @@ class Watcher:
                 "graded": self._graded_kept,
                 "ledger_checks": self.ledger_checks,
                 "rl_seconds": self._state.rl_seconds(now),
-                "phase_seconds": self._folder.seconds_by_phase(now),
+                "phase_seconds": self._folder.phases.seconds_until(now),
             }
         )
 

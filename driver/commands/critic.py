@@ -11,7 +11,7 @@ from rich.console import Console
 from rltf.config import DiskFailure, PolicyConfig, UserError
 from rltf.learner.critic import Critic, items_of, train_critic, usual_device
 from rltf.learner.first_weights import first_weights
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.files import or_user_error
 from rltf.telemetry.console import progress, warn
@@ -24,7 +24,7 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     Raises UserError when `run` is no run with a warm start and samples, or `out` exists or cannot be written, and
     FloatingPointError when the loss is not finite.
     """
-    folder = RunFolder.open(run)
+    folder = RunRecord.open(run)
     if out.exists():
         raise UserError(f"--out {out} exists: name a folder that does not")
     config = folder.settings()

@@ -16,11 +16,11 @@ from typing import Any
 from rich.console import Console
 
 from rltf.buffer.records import Feedback, Sample
-from rltf.config import Config, UserError
+from rltf.config import Config, UserError, run_files
 from rltf.driver.resume import code_of
 from rltf.executor.checkers import require_checkers
 from rltf.executor.judge import InfrastructureFailure, Judge
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import kept_rows
 from rltf.problems import Problem, TestSuite, problem_sets
 from rltf.problems.files import or_user_error, replacing
@@ -56,7 +56,7 @@ class Regraded:
         return bool(self.same) and not self.different and not self.unjudged and not self.damage
 
 
-def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> Regraded:
+def regrade(folder: RunRecord, config: Config, lanes: int, console: Console) -> Regraded:
     """Judges every recorded program with the limits that it was judged under, by the problems that `config` names.
 
     Verdicts that differ go to replay/differing.jsonl, the numbers to replay/regraded.json, both in the run's folder. A
@@ -66,8 +66,8 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     """
     if next(folder.samples(), None) is None and not folder.damage():
         raise UserError(
-            f"{folder.path / 'samples'} keeps no program of this run{_why_none(folder)}: there is nothing to judge "
-            "again"
+            f"{folder.path / run_files.SAMPLES} keeps no program of this run{_why_none(folder)}: there is "
+            "nothing to judge again"
         )
     console.print("Reading problems ...")
     code_of(config, folder.path).install()
@@ -75,14 +75,14 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     require_checkers(problems.values())
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()
-    out = folder.path / "replay"
+    out = folder.path / run_files.REPLAY
     with or_user_error(out):
         out.mkdir(exist_ok=True)
     with (
         replacing(out / "regraded.json") as numbers,
         replacing(out / "differing.jsonl") as differing,
         Judge.from_config(config.executor, lanes) as judge,
-        progress(console, "judging", kept_rows(folder.path / "samples")) as advance,
+        progress(console, "judging", kept_rows(folder.path / run_files.SAMPLES)) as advance,
     ):
         work = _work(folder, problems, found)
         while batch := list(islice(work, PROGRAMS_PER_LANE * judge.lanes)):
@@ -101,7 +101,7 @@ def regrade(folder: RunFolder, config: Config, lanes: int, console: Console) -> 
     return found
 
 
-def _why_none(folder: RunFolder) -> str:
+def _why_none(folder: RunRecord) -> str:
     """In words that follow on "keeps no program of this run"."""
     if dropped := folder.dropped_samples:
         return f" any more ({dropped:,} were deleted, which run.samples_gb bounds)"
@@ -120,7 +120,7 @@ def verdict(feedback: Feedback) -> dict[str, Any]:
     }
 
 
-def show(found: Regraded, folder: RunFolder, console: Console) -> None:
+def show(found: Regraded, folder: RunRecord, console: Console) -> None:
     """Prints the numbers, and what is wrong last."""
     judged = found.same + found.different
     console.print(
@@ -138,7 +138,7 @@ def show(found: Regraded, folder: RunFolder, console: Console) -> None:
         complain(f"{number:,} programs could not be compared: {reason}")
     for sentence in found.damage:
         complain(sentence)
-    file = folder.path / "replay" / "differing.jsonl"
+    file = folder.path / run_files.REPLAY / "differing.jsonl"
     if found.different:
         complain(f"replay failed: {found.different:,} verdicts differ; they are in {file}")
     elif found.unjudged:
@@ -156,7 +156,7 @@ def _problems(config: Config) -> dict[str, Problem]:
     return {problem.id: problem for part in (found.train, found.held_out) if part is not None for problem in part}
 
 
-def _work(folder: RunFolder, problems: dict[str, Problem], found: Regraded) -> Iterator[tuple[Sample, TestSuite]]:
+def _work(folder: RunRecord, problems: dict[str, Problem], found: Regraded) -> Iterator[tuple[Sample, TestSuite]]:
     """Samples that can be judged again, with their tests under the limits of then; the others are counted."""
     suites: dict[tuple[str, float, int], TestSuite] = {}
     hashes: dict[str, str] = {}

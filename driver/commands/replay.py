@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from rltf import config as configuration
-from rltf.config import UserError
+from rltf.config import UserError, run_files
 from rltf.driver.commands.command import JUDGE, RUN, Arguments, lanes
 from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
@@ -26,9 +26,10 @@ def run(arguments: Sequence[str], console: Console) -> int:
     known, overrides = parser.read(arguments)
     from rltf.driver.installed import require
     from rltf.driver.resume import find
-    from rltf.monitor.run_folder import RunFolder
+    from rltf.monitor.run_lock import locked
+    from rltf.monitor.run_record import RunRecord
 
-    folder = RunFolder.open(find(known.run))
+    folder = RunRecord.open(find(known.run))
     if known.step is not None:
         if overrides:
             raise UserError(
@@ -40,12 +41,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
         from rltf.driver.commands.replay_step import replay_step
 
         stopping.work()
-        with folder.locked():  # a run that goes on removes checkpoints
+        with locked(folder.path):  # a run that goes on removes checkpoints
             return DONE if replay_step(folder, known.step, console) else FAILED
     from rltf.driver.commands import regrade
 
     folder.settings()  # a file that is cut off would read as another configuration
-    config = configuration.load(folder.path / "config.yaml", overrides)
+    config = configuration.load(folder.path / run_files.CONFIG, overrides)
     stopping.work()
     found = regrade.regrade(folder, config, lanes(config, overrides), console)
     regrade.show(found, folder, console)

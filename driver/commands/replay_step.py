@@ -10,20 +10,20 @@ from typing import Any
 from rich.console import Console
 
 from rltf.buffer.records import Group, Sample
-from rltf.config import Config, UserError
+from rltf.config import Config, UserError, run_files
 from rltf.driver.inputs import Inputs
 from rltf.driver.resume import code_of
 from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.first_weights import keeps_first_weights
 from rltf.learner.record import CORPUS
 from rltf.learner.replay import Again, RecordedStep, Replay, remembers
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_record import RunRecord
 from rltf.monitor.sample_columns import KeptSample
 from rltf.telemetry.console import complain, progress, warn
 from rltf.telemetry.recorder import Row
 
 
-def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
+def replay_step(folder: RunRecord, step: int, console: Console) -> bool:
     """Takes `step` again and prints what came of it; whether all is as it was.
 
     Programs with their rewards and token weights go to replay/step_N.jsonl, the comparison to replay/step_N.json, both
@@ -55,14 +55,14 @@ def replay_step(folder: RunFolder, step: int, console: Console) -> bool:
         again, sentences = _take(replay, recorded, console)
     finally:
         replay.close()
-    _write(folder.path / "replay", recorded[-1], again, replay.terms, sentences, where)
+    _write(folder.path / run_files.REPLAY, recorded[-1], again, replay.terms, sentences, where)
     _show(recorded[-1], again, sentences, replay.exact, console)
     if again.result is None:
         raise UserError(_not_kept(step, config, folder.path))
     return not sentences
 
 
-def _recorded(folder: RunFolder, rows: Mapping[int, Row], wanted: Iterable[int]) -> list[RecordedStep]:
+def _recorded(folder: RunRecord, rows: Mapping[int, Row], wanted: Iterable[int]) -> list[RecordedStep]:
     """The steps with their groups. Raises UserError when a step's row or one of its programs is not in the record."""
     found: list[Row] = []
     for step in wanted:
@@ -91,7 +91,7 @@ def _recorded(folder: RunFolder, rows: Mapping[int, Row], wanted: Iterable[int])
     return steps
 
 
-def _require_whole(folder: RunFolder, rows: Mapping[int, Row], step: int) -> None:
+def _require_whole(folder: RunRecord, rows: Mapping[int, Row], step: int) -> None:
     row = rows.get(step, {})
     reinforced = () if row.get("objective") == "supervised" else ("fingerprints", "sample_ids", "rewards")
     needed = ("time", "objective", "version", "learning_rate", "loss", "gradient_norm", *reinforced)
@@ -99,7 +99,7 @@ def _require_whole(folder: RunFolder, rows: Mapping[int, Row], step: int) -> Non
         raise UserError(
             "; ".join(
                 [
-                    f"the record of step {step}, which the replay needs, is not in {folder.path}/metrics.jsonl",
+                    f"the record of step {step}, which the replay needs, is not in {folder.path}/{run_files.METRICS}",
                     *folder.damage(),
                 ]
             )

@@ -21,11 +21,12 @@ from rich.table import Table
 from rltf.buffer.connection import ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import url_in
-from rltf.config import Config, UserError
+from rltf.config import Config, UserError, run_files
 from rltf.driver import resume
 from rltf.monitor.absent import read_absent
 from rltf.monitor.losses import letter_rows
-from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import in_use
+from rltf.monitor.run_record import RunRecord
 from rltf.monitor.state import RunState
 from rltf.problems.files import replacing
 from rltf.telemetry.metrics import numbers_of
@@ -37,14 +38,14 @@ _ROWS = 2000
 """Newest messages of the workers that are looked at."""
 _DEAD_LETTERS = 5
 _READ = (
-    "config.yaml",
-    "progress.json",
-    "metrics.jsonl",
-    "held_out.jsonl",
-    "events.jsonl",
-    "result.json",
-    ".key",
-    ".lock",
+    run_files.CONFIG,
+    run_files.PROGRESS,
+    run_files.METRICS,
+    run_files.HELD_OUT,
+    run_files.EVENTS,
+    run_files.RESULT,
+    run_files.KEY,
+    run_files.LOCK,
 )
 """Files of a run's folder that no output may take the place of."""
 
@@ -89,12 +90,12 @@ def standing(run: str, url: str = "") -> Standing:
 
     Raises UserError when there is no such run.
     """
-    folder = RunFolder.open(resume.find(run))
+    folder = RunRecord.open(resume.find(run))
     config = folder.settings()
     result, events = folder.result(), folder.events()
     found = Standing(
         run=str(folder.path),
-        going_on=folder.in_use,
+        going_on=in_use(folder.path),
         finished=folder.finished,
         attempts=folder.attempts(),
         restarts={},
@@ -119,7 +120,7 @@ def standing(run: str, url: str = "") -> Standing:
         found.balance = result.get("imbalance") or ("balances" if result.get("ledger_checks") else "not known")
         found.dead_letters = list(result.get("dead_letters", ()))[:_DEAD_LETTERS]
     try:
-        own = "" if url else url_in(folder.path / "redis")
+        own = "" if url else url_in(folder.path / run_files.REDIS)
     except OSError as error:  # another user's, who alone may know its password
         found.redis = f"not asked: {error.filename} cannot be read: {error.strerror}"
         return found
@@ -127,7 +128,7 @@ def standing(run: str, url: str = "") -> Standing:
     return found
 
 
-def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, position: int) -> None:
+def _ask_redis(found: Standing, folder: RunRecord, config: Config, url: str, position: int) -> None:
     """`position`: how far the driver had read what the workers tell."""
     if "***" in url:
         found.redis = f"{url}: its password is not kept, give --redis.url"
@@ -160,7 +161,7 @@ def _ask_redis(found: Standing, folder: RunFolder, config: Config, url: str, pos
         flow.close()
 
 
-def _waits(flow: Flow, folder: RunFolder, position: int, absent: dict[str, str]) -> str:
+def _waits(flow: Flow, folder: RunRecord, position: int, absent: dict[str, str]) -> str:
     """Who waits for whom, of the workers of this attempt that run; `position` as in `_ask_redis`."""
     begun = max((float(row["time"]) for row in folder.events() if row["event"] in ("started", "resumed")), default=0.0)
     state = RunState()

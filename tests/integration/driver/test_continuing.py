@@ -24,7 +24,9 @@ from rltf.driver import aftermath, continuing
 from rltf.driver.parts import goes_on_after
 from rltf.learner.checkpoint import FORMAT, Checkpoint
 from rltf.learner.checkpoints import Checkpoints
+from rltf.monitor.new_run import planned
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import CONFIRMED, Watcher
 from rltf.policy.checksums import seal
@@ -223,13 +225,13 @@ def test_the_report_of_a_run_whose_driver_died(stopped: Stopped, capsys: pytest.
     flow.close()
     stopped.server.stop()
     earlier = folder.result()
-    with folder.locked():
+    with locked(folder.path):
         assert aftermath.main(str(folder.path), reason) == 1 and folder.result() == earlier, (
             "another driver has it by now"
         )
     assert "is still going on" in capsys.readouterr().err
     assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == earlier, "the driver had written it"
-    folder.replace("result.json", json.dumps(earlier | {"attempts": 0}))
+    folder.write_result(earlier | {"attempts": 0})
     assert aftermath.main(str(folder.path), reason) == 0
     result = folder.result()
     assert result["warnings"] == [reason] and result["imbalance"] is None and result["ledger_checks"] > 0
@@ -245,7 +247,7 @@ def test_the_report_of_a_run_whose_driver_died(stopped: Stopped, capsys: pytest.
 def test_a_folder_that_is_no_text(tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"\xff")
     with pytest.raises(UserError, match=r"run.folder '.*\\udcff/runs' is not UTF-8"):
-        RunFolder.planned(config(odd))
+        planned(config(odd))
     assert continuing.place(RunFolder(odd)).isprintable()
 
 

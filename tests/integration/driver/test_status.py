@@ -14,6 +14,7 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.driver.commands import standing
 from rltf.monitor.absent import write_absent
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import in_use, locked
 from tests.support.buffer_programs import buffered, group_of
 from tests.support.monitor_rows import config, held_out_row, step_row
 
@@ -33,7 +34,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
         buffered(flow, "a", "b")
         flow.work.push(group_of("c"))
         flow.control.set_phase("training")
-        with folder.locked():
+        with locked(folder.path):
             assert launch.main(["status", str(folder.path), "--out", str(out)]) == 0
         printed = capsys.readouterr().out
         for words in (
@@ -96,7 +97,7 @@ def test_status_tells_no_waits_of_an_earlier_attempt(tmp_path: Path, capsys: pyt
         flow.telemetry.append([wait("learner-0", "executor", 2431)])
         folder.add_event({"time": now - 3000, "event": "started", "attempt": 1})
         assert "who waits" not in told(), "it has stopped"
-        with folder.locked():
+        with locked(folder.path):
             assert "who waits: learner waits for executor 100%" in told()
             folder.add_event({"time": now - 20, "event": "resumed", "attempt": 2})
             assert "who waits: nobody waits" in told()
@@ -119,7 +120,7 @@ def test_a_run_that_goes_on_after_its_end_is_not_finished(tmp_path: Path, capsys
         return capsys.readouterr().out.splitlines()
 
     assert told()[0].endswith(": finished")
-    with folder.locked():
+    with locked(folder.path):
         assert told()[0].endswith(": is going on")
     folder.new_log_folder()  # of another attempt, which was killed
     lines = told()
@@ -133,12 +134,12 @@ def test_status_writes_nothing_and_what_it_cannot_do_is_one_sentence(
     folder = RunFolder.create(config(tmp_path))
     before = sorted(folder.path.rglob("*"))
     assert launch.main(["status", str(folder.path)]) == 0
-    assert sorted(folder.path.rglob("*")) == before and not folder.in_use
+    assert sorted(folder.path.rglob("*")) == before and not in_use(folder.path)
     assert "stopped" in capsys.readouterr().out
     assert launch.main(["status", str(folder.path), "--out", str(tmp_path / "no" / "x")]) == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}/no/x cannot be written: No such file")
-    with folder.locked():
-        assert folder.in_use
+    with locked(folder.path):
+        assert in_use(folder.path)
 
     def denied(place: Path) -> str:
         raise PermissionError(13, "Permission denied", str(place / "redis.conf"))

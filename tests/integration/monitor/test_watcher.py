@@ -11,6 +11,7 @@ from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
 from rltf.telemetry.recorder import Recorder, Row
@@ -130,7 +131,7 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
         folder.path, settings.model_copy(update={"learner": settings.learner.model_copy(update={"steps": 77})})
     )
     assert again.new_log_folder().name == "attempt_2" and again.attempts() == 2
-    assert again.phase_seconds["training"] > 0
+    assert again.phases.seconds["training"] > 0
     state = RunState()
     second = Watcher(flow, again, state)
     assert 100 <= state.rl_seconds(time.time()) < 200
@@ -146,7 +147,7 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
     )
     assert Watcher(flow, again, RunState())._position == behind
     assert sum(row["value"] for row in again.telemetry() if row["kind"] == "count") == 3
-    with again.locked(), pytest.raises(UserError, match="is still going on"), RunFolder.open(again.path).locked():
+    with locked(again.path), pytest.raises(UserError, match="is still going on"), locked(again.path):
         pass
     flow.close()
 

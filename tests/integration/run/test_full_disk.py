@@ -136,7 +136,7 @@ folder.close()
 remount("ro")
 refused(RunFolder.resume(folder.path, config(disk)), 30)
 try:
-    with RunFolder.open(folder.path).locked():
+    with locked(folder.path):
         raise AssertionError("there is a lock")
 except UserError as error:
     assert "mounted read-only" in str(error) and "/.lock cannot be written" in str(error)

@@ -21,6 +21,7 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import UserError
 from rltf.driver.commands.train import parse
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
 from tests.support.run_parts import Launched
 
 
@@ -59,7 +60,7 @@ def test_every_part_may_die(tmp_path: Path) -> None:
                 (store,) = [pid for pid, command in run.processes().items() if command.startswith("ray::WeightStore")]
                 os.kill(store, signal.SIGKILL)
             kill(run, part)
-        with pytest.raises(UserError, match="is still going on: stop it first"), RunFolder.open(run.folder).locked():
+        with pytest.raises(UserError, match="is still going on: stop it first"), locked(run.folder):
             pass
     finally:
         run.end()

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rltf.config import Config, UserError
 from rltf.monitor.line_parts import PartWriter, read_parts
+from rltf.monitor.new_run import planned
 from rltf.monitor.run_folder import LOG_BYTES, RunFolder
 from tests.support.monitor_rows import config, count, fill, held_out_row, phase, step_row
 
@@ -89,8 +90,8 @@ def test_a_preset_may_have_any_file_name_and_runs_of_one_name_are_told_apart(tmp
     assert RunFolder.create(Config(run={"folder": str(tmp_path)}), preset="my run (2)").name.startswith("my-run-2-2")
     runs = [RunFolder.create(Config(run={"folder": str(tmp_path / place), "name": "x"})) for place in "ab"]
     assert runs[0].name == runs[1].name and runs[0].key != runs[1].key == RunFolder.open(runs[1].path).key
-    planned = RunFolder.planned(Config(run={"folder": str(tmp_path / "a"), "name": "x"}))
-    assert planned == tmp_path / "a" / "x-2" and not planned.exists()
+    next_one = planned(Config(run={"folder": str(tmp_path / "a"), "name": "x"}))
+    assert next_one == tmp_path / "a" / "x-2" and not next_one.exists()
 
 
 def steps_at(folder: RunFolder, moment: float) -> int:
