@@ -245,4 +245,6 @@ def test_an_installation_for_executors_alone_names_the_extra(tmp_path: Path) -> 
     runs = tmp_path / "runs" / "one"
     runs.mkdir(parents=True)
     (runs / "config.yaml").write_text("run: {}\n")
-    assert "replay needs tensorboard, not installed in" in said("replay", str(runs))
+    needs = "replay --step needs deepspeed, tensorboard, torch, not installed in"
+    assert needs in said("replay", str(runs), "--step", "1")
+    assert "config.yaml has no run.name" in said("replay", str(runs))  # judging again needs none of them

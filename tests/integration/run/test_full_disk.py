@@ -19,6 +19,7 @@ from tests.support.monitor_rows import archived, config, count, held_out_row, sa
 from rltf.config import UserError
 from rltf.monitor.report import write_report
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
 
 writers = {
     "metrics.jsonl": lambda folder: folder.add_step(step_row(7) | {"sample_ids": [str(n) for n in range(9000)]}),
@@ -309,6 +310,7 @@ WHOLE = """
 import json
 from tests.support.run_parts import Launched
 from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.run_lock import locked
 
 mount("size=96m")
 folder, terminals = disk / "run", disk.parent
