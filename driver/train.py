@@ -12,6 +12,7 @@ from rich.console import Console
 from rltf.buffer.connection import DataLost, connect, hazards
 from rltf.config import Config, UserError, run_files
 from rltf.driver import RunFailed, continuing
+from rltf.driver.attempt import wire
 from rltf.driver.failures import in_a_sentence
 from rltf.driver.inputs import Inputs
 from rltf.driver.kinds import Kinds
@@ -19,7 +20,7 @@ from rltf.driver.ray_address import wanted_address
 from rltf.driver.ray_calls import ANSWER_S, InCalls, RayCalls
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
 from rltf.driver.resume import code_of
-from rltf.driver.run import Run
+from rltf.driver.run import run
 from rltf.driver.stopping import stopping, tell
 from rltf.driver.supervisor import START_TIMEOUT_S
 from rltf.learner.checkpoint import Checkpoint
@@ -103,9 +104,8 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         resumable = True
         try:
             kinds = Kinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)
-            Run(config, inputs, folder, console, stack, calls, start_timeout_s(config, cluster), kinds, saved).go(
-                resume is not None, saved
-            )
+            attempt = wire(config, inputs, folder, console, calls, stack, saved, resume is not None)
+            run(attempt, kinds, start_timeout_s(config, cluster))
         except DataLost as error:
             resumable = False
             raise RunFailed(f"{error}; it cannot go on without them: {continuing.way_out(folder.path)}") from error

@@ -44,6 +44,8 @@ class RunFolder(RunRecord):
         super().__init__(path)
         self._config: Config | None = None
         """That of the attempt which writes here; none for who adds to an attempt that has ended."""
+        self.config_kept = False
+        """Whether the run goes on with that configuration."""
         self._samples: SampleWriter | None = None
         self._telemetry: PartWriter | None = None
         self._tensorboard: TensorBoard | None = None
@@ -78,6 +80,7 @@ class RunFolder(RunRecord):
     def keep_config(self) -> None:
         """The attempt's configuration becomes the run's: another attempt begins with it."""
         self._write_config(run_files.CONFIG)
+        self.config_kept = True
 
     def _write_config(self, file: str) -> None:
         if self._config is not None:

@@ -1,0 +1,145 @@
+"""One attempt of a run: what it works with, wired together."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.config import Config, run_files
+from rltf.driver import continuing
+from rltf.driver.held_out import HeldOutBook
+from rltf.driver.inputs import Inputs
+from rltf.driver.installed import code_version
+from rltf.driver.notices import Notices
+from rltf.driver.ray_calls import ANSWER_S, RayCalls
+from rltf.driver.ray_cluster import node_address
+from rltf.driver.redis_keeper import RedisKeeper
+from rltf.learner.checkpoint import Checkpoint
+from rltf.learner.task import LearnerTask
+from rltf.monitor.clipping import ClipWatch, clip_watch
+from rltf.monitor.ray_metrics import RaySink
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.monitor.watcher import Watcher
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What starts, watches and reports an attempt reads here; its parts are the ones that change."""
+
+    config: Config
+    inputs: Inputs
+    folder: RunFolder
+    console: Console
+    calls: RayCalls
+    """Through which Ray is asked."""
+    saved: Checkpoint | None
+    """The checkpoint that it goes on from."""
+    goes_on: bool
+    """Whether an attempt was before it."""
+    notices: Notices
+    redis: RedisKeeper | None
+    """The run's own server; None where `redis.url` names one."""
+    flow: Flow
+    logs: Path
+    """Folder with one log file per process."""
+    state: RunState
+    sink: RaySink
+    watcher: Watcher
+    held_out: HeldOutBook
+    clip: ClipWatch
+    code_version: str
+
+    @property
+    def steps_before(self) -> int:
+        """Learner steps that were taken before it and are not lost."""
+        return self.saved.step if self.goes_on and self.saved else 0
+
+    def begin(self) -> None:
+        """Writes down that it begins; what the one before left half done is put right, and the problems are stored."""
+        row: dict[str, Any] = {"time": time.time(), "event": "started", "attempt": self.folder.attempts()}
+        row["run"] = self.folder.key
+        if self.inputs.code.files:
+            row["code"] = self.inputs.code.hash
+        if self.goes_on:
+            step = self.saved.step if self.saved else None
+            self.watcher.read_earlier()
+            row |= {"event": "resumed", "step": step, "given_back": self.flow.resume()}
+            where = f"after step {step}" if self.saved else "at its beginning: it has no checkpoint"
+            self.console.print(f"Attempt {row['attempt']} goes on {where}.", markup=False)
+        self.folder.add_event(row)
+        for part in (self.inputs.problems, self.inputs.held_out_problems):
+            self.flow.problems.put_many(
+                (problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part
+            )
+        self.flow.marker.problems_stored()
+
+    def learner_task(self) -> LearnerTask:
+        """What the learner is to do."""
+        inputs = self.inputs
+        return LearnerTask(
+            config=self.config,
+            spec=inputs.spec,
+            corpus=inputs.corpus,
+            training_ids=[problem.id for problem in inputs.problems],
+            held_out_ids=[problem.id for problem in inputs.held_out_problems],
+            held_out=inputs.held_out.about() if inputs.held_out else {},
+            folder=self.folder.path.resolve(),
+            code_version=self.code_version,
+            prompt=inputs.prompt,
+            code=inputs.code,
+            key=self.folder.key,
+        )
+
+
+def wire(
+    config: Config,
+    inputs: Inputs,
+    folder: RunFolder,
+    console: Console,
+    calls: RayCalls,
+    stack: ExitStack,
+    saved: Checkpoint | None,
+    goes_on: bool,
+) -> Attempt:
+    """Starts the run's Redis, or connects to the one that is named, and takes charge of the run there.
+
+    `stack`: ends what is started here, after everything else. Raises UserError where the run cannot go on.
+    """
+    notices = Notices(folder)
+    redis = None
+    if not config.redis.url:
+        # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
+        address = calls.call("the address of this machine", node_address, ANSWER_S)
+        redis = RedisKeeper(folder.path / run_files.REDIS, address, config, notices.restarted)
+        stack.callback(redis.stop)
+    url, near = (config.redis.url, "") if redis is None else (redis.url, redis.socket)
+    flow = stack.enter_context(closing(Flow.connect(FlowAddress.of(config, url, folder.key, near, uuid.uuid4().hex))))
+    logs = continuing.take_charge(flow, folder, saved)
+    state, sink = RunState(clock=time.monotonic), RaySink()
+    return Attempt(
+        config=config,
+        inputs=inputs,
+        folder=folder,
+        console=console,
+        calls=calls,
+        saved=saved,
+        goes_on=goes_on,
+        notices=notices,
+        redis=redis,
+        flow=flow,
+        logs=logs,
+        state=state,
+        sink=sink,
+        watcher=Watcher(flow, folder, state, sink),
+        held_out=HeldOutBook(flow, folder, state, inputs.held_out, config.evaluation.ks),
+        clip=clip_watch(config),
+        code_version=code_version(),
+    )
