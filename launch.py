@@ -18,15 +18,15 @@ def main(arguments: Sequence[str]) -> int:
     from rltf.driver import commands
     from rltf.driver.stopping import SENTENCE
     from rltf.program import FAILED, WRONG_INPUT
-    from rltf.telemetry.console import complain, output
+    from rltf.telemetry.console import output, print_error
 
     try:
         return commands.run(*commands.chosen(arguments), output())
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return WRONG_INPUT
     except KeyboardInterrupt:
-        complain(SENTENCE)
+        print_error(SENTENCE)
         return FAILED
 
 
@@ -43,25 +43,25 @@ def start() -> NoReturn:
         this = ".".join(map(str, sys.version_info[:2]))
         refuse(f"{PROGRAM} needs Python 3.11, 3.12 or 3.13, and this is {this}", "install it for one of them")
     from rltf.driver import guard
-    from rltf.driver.stopping import leave
+    from rltf.driver.stopping import exit_process
 
-    guard.stand()  # a stop is heard from here on, and all that follows runs in the guard's child
+    guard.fork_guarded()  # a stop is heard from here on, and all that follows runs in the guard's child
     try:
         from rltf.driver import commands
-        from rltf.telemetry.console import outlast
+        from rltf.telemetry.console import harden_streams
     except ModuleNotFoundError as error:
         refuse(
             f"the package {error.name} is not installed for {sys.executable}",
             f"`{sys.executable} -m pip install {error.name}` does it",
         )
-    streams = outlast()
+    streams = harden_streams()
     try:
         code = main(sys.argv[1:])
     except SystemExit as ended:  # after its help
         code = int(ended.code or DONE)
     if streams.lost:
         code = commands.lost_output(code, sys.argv[1:], streams.lost)
-    leave(code)
+    exit_process(code)
 
 
 if __name__ == "__main__":

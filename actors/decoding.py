@@ -13,13 +13,13 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from rltf.actors.fused_step import FusedStep
-from rltf.actors.shared_prefix import OwnTokens, OwnTokensCache, Rows, SharedPrefix
+from rltf.actors.shared_prefix import GeneratedKV, GeneratedKVCache, RowGrid, SharedPrefix
 from rltf.policy.log_probs import pad, position_ids
 from rltf.policy.policy import Policy
 
 
 class Decoding(ABC):
-    """The state of one batch: rows are completions still being written, in an order that `keep` may change."""
+    """The state of one batch: rows are completions still being written, in an order that `drop_finished` may change."""
 
     def __init__(self, policy: Policy, device: torch.device) -> None:
         self._policy = policy
@@ -37,7 +37,7 @@ class Decoding(ABC):
         """Feeds each row's token number `index` (n,); returns the next logits (n, V)."""
 
     @abstractmethod
-    def keep(self, ended: Tensor) -> Tensor:
+    def drop_finished(self, ended: Tensor) -> Tensor:
         """Drops rows where `ended` (n,) is true; returns the rows that remain, in their new order."""
 
     def _pad(self, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -51,7 +51,7 @@ class Decoding(ABC):
 class SharedPrefixDecoding(Decoding):
     """Prompt keys and values once per prompt, own tokens in a preallocated block (see `actors.shared_prefix`)."""
 
-    def __init__(self, policy: Policy, device: torch.device, own: OwnTokens, fused: FusedStep | None = None) -> None:
+    def __init__(self, policy: Policy, device: torch.device, own: GeneratedKV, fused: FusedStep | None = None) -> None:
         super().__init__(policy, device)
         self._own = own
         self._fused = fused
@@ -70,9 +70,9 @@ class SharedPrefixDecoding(Decoding):
                 ~mask, float("-inf")
             )[:, None, None]
         prompt_of_row = torch.arange(len(prompts), device=self._device).repeat_interleave(per_prompt)
-        self._rows = Rows(prompt_of_row, len(prompts), bias)
+        self._rows = RowGrid(prompt_of_row, len(prompts), bias)
         self._own.start(count)
-        cache = OwnTokensCache(self._own, self._layers)
+        cache = GeneratedKVCache(self._own, self._layers)
         if self._policy.is_encoder_decoder:
             self._encoder_states = self._model.get_encoder()(
                 input_ids=ids, attention_mask=mask.long()
@@ -105,7 +105,7 @@ class SharedPrefixDecoding(Decoding):
             return self._fused(tokens, self._next_position + index, self._own, self._prefix)
         return self._decode(tokens[:, None], self._next_position[:, None] + index)
 
-    def keep(self, ended: Tensor) -> Tensor:
+    def drop_finished(self, ended: Tensor) -> Tensor:
         """See Decoding. The last rows move into the places of ended ones."""
         alive = torch.nonzero(~ended)[:, 0]
         n = alive.numel()
@@ -191,7 +191,7 @@ class PlainDecoding(Decoding):
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
         return self._decode(tokens[:, None], self._next_position[:, None] + index)
 
-    def keep(self, ended: Tensor) -> Tensor:
+    def drop_finished(self, ended: Tensor) -> Tensor:
         """See Decoding."""
         kept = torch.nonzero(~ended)[:, 0]
         if not kept.numel():

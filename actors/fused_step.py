@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rltf.actors.shared_prefix import OwnTokens, SharedPrefix, joint_attention
+from rltf.actors.shared_prefix import GeneratedKV, SharedPrefix, joint_attention
 
-LARGEST = 64_000_000
+MAX_PARAMETERS = 64_000_000
 """Parameters up to which calls matter; a larger model would only pay for the copies of its weights made here."""
 
 
@@ -32,7 +32,7 @@ class _Layer:
     down: Tensor
 
 
-def fits(model: Any) -> bool:
+def is_supported(model: Any) -> bool:
     """Whether `FusedStep` computes what this model computes."""
     config = model.config
     return (
@@ -40,7 +40,7 @@ def fits(model: Any) -> bool:
         and config.hidden_act == "silu"
         and not getattr(config, "mlp_bias", False)
         and all(layer.self_attn.o_proj.bias is None for layer in model.model.layers)
-        and sum(parameter.numel() for parameter in model.parameters()) <= LARGEST
+        and sum(parameter.numel() for parameter in model.parameters()) <= MAX_PARAMETERS
     )
 
 
@@ -73,7 +73,7 @@ class FusedStep:
             down=mlp.down_proj.weight.t(),
         )
 
-    def __call__(self, tokens: Tensor, positions: Tensor, own: OwnTokens, prefix: SharedPrefix) -> Tensor:
+    def __call__(self, tokens: Tensor, positions: Tensor, own: GeneratedKV, prefix: SharedPrefix) -> Tensor:
         """Feeds one token per row, `tokens` and `positions` (n,); returns the next logits (n, V)."""
         decoder = self._model.model
         n = tokens.shape[0]

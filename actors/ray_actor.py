@@ -11,7 +11,7 @@ import ray
 import torch
 
 from rltf.actors.engines import make_engine
-from rltf.actors.worker import ActorWorker, Stalled
+from rltf.actors.worker import ActorWorker, StallTimeout
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import ActorsConfig, Config, UserError
@@ -28,7 +28,7 @@ FETCH_TIMEOUT_S = 300.0
 class GeneratorActor(WorkerLoop):
     """Wrapped by `generator_actor`; plain so that it can be named, given resources and tested."""
 
-    final = (UserError, Stalled, ManifestMismatch)
+    final = (UserError, StallTimeout, ManifestMismatch)
 
     def __init__(
         self,

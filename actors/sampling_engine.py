@@ -15,9 +15,9 @@ from torch import Tensor
 
 from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
 from rltf.actors.engine import Completion, Request
-from rltf.actors.fused_step import FusedStep, fits
+from rltf.actors.fused_step import FusedStep, is_supported
 from rltf.actors.sampling import choose
-from rltf.actors.shared_prefix import FAMILIES, OwnTokens, plug_into
+from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
@@ -35,7 +35,7 @@ class SamplingEngine:
         """Moves the model to `device`.
 
         With `share_prefix` false, or for a model that cannot, `transformers` caches are used. With `fuse` a model that
-        `fused_step.fits` decodes with fewer calls.
+        `fused_step.is_supported` decodes with fewer calls.
         """
         self.policy = policy
         self._version = -1
@@ -43,12 +43,12 @@ class SamplingEngine:
         self._device = torch.device(device)
         policy.model.to(self._device).eval()
         config = policy.model.config
-        self._own: OwnTokens | None = None
+        self._own: GeneratedKV | None = None
         self._fuses = False
         if share_prefix and config.model_type in FAMILIES and not getattr(config, "use_sliding_window", False):
-            plug_into(policy.model)
-            self._fuses = fuse and fits(policy.model)
-            self._own = OwnTokens(getattr(config, "num_decoder_layers", None) or config.num_hidden_layers)
+            patch_attention(policy.model)
+            self._fuses = fuse and is_supported(policy.model)
+            self._own = GeneratedKV(getattr(config, "num_decoder_layers", None) or config.num_hidden_layers)
         self._load = AdapterLoader(policy.model, policy.spec.lora) if policy.spec.lora is not None else load_into
 
     @classmethod
@@ -141,7 +141,7 @@ class SamplingEngine:
         lengths = torch.full((count,), limit, device=self._device)
         stopped = torch.zeros(count, dtype=torch.bool, device=self._device)
 
-        ends = torch.tensor(self.policy.end_ids, device=self._device)
+        ends = torch.tensor(self.policy.stop_token_ids, device=self._device)
         rows = torch.arange(count, device=self._device)  # row -> completion
         greedy_rows = is_greedy.flatten() if greedy else None
         decoding, logits = self._prefill(prompts, per_prompt)
@@ -154,7 +154,7 @@ class SamplingEngine:
                 finished = rows[ended]
                 lengths[finished] = step + 1
                 stopped[finished] = True
-                keep = decoding.keep(ended)
+                keep = decoding.drop_finished(ended)
                 if not keep.numel():
                     break
                 rows, chosen = rows[keep], chosen[keep]

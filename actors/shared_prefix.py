@@ -26,7 +26,7 @@ caches."""
 _SHORT = 12  # tokens; measured on a CPU with heads 32 wide
 
 
-class Rows:
+class RowGrid:
     """Which prompt each row belongs to. Rows are samples that are still being written, prompts are numbered 0 to G - 1.
 
     Queries travel between rows (n, ...) and a padded grid (G, m, ...), m being the most rows of one prompt.
@@ -69,7 +69,7 @@ class Rows:
         return flat if self.regular else flat.index_select(0, self.slot_of_row)
 
 
-class OwnTokens:
+class GeneratedKV:
     """Keys and values of the tokens that each row has written: one block of memory for all layers, appended to in
     place.
 
@@ -128,13 +128,13 @@ class OwnTokens:
         self._block = larger
 
 
-class OwnTokensLayer(CacheLayerMixin):
-    """One layer's view of `OwnTokens`, as `transformers` asks for it."""
+class GeneratedKVLayer(CacheLayerMixin):
+    """One layer's view of `GeneratedKV`, as `transformers` asks for it."""
 
     is_sliding = False
     is_croppable = False
 
-    def __init__(self, own: OwnTokens, layer: int) -> None:
+    def __init__(self, own: GeneratedKV, layer: int) -> None:
         super().__init__()
         self.is_initialized = True
         self._own, self._layer = own, layer
@@ -159,11 +159,11 @@ class OwnTokensLayer(CacheLayerMixin):
         return -1
 
 
-class OwnTokensCache(Cache):
+class GeneratedKVCache(Cache):
     """The cache handed to the model while decoding."""
 
-    def __init__(self, own: OwnTokens, layers: int) -> None:
-        super().__init__(layers=[OwnTokensLayer(own, layer) for layer in range(layers)])
+    def __init__(self, own: GeneratedKV, layers: int) -> None:
+        super().__init__(layers=[GeneratedKVLayer(own, layer) for layer in range(layers)])
 
 
 class SharedPrefix:
@@ -171,7 +171,7 @@ class SharedPrefix:
     values.
     """
 
-    def __init__(self, rows: Rows, prompt_keys: list[Tensor], prompt_values: list[Tensor]) -> None:
+    def __init__(self, rows: RowGrid, prompt_keys: list[Tensor], prompt_values: list[Tensor]) -> None:
         """`prompt_keys`, `prompt_values`: per layer (G, heads, P, width); empty for an encoder-decoder, whose cache has
         them.
         """
@@ -233,7 +233,7 @@ def attention(
     return context.reshape(n, 1, heads, width), None
 
 
-def _prompt_scores(queries: Tensor, prompt_keys: Tensor, rows: Rows) -> Tensor:
+def _prompt_scores(queries: Tensor, prompt_keys: Tensor, rows: RowGrid) -> Tensor:
     """(n, key heads, r, width) queries against (G, key heads, P, width) keys: (G, key heads, m * r, P)."""
     grid = rows.to_grid(queries).transpose(1, 2).flatten(2, 3)
     scores = torch.matmul(grid, prompt_keys.transpose(2, 3))
@@ -246,7 +246,7 @@ def _from_grid(grid: Tensor, width: int) -> Tensor:
 
 
 def joint_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, prompt_keys: Tensor, prompt_values: Tensor, rows: Rows
+    queries: Tensor, keys: Tensor, values: Tensor, prompt_keys: Tensor, prompt_values: Tensor, rows: RowGrid
 ) -> Tensor:
     """Attention over a row's prompt and its own tokens under one softmax: (n, key heads, r, width).
 
@@ -275,7 +275,7 @@ def _mix(weights: Tensor, values: Tensor) -> Tensor:
     return torch.matmul(weights, values)
 
 
-def plug_into(model: Any) -> None:
+def patch_attention(model: Any) -> None:
     """Makes `model` attend through `attention`, which is torch's own wherever no `prefix` is passed."""
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -16,7 +16,7 @@ from rltf.actors.programs import programs_of
 from rltf.actors.visits import Visits
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
-from rltf.buffer.ledger import in_words
+from rltf.buffer.ledger import format_counts
 from rltf.buffer.records import Program
 from rltf.buffer.stall_clock import StallClock
 from rltf.buffer.work_queue import WorkQueue
@@ -26,24 +26,24 @@ from rltf.telemetry.recorder import Recorder
 from rltf.weights.loader import WeightLoader
 from rltf.weights.protocol import WeightSource
 
-_POLL_S = 0.02
+_POLL_INTERVAL_S = 0.02
 """Seconds between two looks at what is waited for."""
-_IDLE_POLL_S = 0.2
+_IDLE_POLL_INTERVAL_S = 0.2
 """The same while the learner has all of the machine, before training and after it."""
-_LOOK_AROUND_S = 0.1
+_OTHER_WORK_INTERVAL_S = 0.1
 """Seconds between two looks for new weights and evaluations while the buffer has no room: each look costs several
 calls."""
-_LIFE_S = 1.0
+_HEARTBEAT_CHECK_INTERVAL_S = 1.0
 """Seconds of a wait between two looks whether the run goes on."""
-_PATIENCE_S = 0.25
+_FULL_BATCH_TIMEOUT_S = 0.25
 """Seconds after which a smaller batch than asked for is better than none."""
 
 
-class Stalled(Exception):
+class StallTimeout(Exception):
     """Nothing happened for run.stall_timeout_s; the message names the part waited for."""
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """The run is to end while something was waited for."""
 
 
@@ -91,13 +91,13 @@ class ActorWorker:
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set or the run ends.
 
-        Raises Stalled, and what its policy, its weights or Redis raise when they are gone for good.
+        Raises StallTimeout, and what its policy, its weights or Redis raise when they are gone for good.
         """
         self._stop = stop
         try:
             while not self._stop.is_set():
                 self._turn()
-        except Stopped:
+        except StopRequested:
             pass
         finally:
             self._engine.close()
@@ -154,11 +154,11 @@ class ActorWorker:
             admission = self._flow.online.admit(self.name, groups)
             now = time.monotonic()
             if not admission.granted:
-                if now - looked_at < _LOOK_AROUND_S:
+                if now - looked_at < _OTHER_WORK_INTERVAL_S:
                     return admission.waits_for
                 looked_at = now
                 return admission.waits_for if self._training_goes_on() else ""
-            if admission.groups < groups and now - asked_at < _PATIENCE_S:
+            if admission.groups < groups and now - asked_at < _FULL_BATCH_TIMEOUT_S:
                 return admission.waits_for
             # Admit, then load: so the version sampled with is not older than the one the admission was reckoned with.
             self._weights.refresh()
@@ -192,18 +192,18 @@ class ActorWorker:
                 request = Request(self._prompt(problem_id), chunk.samples, seed=seed)
                 asked[f"{chunk.label}/{problem_id}"] = _Asked(problem_id, request)
             self._write(asked, self._flow.evaluation_work, chunk.label)
-        self._flow.evaluations.done(chunk)
+        self._flow.evaluations.finish_chunk(chunk)
 
     def _write(self, asked: Mapping[str, _Asked], queue: WorkQueue, label: str = "") -> None:
         """Has groups written, each known by its id, and pushes every one that is whole.
 
-        Newer weights are taken on the way, but not within an evaluation, which is of one version. Raises Stalled when
-        the engine ends nothing for run.stall_timeout_s.
+        Newer weights are taken on the way, but not within an evaluation, which is of one version. Raises StallTimeout
+        when the engine ends nothing for run.stall_timeout_s.
         """
         for group_id, one in asked.items():
             self._engine.submit(group_id, one.request)
-        bound_s = self._config.run.stall_timeout_s
-        clock = StallClock(bound_s)
+        timeout_s = self._config.run.stall_timeout_s
+        clock = StallClock(timeout_s)
         try:
             while self._engine.unfinished():
                 with self._recorder.phase("evaluate" if label else "generate"):
@@ -214,10 +214,10 @@ class ActorWorker:
                     self._recorder.count("tokens", sum(len(one.token_ids) for group in groups for one in group))
                     self._push(queue, groups)
                 elif clock.run_out:
-                    raise Stalled(f"the engine of {self.name} has ended no program for {bound_s:g} s")
+                    raise StallTimeout(f"the engine of {self.name} has ended no program for {timeout_s:g} s")
                 if self._engine.unfinished():
                     if self._stop.is_set():
-                        raise Stopped
+                        raise StopRequested
                     if not label:
                         self._weights.refresh()
         finally:
@@ -226,7 +226,7 @@ class ActorWorker:
 
     def _steps(self) -> list[tuple[str, list[Completion]]]:
         """Steps of the engine until a request has ended, or it is time to look around."""
-        until = time.monotonic() + _LOOK_AROUND_S
+        until = time.monotonic() + _OTHER_WORK_INTERVAL_S
         while True:
             ended = self._engine.step()
             if ended or not self._engine.unfinished() or time.monotonic() >= until:
@@ -272,30 +272,32 @@ class ActorWorker:
                 return ""
             return "driver" if self._flow.control.phase() == "done" else "learner"
 
-        self._wait(blocked, _IDLE_POLL_S)
+        self._wait(blocked, _IDLE_POLL_INTERVAL_S)
 
-    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_S) -> None:
+    def _wait(self, blocked: Callable[[], str], poll_s: float = _POLL_INTERVAL_S) -> None:
         """Waits until `blocked` no longer names a part; every wait is recorded with the part it is for.
 
-        Raises Stopped when the run ends meanwhile, and Stalled after run.stall_timeout_s in which no program got
-        anywhere and nobody showed life: slow executors, a warm start, a last evaluation take as long as they take.
+        Raises StopRequested when the run ends meanwhile, and StallTimeout after run.stall_timeout_s in which no program
+        got anywhere and nobody showed life: slow executors, a warm start, a last evaluation take as long as they take.
         """
-        bound_s = self._config.run.stall_timeout_s
-        clock, look_at = StallClock(bound_s), 0.0
+        timeout_s = self._config.run.stall_timeout_s
+        clock, look_at = StallClock(timeout_s), 0.0
         waits_for = blocked()
         while waits_for:
             named = waits_for
             with self._recorder.phase("wait", waits_for=named):
                 while waits_for == named:
                     if self._stop.wait(poll_s):
-                        raise Stopped
+                        raise StopRequested
                     now = time.monotonic()
                     if now >= look_at:
-                        look_at = now + min(_LIFE_S, bound_s / 4)
-                        clock.see((*self._flow.ledger.moves(), *self._flow.control.life("learner", "driver")))
+                        look_at = now + min(_HEARTBEAT_CHECK_INTERVAL_S, timeout_s / 4)
+                        clock.see((*self._flow.ledger.activity(), *self._flow.control.heartbeats("learner", "driver")))
                     if clock.run_out:
-                        seen_last = f"policy version {self.version}, {in_words(self._flow.ledger.counts())}"
-                        raise Stalled(f"{self.name} has waited {bound_s:g} s for the {named}; last seen: {seen_last}")
+                        seen_last = f"policy version {self.version}, {format_counts(self._flow.ledger.counts())}"
+                        raise StallTimeout(
+                            f"{self.name} has waited {timeout_s:g} s for the {named}; last seen: {seen_last}"
+                        )
                     waits_for = blocked()
 
     def _seed(self, *what: object) -> int:

@@ -26,7 +26,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
+from benchmarks.running import ROOT, BenchmarkRunFailed, machine, raising_run_failed, run_command
 from rltf.config import UserError
 from rltf.driver.commands.train import parse
 from rltf.monitor.run_folder import RunFolder
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     file: Path = options.json or folder / "ablation.json"
     seconds = _QUICK_SECONDS if options.quick else options.seconds
     quick = [f"--{key}={value}" for key, value in _QUICK.items()] if options.quick else []
-    with in_a_sentence() as ending:
+    with raising_run_failed() as ending:
         found = _read(file)
         if not options.table:
             folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,9 @@ class Ablation:
         result, steps = run.result(), run.steps()
         scores = result.get("held_out", {}).get(when)
         if not result.get("finished") or scores is None or f"pass@{max(_KS)}" not in scores:
-            raise RunFailed(f"{name}, seed {seed}: no evaluation with {_SAMPLES} programs a task; see {run.path}")
+            raise BenchmarkRunFailed(
+                f"{name}, seed {seed}: no evaluation with {_SAMPLES} programs a task; see {run.path}"
+            )
         row: Figures = {"variant": name, "seed": seed, "tasks": result["held_out"]["tasks"], **scores}
         row |= {"trained_on": result["ledger"]["trained"], "generated": result["ledger"]["generated"]}
         row["supervised_steps"] = sum(step["objective"] == "supervised" for step in steps)

@@ -121,7 +121,7 @@ def label(flow: Flow, samples: int, size: int) -> Run:
                 raise RuntimeError(f"no program to claim for {WAIT_S:g} s, after {done}")
             ready += [(claim, VERDICT) for claim in claims]
             if not claims or len(ready) >= CLAIM:
-                done += sum(flow.work.hand_over_many("executor-0", ready))
+                done += sum(flow.work.ack_many("executor-0", ready))
                 ready.clear()
             if len(claims) < CLAIM:
                 time.sleep(PAUSE_S)

@@ -89,11 +89,11 @@ def label(address: FlowAddress, stop: Any) -> None:
         ready = []
         for claim in claims:
             if rng.random() < 0.01:
-                flow.work.give_back("executor-0", claim, "a sandbox that does not start")
+                flow.work.nack("executor-0", claim, "a sandbox that does not start")
             else:
                 ready.append((claim, VERDICT))
         with recorder.phase("grade"):
-            recorder.count("programs", sum(flow.work.hand_over_many("executor-0", ready)))
+            recorder.count("programs", sum(flow.work.ack_many("executor-0", ready)))
     recorder.close()
     flow.close()
 
@@ -114,9 +114,11 @@ def draw(address: FlowAddress, stop: Any) -> None:
         flow.control.set_version(step)
         recorder.count("samples", len(ids))
         recorder.gauge("version", step)
-        flow.telemetry.step({"step": step, "time": time.time(), "loss": 0.0, "samples": len(ids), "sample_ids": ids})
+        flow.telemetry.append_step(
+            {"step": step, "time": time.time(), "loss": 0.0, "samples": len(ids), "sample_ids": ids}
+        )
         if step % CHECKPOINT_EVERY == 0:
-            flow.online.checkpointed(flow.online.position())
+            flow.online.confirm_checkpoint(flow.online.position())
     recorder.close()
     flow.close()
 
@@ -169,7 +171,7 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
     )
     folder = RunFolder.create(config)
     server = EmbeddedRedis.start(folder.path / "redis")
-    flow = Flow.connect(FlowAddress.of(config, server.url, folder.key, server.socket))
+    flow = Flow.connect(FlowAddress.from_config(config, server.url, folder.key, server.socket))
     watcher = Watcher(flow, folder, RunState())
     spawn = multiprocessing.get_context("spawn")
     stop, sizes = spawn.Event(), Sizes()

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.running import in_a_sentence, machine
+from benchmarks.running import machine, raising_run_failed
 from rltf.config import UserError
 from rltf.monitor.run_folder import RunFolder
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
-    with in_a_sentence() as ending:
+    with raising_run_failed() as ending:
         found = [figures(RunFolder(run)) for run in options.runs]
         if options.json:
             options.json.write_text(

@@ -35,7 +35,7 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig, UserError
 from rltf.problems import load_problems
 from rltf.problems.problem import Problem, TestSuite
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHIVE = ROOT.parent / "shared" / "data" / "apps_layout" / "dev.tar.gz"
@@ -71,7 +71,7 @@ def main() -> int:
         try:
             problems = _problems(options.problems, Path(folder))
         except UserError as error:
-            complain(f"error: {error}")
+            print_error(f"error: {error}")
             return 2
         figures = measure(
             problems, Path(folder), programs=60 if options.quick else 200, rounds=1 if options.quick else 2

@@ -36,14 +36,14 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine
+from benchmarks.running import ROOT, BenchmarkRunFailed, machine, raising_run_failed
 from rltf.config import Config, UserError, first_line
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.objectives.base import TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
-from rltf.learner.publish import Versions
+from rltf.learner.publish import VersionPublisher
 from rltf.learner.world import World
-from rltf.monitor.memory import Shape, learner_bytes
+from rltf.monitor.memory import ModelShape, learner_bytes
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.loader import WeightLoader
@@ -52,7 +52,7 @@ from rltf.weights.ray_source import StoreSource
 from rltf.weights.ray_store import start_store
 from rltf.weights.unpacking import load_into
 
-BOUND_S = 120.0
+TIMEOUT_S = 120.0
 """Longest wait for the weight store."""
 UNMEASURED = 2
 """Steps and versions before the first that counts: they touch memory and choose kernels for the first time."""
@@ -158,11 +158,11 @@ def measure_versions(engine: TrainingEngine, policy: Policy, repeats: int) -> di
         logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
     )  # fmt: skip
     try:
-        store = start_store(BOUND_S)
-        versions = Versions(engine, policy, StorePublisher(store, BOUND_S), torch.bfloat16)
+        store = start_store(TIMEOUT_S)
+        versions = VersionPublisher(engine, policy, StorePublisher(store, TIMEOUT_S), torch.bfloat16)
         second = build_policy(policy.spec, dtype="bfloat16", weights=False).model.to(device).requires_grad_(False)
         loader = WeightLoader(
-            partial(load_into, second), StoreSource(store, BOUND_S), Recorder("actor-0", lambda rows: None)
+            partial(load_into, second), StoreSource(store, TIMEOUT_S), Recorder("actor-0", lambda rows: None)
         )
         blocked: list[float] = []
         whole: list[float] = []
@@ -174,12 +174,12 @@ def measure_versions(engine: TrainingEngine, policy: Policy, repeats: int) -> di
             _wait(device)
             whole.append(time.perf_counter() - began)
             if loader.version != version:
-                raise RunFailed(f"the second model has version {loader.version}, not {version}")
+                raise BenchmarkRunFailed(f"the second model has version {loader.version}, not {version}")
     finally:
         ray.shutdown()
     own = dict(policy.model.named_parameters())
     if not all(torch.equal(value, own[name].to(torch.bfloat16)) for name, value in second.named_parameters()):
-        raise RunFailed("the second model has other weights than the version that it loaded")
+        raise BenchmarkRunFailed("the second model has other weights than the version that it loaded")
     medians = {
         name: statistics.median(values[UNMEASURED:]) for name, values in (("blocked_s", blocked), ("way_s", whole))
     }
@@ -213,15 +213,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     config = settings(case, device, options.micro_batch_tokens, options.gradient_checkpointing)
     peak = product_rate(case.product, device)
     policy = policy_of(case, config)
-    expected = learner_bytes(config, policy.parameters, Shape.of(policy.model.config)).total
+    expected = learner_bytes(config, policy.parameters, ModelShape.from_model_config(policy.model.config)).total
     try:
         engine = TrainingEngine(policy, config.learner, World(device=device))
-        engine.begin(config.learner.betas, config.learner.weight_decay)
+        engine.reset_optimizer(config.learner.betas, config.learner.weight_decay)
         step = measure_steps(engine, case, batch, steps)
         version = measure_versions(engine, policy, steps)
         engine.close()
     except torch.OutOfMemoryError as error:
-        raise RunFailed(f"{first_line(error)} Take fewer --micro-batch-tokens, or --gradient-checkpointing") from error
+        raise BenchmarkRunFailed(
+            f"{first_line(error)} Take fewer --micro-batch-tokens, or --gradient-checkpointing"
+        ) from error
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else machine()["cpu"],
         "parameters": policy.parameters, "batch": batch,
@@ -290,7 +292,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
-    with in_a_sentence() as ending:
+    with raising_run_failed() as ending:
         found = measure(options)
         console.print(table_of(found))
         if options.json:

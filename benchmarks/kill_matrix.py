@@ -35,12 +35,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.killed_run import PAUSE_S, Failed, Found, Run, kill, verify
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 PARTS = ("actor", "executor", "executors", "learner", "rank", "redis", "store", "driver", "node", "pause")
 APART = ("rank", "node")
 """Parts that need a run of their own: two learner workers, a cluster of two nodes."""
-START_LIMIT_S = 240.0
+START_TIMEOUT_S = 240.0
 COLUMNS = (
     "killed",
     "fsync",
@@ -82,7 +82,7 @@ def measure(
             settings["ray__address"] = address
         run = Run(parent, **settings)
         try:
-            run.until(lambda: len(run.rows()) >= 3, "first steps", START_LIMIT_S)
+            run.until(lambda: len(run.rows()) >= 3, "first steps", START_TIMEOUT_S)
             for part in (part for parts in rounds for part in rng.sample(parts, len(parts))):
                 time.sleep(rng.uniform(1.0, 6.0))
                 found = results[part]
@@ -152,7 +152,7 @@ def show(results: Sequence[Found], console: Console) -> None:
         table.add_row(NAMES[found.part], *[str(cell) for cell in cells])
     console.print(table)
     for failure in (failure for found in results for failure in found.failures):
-        complain(failure)
+        print_error(failure)
 
 
 def main() -> int:

@@ -58,7 +58,7 @@ from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy, build_policy, make_spec
 from rltf.problems import corpus_of, load_problems
 from rltf.problems.prompts import Prompt
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 SHAPE = {"family": "llama", "d_model": 256, "layers": 6, "heads": 8, "d_ff": 704, "vocab_size": 4096}
 PROMPT_TOKENS, PROGRAM_TOKENS = 192, 320
@@ -151,7 +151,7 @@ class Ours:
     def __init__(self, texts: Sequence[str], config: LearnerConfig) -> None:
         self.policy = policy_of(texts)
         self.engine = TrainingEngine(self.policy, config, World())
-        self.engine.begin(config.betas, 0.0)
+        self.engine.reset_optimizer(config.betas, 0.0)
 
     def step(self, items: Sequence[TrainItem]) -> float:
         """Seconds of one step, planning included."""
@@ -300,7 +300,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError("transformers.Trainer needs accelerate: install the extra `benchmark`")
         groups = sampled_groups(options.groups) if options.groups else starter_groups(2 * BATCH // GROUP)
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     functions = library_functions()
     texts = [prompt.question + program for pairs in (functions, *groups) for prompt, program in pairs]

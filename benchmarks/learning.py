@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.running import ROOT, in_a_sentence, machine, run_command
+from benchmarks.running import ROOT, machine, raising_run_failed, run_command
 from rltf.config import UserError
 from rltf.monitor.curves import draw_curves, read_curve
 from rltf.monitor.run_folder import RunFolder
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options.folder.mkdir(parents=True, exist_ok=True)
-    with in_a_sentence() as ending:
+    with raising_run_failed() as ending:
         for seed in options.seeds:
             for preset in sorted(options.presets, key=list(LABELS).index):
                 if not _wall(options.folder, f"{preset}-{seed}").exists():

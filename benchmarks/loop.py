@@ -27,7 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.running import ROOT, RunFailed, in_a_sentence, machine, run_command
+from benchmarks.running import ROOT, BenchmarkRunFailed, machine, raising_run_failed, run_command
 from benchmarks.trl_peer import refuse_if_not_comparable
 from rltf.config import Config, UserError
 from rltf.driver.commands.train import parse
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     options, extra = parser.parse_known_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with in_a_sentence() as ending:
+    with raising_run_failed() as ending:
         given = {word.partition("=")[0] for word in extra}
         quick = {f"--{key}": value for key, value in (_QUICK if options.quick else {}).items()}
         settings = [f"{name}={value}" for name, value in quick.items() if name not in given] + extra
@@ -136,7 +136,7 @@ def _ours(config: Config, settings: Sequence[str], folder: Path, seed: int, cons
     result, steps = run.result(), run.steps()
     curve = result.get("curve") or []
     if not curve or int(curve[-1][0]) != config.learner.steps or len(steps) != config.learner.steps:
-        raise RunFailed(
+        raise BenchmarkRunFailed(
             f"{OURS}, seed {seed}: {len(steps)} of {config.learner.steps} steps, held-out curve {curve}; see {run.path}"
         )
     end = float(steps[-1]["time"])

@@ -29,14 +29,14 @@ from rltf.buffer.records import OUTCOMES
 from rltf.config import UserError
 from rltf.monitor.run_folder import RunFolder
 from rltf.problems import Problem, ProblemSet, load_problems
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 FULL_STEPS, QUICK_STEPS = 50, 6
 """Learner steps, the supervised ones among them: the quick ones hold three reinforcement steps, so the last needs new
 weights."""
-RUN_LIMIT_S = 900.0
+RUN_TIMEOUT_S = 900.0
 """Longest wait for one run."""
 
 _SETTINGS: dict[str, object] = {
@@ -227,11 +227,11 @@ def main(arguments: Sequence[str]) -> int:
                 run = _run(settings_of(case, spec, steps), options.folder or Path(temporary) / "runs", folder.name)
                 rows.append((case, len(loaded), chosen, Facts.of(run)))
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         text = (error.stdout or b"").decode(errors="replace")
-        complain(f"benchmark failed: {error}; the run's last lines:\n{text[-2000:]}")
+        print_error(f"benchmark failed: {error}; the run's last lines:\n{text[-2000:]}")
         return 1
     if options.json:
         figures = [
@@ -246,7 +246,9 @@ def main(arguments: Sequence[str]) -> int:
 def _run(settings: dict[str, object], folder: Path, name: str) -> RunFolder:
     fields = settings | {"run.folder": folder, "run.name": name}
     command = [sys.executable, "launch.py", *(f"--{key}={value}" for key, value in fields.items())]
-    subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_LIMIT_S, check=True)
+    subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_TIMEOUT_S, check=True
+    )
     return RunFolder.open(folder / name)
 
 

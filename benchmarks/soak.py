@@ -31,7 +31,7 @@ from rltf.buffer.records import Feedback
 from rltf.config import UserError
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS, QUICK, WARM_UP = 100_000, 5_000, 400
@@ -41,7 +41,7 @@ MEMORY_LIMIT_MB = 256
 BATCH = 200
 REST_S = 10.0
 """The longest that a lane may need to tidy up after its last program."""
-MOST_GROWTH_MB = 8.0
+MAX_GROWTH_MB = 8.0
 """Of a lane: its heap is left with holes of different sizes, but must not follow the number of programs. The judge
 remembers up to 20,000 verdicts, and so grows until it has them."""
 _HONEST = TestSuite(
@@ -73,7 +73,7 @@ def main() -> int:
             ["--inside", "--programs", str(programs), "--lanes", str(options.lanes), "--seed", str(options.seed)]
         )
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     show(figures)
     if options.json:
@@ -215,7 +215,7 @@ def sound(figures: dict[str, Any]) -> bool:
     same = all(after[name] <= before[name] for name in before if "memory" not in name)
     flat = (
         after["memory of the lanes, MB"]
-        <= before["memory of the lanes, MB"] + MOST_GROWTH_MB * figures["machine"]["lanes"]
+        <= before["memory of the lanes, MB"] + MAX_GROWTH_MB * figures["machine"]["lanes"]
     )
     return same and flat and not figures["wrong"] and not figures["restarts"]
 

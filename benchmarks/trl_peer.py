@@ -38,8 +38,8 @@ from rltf.learner.rewards import binary_reward
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.encoding import decode_with_offsets, encode_prompt, too_long
 from rltf.policy.policy import Policy, build_policy, make_spec
-from rltf.problems import Problem, problem_sets, prompt_of
-from rltf.telemetry.console import complain
+from rltf.problems import Problem, load_problem_split, prompt_of
+from rltf.telemetry.console import print_error
 
 _EVALUATION_BATCH = 64
 """Held-out programs sampled together."""
@@ -114,7 +114,7 @@ class Tasks:
         self.policy: Policy = build_policy(replace(spec, source=config.policy.model), weights=False)
         load_weights(self.policy, warm_start)
         self.warm_start = warm_start
-        sets = problem_sets(config.problems, config.run.seed)
+        sets = load_problem_split(config.problems, config.run.seed)
         problems = sets.train.sample(config.problems.limit).problems
         assert sets.held_out is not None, "refused above"
         held_out = sets.held_out.sample(config.evaluation.tasks).problems
@@ -350,7 +350,7 @@ def main(arguments: Sequence[str]) -> int:
                 f"--micro-batch {micro_batch} does not divide the {tasks.config.samples_per_step} programs of a step"
             )
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     limits = tasks.config.executor
     with (

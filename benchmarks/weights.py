@@ -39,7 +39,7 @@ from rltf.weights.ray_source import StoreSource
 from rltf.weights.ray_store import start_store
 from rltf.weights.unpacking import load_into
 
-BOUND_S = 60.0
+TIMEOUT_S = 60.0
 _ROOT = Path(__file__).resolve().parent.parent
 _SHAPES = {  # of CodeT5 small and base
     "60M": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "vocab_size": 32100},
@@ -63,7 +63,7 @@ class Actor:
         torch.set_num_threads(1)
         self._model = model_of(shape, torch.bfloat16)
         self._recorder = Recorder("actor-0", lambda rows: None)
-        self._source = StoreSource(store, BOUND_S)
+        self._source = StoreSource(store, TIMEOUT_S)
 
     def load(self, newer_than: int) -> tuple[float, float]:
         """Loads the newest version; the machine's monotonic clock at the end, and a number that tells which weights it
@@ -83,8 +83,8 @@ def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, re
     model = model_of(shape, dtype)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     actor = ray.remote(Actor).options(num_cpus=0).remote(store, shape)
-    publisher = StorePublisher(store, BOUND_S)
-    version = max(ray.get(store.versions.remote(), timeout=BOUND_S), default=-1)
+    publisher = StorePublisher(store, TIMEOUT_S)
+    version = max(ray.get(store.versions.remote(), timeout=TIMEOUT_S), default=-1)
     times: dict[str, list[float]] = {"memcpy": [], "blocked": [], "way": []}
     source = np.ones(2 * parameters, np.uint8)
     target = np.ones_like(source)
@@ -102,7 +102,7 @@ def measure(store: Any, name: str, shape: dict[str, int], dtype: torch.dtype, re
         began = time.monotonic()
         publisher.take(list(named_weights(model)), version + 1, torch.bfloat16)
         handed_over = time.monotonic()
-        loaded, mark = ray.get(actor.load.remote(version), timeout=BOUND_S)
+        loaded, mark = ray.get(actor.load.remote(version), timeout=TIMEOUT_S)
         if mark != float(version % 100):
             raise RuntimeError(f"the actor has other weights than version {version + 1}")
         times["blocked"].append(handed_over - began)
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str]) -> int:
         table.add_column(column, justify="right")
     rows: list[dict[str, Any]] = []
     try:
-        store = start_store(BOUND_S)
+        store = start_store(TIMEOUT_S)
         for name, shape in (_QUICK if options.quick else _SHAPES).items():
             repeats = 3 if options.quick else options.repeats
             row = measure(store, name, shape, _DTYPES[options.learner_dtype], repeats)

@@ -29,11 +29,11 @@ OPTIONS = (
 )  # fmt: skip
 """What may follow `?` in an address; redis-py gives them their meaning. Files are read by every process, so on every
 node."""
-OLDEST_SERVER = (6, 2)
+MIN_SERVER_VERSION = (6, 2)
 """XAUTOCLAIM and streams inside scripts need this version; every Valkey has them."""
 
 
-def masked(url: str) -> str:
+def redacted(url: str) -> str:
     """`url` without its password, before the host or among the options (unknown ones may be meant as one), fit for a
     message or a log.
     """
@@ -81,7 +81,7 @@ class _Patience(Retry):
 
     def __init__(self, url: str, outage_s: float) -> None:
         super().__init__(ExponentialBackoff(cap=1.0, base=0.05), -1)
-        self._where = masked(url)
+        self._where = redacted(url)
         self._outage_s = outage_s
         self._trying = False
 
@@ -133,7 +133,7 @@ def connect(url: str, timeout_s: float, outage_s: float = 60.0, patient: bool = 
         _check(url, timeout_s, patience if patient else Retry(NoBackoff(), 0), near)
         return _client(url, timeout_s, patience, near)
     except (redis.RedisError, OSError, ValueError) as error:
-        raise UserError(f"Redis at {masked(url)} cannot be used: {_reason(error)}; {_advice(error)}") from None
+        raise UserError(f"Redis at {redacted(url)} cannot be used: {_reason(error)}; {_advice(error)}") from None
 
 
 def _check_address(url: str) -> None:
@@ -141,7 +141,7 @@ def _check_address(url: str) -> None:
     developers.
     """
     wrong = (
-        f"redis.url {masked(url)!r} is no Redis address: write redis://[[user]:password@]host:port/db, or rediss:// "
+        f"redis.url {redacted(url)!r} is no Redis address: write redis://[[user]:password@]host:port/db, or rediss:// "
         "for TLS"
     )
     try:
@@ -154,18 +154,18 @@ def _check_address(url: str) -> None:
     options = parse_qs(parts.query, keep_blank_values=True)
     database = options.get("db", [parts.path.strip("/")])[-1]
     if database and not (database.isascii() and database.isdigit()):
-        raise UserError(f"redis.url {masked(url)!r} names the database {database!r}: databases have numbers, from 0")
+        raise UserError(f"redis.url {redacted(url)!r} names the database {database!r}: databases have numbers, from 0")
     for name in options:
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(OPTIONS)}"
-            raise UserError(f"redis.url {masked(url)!r} has an unknown option {name}: {hint}")
+            raise UserError(f"redis.url {redacted(url)!r} has an unknown option {name}: {hint}")
         if name.startswith("ssl_") and parts.scheme != "rediss":
-            raise UserError(f"redis.url {masked(url)!r} has the option {name} but no TLS: write rediss://")
+            raise UserError(f"redis.url {redacted(url)!r} has the option {name} but no TLS: write rediss://")
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         if name in options and not Path(options[name][-1]).is_file():
             raise UserError(
-                f"redis.url {masked(url)!r} names a file for {name} that this machine does not have: "
+                f"redis.url {redacted(url)!r} names a file for {name} that this machine does not have: "
                 f"{options[name][-1]}"
             )
 
@@ -211,8 +211,8 @@ def _check(url: str, timeout_s: float, retry: Retry, near: str) -> None:
     finally:
         probe.close()
     version = str(facts.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
-        raise ValueError(f"it is version {version}, the flow needs {'.'.join(map(str, OLDEST_SERVER))} or later")
+    if tuple(int(part) for part in version.split(".")[:2]) < MIN_SERVER_VERSION:
+        raise ValueError(f"it is version {version}, the flow needs {'.'.join(map(str, MIN_SERVER_VERSION))} or later")
     if int(facts.get("maxmemory", 0)) and facts.get("maxmemory_policy", "noeviction") != "noeviction":
         raise ValueError(
             f"it deletes keys when memory is short (maxmemory-policy {facts['maxmemory_policy']}), which would lose "
@@ -224,7 +224,7 @@ def _check(url: str, timeout_s: float, retry: Retry, near: str) -> None:
         )
 
 
-def hazards(client: redis.Redis, url: str) -> list[str]:
+def durability_warnings(client: redis.Redis, url: str) -> list[str]:
     """A sentence for each way in which the server that answers at `url` may lose a run's data."""
     server: Any = client
     facts: dict[str, Any] = server.info("persistence") | server.info("memory")
@@ -240,11 +240,11 @@ def hazards(client: redis.Redis, url: str) -> list[str]:
             else "writes to disk now and then alone (appendonly no)"
         )
         found.append(
-            f"Redis at {masked(url)} {how}: a restart of it ends the run, which cannot go on then; set appendonly yes"
+            f"Redis at {redacted(url)} {how}: a restart of it ends the run, which cannot go on then; set appendonly yes"
         )
     if (policy := facts.get("maxmemory_policy", "noeviction")) != "noeviction":
         found.append(
-            f"Redis at {masked(url)} deletes keys once a maxmemory is set and reached ({policy}): set "
+            f"Redis at {redacted(url)} deletes keys once a maxmemory is set and reached ({policy}): set "
             "maxmemory-policy noeviction"
         )
     return found

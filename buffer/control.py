@@ -6,9 +6,9 @@ from typing import Any, Literal, cast
 
 import redis
 
+from rltf.buffer.idempotent import IdempotentSender
 from rltf.buffer.keys import Keys
 from rltf.buffer.lua import Scripts
-from rltf.buffer.numbered import NumberedMessages
 
 Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "done"]
 """imitation: training steps without programs of the actors, which write only what evaluations ask for."""
@@ -22,7 +22,7 @@ class Control:
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
         self._client: Any = client
         self._keys = keys
-        self._messages = NumberedMessages(scripts)
+        self._messages = IdempotentSender(scripts)
 
     def next_visits(self, n: int, actor: str) -> list[int]:
         """`n` visit numbers for `actor`, ascending; visit numbers order the problems over all actors.
@@ -55,13 +55,13 @@ class Control:
         """What the run is doing; None before the learner has begun."""
         return cast("Phase | None", self._text("phase"))
 
-    def show_life(self, role: Role) -> None:
+    def heartbeat(self, role: Role) -> None:
         """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may
         wait on.
         """
         self._client.hincrby(self._keys.control, f"life:{role}", 1)
 
-    def life(self, *roles: Role) -> tuple[int, ...]:
+    def heartbeats(self, *roles: Role) -> tuple[int, ...]:
         """How often each of `roles` has shown life; numbers that stay the same for long mean that none of
         them goes on.
         """

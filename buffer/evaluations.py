@@ -28,7 +28,7 @@ def label_of(step: int) -> str:
 
 def labels_of(label: str) -> Iterator[str]:
     """`label`, `label`-2, `label`-3 .. without end: what it is requested under, one after the other (see
-    `Evaluations.unused`).
+    `Evaluations.fresh_label`).
     """
     return itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
 
@@ -47,7 +47,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EvaluationProgress:
     """How far an evaluation is, in programs unless said otherwise."""
 
     version: int
@@ -87,7 +87,7 @@ class Evaluations:
         parts = [part for chunk, bytes_ in zip(chunks, packed, strict=True) for part in (len(chunk), bytes_)]
         self._scripts.run("request", label, version, programs_per_problem, *parts)
 
-    def unused(self, label: str, version: int) -> str:
+    def fresh_label(self, label: str, version: int) -> str:
         """`label`, or with -2, -3 .. behind it when it was requested before for another version than `version`.
 
         A learner that does steps again after a crash so evaluates its own weights, not those that were lost.
@@ -97,20 +97,20 @@ class Evaluations:
             return newest
         return following
 
-    def newest(self, label: str) -> str | None:
-        """The last of `label`, `label`-2, .. that was requested (see `unused`); None when none was."""
+    def latest_label(self, label: str) -> str | None:
+        """The last of `label`, `label`-2, .. that was requested (see `fresh_label`); None when none was."""
         return self._newest(label)[0] or None
 
     def _newest(self, label: str) -> tuple[str, str]:
-        requested = list(itertools.takewhile(self.known, labels_of(label)))
+        requested = list(itertools.takewhile(self.is_requested, labels_of(label)))
         following = next(name for name in labels_of(label) if name not in requested)
         return requested[-1] if requested else "", following
 
     def next_chunk(self, actor: str, version: int = ANY_VERSION) -> Chunk | None:
         """A chunk for `actor`, which can sample with policy `version`; None when there is none.
 
-        An actor holds one chunk at a time and gets the same again, after a restart too, until `done`. A chunk whose
-        actor has not asked again within a lease is offered to others; programs that both push count once.
+        An actor holds one chunk at a time and gets the same again, after a restart too, until `finish_chunk`. A chunk
+        whose actor has not asked again within a lease is offered to others; programs that both push count once.
         """
         answer = self._scripts.run("next_chunk", actor, version)
         if not answer:
@@ -120,23 +120,23 @@ class Evaluations:
         )
         return Chunk(answer[0].decode(), label, chunk_version, problem_ids, samples)
 
-    def done(self, chunk: Chunk) -> None:
+    def finish_chunk(self, chunk: Chunk) -> None:
         """All programs of the chunk are pushed."""
         self._scripts.run("finish_chunk", chunk.id, chunk.label)
 
-    def progress(self, label: str) -> Progress:
+    def progress(self, label: str) -> EvaluationProgress:
         """How far the evaluation is. Raises KeyError when it was never requested."""
         fields: dict[bytes, bytes] = self._client.hgetall(self._keys.label(label))
         if b"version" not in fields:
             raise KeyError(f"no evaluation {label!r} was requested")
         names = ("version", "expected", "pushed", "finished", "bad", "chunks", "chunks_done")
-        return Progress(*(int(fields.get(name.encode(), 0)) for name in names))
+        return EvaluationProgress(*(int(fields.get(name.encode(), 0)) for name in names))
 
-    def known(self, label: str) -> bool:
+    def is_requested(self, label: str) -> bool:
         """Whether it was requested."""
         return bool(self._client.hexists(self._keys.label(label), "version"))
 
-    def closed(self, label: str) -> bool:
+    def is_closed(self, label: str) -> bool:
         """Whether its results have been read and are gone to the archive."""
         return bool(self._client.hexists(self._keys.label(label), "closed"))
 
@@ -144,7 +144,7 @@ class Evaluations:
         """Programs that the request asked for."""
         return self.progress(label).expected
 
-    def complete(self, label: str) -> bool:
+    def is_complete(self, label: str) -> bool:
         """Whether nothing is left to write or to grade; what was dead-lettered is missing from the results."""
         return self.progress(label).complete
 

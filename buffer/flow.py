@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rltf.buffer.connection import connect, masked
+from rltf.buffer.connection import connect, redacted
 from rltf.buffer.control import Control
 from rltf.buffer.evaluations import Evaluations
 from rltf.buffer.keys import Keys, base_of
@@ -15,7 +15,7 @@ from rltf.buffer.marker import Marker
 from rltf.buffer.online_buffer import OnlineBuffer
 from rltf.buffer.problem_store import ProblemStore
 from rltf.buffer.records import Purpose
-from rltf.buffer.telemetry import Telemetry
+from rltf.buffer.telemetry_stream import TelemetryStream
 from rltf.buffer.work_queue import WorkQueue
 from rltf.config import BufferConfig, Config
 
@@ -53,7 +53,7 @@ class FlowAddress:
     at."""
 
     @classmethod
-    def of(cls, config: Config, url: str, run: str, socket: str = "", token: str = "") -> FlowAddress:
+    def from_config(cls, config: Config, url: str, run: str, socket: str = "", token: str = "") -> FlowAddress:
         """The address of the flow of a configured run on the server at `url`, which listens at `socket` too if that is
         given.
         """
@@ -86,7 +86,7 @@ class Flow:
         self.client = connect(address.url, address.timeout_s, address.outage_s, patient=True, socket=address.socket)
         train, evaluation = Keys(address.run, "train"), Keys(address.run, "evaluation")
         base = base_of(address.run)
-        where = masked(address.url)
+        where = redacted(address.url)
         for_training = Scripts(self.client, base, _settings(address, "train"), where)
         for_evaluation = Scripts(self.client, base, _settings(address, "evaluation"), where)
         self.marker = Marker(self.client, for_training, train, address.token)
@@ -100,7 +100,7 @@ class Flow:
             {"train": for_training, "evaluation": for_evaluation},
             {"train": train, "evaluation": evaluation},
         )
-        self.telemetry = Telemetry(self.client, for_training, train)
+        self.telemetry = TelemetryStream(self.client, for_training, train)
         self.control = Control(self.client, for_training, train)
 
     @classmethod
@@ -116,11 +116,11 @@ class Flow:
         failed try, what its actors had reserved is dropped, and visits that they were handed and did not push are
         handed out again before new ones. The learner calls `online.resume` itself, with the position in its checkpoint.
         """
-        given_back = self.work.recover() + self.evaluation_work.recover()
+        given_back = self.work.requeue_all() + self.evaluation_work.requeue_all()
         self.control.resume()
         return given_back
 
-    def forget(self) -> None:
+    def delete_run(self) -> None:
         """Deletes all that the run keeps on the server: for the end of a run, once what it left has been read."""
         client: Any = self.client
         cursor = -1

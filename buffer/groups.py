@@ -84,7 +84,7 @@ def read_groups(
                 samples.append(sample)
         groups.append(Group(id=group_id, problem_id=fields[b"problem"].decode(), samples=samples, greedy=greedy))
     for reason, programs in spoiled.items():
-        scripts.run("spoil", reason, *programs)
+        scripts.run("mark_malformed", reason, *programs)
     return groups
 
 

@@ -41,7 +41,7 @@ class Ledger:
         """Programs by place and fate, `generated` first; `waiting` is for the rest of the group. Reads one hash."""
         return _named(self._client.hgetall(self._keys[purpose].counts), purpose)
 
-    def moves(self) -> tuple[int, ...]:
+    def activity(self) -> tuple[int, ...]:
         """Numbers that change whenever a program of training or evaluation gets anywhere."""
         return tuple(count for purpose in PLACES for count in self.counts(purpose).values())
 
@@ -90,7 +90,7 @@ class Ledger:
         return None
 
 
-def in_words(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """What `Ledger.counts` gave, without zeros, for a message."""
     return ", ".join(f"{value} {name}" for name, value in counts.items() if value) or "no program yet"
 

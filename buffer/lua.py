@@ -21,7 +21,7 @@ from rltf.buffer.keys import lua_prelude
 
 Argument = str | bytes | int | float
 
-STAGED_MS = 600_000
+STAGED_TTL_MS = 600_000
 """Life of staged bytes that no script takes: far longer than a command is retried."""
 
 
@@ -37,7 +37,7 @@ class Call:
 
 
 @functools.cache
-def source_of(name: str) -> tuple[str, str]:
+def script_source(name: str) -> tuple[str, str]:
     """Source of the script `name`, with key names and common.lua in front, and its SHA-1."""
     folder = resources.files("rltf.buffer") / "scripts"
     source = "\n".join([lua_prelude(), (folder / "common.lua").read_text(), (folder / f"{name}.lua").read_text()])
@@ -73,15 +73,15 @@ class Scripts:
             for call in calls:
                 for key, fields in call.staged.items():
                     pipe.hset(key, mapping=fields)
-                    pipe.pexpire(key, STAGED_MS)
-                pipe.evalsha(source_of(call.name)[1], 1, self._base, self._settings, *call.arguments)
+                    pipe.pexpire(key, STAGED_TTL_MS)
+                pipe.evalsha(script_source(call.name)[1], 1, self._base, self._settings, *call.arguments)
             answers = pipe.execute(raise_on_error=False)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
                 break
             # A new or restarted server knows no script. Those of this batch that did run may run again: that is every
             # script's promise.
             for name in {call.name for call in calls}:
-                self._client.script_load(source_of(name)[0])
+                self._client.script_load(script_source(name)[0])
         for answer in answers:
             if isinstance(answer, ResponseError) and str(answer).startswith(LOST):
                 raise DataLost(self._lost(str(answer).removeprefix(LOST).strip())) from None

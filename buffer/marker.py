@@ -73,10 +73,10 @@ class Marker:
             pipe.hexists(self._keys.base + name, "begun")
         return [name for name, there in zip(LASTING, pipe.execute(), strict=True) if not there]
 
-    def begin(self, attempt: int, holder: str, beats: int = 0) -> None:
+    def take_over(self, attempt: int, holder: str, beats: int = 0) -> None:
         """This attempt takes charge of the run's data: the scripts of every other one are refused from now on.
 
-        `beats`: those that the run's folder knows of. Problems count as stored once `problems_stored` was called.
+        `beats`: those that the run's folder knows of. Problems count as stored once `mark_problems_stored` was called.
         """
         found = self.read()
         self.beats = max(beats, found.beats if found else 0)
@@ -94,7 +94,7 @@ class Marker:
             pipe.hset(self._keys.base + name, "begun", 1)
         pipe.execute()
 
-    def problems_stored(self) -> None:
+    def mark_problems_stored(self) -> None:
         """All problems are in the problem store: from now on none of them may be missing."""
         numbers = {
             name: self._client.hlen(key)
@@ -110,7 +110,7 @@ class Marker:
         if not self._token:
             return
         try:
-            beats, *gone = self._scripts.run("signs", self.beats, int(beat), *LASTING)
+            beats, *gone = self._scripts.run("check_marker", self.beats, int(beat), *LASTING)
         except DataLost as error:
             raise DataLost(f"{error}{self._last_seen()}") from None
         if int(beats) < self.beats - _BEHIND:
@@ -129,7 +129,7 @@ class Marker:
         self.beats = max(self.beats, int(beats))
         self._whole_at = time.time()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The driver ends: another one need not wait until its last sign of life has expired."""
         self._client.delete(self._keys.alive)
 

@@ -14,17 +14,17 @@ import redis
 
 from rltf.buffer.connection import DataLost
 from rltf.buffer.groups import read_groups
+from rltf.buffer.idempotent import IdempotentSender
 from rltf.buffer.keys import Keys
 from rltf.buffer.lua import Scripts
-from rltf.buffer.numbered import NumberedMessages
 from rltf.buffer.position import BufferPosition, Consumed, Resumed
 from rltf.buffer.records import Group, LearnerFate, Program
 
-POLL_S = 0.01
+POLL_INTERVAL_S = 0.01
 """Pause between two looks into a buffer that has too few groups."""
 
 
-class WentBack(RuntimeError):
+class BufferRolledBack(RuntimeError):
     """Redis does not know any more that a step was finished: a learner begins again from its checkpoint, which knows
     what was used.
     """
@@ -64,8 +64,8 @@ class OnlineBuffer:
         self._client: Any = client
         self._scripts = scripts
         self._keys = keys
-        self._messages = NumberedMessages(scripts)
-        self.check: Callable[[Program], None] | None = None
+        self._messages = IdempotentSender(scripts)
+        self.validate: Callable[[Program], None] | None = None
         """Raises Malformed for a program that who draws cannot use; every rank has to have the same."""
         self.read_s = 0.0
         """Seconds that the last draw took to read its groups."""
@@ -99,12 +99,12 @@ class OnlineBuffer:
         versions older than `policy_version` are set aside before and counted as stale. Before the first draw the buffer
         has to hold `fill_before_start` samples. With `refresh_steps` 1 the oldest groups are drawn (lowest version,
         then arrival); otherwise the next of a seeded permutation of what was buffered when the snapshot was taken.
-        Members that were dead-lettered, do not decode or fail `check` are missing from their group; in the extreme a
+        Members that were dead-lettered, do not decode or fail `validate` are missing from their group; in the extreme a
         group has no samples, or only its greedy one.
 
         Raises:
             StepFinished: all samples of this step got their fates before.
-            WentBack: the server lost its last seconds, a step that was finished from here among them.
+            BufferRolledBack: the server lost its last seconds, a step that was finished from here among them.
         """
         deadline = time.monotonic() + block_s
         while True:
@@ -112,7 +112,7 @@ class OnlineBuffer:
             if status == b"drawn":
                 began = time.monotonic()
                 drawn = read_groups(
-                    self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest], self.check
+                    self._client, self._scripts, self._keys, [group_id.decode() for group_id in rest], self.validate
                 )
                 self.read_s = time.monotonic() - began
                 return drawn
@@ -122,13 +122,13 @@ class OnlineBuffer:
                     "checkpoint's step"
                 )
             if status == b"behind":
-                raise WentBack(
+                raise BufferRolledBack(
                     f"step {self._finished} is finished, but Redis has lost its last seconds: it knows of step "
                     f"{int(rest[0])}"
                 )
             if time.monotonic() >= deadline:
                 return None
-            time.sleep(POLL_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def finish(self, step: int, fates: Mapping[str, LearnerFate]) -> int:
         """Records what became of samples drawn for `step` (fate by program id); returns for how many it was new.
@@ -156,7 +156,7 @@ class OnlineBuffer:
             step=int(step), forgotten=int(forgotten), consumed=[Consumed(*record) for record in decoded]
         )
 
-    def checkpointed(self, position: BufferPosition) -> None:
+    def confirm_checkpoint(self, position: BufferPosition) -> None:
         """The checkpoint with this position is complete and durable: what was used before the one before it may be
         forgotten.
         """

@@ -137,15 +137,15 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return "WrongAnswer" if self.outcome == "failure" else self.outcome
 
 
-MOST_ERROR_TYPES = 20
+MAX_ERROR_TYPES = 20
 
 
-def by_error(names: Iterable[str]) -> dict[str, int]:
-    """How often each error type occurs, the most frequent first; beyond MOST_ERROR_TYPES as `other`, for programs make
+def count_error_types(names: Iterable[str]) -> dict[str, int]:
+    """How often each error type occurs, the most frequent first; beyond MAX_ERROR_TYPES as `other`, for programs make
     up names.
     """
     numbers = Counter(names)
-    named = dict(numbers.most_common(MOST_ERROR_TYPES))
+    named = dict(numbers.most_common(MAX_ERROR_TYPES))
     rest = numbers.total() - sum(named.values())
     return named | ({"other": named.get("other", 0) + rest} if rest else {})
 

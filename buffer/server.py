@@ -22,19 +22,19 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rltf.buffer.connection import OLDEST_SERVER
+from rltf.buffer.connection import MIN_SERVER_VERSION
 from rltf.config import UserError
 
-READY_S = 60.0
+READY_TIMEOUT_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""
-REWRITE_MB = 512
+AOF_REWRITE_MIN_MB = 512
 """Least size of the append-only file at which it is rewritten, in MiB. `monitor.memory.aof_bytes` has the bound that
 follows."""
-STOP_S = 20.0
+STOP_TIMEOUT_S = 20.0
 """Longest wait for the server to write out and end after being asked to."""
-LOCKED_S = 30.0
+LOCK_TIMEOUT_S = 30.0
 """Longest wait for the server of a run whose driver was killed: it ends by itself, and writes out before."""
-_VERSION_S = 10.0
+_VERSION_TIMEOUT_S = 10.0
 """Longest wait for a server binary to tell its version."""
 
 # Runs between fork and exec, in a fresh interpreter rather than a preexec_fn, which may deadlock where threads run.
@@ -69,7 +69,7 @@ class EmbeddedRedis:
     def start(
         cls, folder: Path, bind: str = "127.0.0.1", fsync: Literal["everysec", "always"] = "everysec"
     ) -> EmbeddedRedis:
-        """Starts a server with its files in `folder` and returns when it answers, after `READY_S` seconds at most.
+        """Starts a server with its files in `folder` and returns when it answers, within READY_TIMEOUT_S.
 
         Listens on `bind` alone, with a generated password and append-only persistence, synchronised with the disk every
         second, or with `fsync` always before each answer. A killed server keeps what reached the operating system:
@@ -80,7 +80,7 @@ class EmbeddedRedis:
 
         Raises:
             UserError: there is no server binary that is new enough, the folder cannot be written, or another server
-                still has it after `LOCKED_S` seconds.
+                still has it after `LOCK_TIMEOUT_S` seconds.
             RuntimeError: the server did not come up; the message ends with the last lines of its log.
         """
         binary = find_binary()
@@ -136,7 +136,7 @@ class EmbeddedRedis:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Ends the server: it writes out what it has; killed if that takes longer than `STOP_S` seconds.
+        """Ends the server: it writes out what it has; killed if that takes longer than `STOP_TIMEOUT_S` seconds.
 
         The data stay in the folder.
         """
@@ -148,12 +148,12 @@ def find_binary() -> str:
 
     Raises UserError when there is none; the message has those that were passed over.
     """
-    needed = ".".join(map(str, OLDEST_SERVER))
+    needed = ".".join(map(str, MIN_SERVER_VERSION))
     passed_over = []
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             version = _version(found)
-            if version >= OLDEST_SERVER:
+            if version >= MIN_SERVER_VERSION:
                 return found
             passed_over.append(f"{found} is version {'.'.join(map(str, version)) or 'unknown'}, older than {needed}")
     try:
@@ -172,7 +172,7 @@ def _version(binary: str) -> tuple[int, ...]:
     """Major and minor number of a server binary; empty where it does not tell."""
     try:
         said = subprocess.run(
-            [binary, "--version"], capture_output=True, text=True, errors="replace", timeout=_VERSION_S
+            [binary, "--version"], capture_output=True, text=True, errors="replace", timeout=_VERSION_TIMEOUT_S
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ()
@@ -239,7 +239,7 @@ def _write_configuration(folder: Path, bind: str, port: int, password: str, fsyn
         # The file is rewritten when it has doubled, which bounds it; not below this size, for each rewrite is a fork.
         # Uncompressed: a rewrite at full speed would take a core for the compression.
         "auto-aof-rewrite-percentage 100",
-        f"auto-aof-rewrite-min-size {REWRITE_MB}mb",
+        f"auto-aof-rewrite-min-size {AOF_REWRITE_MIN_MB}mb",
         "rdbcompression no",
         "maxmemory-policy noeviction",
         "tcp-backlog 128",
@@ -258,7 +258,7 @@ def _lock(folder: Path) -> int:
     other's work.
     """
     lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + LOCKED_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -293,7 +293,7 @@ def _launch(binary: str, folder: Path, lock: int) -> subprocess.Popen[bytes]:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> bool:
     client = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
-    deadline = time.monotonic() + READY_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     try:
         while process.poll() is None and time.monotonic() < deadline:
             # Refused while it starts, "loading" while it reads its file; a wrong password means a foreign server has
@@ -313,7 +313,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(STOP_S)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()

@@ -58,7 +58,7 @@ class WorkQueue:
         self._full = False
         # A blocking read must answer before the connection's own time limit; expired leases are looked for at least
         # this often.
-        self._longest_read_s = min(1.0, timeout_s / 2)
+        self._max_block_s = min(1.0, timeout_s / 2)
 
     def push(self, group: Sequence[Program], actor: str = "") -> bool:
         """Adds all programs of one visit, the greedy one included; False when they do not fit, then nothing is added.
@@ -131,7 +131,7 @@ class WorkQueue:
             if claims or left <= 0:
                 return claims
             # Only a bell: returns as soon as there is an entry after the last one, and takes nothing.
-            block_ms = max(1, int(1000 * min(left, self._longest_read_s)))
+            block_ms = max(1, int(1000 * min(left, self._max_block_s)))
             self._client.xread({self._keys.work: answer[0]}, count=1, block=block_ms)
 
     def _decode(self, answer: list[bytes]) -> list[Claim]:
@@ -148,24 +148,24 @@ class WorkQueue:
                 continue
             claims.append(Claim(entry.decode(), program, int(tries)))
         if malformed:
-            self._scripts.run("set_aside", "not a record of this schema when it was claimed", *malformed)
+            self._scripts.run("reject", "not a record of this schema when it was claimed", *malformed)
         return claims
 
-    def refresh(self, consumer: str, claims: Sequence[Claim]) -> list[Claim]:
+    def renew(self, consumer: str, claims: Sequence[Claim]) -> list[Claim]:
         """Holds `claims` for another lease; returns those still held.
 
         The others have a verdict or another consumer by now.
         """
         if not claims:
             return []
-        held = {entry.decode() for entry in self._scripts.run("refresh", consumer, *[claim.entry for claim in claims])}
+        held = {entry.decode() for entry in self._scripts.run("renew", consumer, *[claim.entry for claim in claims])}
         return [claim for claim in claims if claim.entry in held]
 
-    def hand_over(self, consumer: str, claim: Claim, feedback: Feedback) -> bool:
-        """Stores the verdict; see `hand_over_many`."""
-        return self.hand_over_many(consumer, [(claim, feedback)])[0]
+    def ack(self, consumer: str, claim: Claim, feedback: Feedback) -> bool:
+        """Stores the verdict; see `ack_many`."""
+        return self.ack_many(consumer, [(claim, feedback)])[0]
 
-    def hand_over_many(self, consumer: str, verdicts: Sequence[tuple[Claim, Feedback]]) -> list[bool]:
+    def ack_many(self, consumer: str, verdicts: Sequence[tuple[Claim, Feedback]]) -> list[bool]:
         """Stores verdicts with their programs and takes these out of the queue; True for each verdict that was the
         first.
 
@@ -179,20 +179,18 @@ class WorkQueue:
                 if not feedback.executor:
                     feedback = msgspec.structs.replace(feedback, executor=consumer)
                 arguments += [claim.entry, claim.program.group_id, claim.program.id, encode(feedback)]
-            calls.append(Call("hand_over", arguments))
+            calls.append(Call("ack", arguments))
         return [counted == 1 for answer in self._scripts.run_many(calls) for counted in answer]
 
-    def give_back(self, consumer: str, claim: Claim, reason: str, tried: bool = True) -> None:
+    def nack(self, consumer: str, claim: Claim, reason: str, tried: bool = True) -> None:
         """Puts a claim back at the end of the queue after an infrastructure failure; the third failed try makes it a
         dead letter.
 
         `tried` False gives back what was never started, when a worker stops. Nothing happens to a claim no longer held.
         """
-        self._scripts.run(
-            "give_back", consumer, int(tried), reason, claim.entry, claim.program.group_id, claim.program.id
-        )
+        self._scripts.run("nack", consumer, int(tried), reason, claim.entry, claim.program.group_id, claim.program.id)
 
-    def abandon(self, consumer: str) -> int:
+    def requeue_consumer(self, consumer: str) -> int:
         """Gives back everything a dead consumer held, without waiting for the lease; one failed try each.
 
         Returns how much it was.
@@ -200,14 +198,14 @@ class WorkQueue:
         A restarted worker calls it with its own name before its first claim; a supervisor calls it for a worker that
         will not return.
         """
-        return int(self._scripts.run("abandon", consumer))
+        return int(self._scripts.run("requeue_consumer", consumer))
 
-    def recover(self) -> int:
+    def requeue_all(self) -> int:
         """Gives back everything that anybody holds; a part of `Flow.resume`, when no worker lives.
 
         Returns how much it was.
         """
-        return int(self._scripts.run("recover"))
+        return int(self._scripts.run("requeue_all"))
 
     def length(self) -> int:
         """Programs that nobody has claimed; the bound `work_capacity` is on these."""

@@ -15,24 +15,24 @@ from rltf.buffer.connection import DataLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.config import UserError
 from rltf.config.user_code import NO_CODE, UserCode
-from rltf.telemetry.recorder import Recorder, log_to
+from rltf.telemetry.recorder import Recorder, redirect_output
 
-STOP_S = 10.0
+STOP_TIMEOUT_S = 10.0
 """Longest wait for a loop to end after being asked to."""
 
-KINDS = {"trainer": "a trainer", "executor": "an executor"}
+NODE_RESOURCES = {"trainer": "a trainer", "executor": "an executor"}
 """Resources that nodes offer for one kind of worker, and how such a host is called."""
-_LEAST = 0.001
+_MIN_CPUS = 0.001
 
 log = logging.getLogger(__name__)
 
 
-class NotYet(Exception):
+class NotSchedulable(Exception):
     """A worker cannot be started yet; the message says what is waited for."""
 
 
 def ray_options(cpus: float, gpus: float, nodes: str, offered: Mapping[str, float]) -> dict[str, Any]:
-    """What every worker is given to Ray with; `offered`: the resources of KINDS that are in use.
+    """What every worker is given to Ray with; `offered`: the resources of NODE_RESOURCES that are in use.
 
     `nodes` is the resource that nodes with the packages of its kind offer (cluster.yaml): "executor", or "trainer" for
     what needs torch. Where it is in use, as much of it as of CPUs is asked for, so that the worker runs on such nodes
@@ -40,12 +40,12 @@ def ray_options(cpus: float, gpus: float, nodes: str, offered: Mapping[str, floa
     by Ray, which would not call `start`.
     """
     if nodes in offered:
-        cpus = max(cpus, _LEAST)
+        cpus = max(cpus, _MIN_CPUS)
     apart = {nodes: cpus} if nodes in offered else {}
     return {"num_cpus": cpus, "num_gpus": gpus, "resources": apart, "max_restarts": 0, "max_concurrency": 4}
 
 
-def asked(options: Mapping[str, Any]) -> dict[str, float]:
+def requested_resources(options: Mapping[str, Any]) -> dict[str, float]:
     """The resources that a worker with such options asks for, by the names that Ray gives them."""
     amounts = {"CPU": float(options["num_cpus"]), "GPU": float(options["num_gpus"]), **options["resources"]}
     return {name: amount for name, amount in amounts.items() if amount}
@@ -71,7 +71,7 @@ class WorkerLoop(ABC):
 
     def __init__(self, name: str, address: FlowAddress, logs: Path, code: UserCode = NO_CODE) -> None:
         """`logs`: folder of log files; `code`: the user's files. Raises what Flow.connect raises."""
-        log_to(logs, name)
+        redirect_output(logs, name)
         code.install()
         self.name = name
         self.flow = Flow.connect(address)
@@ -101,7 +101,7 @@ class WorkerLoop(ABC):
             name=self.name, state="starting" if self._thread.ident is None else state, failure="", final=False
         )
 
-    def stop(self, timeout_s: float = STOP_S) -> bool:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Asks the loop to end and waits for it; whether it did. What it is at is finished first."""
         self._stop.set()
         if self._thread.ident is not None:

@@ -4,16 +4,16 @@ The sentence under a field is its documentation and its ``--help`` text. Nothing
 the project, so every process, an executor node's too, can read it.
 """
 
-from rltf.config.base import Part, UserError, first_line
+from rltf.config.base import ConfigSection, UserError, first_line
 from rltf.config.buffer import BufferConfig, RedisConfig
 from rltf.config.disk import (
     DiskFailure,
     atomic_write,
     disk_sentence,
+    fsync_path,
     gone_on_failure,
     or_disk_failure,
     saving,
-    synchronise,
     writing,
 )
 from rltf.config.learner import LearnerConfig, WarmStartConfig
@@ -30,8 +30,8 @@ from rltf.config.objectives import (
     RltfConfig,
 )
 from rltf.config.reading import load, preset
+from rltf.config.root import DETERMINISTIC, Config
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
-from rltf.config.whole import DETERMINISTIC, Config
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
     "LearnerConfig",
     "Normalise",
     "ObjectiveConfig",
-    "Part",
+    "ConfigSection",
     "PolicyConfig",
     "PpoClipConfig",
     "ProblemsConfig",
@@ -71,6 +71,6 @@ __all__ = [
     "or_disk_failure",
     "preset",
     "saving",
-    "synchronise",
+    "fsync_path",
     "writing",
 ]

@@ -31,7 +31,7 @@ LIMIT = 2**31
 count with."""
 
 
-class Part(BaseModel):
+class ConfigSection(BaseModel):
     """Base of every part: frozen, unknown keys refused, the docstring under a field is its description."""
 
     model_config = ConfigDict(

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from rltf.config.base import Part
+from rltf.config.base import ConfigSection
 
 
-class BufferConfig(Part):
+class BufferConfig(ConfigSection):
     """The online buffer between executors and learner, and the work queue between actors and executors. Read aloud,
 
         BufferConfig(capacity=6400, when_full="evict", max_uses=1, max_staleness=2, when_stale="drop", refresh_steps=50)
@@ -42,7 +42,7 @@ class BufferConfig(Part):
     and counted."""
 
 
-class RedisConfig(Part):
+class RedisConfig(ConfigSection):
     """The Redis server that holds work queue, online buffer and ledger."""
 
     url: str = ""

@@ -90,13 +90,13 @@ def atomic_write(file: Path, durable: bool = False) -> Iterator[Path]:
     with writing(file), gone_on_failure(temporary):
         yield temporary
         if durable:
-            synchronise(temporary)
+            fsync_path(temporary)
         os.replace(temporary, file)
         if durable:
-            synchronise(file.parent)
+            fsync_path(file.parent)
 
 
-def synchronise(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Returns when a file's content, or a folder's list of names, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from rltf.config.choice import USER_NAME, OneOf, Word, first_sentence
-from rltf.config.whole import Config
+from rltf.config.root import Config
 
 _NAMES: dict[Any, str] = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
 

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rltf.config.base import Folder, Part
+from rltf.config.base import ConfigSection, Folder
 from rltf.config.choice import OneOf
 from rltf.config.objectives import OBJECTIVES
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class WarmStartConfig(Part):
+class WarmStartConfig(ConfigSection):
     """Supervised training before the first program is sampled."""
 
     steps: int = Field(0, ge=0)
@@ -29,7 +29,7 @@ class WarmStartConfig(Part):
     """Folder of a warm-started model to begin from instead of training one (an earlier run's `warm_start` folder)."""
 
 
-class LearnerConfig(Part):
+class LearnerConfig(ConfigSection):
     """The DeepSpeed worker group that trains."""
 
     workers: int = Field(1, ge=1)

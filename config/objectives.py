@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from rltf.config.base import Folder, Part
+from rltf.config.base import ConfigSection, Folder
 from rltf.config.choice import OneOf, first_sentence
 
 Baseline = Literal["best", "latest_greedy", "group_mean", "none"]
@@ -21,7 +21,7 @@ REWARDS = {
 """Rewards of a program (`learner.rewards`)."""
 
 
-class Guards(Part):
+class Guards(ConfigSection):
     """What keeps any surrogate from running away, each off unless set."""
 
     log_prob_floor: float | None = Field(None, lt=0)
@@ -264,7 +264,7 @@ class SupervisedConfig(ObjectiveConfig):
         return False
 
 
-class ObjectiveSections(Part):
+class ObjectiveSections(ConfigSection):
     """A section for each objective, under the name that `learner.objective` gives it."""
 
     grpo: GrpoConfig = GrpoConfig()

@@ -18,7 +18,7 @@ from rltf.config.base import UserError
 from rltf.config.command_line import REMOVED, nearest_key
 from rltf.config.help import keys
 from rltf.config.objectives import ObjectiveConfig
-from rltf.config.whole import DETERMINISTIC, Config
+from rltf.config.root import DETERMINISTIC, Config
 
 PRESETS = (Path(__file__).absolute().parents[1] / "configs").resolve()
 

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rltf.config.base import Folder, Part
+from rltf.config.base import ConfigSection, Folder
 
 
-class RunConfig(Part):
+class RunConfig(ConfigSection):
     """The run as a whole."""
 
     name: str = ""
@@ -37,7 +37,7 @@ class RunConfig(Part):
     timeline begins later."""
 
 
-class EvaluationConfig(Part):
+class EvaluationConfig(ConfigSection):
     """Held-out evaluation during the run."""
 
     every: int = Field(20, ge=0)
@@ -69,7 +69,7 @@ class EvaluationConfig(Part):
         return self.tasks * max(self.samples, self.last_samples)
 
 
-class CheckpointConfig(Part):
+class CheckpointConfig(ConfigSection):
     """Checkpoints of the learner, from which a run is resumed and a dead learner restarted."""
 
     every: int = Field(20, ge=0)
@@ -80,7 +80,7 @@ class CheckpointConfig(Part):
     """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best pass@1."""
 
 
-class RestartConfig(Part):
+class RestartConfig(ConfigSection):
     """What happens when a part dies: actors, executors, learner workers, the run's own Redis."""
 
     limit: int = Field(5, ge=0)
@@ -93,7 +93,7 @@ class RestartConfig(Part):
     """Seconds within which a worker has to say that it lives; then it counts as dead."""
 
 
-class RayConfig(Part):
+class RayConfig(ConfigSection):
     """How the run meets Ray."""
 
     address: str = ""

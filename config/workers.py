@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rltf.config.base import Part
+from rltf.config.base import ConfigSection
 from rltf.config.choice import OneOf, Word
 
 
@@ -17,15 +17,15 @@ def _as_text(given: Any) -> Any:
     return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
-HeldOut = Annotated[str, BeforeValidator(_as_text), Word("SPEC")]
+HeldOutSpec = Annotated[str, BeforeValidator(_as_text), Word("SPEC")]
 
 
-class ProblemsConfig(Part):
+class ProblemsConfig(ConfigSection):
     """Where problems come from."""
 
     train: Annotated[str, Word("SPEC")] = "starter"
     """Training problems."""
-    held_out: HeldOut = "auto"
+    held_out: HeldOutSpec = "auto"
     """Problems that are only ever evaluated on, written like `train`; a number, say 0.2: that share of the training
     problems, which are then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1;
     none or empty: no evaluation."""
@@ -42,7 +42,7 @@ class ProblemsConfig(Part):
     """Use only so many training problems, drawn at random, the same in every run."""
 
 
-class PolicyConfig(Part):
+class PolicyConfig(ConfigSection):
     """The language model that writes programs."""
 
     model: str = ""
@@ -79,7 +79,7 @@ ENGINES = {"own": "the project's own, for decoder-only and encoder-decoder model
 """What samples programs (`actors.engines`)."""
 
 
-class ActorsConfig(Part):
+class ActorsConfig(ConfigSection):
     """The workers that generate programs."""
 
     count: int = Field(1, ge=1)
@@ -110,7 +110,7 @@ JUDGES = {"sandbox": "processes of the executor's machine, isolated (docs/sandbo
 """What judges programs (`executor.judges`)."""
 
 
-class ExecutorConfig(Part):
+class ExecutorConfig(ConfigSection):
     """The workers that run programs against tests."""
 
     count: int = Field(1, ge=1)

@@ -13,14 +13,14 @@ from rich.console import Console
 
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.config import Config, run_files
-from rltf.driver import continuing
-from rltf.driver.held_out import HeldOutBook
+from rltf.driver import resume_checks
+from rltf.driver.extras import code_version
+from rltf.driver.held_out_tracker import HeldOutTracker
 from rltf.driver.inputs import Inputs
-from rltf.driver.installed import code_version
 from rltf.driver.notices import Notices
-from rltf.driver.ray_calls import ANSWER_S, RayCalls
 from rltf.driver.ray_cluster import node_address
-from rltf.driver.redis_keeper import RedisKeeper
+from rltf.driver.ray_thread import CALL_TIMEOUT_S, RayThread
+from rltf.driver.redis_supervisor import RedisSupervisor
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.task import LearnerTask
 from rltf.monitor.clipping import ClipWatch, clip_watch
@@ -38,14 +38,14 @@ class Attempt:
     inputs: Inputs
     folder: RunFolder
     console: Console
-    calls: RayCalls
+    calls: RayThread
     """Through which Ray is asked."""
     saved: Checkpoint | None
     """The checkpoint that it goes on from."""
     goes_on: bool
     """Whether an attempt was before it."""
     notices: Notices
-    redis: RedisKeeper | None
+    redis: RedisSupervisor | None
     """The run's own server; None where `redis.url` names one."""
     flow: Flow
     logs: Path
@@ -53,7 +53,7 @@ class Attempt:
     state: RunState
     sink: RaySink
     watcher: Watcher
-    held_out: HeldOutBook
+    held_out: HeldOutTracker
     clip: ClipWatch
     code_version: str
 
@@ -79,7 +79,7 @@ class Attempt:
             self.flow.problems.put_many(
                 (problem.id, problem.suite.to_json(), problem.suite.content_hash) for problem in part
             )
-        self.flow.marker.problems_stored()
+        self.flow.marker.mark_problems_stored()
 
     def learner_task(self) -> LearnerTask:
         """What the learner is to do."""
@@ -104,7 +104,7 @@ def wire(
     inputs: Inputs,
     folder: RunFolder,
     console: Console,
-    calls: RayCalls,
+    calls: RayThread,
     stack: ExitStack,
     saved: Checkpoint | None,
     goes_on: bool,
@@ -117,12 +117,14 @@ def wire(
     redis = None
     if not config.redis.url:
         # Workers on other nodes of a cluster reach the server at the address by which Ray knows this node.
-        address = calls.call("the address of this machine", node_address, ANSWER_S)
-        redis = RedisKeeper(folder.path / run_files.REDIS, address, config, notices.restarted)
+        address = calls.call("the address of this machine", node_address, CALL_TIMEOUT_S)
+        redis = RedisSupervisor(folder.path / run_files.REDIS, address, config, notices.restarted)
         stack.callback(redis.stop)
     url, near = (config.redis.url, "") if redis is None else (redis.url, redis.socket)
-    flow = stack.enter_context(closing(Flow.connect(FlowAddress.of(config, url, folder.key, near, uuid.uuid4().hex))))
-    logs = continuing.take_charge(flow, folder, saved)
+    flow = stack.enter_context(
+        closing(Flow.connect(FlowAddress.from_config(config, url, folder.key, near, uuid.uuid4().hex)))
+    )
+    logs = resume_checks.take_charge(flow, folder, saved)
     state, sink = RunState(clock=time.monotonic), RaySink()
     return Attempt(
         config=config,
@@ -139,7 +141,7 @@ def wire(
         state=state,
         sink=sink,
         watcher=Watcher(flow, folder, state, sink),
-        held_out=HeldOutBook(flow, folder, state, inputs.held_out, config.evaluation.ks),
+        held_out=HeldOutTracker(flow, folder, state, inputs.held_out, config.evaluation.ks),
         clip=clip_watch(config),
         code_version=code_version(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rltf.config import RestartConfig
 from rltf.driver import RunFailed
 
-LONGEST_S = 30.0
+MAX_DELAY_S = 30.0
 """Longest pause before a restart."""
 
 
@@ -19,7 +19,7 @@ class BackOff:
         self._deaths = 0
         self._died_at = float("-inf")
 
-    def died(self, reason: str, now: float) -> float:
+    def next_delay(self, reason: str, now: float) -> float:
         """Seconds to wait before the next start. Raises RunFailed when it has died too often."""
         if now - self._died_at > self._settings.forget_s:
             self._deaths = 0
@@ -33,4 +33,4 @@ class BackOff:
                 else "and restart.limit is 0"
             )
             raise RunFailed(f"{self._name} died {often}: {reason}")
-        return min(LONGEST_S, self._settings.pause_s * 2.0 ** (self._deaths - 1))
+        return min(MAX_DELAY_S, self._settings.pause_s * 2.0 ** (self._deaths - 1))

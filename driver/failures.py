@@ -15,7 +15,7 @@ from rltf.weights.manifest import WeightsUnavailable
 
 
 @contextmanager
-def in_a_sentence(folder: Path) -> Iterator[None]:
+def raising_run_failed(folder: Path) -> Iterator[None]:
     """What may happen to a run that is in order, as RunFailed: Redis, Ray or the disk, on which `folder` is, let it
     down.
     """
@@ -37,7 +37,7 @@ def in_a_sentence(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def noted(failures: list[Exception]) -> Iterator[None]:
+def collecting_failures(failures: list[Exception]) -> Iterator[None]:
     """Lets what comes next be tried all the same when the disk does not take something."""
     try:
         yield

@@ -23,36 +23,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from rltf.driver.stopping import APART_S, SENTENCE, SIGNALS, hear_from, stopping
+from rltf.driver.stopping import DEBOUNCE_S, SENTENCE, SIGNALS, connect_guard, stopping
 from rltf.executor.boxes import remove_boxes
 from rltf.program import FAILED
 
-RAYS = ("raylet", "gcs_server")
+RAY_DAEMONS = ("raylet", "gcs_server")
 """Processes of Ray without which its driver does not live."""
 
-STOPPED_WITHIN_S = 175.0
-"""Longest wait for a command that was asked to stop. `driver.parts.STOP_LEARNER_S` and the rest of a stop fit into
+STOP_TIMEOUT_S = 175.0
+"""Longest wait for a command that was asked to stop. `driver.workers.STOP_LEARNER_S` and the rest of a stop fit into
 it."""
-WISHES = 3
+KILL_AT_REQUEST = 3
 """The first asks the command to stop, the second to hurry, this one ends it."""
-_ALONE_S = 3.0
+_EXIT_TIMEOUT_S = 3.0
 """So long what a command left may take to end by itself."""
-_ASKED_S = 20.0
+_TERM_TIMEOUT_S = 20.0
 """So long after it was asked to; an embedded Redis writes out its file."""
-_KILLED_S = 10.0
+_KILL_TIMEOUT_S = 10.0
 """So long after it was killed; the kernel may keep one that waits for a disk that hangs, and nothing ends that."""
-_REPORT_S = 120.0
-_AFTERMATH = "import sys; sys.path.insert(0, {place!r}); from rltf.driver.aftermath import start; start()"
+_REPORT_TIMEOUT_S = 120.0
+_AFTERMATH = "import sys; sys.path.insert(0, {place!r}); from rltf.driver.post_mortem import start; start()"
 """In the folder in which the command was given, where it knows its run by a relative path."""
-_LOOK_S = 0.05
+_POLL_INTERVAL_S = 0.05
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def stand() -> None:
+def fork_guarded() -> None:
     """Forks: returns in the child, which is to run the command; the parent stays as its guard and exits with its
     status.
     """
-    stopping.take()
+    stopping.install_handlers()
     signal.signal(
         signal.SIGCHLD, signal.SIG_DFL
     )  # where it is ignored, as some parents leave it, the kernel keeps no child's status
@@ -72,7 +72,7 @@ def stand() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(FAILED)
-    hear_from(writes)
+    connect_guard(writes)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
 
 
@@ -92,8 +92,8 @@ class _Guard:
 
     def __init__(self, child: int, pipe: int, watched: set[signal.Signals]) -> None:
         self._child, self._pipe, self._watched = child, pipe, watched
-        self._wishes = 0
-        self._wished_at = float("-inf")
+        self._stop_requests = 0
+        self._requested_at = float("-inf")
         self._why_killed: str | None = None
 
     def watch(self) -> NoReturn:
@@ -105,9 +105,13 @@ class _Guard:
             if number == signal.SIGTSTP:
                 self._pause()
             elif number not in (0, signal.SIGCHLD):
-                self._wish()
-            if self._wishes and self._why_killed is None and time.monotonic() - self._wished_at > STOPPED_WITHIN_S:
-                self._kill(f"it did not end within {STOPPED_WITHIN_S:g} s and was killed")
+                self._on_stop_request()
+            if (
+                self._stop_requests
+                and self._why_killed is None
+                and time.monotonic() - self._requested_at > STOP_TIMEOUT_S
+            ):
+                self._kill(f"it did not end within {STOP_TIMEOUT_S:g} s and was killed")
             status = self._reap()
         facts = self._facts()
         reason = self._why_killed if self._why_killed is not None else _why(status, facts)
@@ -116,15 +120,15 @@ class _Guard:
             remove_boxes()
         if "said" in facts and status >= 0:
             os._exit(status)
-        _last_word(reason, facts.get("run", ""), by_the_user=self._wishes > 0)
+        _last_word(reason, facts.get("run", ""), by_the_user=self._stop_requests > 0)
         os._exit(FAILED)
 
-    def _wish(self) -> None:
+    def _on_stop_request(self) -> None:
         now = time.monotonic()
-        if now - self._wished_at < APART_S:
+        if now - self._requested_at < DEBOUNCE_S:
             return
-        self._wishes, self._wished_at = self._wishes + 1, now
-        if self._wishes >= WISHES:
+        self._stop_requests, self._requested_at = self._stop_requests + 1, now
+        if self._stop_requests >= KILL_AT_REQUEST:
             self._kill("")
         else:
             os.kill(self._child, signal.SIGTERM)
@@ -170,16 +174,18 @@ class _Guard:
         One that is paused is killed at once.
         """
         begin, asked = time.monotonic(), False
-        while (left := _descendants()) and (waited := time.monotonic() - begin) < _ALONE_S + _ASKED_S + _KILLED_S:
-            asking = waited > _ALONE_S and not asked
+        while (left := _descendants()) and (
+            waited := time.monotonic() - begin
+        ) < _EXIT_TIMEOUT_S + _TERM_TIMEOUT_S + _KILL_TIMEOUT_S:
+            asking = waited > _EXIT_TIMEOUT_S and not asked
             for pid in left:
-                if waited > _ALONE_S + _ASKED_S or state_of(pid) == "T":
+                if waited > _EXIT_TIMEOUT_S + _TERM_TIMEOUT_S or state_of(pid) == "T":
                     _send(pid, signal.SIGKILL)
                 elif asking:
                     _send(pid, signal.SIGTERM)
             asked = asked or asking
             self._reap()
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_INTERVAL_S)
 
 
 def _last_word(reason: str, run: str, by_the_user: bool) -> None:
@@ -193,14 +199,16 @@ def _last_word(reason: str, run: str, by_the_user: bool) -> None:
         start = _AFTERMATH.format(place=str(Path(__file__).absolute().parents[2]))
         command = [sys.executable, "-P", "-c", start, run, sentence.removeprefix("run failed: ")]
         with suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_S)
+            subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_TIMEOUT_S)
     with suppress(OSError):
         os.write(2, f"{sentence}\n".encode("utf-8", "surrogateescape"))
 
 
 def _why(status: int, facts: Mapping[str, str]) -> str:
     """Why a command died without a word, in words. Called at once, while what outlived it still lives."""
-    dead = [f"{name} (process {facts[name]})" for name in RAYS if name in facts and not state_of(int(facts[name]))]
+    dead = [
+        f"{name} (process {facts[name]})" for name in RAY_DAEMONS if name in facts and not state_of(int(facts[name]))
+    ]
     if status == -signal.SIGKILL:
         return "its driver was killed (SIGKILL), by somebody or because memory was short: see the kernel's log"
     if dead:

@@ -12,20 +12,29 @@ from rltf.evaluation.tasks import HeldOutTasks
 from rltf.executor.checkers import require_checkers
 from rltf.executor.judges import judge_named
 from rltf.learner.critic import check_critic
-from rltf.learner.export import check_weights, unsealed
+from rltf.learner.export import check_weights, missing_checksums_warning
 from rltf.learner.objectives import make_objective
 from rltf.learner.task import hash_of_inputs
-from rltf.monitor.memory import Shape
-from rltf.monitor.plan import ClusterFacts, Facts
-from rltf.policy.checksums import is_sealed
+from rltf.monitor.memory import ModelShape
+from rltf.monitor.plan import ClusterInfo, PlanInputs
+from rltf.policy.checksums import has_checksums
 from rltf.policy.encoding import too_long
 from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
 from rltf.policy.tokenizers import has_chat_template
-from rltf.problems import Corpus, Problem, ProblemSet, Skipped, corpus_of, problem_sets, prompt_of, tokenizer_texts
+from rltf.problems import (
+    Corpus,
+    Problem,
+    ProblemSet,
+    Skipped,
+    corpus_of,
+    load_problem_split,
+    prompt_of,
+    tokenizer_texts,
+)
 from rltf.problems.fields import foreign, mistakes
 from rltf.telemetry.vocabulary import plural
 
-_MOST_TOLD = 3
+_MAX_TOLD = 3
 """Problems left out that a warning names."""
 
 
@@ -43,7 +52,7 @@ class Inputs:
     corpus: Corpus | None
     spec: PolicySpec
     parameters: int
-    shape: Shape
+    shape: ModelShape
     remarks: tuple[str, ...]
     """Sentences that are worth a warning."""
     not_read: str
@@ -52,7 +61,7 @@ class Inputs:
     """The user's files, which this process imports too."""
 
     @classmethod
-    def of(cls, config: Config, code: UserCode | None = None) -> Inputs:
+    def from_config(cls, config: Config, code: UserCode | None = None) -> Inputs:
         """`code`: the user's files, where they are not those of run.code.
 
         Raises UserError for problems, a model or a file of the user's that cannot be used.
@@ -61,7 +70,7 @@ class Inputs:
         code.install()
         judge_named(config.executor.judge)
         engine_named(config.actors.engine)
-        sets = problem_sets(config.problems, config.run.seed)
+        sets = load_problem_split(config.problems, config.run.seed)
         all_of = [part for part in (sets.train, sets.held_out) if part is not None]
         problems = sets.train.sample(config.problems.limit)
         require_checkers(problem for part in all_of for problem in part)
@@ -81,7 +90,7 @@ class Inputs:
         notes: tuple[str, ...] = ()
         if config.warm_start.reuse:
             check_weights(unweighted, reused := Path(config.warm_start.reuse))
-            notes += () if is_sealed(reused) else (unsealed(reused),)
+            notes += () if has_checksums(reused) else (missing_checksums_warning(reused),)
         if config.objective.weighed_by_critic:
             check_critic(Path(config.rltf.critic), unweighted)
         unread = [one for part in all_of for one in part.unread]
@@ -94,7 +103,7 @@ class Inputs:
             corpus=corpus,
             spec=spec,
             parameters=unweighted.parameters,
-            shape=Shape.of(unweighted.model.config),
+            shape=ModelShape.from_model_config(unweighted.model.config),
             remarks=(*sets.remarks, *mistakes(unread), *_chat(policy, unweighted), *notes),
             not_read=foreign(unread),
             code=code,
@@ -123,10 +132,10 @@ class Inputs:
         for name in dict.fromkeys(name for name, _ in self.left_out):
             skipped = [str(one) for of, one in self.left_out if of == name]
             more = (
-                f"; and {len(skipped) - _MOST_TOLD:,} more, which the report lists" if len(skipped) > _MOST_TOLD else ""
+                f"; and {len(skipped) - _MAX_TOLD:,} more, which the report lists" if len(skipped) > _MAX_TOLD else ""
             )
             number = f"{len(skipped):,} problem{'s' if len(skipped) > 1 else ''} of {name}"
-            warnings.append(f"{number} left out: {'; '.join(skipped[:_MOST_TOLD])}{more}")
+            warnings.append(f"{number} left out: {'; '.join(skipped[:_MAX_TOLD])}{more}")
         if self.held_out is not None and (too_long := self.held_out.too_long):
             count = f"{len(too_long):,} of {self.held_out.tasks:,} held-out problems"
             warnings.append(
@@ -134,12 +143,12 @@ class Inputs:
             )
         return warnings
 
-    def facts(self, config: Config, cluster: ClusterFacts, folder: Path) -> Facts:
+    def facts(self, config: Config, cluster: ClusterInfo, folder: Path) -> PlanInputs:
         """What the plan shows of them."""
         train = self.problems.name
         layers = f"{config.policy.layers} {plural('layer', config.policy.layers)}"
         asserts = any(problem.prompt_style == "mbpp" for problem in (*self.problems, *self.held_out_problems))
-        return Facts(
+        return PlanInputs(
             folder=str(folder),
             parameters=self.parameters,
             model=config.policy.model or f"fresh {config.policy.family}, {layers} x {config.policy.d_model}",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import ray
 from ray._private import state
 
-from rltf.buffer.worker_loop import KINDS
+from rltf.buffer.worker_loop import NODE_RESOURCES
 from rltf.telemetry.vocabulary import few
 
 Resources = Mapping[str, float]
@@ -26,7 +26,7 @@ class Death(NamedTuple):
     """Whether Ray lost it on the way to a node: its node was dead already and not yet known to be."""
 
 
-def in_words(resources: Resources) -> str:
+def format_resources(resources: Resources) -> str:
     """ "1 CPU, 0.5 executor", what is not zero."""
     return ", ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount) or "nothing"
 
@@ -41,14 +41,14 @@ def hosts(asked: Resources) -> dict[str, str]:
     }
 
 
-def missing(asked: Resources) -> str:
+def missing_host(asked: Resources) -> str:
     """Which host is waited for, where none that is up could run what asks for `asked`; else empty."""
     if hosts(asked):
         return ""
-    for resource, kind in KINDS.items():
+    for resource, kind in NODE_RESOURCES.items():
         if resource in asked and not hosts({"CPU": min(asked.get("CPU", 0.0), 1e-4) or 1e-4, resource: 1e-4}):
             return f"waiting for {kind} host: none is up"
-    return f"waiting for a host that offers {in_words(asked)}: none that is up does"
+    return f"waiting for a host that offers {format_resources(asked)}: none that is up does"
 
 
 def shortage(asked: Resources) -> str:
@@ -59,18 +59,18 @@ def shortage(asked: Resources) -> str:
             name: max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
             for name in asked
         }
-        return f"no node that is up offers that (at most {in_words(most)})"
+        return f"no node that is up offers that (at most {format_resources(most)})"
     available = state.available_resources_per_node()
     free = {node: {name: available.get(node, {}).get(name, 0.0) for name in asked} for node in able}
     roomy = [able[node] for node, there in free.items() if all(there[name] >= amount for name, amount in asked.items())]
     if roomy:
         return f"there is room on {few(roomy)}, but its process does not come up"
     # Ray takes a worker's share off as soon as it begins to start it, and does not say whose.
-    listed = [f"{able[node]} has {in_words(there)}" for node, there in free.items()]
+    listed = [f"{able[node]} has {format_resources(there)}" for node, there in free.items()]
     return f"of the nodes that could run it {few(listed)} free, what is being started there (perhaps itself) taken off"
 
 
-def place(handle: Any) -> str:
+def actor_host(handle: Any) -> str:
     """The host on which the actor's process is up; empty while it has none."""
     address = _actor(handle).get("Address", {})
     return _name(address["NodeID"]) if address.get("IPAddress") else ""

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from rltf.config import Config, UserError, first_line
 
 HERE = "give --ray.address local to start one here"
-_KNOCK_TIMEOUT_S = 10.0
+_CONNECT_TIMEOUT_S = 10.0
 
 
-class Wanted(NamedTuple):
+class ClusterAddress(NamedTuple):
     """Which cluster a run is to join."""
 
     address: str | None
@@ -45,22 +45,22 @@ def temporary_folder() -> Path:
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
 
 
-def wanted_address(config: Config) -> Wanted:
+def find_cluster_address(config: Config) -> ClusterAddress:
     """The cluster that `ray.address` names, else the one of RAY_ADDRESS, else the one that `ray start` or `ray up` left
     running here.
     """
     if config.ray.address:
-        return Wanted(config.ray.address, "ray.address")
+        return ClusterAddress(config.ray.address, "ray.address")
     if address := os.environ.get("RAY_ADDRESS"):
-        return Wanted(address, "RAY_ADDRESS")
+        return ClusterAddress(address, "RAY_ADDRESS")
     left = temporary_folder() / "ray_current_cluster"
     try:
-        return Wanted(left.read_text().strip() or None, str(left))
+        return ClusterAddress(left.read_text().strip() or None, str(left))
     except OSError:  # none, or another user's
-        return Wanted(None, str(left))
+        return ClusterAddress(None, str(left))
 
 
-def knock(wanted: Wanted) -> None:
+def check_reachable(wanted: ClusterAddress) -> None:
     """Raises UserError when nothing listens at the address, or what no driver can join; Ray itself tries for
     minutes.
     """
@@ -82,6 +82,6 @@ def knock(wanted: Wanted) -> None:
     if not (host and port.isdigit() and 0 < int(port) < 65536):
         raise UserError(f"{source} {address} is no HOST:PORT: {wanted.remedy}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise UserError(f"no Ray cluster answers at {wanted} ({first_line(error)}): {wanted.remedy}") from None

@@ -19,18 +19,18 @@ from ray._private.authentication.authentication_token_setup import maybe_enable_
 from ray._private.services import get_ray_address_from_environment
 
 from rltf.config import Config, UserError, first_line
-from rltf.driver.machine import memory_bytes, object_store_bytes
-from rltf.driver.ray_address import HERE, Wanted, knock, wanted_address
-from rltf.driver.ray_ask import answer_of
-from rltf.driver.ray_start import LOOPBACK, Session, raise_open_files, ready, remove_old_sessions
+from rltf.driver.host_limits import memory_bytes, object_store_bytes
+from rltf.driver.ray_address import HERE, ClusterAddress, check_reachable, find_cluster_address
+from rltf.driver.ray_probe import probe
+from rltf.driver.ray_start import LOOPBACK, SessionLock, prepare, raise_open_files, remove_old_sessions
 from rltf.driver.supervisor import START_TIMEOUT_S
-from rltf.monitor.plan import ClusterFacts, wanted_cpus, wanted_gpus
+from rltf.monitor.plan import ClusterInfo, wanted_cpus, wanted_gpus
 
 STARTED_HERE = "started here"
-MOST_STARTS = 3
+MAX_START_ATTEMPTS = 3
 """Tries to start Ray where its processes are slow: each of its own bounds, 30 s for a node, is soon reached on a
 machine that is busy."""
-_LOOK_S = 2.0
+_POLL_INTERVAL_S = 2.0
 _ENVIRONMENT = {
     # Ray's own default differs between `ray.init` and the command-line tools; stated, `ray status` and the dashboard
     # can be used.
@@ -48,14 +48,14 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterFacts]:
+def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterInfo]:
     """Connects to `ray.address`, RAY_ADDRESS or the cluster that `ray start` or `ray up` left running here; else starts
     Ray here.
 
     `say`: gets sentences for whoever started the run. Raises UserError when the address does not answer, the cluster
     there cannot be joined, or Ray cannot be started.
     """
-    wanted = wanted_address(config)
+    wanted = find_cluster_address(config)
     free_to_choose = "RAY_AUTH_MODE" not in os.environ
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it says of a failed start is in the sentence
     for name, value in _ENVIRONMENT.items():
@@ -67,12 +67,12 @@ def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterF
         else:
             raise_open_files(config.workers)
             wanted = _resolved(wanted)
-            knock(wanted)
+            check_reachable(wanted)
             dashboard = _join(wanted, common, free_to_choose)
         ending.callback(ray.shutdown)
         logging.getLogger("ray").setLevel(logging.ERROR)
         resources = ray.cluster_resources()
-        yield ClusterFacts(
+        yield ClusterInfo(
             found=STARTED_HERE if wanted.starts_here else f"the running one at {ray.get_runtime_context().gcs_address}",
             nodes=sum(node["Alive"] for node in ray.nodes()),
             cpus=resources.get("CPU", 0.0),
@@ -85,11 +85,11 @@ def ray_cluster(config: Config, say: Callable[[str], None]) -> Iterator[ClusterF
         )
 
 
-def this_machine(config: Config) -> ClusterFacts:
+def this_machine(config: Config) -> ClusterInfo:
     """What Ray would offer if it were started here, without starting it: for a plan."""
     devices = get_accelerator_manager_for_resource("GPU")
     visible = devices.get_current_process_visible_accelerator_ids()
-    return ClusterFacts(
+    return ClusterInfo(
         found=STARTED_HERE,
         nodes=1,
         cpus=float(_logical_cpus(config)),
@@ -99,7 +99,7 @@ def this_machine(config: Config) -> ClusterFacts:
     )
 
 
-def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]) -> None:
+def await_gpus(config: Config, cluster: ClusterInfo, say: Callable[[str], None]) -> None:
     """Returns when the cluster has the GPUs that the run asks for.
 
     Nodes of one that was joined may still be starting: they are waited for.
@@ -119,10 +119,10 @@ def await_gpus(config: Config, cluster: ClusterFacts, say: Callable[[str], None]
         if not said:
             say(f"Waiting up to {config.ray.wait_s:g} s for GPUs: {there:g} of {wanted:g} are there")
             said = True
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_INTERVAL_S)
 
 
-def start_timeout_s(config: Config, cluster: ClusterFacts) -> float:
+def start_timeout_s(config: Config, cluster: ClusterInfo) -> float:
     """Longest wait for a worker's process: nodes of a cluster that was joined may still be starting, or be started for
     it.
     """
@@ -146,7 +146,7 @@ def _logical_cpus(config: Config) -> int:
 
 def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], ending: ExitStack) -> str:
     """Starts Ray here, without its dashboard where that does not start; the dashboard's address, empty without."""
-    sessions = ready(config.workers)
+    sessions = prepare(config.workers)
     remove_old_sessions(sessions)
     ending.enter_context(_loopback_only())
     dashboard, tries = config.ray.dashboard, 0
@@ -171,10 +171,10 @@ def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], e
                 say(f"Ray's dashboard does not start: the run goes on without it{wrote}")
                 continue
             tries += 1
-            if tries == MOST_STARTS or "timed out" not in str(error):
+            if tries == MAX_START_ATTEMPTS or "timed out" not in str(error):
                 raise UserError(f"Ray could not be started here: {_reason(error)}{wrote}") from None
             say(f"Ray has not started in time: it is started again{wrote}")
-    session = Session(Path(context.address_info["session_dir"]))
+    session = SessionLock(Path(context.address_info["session_dir"]))
     ending.callback(session.close)
     return context.dashboard_url or ""
 
@@ -211,11 +211,11 @@ def _give_up_session(sessions: Path) -> str:
     session = (sessions / "session_latest").resolve()
     if not (session / "logs").is_dir():
         return ""
-    Session(session).close()
+    SessionLock(session).close()
     return f"; what Ray's processes wrote is in {session}/logs"
 
 
-def _resolved(wanted: Wanted) -> Wanted:
+def _resolved(wanted: ClusterAddress) -> ClusterAddress:
     """The address that `auto` stands for in its place. Raises UserError when no cluster runs here."""
     if wanted.address != "auto":
         return wanted
@@ -225,7 +225,7 @@ def _resolved(wanted: Wanted) -> Wanted:
         raise UserError(f"{wanted.source} is auto, and no Ray cluster runs on this machine: {wanted.remedy}") from None
 
 
-def _join(wanted: Wanted, common: dict[str, Any], free_to_choose: bool) -> str:
+def _join(wanted: ClusterAddress, common: dict[str, Any], free_to_choose: bool) -> str:
     """Joins the cluster; the address of its dashboard.
 
     `free_to_choose`: whether the environment is silent about tokens.
@@ -240,14 +240,14 @@ def _join(wanted: Wanted, common: dict[str, Any], free_to_choose: bool) -> str:
         raise UserError(f"the Ray cluster at {wanted} cannot be joined ({reason}): {wanted.remedy}") from None
 
 
-def _ask(wanted: Wanted, free_to_choose: bool) -> None:
+def _ask(wanted: ClusterAddress, free_to_choose: bool) -> None:
     """Raises UserError where no cluster answers, it wants a token, or this machine is none of its nodes."""
-    answer = answer_of(str(wanted.address))
+    answer = probe(str(wanted.address))
     if _wants(answer) and free_to_choose and wanted.source not in ("ray.address", "RAY_ADDRESS"):
         # This user's token, if there is one, for the cluster that was started here, as Ray's own tools do.
         del os.environ["RAY_AUTH_MODE"]
         if maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
-            answer = answer_of(str(wanted.address))
+            answer = probe(str(wanted.address))
     if _wants(answer):
         raise _wants_token(wanted)
     if "error" in answer:
@@ -264,7 +264,7 @@ def _wants(answer: dict[str, Any]) -> bool:
     return "auth" in str(answer.get("error", "")).lower()
 
 
-def _wants_token(wanted: Wanted) -> UserError:
+def _wants_token(wanted: ClusterAddress) -> UserError:
     return UserError(
         f"the Ray cluster at {wanted} wants a token: set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token"
     )

@@ -21,16 +21,16 @@ LOOPBACK = "127.0.0.1"
 OPEN_FILES, OPEN_FILES_PER_WORKER = 128, 16
 """Files that one process has to be allowed to have open: each of Ray's has about 65 open beside three workers
 (measured), and the most that a worker can add to them is not known."""
-KEPT_SESSIONS = 3
+MAX_SESSIONS = 3
 """Sessions of ended runs that are kept, the newest: their folders have what Ray's processes wrote."""
-_MOST_OPEN_FILES = 65536
+_MAX_OPEN_FILES = 65536
 _SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
-_LONGEST_SOCKET = 107
+_MAX_SOCKET_PATH_BYTES = 107
 """Bytes of a Unix socket's name on Linux."""
 _MARK = "rltf.lock"
 
 
-def ready(workers: int) -> Path:
+def prepare(workers: int) -> Path:
     """Sees to it that Ray can be started on this machine for so many workers; the folder for its sessions.
 
     Raises UserError with what is missing.
@@ -46,7 +46,7 @@ def raise_open_files(workers: int) -> None:
     Raises UserError where it is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    allowed = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     needed = OPEN_FILES + OPEN_FILES_PER_WORKER * workers
@@ -94,7 +94,7 @@ def _unusable(folder: Path) -> str:
     """Why Ray's sessions cannot be in `folder`; empty where they can."""
     if not folder.is_absolute():
         return "is no absolute path"
-    if (longest := _LONGEST_SOCKET - _SOCKET) < len(os.fsencode(folder)):
+    if (longest := _MAX_SOCKET_PATH_BYTES - _SOCKET) < len(os.fsencode(folder)):
         return f"is too long for the names of sockets in it: {len(os.fsencode(folder))} bytes of at most {longest}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _unusable(folder: Path) -> str:
     return ""
 
 
-class Session:
+class SessionLock:
     """The mark of a run of this project in the folder of Ray's session; locked while the run lives."""
 
     def __init__(self, folder: Path) -> None:
@@ -137,7 +137,7 @@ def remove_old_sessions(folder: Path) -> list[Path]:
                 ended.append((mark.stat().st_mtime, mark.parent))
         except FileNotFoundError:  # another run was faster
             continue
-    old = [session for _, session in sorted(ended)[:-KEPT_SESSIONS]]
+    old = [session for _, session in sorted(ended)[:-MAX_SESSIONS]]
     for session in old:
         shutil.rmtree(session, ignore_errors=True)
     return old

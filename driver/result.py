@@ -9,10 +9,10 @@ from rltf.buffer.connection import DataLost, ServerError, ServerLost
 from rltf.buffer.work_queue import DeadLetter
 from rltf.config import disk_sentence, first_line, run_files
 from rltf.driver.attempt import Attempt
-from rltf.driver.failures import noted
+from rltf.driver.failures import collecting_failures
 from rltf.learner.export import write_card
+from rltf.monitor.data_loss import MAX_DEAD_LETTERS, data_loss_warnings, dead_letter_rows
 from rltf.monitor.examples import as_rows
-from rltf.monitor.losses import MOST_LETTERS, letter_rows, losses
 from rltf.monitor.report import write_report
 from rltf.monitor.status import print_end
 
@@ -46,8 +46,8 @@ class Result:
             attempt.state.fold_ledger(flow.ledger.counts())
             self._buffer_events = flow.ledger.events()
             for work in (flow.work, flow.evaluation_work):
-                self._dead_letters += work.dead_letters(MOST_LETTERS)
-            flow.marker.let_go()
+                self._dead_letters += work.dead_letters(MAX_DEAD_LETTERS)
+            flow.marker.release()
         except (ServerLost, ServerError, DataLost) as error:
             self._imbalance = f"it is not known whether the ledger balances: {first_line(error)}"
         except OSError as error:
@@ -67,20 +67,20 @@ class Result:
             return
         failures: list[Exception] = []
         warnings = self._warnings()
-        with noted(failures):
+        with collecting_failures(failures):
             folder.close()
         if clipped := attempt.clip.warning:
             warnings.append(clipped)
         result = self._values(warnings)
-        with noted(failures):
+        with collecting_failures(failures):
             folder.write_result(result)
         if result["finished"] and (export := folder.path / run_files.EXPORT).is_dir():
             facts = {"steps": result["steps"], "held_out": result["held_out"]}
             facts |= {"samples": attempt.state.ledger.get("trained", 0), "code_version": attempt.code_version}
             facts |= {"run": folder.name, "prompt": attempt.inputs.prompt}
-            with noted(failures):
+            with collecting_failures(failures):
                 write_card(export, attempt.config, facts)
-        with noted(failures):
+        with collecting_failures(failures):
             write_report(folder)
         print_end(attempt.console, result, str(folder.path))
         if failures:
@@ -88,7 +88,7 @@ class Result:
 
     def _warnings(self) -> list[str]:
         found = [self._imbalance] if self._imbalance else []
-        found += losses(self._attempt.folder, self._attempt.watcher.lost, self._dead_letters)
+        found += data_loss_warnings(self._attempt.folder, self._attempt.watcher.lost, self._dead_letters)
         return found + list(self._attempt.inputs.warnings)
 
     def _values(self, warnings: list[str]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Result:
                 {"set": name, "problem": skipped.where, "reason": skipped.reason}
                 for name, skipped in attempt.inputs.left_out
             ],
-            "dead_letters": letter_rows(self._dead_letters),
+            "dead_letters": dead_letter_rows(self._dead_letters),
             "attempts": folder.attempts(),
             "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
             "finished": state.phase == "done",

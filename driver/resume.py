@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rltf import config as configuration
-from rltf.buffer.connection import masked, server_of
+from rltf.buffer.connection import redacted, server_of
 from rltf.config import Config, UserError, run_files
 from rltf.config.user_code import NO_CODE, UserCode
 from rltf.monitor.run_record import RunRecord
@@ -18,7 +18,7 @@ from rltf.monitor.run_record import RunRecord
 FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed", "run.code")
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
 
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 
 
 def find(run: str) -> Path:
@@ -28,10 +28,10 @@ def find(run: str) -> Path:
         if (path / run_files.CONFIG).is_file():
             return path
     there = sorted(file.parent.name for file in runs.glob(f"*/{run_files.CONFIG}"))
-    near = sorted(difflib.get_close_matches(Path(run).name, there, n=_MOST_NAMED)) or there
-    others = f"{len(near) - _MOST_NAMED} more, " if len(near) > _MOST_NAMED else ""
+    near = sorted(difflib.get_close_matches(Path(run).name, there, n=_MAX_NAMED)) or there
+    others = f"{len(near) - _MAX_NAMED} more, " if len(near) > _MAX_NAMED else ""
     hint = (
-        f"there are {others}{', '.join(near[-_MOST_NAMED:])} in {runs.absolute()}"
+        f"there are {others}{', '.join(near[-_MAX_NAMED:])} in {runs.absolute()}"
         if near
         else f"there is none in {runs.absolute()}"
     )
@@ -56,7 +56,7 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     config = configuration.load(path / run_files.CONFIG, dict(overrides) | place)
     if server_of(config.redis.url) != server_of(earlier):
         raise UserError(
-            f"--redis.url names another server than the run's, {masked(earlier) or 'one of its own'}, where all is "
+            f"--redis.url names another server than the run's, {redacted(earlier) or 'one of its own'}, where all is "
             "numbered: leave the "
             "option out, or begin a new run"
         )
@@ -87,7 +87,7 @@ def _refuse_edited(record: RunRecord, now: Config) -> None:
             ):
                 continue
             found = values_now[part][name]
-            same = server_of(masked(found)) == server_of(value) if key == "redis.url" else found == value
+            same = server_of(redacted(found)) == server_of(value) if key == "redis.url" else found == value
             if not same:
                 raise UserError(
                     f"{record.path / run_files.CONFIG}: {key} is {found!r}, and the run began with {value!r} "

@@ -7,17 +7,17 @@ from functools import partial
 
 from rltf.buffer.connection import DataLost, ServerLost
 from rltf.driver.attempt import Attempt
-from rltf.driver.kinds import Kinds
-from rltf.driver.parts import MARGIN_S, STOP_LEARNER_S, Parts
-from rltf.driver.ray_calls import ANSWER_S, KILL_S
+from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.ray_thread import CALL_TIMEOUT_S, KILL_TIMEOUT_S
 from rltf.driver.result import Result
 from rltf.driver.stopping import stopping
 from rltf.driver.supervisor import START_TIMEOUT_S
 from rltf.driver.watching import Watch
+from rltf.driver.workers import MARGIN_S, STOP_LEARNER_S, Workers
 from rltf.monitor.status_line import Goal, StatusLine
 
 
-def run(attempt: Attempt, kinds: Kinds, start_timeout_s: float) -> None:
+def run(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float) -> None:
     """Starts the parts, watches them to the end, stops them, reports; what was gathered is kept whatever ends the run.
 
     `start_timeout_s`: longest wait for a worker's process. Raises as `Watch.until_done` does, and the first OSError or
@@ -42,14 +42,14 @@ def run(attempt: Attempt, kinds: Kinds, start_timeout_s: float) -> None:
             finally:
                 stopping.end()
     if config.redis.url:
-        attempt.flow.forget()  # all that is left of a finished run is in its folder; one that was stopped can go on
+        attempt.flow.delete_run()  # all that is left of a finished run is in its folder; one that was stopped can go on
 
 
-def _start(attempt: Attempt, kinds: Kinds, start_timeout_s: float) -> Parts:
+def _start(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float) -> Workers:
     """Starts all workers; their loops begin while they are watched."""
     inputs = attempt.inputs
     starts = partial(
-        Parts,
+        Workers,
         attempt.config,
         inputs.spec,
         inputs.problems.problems,
@@ -61,13 +61,13 @@ def _start(attempt: Attempt, kinds: Kinds, start_timeout_s: float) -> Parts:
         start_timeout_s,
         kinds,
     )
-    return attempt.calls.call("the start of the workers", starts, START_TIMEOUT_S + start_timeout_s + ANSWER_S)
+    return attempt.calls.call("the start of the workers", starts, START_TIMEOUT_S + start_timeout_s + CALL_TIMEOUT_S)
 
 
-def _stop(attempt: Attempt, parts: Parts) -> None:
+def _stop(attempt: Attempt, parts: Workers) -> None:
     """Ends the workers; a Ray that is gone is left to the guard."""
     calls = attempt.calls
-    if stopping.wishes:
+    if stopping.stop_requests:
         attempt.console.print(
             "Stopping: the learner finishes its step and writes a checkpoint. Once more: without that. A third "
             "time: at once.",
@@ -76,6 +76,6 @@ def _stop(attempt: Attempt, parts: Parts) -> None:
     if not calls.gone:
         calls.call("the workers' end", partial(parts.stop, lambda: stopping.hurried), STOP_LEARNER_S + 2 * MARGIN_S)
     if calls.broken:
-        calls.give_up()
+        calls.kill_processes()
     else:
-        calls.call("ray.kill", parts.kill, KILL_S)
+        calls.call("ray.kill", parts.kill, KILL_TIMEOUT_S)

@@ -20,7 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each means the same. One that was ignored when the command began stays so: SIGINT in what a script starts in the
 background, SIGHUP under nohup."""
 SENTENCE = "stopped by the user"
-APART_S = 0.5
+DEBOUNCE_S = 0.5
 """Signals that come closer together are one wish: schedulers send theirs to every process, which the guard passes on
 besides."""
 
@@ -36,21 +36,21 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        self.wishes = 0
+        self.stop_requests = 0
         """How often a stop was wished for."""
         self._state: State = "preparing"
         self._last = float("-inf")
         self._taken: tuple[signal.Signals, ...] = ()
 
-    def take(self) -> None:
+    def install_handlers(self) -> None:
         """Takes the signals that are not ignored, from here on. Called in the main thread."""
         self._taken = tuple(one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN)
-        self.take_again()
+        self.reinstall_handlers()
 
-    def take_again(self) -> None:
+    def reinstall_handlers(self) -> None:
         """Takes them back from a library that has put a handler of its own there, as `ray.init` does for SIGTERM."""
         for one in self._taken:
-            signal.signal(one, self._wished)
+            signal.signal(one, self._on_signal)
 
     def work(self) -> None:
         """From here on something has to be ended in order. Raises KeyboardInterrupt if a stop has been wished for."""
@@ -63,25 +63,25 @@ class Stopping:
     @property
     def hurried(self) -> bool:
         """Whether a stop was wished for again while the command was stopping: it does without what takes long."""
-        return self.wishes > 1
+        return self.stop_requests > 1
 
     def check(self) -> None:
         """Raises KeyboardInterrupt if a stop was wished for and the exception was lost on its way, as in the middle of
         a destructor.
         """
-        if self.wishes and self._state != "preparing":
+        if self.stop_requests and self._state != "preparing":
             raise KeyboardInterrupt
 
-    def _wished(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if now - self._last < APART_S:
+        if now - self._last < DEBOUNCE_S:
             return
         self._last = now
-        self.wishes += 1
+        self.stop_requests += 1
         if self._state == "preparing":
             with suppress(OSError):  # past sys.stderr, which may be in the middle of another line
                 os.write(2, f"{SENTENCE}\n".encode())
-            leave(FAILED)
+            exit_process(FAILED)
         if self._state == "working":
             self._state = "ending"
             raise KeyboardInterrupt
@@ -94,14 +94,14 @@ _guard: int | None = None
 """Where the guard hears what it has to know; none in a process that has none."""
 
 
-def hear_from(descriptor: int) -> None:
+def connect_guard(descriptor: int) -> None:
     """Names the pipe to the guard, which is told as well when the interpreter ends as it should."""
     global _guard
     _guard = descriptor
-    atexit.register(tell, said=1)
+    atexit.register(tell_guard, said=1)
 
 
-def tell(**facts: str | int) -> None:
+def tell_guard(**facts: str | int) -> None:
     """Tells the guard what it is to say if this process dies without a word (`run`, the run's folder; Ray's processes);
     `said`: it has.
     """
@@ -110,9 +110,9 @@ def tell(**facts: str | int) -> None:
         os.write(_guard, told.encode("utf-8", "surrogateescape"))
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
     """Ends this process at once, whatever its threads are in; the guard ends what it leaves."""
-    tell(said=1)
+    tell_guard(said=1)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError, RuntimeError):
             stream.flush()

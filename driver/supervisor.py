@@ -14,21 +14,21 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
-from rltf.buffer.worker_loop import Health, NotYet
+from rltf.buffer.worker_loop import Health, NotSchedulable
 from rltf.config import RestartConfig
 from rltf.driver import RunFailed
 from rltf.driver.back_off import BackOff
-from rltf.driver.nodes import Death, Resources, cause_of_death, in_words, missing, place, shortage
+from rltf.driver.nodes import Death, Resources, actor_host, cause_of_death, format_resources, missing_host, shortage
 from rltf.telemetry.vocabulary import kind_of
 
-ASK_EVERY_S = 1.0
+HEALTH_CHECK_INTERVAL_S = 1.0
 """Between two questions to a worker."""
 START_TIMEOUT_S = 300.0
 """Longest wait for a worker's process on nodes that run already."""
 
-Mourn = Callable[[str], dict[str, Any]]
+OnDeath = Callable[[str], dict[str, Any]]
 """From the reason of a death to what is to be told of the restart beside it."""
-Told = Callable[[str, str, dict[str, Any]], None]
+OnRestart = Callable[[str, str, dict[str, Any]], None]
 """Gets the name of a part that was started again, the reason of its death, and what else there is to say."""
 Started = dict[str, tuple[Any, Any]]
 """By name the handle of a worker, and a reference that is ready when its loop runs."""
@@ -54,11 +54,11 @@ class Unit:
     name: str
     start: Callable[[], Started]
     """Starts all of them and returns at once."""
-    mourn: Mourn
+    on_death: OnDeath
     """Called with the reason when it has died, before it is started again; raises RunFailed where it must not be."""
     back_off: BackOff
-    asks: Callable[[], Resources]
-    """What each member asks the cluster for; raises NotYet where that is not known yet."""
+    resources: Callable[[], Resources]
+    """What each member asks the cluster for; raises NotSchedulable where that is not known yet."""
     spare: bool
     """Whether the run goes on without it while others of its kind run."""
     members: dict[str, Member] = field(default_factory=dict)
@@ -83,27 +83,34 @@ class Unit:
 class Supervisor:
     """Asks every worker once a second; each question, start and pause has a bound, and none is waited for."""
 
-    def __init__(self, settings: RestartConfig, told: Told, start_timeout_s: float = START_TIMEOUT_S) -> None:
-        """`told`: called when a unit that died runs again; `start_timeout_s`: longest wait for a worker's process."""
+    def __init__(
+        self, settings: RestartConfig, on_restart: OnRestart, start_timeout_s: float = START_TIMEOUT_S
+    ) -> None:
+        """`on_restart`: called when a unit that died runs again; `start_timeout_s`: longest wait for a process."""
         self._settings = settings
-        self._told = told
+        self._on_restart = on_restart
         self.start_timeout_s = start_timeout_s
         self.notes: list[str] = []
         """Sentences for whoever watches the run, who takes them out."""
         self.deaths: list[tuple[str, str]] = []
         """Units that died, with the reason, for whoever watches the run, who takes them out."""
-        self._mourned: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._dead_units: dict[str, tuple[str, dict[str, Any]]] = {}
         """Of each unit that died and does not run again yet: why it died first, and what is to be told of the restart
         beside it."""
         self.units: dict[str, Unit] = {}
 
     def add(
-        self, name: str, start: Callable[[], Started], mourn: Mourn, asks: Callable[[], Resources], spare: bool = False
+        self,
+        name: str,
+        start: Callable[[], Started],
+        on_death: OnDeath,
+        resources: Callable[[], Resources],
+        spare: bool = False,
     ) -> None:
-        """Takes charge of a unit, which starts with the next `poll`. `asks` and `spare`: see Unit."""
+        """Takes charge of a unit, which starts with the next `poll`. `resources` and `spare`: see Unit."""
         now = time.monotonic()
         self.units[name] = Unit(
-            name, start, mourn, BackOff(name, self._settings), asks, spare, since=now, down_since=now
+            name, start, on_death, BackOff(name, self._settings), resources, spare, since=now, down_since=now
         )
 
     def poll(self) -> None:
@@ -116,7 +123,7 @@ class Supervisor:
                 if unit.awaits and now - unit.down_since > self.start_timeout_s:
                     self._late(unit)
             elif (death := self._look(unit, now)) is not None:
-                self._bury(unit, death, now)
+                self._handle_death(unit, death, now)
 
     @property
     def running(self) -> bool:
@@ -133,7 +140,7 @@ class Supervisor:
         found: dict[str, str] = {}
         for unit in self.units.values():
             if unit.state != "running":
-                found[unit.name] = ("dead, " if unit.name in self._mourned else "") + _awaited(unit)
+                found[unit.name] = ("dead, " if unit.name in self._dead_units else "") + _awaited(unit)
         return found
 
     def handles(self) -> dict[str, Any]:
@@ -152,7 +159,7 @@ class Supervisor:
     def _begin(self, unit: Unit, now: float) -> None:
         try:
             started = unit.start()
-        except NotYet as error:
+        except NotSchedulable as error:
             unit.since, unit.awaits = now + self._settings.pause_s, str(error)
             return
         except ValueError as error:
@@ -175,9 +182,9 @@ class Supervisor:
         if unit.state == "starting":
             if all(member.starting is None for member in unit.members.values()):
                 unit.state, unit.since, unit.late = "running", now, False
-                if unit.name in self._mourned:
+                if unit.name in self._dead_units:
                     unit.restarts += 1
-                    self._told(unit.name, *self._mourned.pop(unit.name))
+                    self._on_restart(unit.name, *self._dead_units.pop(unit.name))
             elif now - unit.since > self.start_timeout_s:
                 self._late(unit)
         return None
@@ -201,7 +208,7 @@ class Supervisor:
                 return ""
             ray.get(member.starting)
             member.starting = None
-        if member.question is None and now - member.asked_at >= ASK_EVERY_S:
+        if member.question is None and now - member.asked_at >= HEALTH_CHECK_INTERVAL_S:
             member.question, member.asked_at = member.handle.health.remote(), now
         elif member.question is not None and _is_ready(member.question):
             health: Health = ray.get(member.question)
@@ -213,18 +220,18 @@ class Supervisor:
             return f"{name} has not answered for {self._settings.answer_s:g} s"
         return ""
 
-    def _bury(self, unit: Unit, death: Death, now: float) -> None:
+    def _handle_death(self, unit: Unit, death: Death, now: float) -> None:
         unit.kill()
         if unit.state == "running":
             unit.down_since = now
         # Until Ray knows that a node is dead it goes on placing workers there: such a try says nothing about the
         # worker.
         lost = death.never_ran and now - unit.down_since <= self.start_timeout_s
-        if unit.name not in self._mourned:
+        if unit.name not in self._dead_units:
             self.deaths.append((unit.name, death.reason))
-        pause_s = self._settings.pause_s if lost else unit.back_off.died(death.reason, now)
-        facts = unit.mourn(death.reason)
-        self._mourned.setdefault(unit.name, (death.reason, facts))
+        pause_s = self._settings.pause_s if lost else unit.back_off.next_delay(death.reason, now)
+        facts = unit.on_death(death.reason)
+        self._dead_units.setdefault(unit.name, (death.reason, facts))
         unit.state, unit.since = "waiting", now + pause_s
 
 
@@ -233,15 +240,15 @@ def _awaited(unit: Unit) -> str:
     if unit.state == "waiting":
         return _held_up(unit) if unit.awaits else "waiting for its next start"
     member = next((member for member in unit.members.values() if member.starting is not None), None)
-    if member is not None and (host := place(member.handle)):
+    if member is not None and (host := actor_host(member.handle)):
         return f"starting on {host}"
-    return missing(unit.asks()) or "waiting for room"
+    return missing_host(unit.resources()) or "waiting for room"
 
 
 def _held_up(unit: Unit) -> str:
     """What the start of a unit that could not be started waits for: a host before anything else."""
-    with suppress(NotYet):
-        return missing(unit.asks()) or unit.awaits
+    with suppress(NotSchedulable):
+        return missing_host(unit.resources()) or unit.awaits
     return unit.awaits
 
 
@@ -250,10 +257,10 @@ def _why_not(unit: Unit) -> str:
     member = next((member for member in unit.members.values() if member.starting is not None), None)
     if member is None:
         return f"it is {_held_up(unit)}"
-    if host := place(member.handle):
+    if host := actor_host(member.handle):
         return f"it has its place on {host}, and its process there does not come up"
-    asked = unit.asks()
-    return f"it asks for {in_words(asked)}, and {shortage(asked)}"
+    asked = unit.resources()
+    return f"it asks for {format_resources(asked)}, and {shortage(asked)}"
 
 
 def _is_ready(reference: Any) -> bool:

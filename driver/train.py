@@ -9,19 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rltf.buffer.connection import DataLost, connect, hazards
+from rltf.buffer.connection import DataLost, connect, durability_warnings
 from rltf.config import Config, UserError, run_files
-from rltf.driver import RunFailed, continuing
+from rltf.driver import RunFailed, resume_checks
 from rltf.driver.attempt import wire
-from rltf.driver.failures import in_a_sentence
+from rltf.driver.failures import raising_run_failed
 from rltf.driver.inputs import Inputs
-from rltf.driver.kinds import Kinds
-from rltf.driver.ray_address import wanted_address
-from rltf.driver.ray_calls import ANSWER_S, InCalls, RayCalls
+from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.ray_address import find_cluster_address
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
+from rltf.driver.ray_thread import CALL_TIMEOUT_S, OnRayThread, RayThread
 from rltf.driver.resume import code_of
 from rltf.driver.run import run
-from rltf.driver.stopping import stopping, tell
+from rltf.driver.stopping import stopping, tell_guard
 from rltf.driver.supervisor import START_TIMEOUT_S
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoints import Checkpoints
@@ -49,23 +49,23 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         KeyboardInterrupt: the user stopped the run; everything it started has ended.
     """
     console.print("Reading problems and model ...")
-    inputs = Inputs.of(config, code_of(config, resume) if resume else None)
+    inputs = Inputs.from_config(config, code_of(config, resume) if resume else None)
     if config.redis.url:
         with closing(
             connect(config.redis.url, config.redis.timeout_s)
         ) as server:  # one that cannot be used is told before Ray starts
-            inputs = replace(inputs, remarks=(*inputs.remarks, *hazards(server, config.redis.url)))
+            inputs = replace(inputs, remarks=(*inputs.remarks, *durability_warnings(server, config.redis.url)))
     if resume is None:
         planned(config, preset)  # so is a name that cannot be used
     saved: Checkpoint | None = None
     with ExitStack() as stack:
-        stack.enter_context(in_a_sentence(resume or Path(config.run.folder)))
+        stack.enter_context(raising_run_failed(resume or Path(config.run.folder)))
         if resume is not None:
             earlier = RunRecord.open(resume)
             stack.enter_context(locked(earlier.path))
             checkpoints = Checkpoints.of_run(earlier.path)
             saved = checkpoints.required()
-            continuing.check_folder(earlier, saved)
+            resume_checks.check_folder(earlier, saved)
             if saved is not None:
                 saved.require_inputs(inputs.hash)
             print_warnings(checkpoints.passed_over)
@@ -76,18 +76,20 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
                 )
         say = partial(console.print, markup=False)
         stopping.work()
-        calls = RayCalls()
+        calls = RayThread()
         stack.callback(calls.close)
-        if dry_run and wanted_address(config).starts_here:
+        if dry_run and find_cluster_address(config).starts_here:
             cluster = this_machine(config)
         else:
-            say("Starting Ray ..." if wanted_address(config).starts_here else "Joining Ray ...")
-            cluster = stack.enter_context(InCalls(calls, "Ray", ray_cluster(config, warn), START_TIMEOUT_S))
-            stopping.take_again()
+            say("Starting Ray ..." if find_cluster_address(config).starts_here else "Joining Ray ...")
+            cluster = stack.enter_context(OnRayThread(calls, "Ray", ray_cluster(config, warn), START_TIMEOUT_S))
+            stopping.reinstall_handlers()
             calls.find_processes()
         folder: RunFolder | None = None
         if not dry_run:
-            calls.call("the list of GPUs", partial(await_gpus, config, cluster, say), config.ray.wait_s + ANSWER_S)
+            calls.call(
+                "the list of GPUs", partial(await_gpus, config, cluster, say), config.ray.wait_s + CALL_TIMEOUT_S
+            )
             folder = RunFolder.resume(resume, config) if resume is not None else RunFolder.create(config, preset)
             if resume is not None:
                 print_warnings(folder.look_through())
@@ -100,15 +102,17 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         print_warnings(inputs.warnings, shown=None if dry_run else 5)
         if folder is None:
             return
-        tell(run=str(folder.path))
+        tell_guard(run=str(folder.path))
         resumable = True
         try:
-            kinds = Kinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)
+            kinds = NodeKinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)
             attempt = wire(config, inputs, folder, console, calls, stack, saved, resume is not None)
             run(attempt, kinds, start_timeout_s(config, cluster))
         except DataLost as error:
             resumable = False
-            raise RunFailed(f"{error}; it cannot go on without them: {continuing.way_out(folder.path)}") from error
+            raise RunFailed(
+                f"{error}; it cannot go on without them: {resume_checks.recovery_advice(folder.path)}"
+            ) from error
         except (RunFailed, UserError) as error:
             resumable = isinstance(error, RunFailed) and error.resumable
             raise

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rltf.buffer.connection import ServerError, ServerLost
-from rltf.buffer.ledger import in_words
+from rltf.buffer.ledger import format_counts
 from rltf.buffer.stall_clock import StallClock
 from rltf.config import run_files
-from rltf.driver import RunFailed, continuing
+from rltf.driver import RunFailed, resume_checks
 from rltf.driver.attempt import Attempt
-from rltf.driver.ray_calls import ANSWER_S
+from rltf.driver.ray_thread import CALL_TIMEOUT_S
 from rltf.driver.stopping import stopping
 from rltf.driver.supervisor import Supervisor
 from rltf.monitor.absent import write_absent
 from rltf.monitor.status_line import StatusLine
-from rltf.monitor.watcher import CONFIRMED
+from rltf.monitor.watcher import CONFIRMING_CHECKS
 from rltf.telemetry.console import warn
 from rltf.telemetry.recorder import Row
 
-_POLL_S = 0.25
-_LOOK_S = 1.0
+_POLL_INTERVAL_S = 0.25
+_ABSENT_CHECK_INTERVAL_S = 1.0
 """Between two looks at workers that do not run, for which Ray's head is asked."""
 
 
@@ -41,7 +41,7 @@ class Watch:
         """Raises RunFailed when a part failed or nothing moves, ServerLost and DataLost as the flow does."""
         while not self._look():
             self._refuse_stall()
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_INTERVAL_S)
 
     def _look(self) -> bool:
         """Looks at everything once; whether the run is done."""
@@ -60,7 +60,7 @@ class Watch:
         stopping.check()
         attempt.calls.check()
         # Ray's answers about the workers, and Redis, which takes back what a dead one held.
-        bound_s = ANSWER_S + config.redis.outage_s + config.redis.timeout_s
+        bound_s = CALL_TIMEOUT_S + config.redis.outage_s + config.redis.timeout_s
         try:
             attempt.calls.call("a question to the workers", self._supervisor.poll, bound_s)
         except RunFailed:
@@ -77,12 +77,12 @@ class Watch:
         supervisor, state = self._supervisor, self._attempt.state
         while supervisor.notes:
             warn(supervisor.notes.pop(0))
-        if not supervisor.running and time.monotonic() - self._looked_at < _LOOK_S:
+        if not supervisor.running and time.monotonic() - self._looked_at < _ABSENT_CHECK_INTERVAL_S:
             return
         self._looked_at = time.monotonic()
         absent: dict[str, str] = {}
         if not supervisor.running:
-            absent = self._attempt.calls.call("a look at who does not run", supervisor.absent, ANSWER_S)
+            absent = self._attempt.calls.call("a look at who does not run", supervisor.absent, CALL_TIMEOUT_S)
         if absent != state.absent:
             state.absent = absent
             write_absent(self._attempt.folder.path, absent)
@@ -90,11 +90,11 @@ class Watch:
     def _look_at_ledger(self) -> None:
         """Raises RunFailed when it stays out of balance; it is looked at whenever a part was started again."""
         attempt = self._attempt
-        if attempt.watcher.imbalances >= CONFIRMED:
+        if attempt.watcher.imbalances >= CONFIRMING_CHECKS:
             raise RunFailed(
-                f"{attempt.state.imbalance}, in {CONFIRMED} checks in a row: something outside of the run has "
+                f"{attempt.state.imbalance}, in {CONFIRMING_CHECKS} checks in a row: something outside of the run has "
                 "changed its data in Redis; "
-                f"it cannot go on with them: {continuing.way_out(attempt.folder.path)}",
+                f"it cannot go on with them: {resume_checks.recovery_advice(attempt.folder.path)}",
                 resumable=False,
             )
         if attempt.notices.tell_restarts() and (imbalance := attempt.watcher.check_ledger()):
@@ -125,13 +125,13 @@ class Watch:
         """Raises RunFailed when nothing has moved for too long; a start has a bound of its own."""
         attempt, state = self._attempt, self._attempt.state
         if self._supervisor.starting:
-            attempt.flow.control.show_life("driver")
+            attempt.flow.control.heartbeat("driver")
             self._stall.restart()
         self._stall.see(state.progress())
         if self._stall.run_out:
             raise RunFailed(
                 f"nothing has moved for {attempt.config.run.stall_timeout_s:g} s: "
                 f"{state.waits_in_words(time.time())}; last seen: "
-                f"step {state.step.get('step', 0)}, {in_words(state.ledger)}; the logs are in "
+                f"step {state.step.get('step', 0)}, {format_counts(state.ledger)}; the logs are in "
                 f"{attempt.folder.path}/{run_files.LOGS}"
             )

@@ -9,16 +9,16 @@ from itertools import takewhile
 from rltf.buffer.evaluations import label_of, labels_of
 from rltf.buffer.flow import Flow
 from rltf.buffer.records import Sample
-from rltf.evaluation.held_out import HeldOut, summarise
+from rltf.evaluation.summary import HeldOutResult, summarise
 
 
 @dataclass(frozen=True)
-class Collected:
+class CompletedEvaluation:
     """A complete evaluation."""
 
     step: int
     label: str
-    held_out: HeldOut
+    held_out: HeldOutResult
     samples: Sequence[Sample]
     superseded: tuple[str, ...] = ()
     """Labels of the same step that were asked for before, of weights that the learner has lost."""
@@ -58,7 +58,7 @@ class HeldOutCollector:
         self.pending: tuple[str, ...] = ()
         """Labels asked for and not complete at the last look."""
 
-    def collect(self, steps: Iterable[int] = ()) -> list[Collected]:
+    def collect(self, steps: Iterable[int] = ()) -> list[CompletedEvaluation]:
         """The evaluations that have become complete since the last call, in order of their steps.
 
         `steps`: those whose rows are new, in the order of the rows.
@@ -66,18 +66,18 @@ class HeldOutCollector:
         for step in steps:
             self._open |= {step} if step > self._newest else {step - 1, step}
             self._newest = step
-        complete: list[Collected] = []
+        complete: list[CompletedEvaluation] = []
         pending: list[str] = []
         for step in sorted(self._open):
-            label = self._flow.evaluations.newest(label_of(step))
+            label = self._flow.evaluations.latest_label(label_of(step))
             if label is None or label in self._known:  # not asked for, or not yet
                 if step < self._newest:
                     self._open.discard(step)
                 continue
-            if not self._flow.evaluations.complete(label):
+            if not self._flow.evaluations.is_complete(label):
                 pending.append(label)
                 continue
-            if self._flow.evaluations.closed(
+            if self._flow.evaluations.is_closed(
                 label
             ):  # it was read, and its row in the run's folder is lost: what is left here is nothing
                 self._known.add(label)
@@ -87,7 +87,9 @@ class HeldOutCollector:
             ks = [k for k in self._ks if k <= programs] or [1]
             held_out = summarise(samples, self._problem_ids, ks, programs, self._not_asked)
             complete.append(
-                Collected(step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step)))))
+                CompletedEvaluation(
+                    step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step))))
+                )
             )
             self._known.add(
                 label

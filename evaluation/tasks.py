@@ -14,7 +14,7 @@ class HeldOutTasks:
 
     name: str
     """Where they are from, in words."""
-    of: int
+    total: int
     """Problems that they were drawn from."""
     asked: tuple[Problem, ...]
     """Those that the policy writes programs for."""
@@ -27,12 +27,12 @@ class HeldOutTasks:
         return len(self.asked) + len(self.too_long)
 
     def about(self) -> dict[str, Any]:
-        """JSON-able: `tasks`, `of`, `too_long` (numbers), `problems` (name), and `about`, all of them in words."""
-        numbers = {"tasks": self.tasks, "of": self.of, "too_long": len(self.too_long), "problems": self.name}
+        """JSON-able: `tasks`, `total`, `too_long` (numbers), `problems` (name), and `about`, all of them in words."""
+        numbers = {"tasks": self.tasks, "of": self.total, "too_long": len(self.too_long), "problems": self.name}
         return numbers | {"about": str(self)}
 
     def __str__(self) -> str:
-        drawn = f"{self.tasks:,} of {self.of:,}" if self.tasks < self.of else f"all {self.of:,}"
+        drawn = f"{self.tasks:,} of {self.total:,}" if self.tasks < self.total else f"all {self.total:,}"
         lost = (
             f"; {len(self.too_long):,} of them, whose prompt does not fit, count as not solved" if self.too_long else ""
         )

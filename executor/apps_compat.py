@@ -13,14 +13,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-LONGEST_LITERAL = 10_000
+MAX_LITERAL_CHARS = 10_000
 """Characters of output that are read as a Python literal; the harness ran any length, as code."""
 
 
 class AppsCompat:
     """What the harness accepted. Where it evaluated a program's output, only literals are read here."""
 
-    def texts(self, expected: str, actual: str) -> bool:
+    def matches_output(self, expected: str, actual: str) -> bool:
         """Its checks 1 to 6 for programs that read standard input."""
         output = actual.split("\n")
         if output[-1] == "":
@@ -36,7 +36,7 @@ class AppsCompat:
         given, wanted = [line.split() for line in output if line.split()], [line.split() for line in lines]
         return _sets(given) == _sets(wanted) or _holds(lambda: _sets(_rounded(given)) == _sets(_rounded(wanted)))
 
-    def values(self, expected: Any, actual: Any) -> bool:
+    def matches_value(self, expected: Any, actual: Any) -> bool:
         """Its comparison of what `print(f(..))` writes; `expected` as in the data, wrapped in a list of one or not."""
         if isinstance(expected, list) and expected and isinstance(expected[0], dict):
             expected = expected[0]
@@ -55,7 +55,7 @@ class AppsCompat:
             return True
         if _holds(lambda: float(out) == expected) or _holds(lambda: float(out) == expected[0]):
             return True
-        return len(out) <= LONGEST_LITERAL and _holds(lambda: _literal_equals(ast.literal_eval(out), expected))
+        return len(out) <= MAX_LITERAL_CHARS and _holds(lambda: _literal_equals(ast.literal_eval(out), expected))
 
 
 def int_keys(value: Any) -> Any:

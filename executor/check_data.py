@@ -18,18 +18,18 @@ from rich.table import Table
 
 from rltf.buffer.records import Feedback
 from rltf.config import ExecutorConfig
-from rltf.executor.constants import Constant, constants, could_pass
 from rltf.executor.grading import EXECUTOR_VERSION
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.executor.protocol import LaneFailure
 from rltf.executor.suites import ReadySuite, make_ready
+from rltf.executor.trivial_programs import TrivialProgram, could_pass, trivial_programs
 from rltf.problems.fields import foreign, hinted, mistakes
 from rltf.problems.files import OutputFile
 from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite
-from rltf.problems.quarantine import Checked, Status
+from rltf.problems.quarantine import ProblemCheck, Status
 from rltf.telemetry.console import counted, progress, warn
 
-FACTOR, LEAST_LIMIT_S = 10.0, 0.1
+FACTOR, MIN_LIMIT_S = 10.0, 0.1
 """A test may use so many times what the slowest reference needs, and at least so much: calibrated = max(least, factor x
 slowest)."""
 TIGHT = 0.5
@@ -39,7 +39,7 @@ LONGER = 5.0
 LOAD = 4
 """Lanes per core in the second run."""
 OTHER_HASH_SEED = 1
-MOST_NAMED, MOST_SHOWN = 3, 10
+MAX_NAMED, MAX_SHOWN = 3, 10
 
 
 @dataclass
@@ -65,7 +65,7 @@ class _Findings:
         return self.first[0].time_limit_s
 
 
-def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console: Console) -> list[Checked]:
+def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console: Console) -> list[ProblemCheck]:
     """Checks every problem, in the order of the set, then come the records that could not be loaded.
 
     What is being done, and how long it will take, goes to the console.
@@ -94,7 +94,7 @@ def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console
         tried = [
             (one, constant)
             for one in usable
-            for constant in constants(_ready(one))
+            for constant in trivial_programs(_ready(one))
             if could_pass(_ready(one), constant)
         ]
         _run_constants(judge, tried, console)
@@ -116,12 +116,12 @@ def _begun(problem: Problem, remarks: list[str]) -> _Findings:
         return _Findings(problem, unusable=str(error), remarks=remarks)
 
 
-def _not_loaded(skipped: Skipped) -> Checked:
+def _not_loaded(skipped: Skipped) -> ProblemCheck:
     reason = f"{skipped.place}: {skipped.reason}" if skipped.place else skipped.reason
-    return Checked(skipped.id, "", "skipped", (reason,), None, EXECUTOR_VERSION)
+    return ProblemCheck(skipped.id, "", "skipped", (reason,), None, EXECUTOR_VERSION)
 
 
-def fit(problems: ProblemSet, checked: Sequence[Checked], strict: bool) -> bool:
+def is_fit_for_training(problems: ProblemSet, checked: Sequence[ProblemCheck], strict: bool) -> bool:
     """Whether every record could be loaded and a problem is fit for training; `strict`: all are, and no field is likely
     to be misnamed.
     """
@@ -154,7 +154,7 @@ def _graded(judge: Judge, work: Sequence[tuple[_Findings, str]], doing: str, con
     return [result for result in results if isinstance(result, Feedback)]
 
 
-def _run_constants(judge: Judge, tried: list[tuple[_Findings, Constant]], console: Console) -> None:
+def _run_constants(judge: Judge, tried: list[tuple[_Findings, TrivialProgram]], console: Console) -> None:
     work = [(one, constant.program) for one, constant in tried]
     doing = f"{counted(len(tried), 'program')} that solve{'s' if len(tried) == 1 else ''} nothing"
     for (one, constant), feedback in zip(tried, _graded(judge, work, doing, console), strict=True):
@@ -172,7 +172,7 @@ def _run_longer(judge: Judge, late: list[_Findings], console: Console) -> None:
             one.longer.append(result)
 
 
-def _concluded(one: _Findings) -> Checked:
+def _concluded(one: _Findings) -> ProblemCheck:
     """Status and reasons from what was found."""
     problem = one.problem
     limit: float | None = None
@@ -183,10 +183,10 @@ def _concluded(one: _Findings) -> Checked:
     else:
         limit = _judge_references(one)
     if one.passing:
-        one.bad.append(f"{' and '.join(one.passing[:MOST_NAMED])} {'passes' if len(one.passing) == 1 else 'pass'}")
+        one.bad.append(f"{' and '.join(one.passing[:MAX_NAMED])} {'passes' if len(one.passing) == 1 else 'pass'}")
     status: Status = "quarantined" if one.bad else "warned" if one.remarks else "ok"
     version = one.first[0].executor_version if one.first else EXECUTOR_VERSION
-    return Checked(problem.id, problem.suite.content_hash, status, (*one.bad, *one.remarks), limit, version)
+    return ProblemCheck(problem.id, problem.suite.content_hash, status, (*one.bad, *one.remarks), limit, version)
 
 
 def _judge_references(one: _Findings) -> float | None:
@@ -203,9 +203,9 @@ def _judge_references(one: _Findings) -> float | None:
         needs = f"{min(needed):.2g} s are needed" if needed else f"{LONGER:g} times as much is not enough"
         one.bad.append(f"too slow: no reference ends within {one.limit_s:g} s of CPU time per test, {needs}")
     elif not passed:
-        one.bad.append(f"no reference passes ({total} tried): " + "; ".join(failed[:MOST_NAMED]))
+        one.bad.append(f"no reference passes ({total} tried): " + "; ".join(failed[:MAX_NAMED]))
     elif failed:
-        one.remarks.append(f"{len(failed)} of {total} references fail: " + "; ".join(failed[:MOST_NAMED]))
+        one.remarks.append(f"{len(failed)} of {total} references fail: " + "; ".join(failed[:MAX_NAMED]))
     unlike = [
         f"#{number} {_described(first)}, then {_described(second)}"
         for number, (first, second) in enumerate(zip(one.first, one.second, strict=True), 1)
@@ -213,7 +213,7 @@ def _judge_references(one: _Findings) -> float | None:
     ]
     if unlike:
         one.bad.append(
-            f"flaky: {len(unlike)} of {total} references not the same twice: " + "; ".join(unlike[:MOST_NAMED])
+            f"flaky: {len(unlike)} of {total} references not the same twice: " + "; ".join(unlike[:MAX_NAMED])
         )
     if not passed:
         return None
@@ -222,7 +222,7 @@ def _judge_references(one: _Findings) -> float | None:
         one.remarks.append(
             f"limit too tight: the slowest reference needs {slowest:.2g} of {one.limit_s:g} s of CPU time per test"
         )
-    return min(one.limit_s, max(LEAST_LIMIT_S, math.ceil(100 * FACTOR * slowest) / 100))
+    return min(one.limit_s, max(MIN_LIMIT_S, math.ceil(100 * FACTOR * slowest) / 100))
 
 
 def _described(feedback: Feedback) -> str:
@@ -234,13 +234,13 @@ def _described(feedback: Feedback) -> str:
     return f"{feedback.error_type or feedback.outcome} in test {place}{where}{message}"
 
 
-def write(checked: Sequence[Checked], file: OutputFile) -> None:
+def write(checked: Sequence[ProblemCheck], file: OutputFile) -> None:
     """One line per problem. Raises UserError when the file cannot be written."""
     for one in checked:
         file.write(one.to_json() + "\n")
 
 
-def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: Console) -> None:
+def show(problems: ProblemSet, checked: Sequence[ProblemCheck], out: Path, console: Console) -> None:
     """Prints how many of what, the problems that are quarantined and the records that could not be loaded, and the
     fields not read.
     """
@@ -272,7 +272,7 @@ def show(problems: ProblemSet, checked: Sequence[Checked], out: Path, console: C
 
 
 def _show_first(sentences: Sequence[str], status: str, console: Console) -> None:
-    for sentence in sentences[:MOST_SHOWN]:
+    for sentence in sentences[:MAX_SHOWN]:
         console.print(sentence[:300], markup=False)
-    if len(sentences) > MOST_SHOWN:
-        console.print(f"and {len(sentences) - MOST_SHOWN} more {status}", markup=False)
+    if len(sentences) > MAX_SHOWN:
+        console.print(f"and {len(sentences) - MAX_SHOWN} more {status}", markup=False)

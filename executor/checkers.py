@@ -27,11 +27,11 @@ _LINE = re.compile(r"\s*+([^\r\n]+)")
 class Checker(Protocol):
     """The rule that compares expected and actual output."""
 
-    def texts(self, expected: str, actual: str) -> bool:
+    def matches_output(self, expected: str, actual: str) -> bool:
         """Whether a program's standard output is accepted."""
         ...
 
-    def values(self, expected: Any, actual: Any) -> bool:
+    def matches_value(self, expected: Any, actual: Any) -> bool:
         """Whether a function's return value is accepted; `expected` is a JSON value, `actual` plain data."""
         ...
 
@@ -48,7 +48,7 @@ class Standard:
         """`tolerance` is absolute or relative, whichever allows more; 0 makes floats exact too."""
         self._tolerance = tolerance
 
-    def texts(self, expected: str, actual: str) -> bool:
+    def matches_output(self, expected: str, actual: str) -> bool:
         """Same lines, same tokens in each; `1` is no `1.0`, but where `1.0` is expected `1` will do."""
         if expected == actual:
             return True
@@ -81,7 +81,7 @@ class Standard:
         except OverflowError:
             return False  # an integer beyond the range of floats
 
-    def values(self, expected: Any, actual: Any) -> bool:
+    def matches_value(self, expected: Any, actual: Any) -> bool:
         """Equal as JSON values: a tuple may stand for its list, and a dict's keys for their text.
 
         A truth value only equals a truth value, and a float is compared by tolerance only where one is expected.
@@ -94,7 +94,7 @@ class Standard:
             return (
                 isinstance(actual, list | tuple)
                 and len(expected) == len(actual)
-                and all(self.values(wanted, given) for wanted, given in zip(expected, actual, strict=True))
+                and all(self.matches_value(wanted, given) for wanted, given in zip(expected, actual, strict=True))
             )
         if isinstance(expected, dict):
             return self._dicts(expected, actual)
@@ -105,7 +105,7 @@ class Standard:
             return False
         if not all(isinstance(key, str) for key in actual):
             actual = {key if isinstance(key, str) else str(key): value for key, value in actual.items()}
-        return all(key in actual and self.values(value, actual[key]) for key, value in expected.items())
+        return all(key in actual and self.matches_value(value, actual[key]) for key, value in expected.items())
 
 
 class Tokens(Standard):
@@ -115,7 +115,7 @@ class Tokens(Standard):
     `10098.0` is accepted for `10098` and, of a function, 1 for true; an integer must still be met exactly.
     """
 
-    def texts(self, expected: str, actual: str) -> bool:
+    def matches_output(self, expected: str, actual: str) -> bool:
         """Same tokens."""
         return self._same_tokens(expected, actual)
 
@@ -125,11 +125,11 @@ class Tokens(Standard):
         # The same value, exactly: decimals of any length, no rounding to a float.
         return bool(_NUMBER.fullmatch(expected) and _NUMBER.fullmatch(actual)) and Decimal(expected) == Decimal(actual)
 
-    def values(self, expected: Any, actual: Any) -> bool:
+    def matches_value(self, expected: Any, actual: Any) -> bool:
         """As `standard`, but for truth values."""
         if isinstance(expected, bool | int) and isinstance(actual, bool | int | float):
             return expected == actual
-        return super().values(expected, actual)
+        return super().matches_value(expected, actual)
 
 
 CHECKERS: dict[str, Callable[[float], Checker]] = {
@@ -153,16 +153,16 @@ class UserChecker(UserFunction):
     def __init__(self, name: str) -> None:
         super().__init__(name, "checker", ["expected", "actual"], CheckerFailure)
 
-    def texts(self, expected: str, actual: str) -> bool:
+    def matches_output(self, expected: str, actual: str) -> bool:
         """What the function says. Raises CheckerFailure where it raises anything, or says neither true nor false."""
         answer = self.call("an output", expected, actual)
         if not isinstance(answer, bool):
             raise self.refused("an output", answer, "True or False")
         return answer
 
-    def values(self, expected: Any, actual: Any) -> bool:
-        """As `texts`."""
-        return self.texts(copy.deepcopy(expected), actual)  # which it may sort, say, and others are held against
+    def matches_value(self, expected: Any, actual: Any) -> bool:
+        """As `matches_output`."""
+        return self.matches_output(copy.deepcopy(expected), actual)  # which it may sort; others are held against it
 
 
 def checker_named(name: str) -> Callable[[float], Checker]:

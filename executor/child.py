@@ -32,10 +32,10 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from rltf.executor.isolation import CpuTimer
-from rltf.executor.plaindata import LARGEST_CALL, decode, encode
+from rltf.executor.plaindata import MAX_CALL_NODES, decode, encode
 from rltf.executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
 
-LONGEST_MESSAGE = 300
+MAX_MESSAGE_CHARS = 300
 TICK_NS = 10_000_000
 _RESERVE = mmap.mmap(-1, 1 << 18)
 """Address space that is let go of when a program has used up its own: to report that takes some. Nobody ever writes to
@@ -72,12 +72,12 @@ def class_of(error: BaseException, compiling: bool = False) -> str:
 def message_of(error: BaseException) -> str:
     """Text of an exception, shortened; its `__str__` may be the program's."""
     try:
-        return str(error)[:LONGEST_MESSAGE]
+        return str(error)[:MAX_MESSAGE_CHARS]
     except BaseException as second:
         return f"its message cannot be read ({type(second).__name__})"
 
 
-def kind_of(error: BaseException) -> str:
+def limit_kind(error: BaseException) -> str:
     """Whether an exception stands for a limit."""
     if isinstance(error, MemoryError):
         return "memory"
@@ -186,7 +186,7 @@ class Tests:
 
     def failed(self, code: int, error: BaseException, offset: int) -> None:
         """Reports an exception, and lets go of what it holds first: memory may be what ran out."""
-        name, line, kind = class_of(error, compiling=code == 3), line_of(error, error.__traceback__), kind_of(error)
+        name, line, kind = class_of(error, compiling=code == 3), line_of(error, error.__traceback__), limit_kind(error)
         if kind == "memory":
             _RESERVE.close()
             error.__traceback__ = error.__context__ = None
@@ -240,14 +240,14 @@ class Tests:
             if code_of_end:
                 text = f"exit status {status}" if isinstance(status, int) else f"exit: {message_of(caught)}"
                 line = line_of(caught, caught.__traceback__)
-                report(json.dumps([2, self.cpu_us(), offset, "", line, text[:LONGEST_MESSAGE], ""]))
+                report(json.dumps([2, self.cpu_us(), offset, "", line, text[:MAX_MESSAGE_CHARS], ""]))
                 return
             caught = None
         if caught is None:
             report(f"[0,{self.cpu_us()},{offset}]")
         else:
             self.failed(1, caught, offset)
-            if kind_of(caught) == "output":
+            if limit_kind(caught) == "output":
                 os._exit(0)  # the file is full for the next test as well: that needs a new process
 
     def _call(self, code: Any, test: list[Any]) -> None:
@@ -258,7 +258,7 @@ class Tests:
             names = self.namespace("solution")
             exec(code, names)
             loaded = True
-            value = find_function(names, function)(*[decode(argument, LARGEST_CALL) for argument in arguments])
+            value = find_function(names, function)(*[decode(argument, MAX_CALL_NODES) for argument in arguments])
             result = json.dumps(encode(value), separators=(",", ":"))
         except BaseException as error:
             if os.getpid() != self._me:

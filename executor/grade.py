@@ -17,15 +17,15 @@ from rich.table import Table
 from rltf.buffer.records import Feedback
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.problems.fields import mistakes
-from rltf.problems.files import read_records, replacing
+from rltf.problems.files import atomic_output, read_records
 from rltf.problems.problem import Problem, ProblemSet, Skipped
-from rltf.telemetry.console import complain, counted, progress, warn
+from rltf.telemetry.console import counted, print_error, progress, warn
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 
-Line = tuple[str, Problem, str, str]
+GradeRequest = tuple[str, Problem, str, str]
 """Place in the file, problem, its id as the file has it, program."""
 
 
@@ -59,7 +59,7 @@ def grade_file(
     start = time.monotonic()
     records = list(read_records(programs))
     lines = _lines(problems, records, graded)
-    with replacing(out, programs, *also_read) as file, progress(console, "judging", len(records)) as advance:
+    with atomic_output(out, programs, *also_read) as file, progress(console, "judging", len(records)) as advance:
         while batch := list(islice(lines, PROGRAMS_PER_LANE * judge.lanes)):
             results = judge.grade([(problem.suite, code) for _, problem, _, code in batch], advance)
             for (place, _, name, _), result in zip(batch, results, strict=True):
@@ -96,7 +96,7 @@ def as_row(problem_id: str, feedback: Feedback) -> dict[str, Any]:
 
 def _lines(
     problems: ProblemSet, records: Iterable[tuple[str, dict[str, Any] | Skipped]], graded: Graded
-) -> Iterator[Line]:
+) -> Iterator[GradeRequest]:
     quarantined = {skipped.id: skipped.reason for skipped in problems.skipped}
     for place, record in records:
         if isinstance(record, Skipped):
@@ -133,7 +133,7 @@ def show(graded: Graded, problems: ProblemSet, judge: Judge, seconds: float, out
         warn(f"left out: {programs} of {problems_left}")
     for sentence in mistakes(problems.unread):
         warn(sentence)
-    for sentence in graded.unjudged[:MOST_SHOWN]:
-        complain(sentence)
-    if len(graded.unjudged) > MOST_SHOWN:
-        complain(f"and {len(graded.unjudged) - MOST_SHOWN} more")
+    for sentence in graded.unjudged[:MAX_SHOWN]:
+        print_error(sentence)
+    if len(graded.unjudged) > MAX_SHOWN:
+        print_error(f"and {len(graded.unjudged) - MAX_SHOWN} more")

@@ -1,7 +1,7 @@
 """One program against one suite, on one lane: runs, confirms, labels.
 
 All tests of a program share one process. Two rules keep that from changing a verdict. A program that visibly changes
-what tests share (`executor.carried_state`) gets a process per test. Of any other the first test that fails, unless it
+what tests share (`executor.state_leaks`) gets a process per test. Of any other the first test that fails, unless it
 is the very first, is run again alone; if the verdict changes, state leaked from one test to the next, and each test
 gets a process of its own.
 
@@ -17,27 +17,27 @@ from dataclasses import dataclass, replace
 
 from rltf.buffer.records import Feedback, TestResult
 from rltf.executor import protocol
-from rltf.executor.carried_state import can_carry, changes_shared
 from rltf.executor.labels import (
     NOT_RUN,
     Report,
     Verdict,
-    of_death,
     read_record,
     runtime_error,
     starts_to_spans,
     too_slow,
+    verdict_of_death,
     verdict_of_tester,
 )
-from rltf.executor.lane import Ended, Lane
+from rltf.executor.lane import Lane, ProcessExit
 from rltf.executor.protocol import Request
-from rltf.executor.suites import LONGEST_RECORD, ReadySuite
+from rltf.executor.state_leaks import may_leak_state, mutates_shared_state
+from rltf.executor.suites import MAX_RECORD_BYTES, ReadySuite
 
 EXECUTOR_VERSION = "3"
-MOST_PROCESSES = 64
-GRACE, LONGEST_GRACE_S = 0.25, 1.0
+MAX_PROCESSES = 64
+GRACE_SHARE, MAX_GRACE_S = 0.25, 1.0
 """A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
-UNTOLD, UNTOLD_S = 0.25, 0.1
+UNACCOUNTED_SHARE, UNACCOUNTED_S = 0.25, 0.1
 """CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds,
 is set-up."""
 _BROKEN = runtime_error("Crash", None, "the program broke what reports its results")
@@ -50,7 +50,7 @@ class _Usage:
     wall_s: float = 0.0
     memory_mb: float = 0.0
 
-    def add(self, ended: Ended) -> None:
+    def add(self, ended: ProcessExit) -> None:
         self.cpu_s += ended.cpu_s
         self.wall_s += ended.wall_s
         self.memory_mb = max(self.memory_mb, ended.memory_mb)
@@ -64,20 +64,20 @@ class Grader:
         self._lane, self._ready, self._program = lane, ready, program
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._usage = _Usage()
-        self._untold_s = 0.0
+        self._unaccounted_s = 0.0
 
     def grade(self) -> Feedback:
         """Raises LaneFailure when the lane broke: that says nothing about the program."""
         everything = list(range(self._ready.count))
-        if len(everything) > 1 and changes_shared(self._program):
+        if len(everything) > 1 and mutates_shared_state(self._program):
             return self._feedback(self._each_alone(everything))
         verdicts = self._run(everything)
-        if self._untold():
+        if self._has_unaccounted_time():
             # Its report says less than the clock: only limits set from outside count then, and no test may borrow from
             # another.
             return self._feedback(self._each_alone(everything, grace=False))
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
-        if first > 0 and not verdicts[first].final and can_carry(self._program):
+        if first > 0 and not verdicts[first].final and may_leak_state(self._program):
             (alone,) = self._run([first], grace=verdicts[first].error_type != "TimeLimit")
             if alone.outcome != verdicts[first].outcome:
                 verdicts = self._each_alone(everything)
@@ -88,16 +88,16 @@ class Grader:
         verdicts: list[Verdict] = []
         for index in indices:
             verdicts += self._settled(self._run([index], grace), index)
-            if self._untold() and not grace:
-                used_s = verdicts[-1].cpu_s + self._untold_s
+            if self._has_unaccounted_time() and not grace:
+                used_s = verdicts[-1].cpu_s + self._unaccounted_s
                 verdicts[-1] = too_slow(replace(verdicts[-1], cpu_s=used_s), self._time_limit_s)
             if verdicts[-1].error_type == "TimeLimit":
                 break
         return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
 
-    def _untold(self) -> bool:
+    def _has_unaccounted_time(self) -> bool:
         """Whether the last run used CPU time that its report does not account for."""
-        return self._untold_s > UNTOLD * self._time_limit_s + UNTOLD_S
+        return self._unaccounted_s > UNACCOUNTED_SHARE * self._time_limit_s + UNACCOUNTED_S
 
     def _settled(self, verdicts: list[Verdict], start: int = 0) -> list[Verdict]:
         """The verdicts of the tests from `start` on, after another run of each that ended above its limit."""
@@ -128,11 +128,11 @@ class Grader:
         return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
 
     def _request(self, kind: int, tests: int, grace: bool) -> Request:
-        allowed_s = self._time_limit_s + (min(GRACE * self._time_limit_s, LONGEST_GRACE_S) if grace else 0.0)
+        allowed_s = self._time_limit_s + (min(GRACE_SHARE * self._time_limit_s, MAX_GRACE_S) if grace else 0.0)
         return Request(
             kind=kind,
             tests=tests,
-            processes=MOST_PROCESSES,
+            processes=MAX_PROCESSES,
             cpu_total_s=math.ceil(tests * allowed_s) + 2,
             limit_ns=int(allowed_s * 1e9),
             memory_bytes=self._memory_limit_mb << 20,
@@ -144,7 +144,7 @@ class Grader:
         body = self._ready.body(self._program, indices)
         (ended,) = self._lane.run(self._request(protocol.RUN, len(indices), grace), body)
         self._usage.add(ended)
-        report = Report(ended.report, [self._ready.most_bytes[index] for index in indices])
+        report = Report(ended.report, [self._ready.max_bytes[index] for index in indices])
         verdicts: list[Verdict] = []
         start = 0
         for index, record in zip(indices, report.records, strict=False):
@@ -158,9 +158,9 @@ class Grader:
         if len(verdicts) < len(indices):
             index = indices[len(verdicts)]
             before = sum(verdict.cpu_s for verdict in verdicts)
-            died = of_death(self._ready, index, ended, report, start, self._time_limit_s, self._lane.contained)
+            died = verdict_of_death(self._ready, index, ended, report, start, self._time_limit_s, self._lane.contained)
             verdicts.append(replace(died, cpu_s=max(0.0, died.cpu_s - before)))
-        self._untold_s = ended.cpu_s - sum(verdict.cpu_s for verdict in verdicts)
+        self._unaccounted_s = ended.cpu_s - sum(verdict.cpu_s for verdict in verdicts)
         return verdicts
 
     def _split(self, indices: list[int], grace: bool) -> list[Verdict]:
@@ -168,7 +168,7 @@ class Grader:
         request = self._request(protocol.SPLIT, len(indices), grace)
         program, tester = self._lane.run(request, body, tester_body)
         self._usage.add(program)
-        usual = [LONGEST_RECORD] * len(indices)
+        usual = [MAX_RECORD_BYTES] * len(indices)
         report = Report(program.report, usual)
         if report.records and report.records[-1][0] == 3:
             try:
@@ -184,7 +184,9 @@ class Grader:
                     runtime_error("TimeLimit", None, f"its tests need more than {self._time_limit_s:g} s of CPU time")
                 )
             else:
-                verdicts.append(of_death(self._ready, -1, program, report, 0, self._time_limit_s, self._lane.contained))
+                verdicts.append(
+                    verdict_of_death(self._ready, -1, program, report, 0, self._time_limit_s, self._lane.contained)
+                )
         spent = starts_to_spans(report.records, program.cpu_s, len(verdicts))
         return [replace(verdict, cpu_s=cpu_s) for verdict, cpu_s in zip(verdicts, spent, strict=True)]
 

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rltf.buffer.records import Outcome
-from rltf.executor.lane import Ended
+from rltf.executor.lane import ProcessExit
 from rltf.executor.plaindata import NotPlain, decode
 from rltf.executor.protocol import (
     CPU_KILLED,
     DISK_KILLED,
     FILENAME,
     HARNESS_STATUS,
+    IDLE_KILLED,
     MEMORY_STATUS,
-    NAP_KILLED,
     OUTPUT_STATUS,
     TIME_LIMIT_STATUS,
     WALL_KILLED,
@@ -30,10 +30,10 @@ from rltf.executor.protocol import (
 )
 from rltf.executor.suites import ReadySuite
 
-LONGEST_MESSAGE = 300
-LONGEST_VALUE = 100
-MOST_LINES = 1_000_000
-LONGER_BY, LONGER_TIMES = 1 << 20, 20
+MAX_MESSAGE_CHARS = 300
+MAX_VALUE_CHARS = 100
+MAX_LINES = 1_000_000
+MAX_EXTRA_CHARS, MAX_LENGTH_RATIO = 1 << 20, 20
 """An output longer than the right one by so many characters and so many times as long is wrong, and is not read."""
 _CONTROLS = {code: "?" for code in (*range(9), *range(11, 32), *range(127, 160))}
 _TIME = re.compile(rb"\[0,(\d{1,15}),")
@@ -59,19 +59,19 @@ NOT_RUN = Verdict("not_run")
 
 def runtime_error(error_type: Any, line: int | None = None, message: Any = "", cpu_s: float = 0.0) -> Verdict:
     """A verdict of that outcome; class and message may be a program's own words."""
-    return Verdict("runtime_error", words(error_type, LONGEST_VALUE), line, words(message), cpu_s)
+    return Verdict("runtime_error", sanitize(error_type, MAX_VALUE_CHARS), line, sanitize(message), cpu_s)
 
 
-def words(text: Any, longest: int = LONGEST_MESSAGE) -> str:
+def sanitize(text: Any, max_chars: int = MAX_MESSAGE_CHARS) -> str:
     """Text of a program, shortened, such that it can be written as UTF-8 and tells a terminal nothing; empty for what
     is no text.
     """
-    return text[:longest].encode("utf-8", "replace").decode().translate(_CONTROLS) if isinstance(text, str) else ""
+    return text[:max_chars].encode("utf-8", "replace").decode().translate(_CONTROLS) if isinstance(text, str) else ""
 
 
 def line_number(value: Any) -> int | None:
     """A line, if it is one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_LINES else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_LINES else None
 
 
 def _seconds(microseconds: Any) -> float:
@@ -84,12 +84,12 @@ def _seconds(microseconds: Any) -> float:
 class Report:
     """The lines of a report, as far as they are what they should be."""
 
-    def __init__(self, data: bytes, most_bytes: Sequence[int]) -> None:
+    def __init__(self, data: bytes, max_bytes: Sequence[int]) -> None:
         """What a process wrote, and faulthandler after it.
 
         Args:
             data: the file's content.
-            most_bytes: for each line that there may be, how long it may be: reading takes far more time and memory than
+            max_bytes: for each line that there may be, how long it may be: reading takes far more time and memory than
                 writing did.
 
         """
@@ -97,7 +97,7 @@ class Report:
         self.last_words = ""
         """What faulthandler added."""
         start = 0
-        for most in most_bytes:
+        for most in max_bytes:
             end = data.find(b"\n", start)
             line = data[start : end if end >= 0 else len(data)]
             if not line or line == b'"end"':
@@ -154,7 +154,7 @@ def read_record(ready: ReadySuite, index: int, record: list[Any], output: bytes,
         return _returned(ready, index, third, cpu_s), start
     name, line, message, kind = rest
     line = line_number(line)
-    name, message = words(name, LONGEST_VALUE), words(message)
+    name, message = sanitize(name, MAX_VALUE_CHARS), sanitize(message)
     end = _offset(third, start, len(output)) if ready.mode == "stdin" else start
     if code == 1:
         error_type = LIMITS.get(kind, name) if isinstance(kind, str) else name
@@ -174,30 +174,30 @@ def _offset(value: Any, start: int, size: int) -> int:
 
 def _compared(ready: ReadySuite, index: int, given: Any, cpu_s: float) -> Verdict:
     expected = ready.expected[index]
-    flood = isinstance(given, str) and len(given) > LONGER_BY + LONGER_TIMES * len(str(expected))
+    flood = isinstance(given, str) and len(given) > MAX_EXTRA_CHARS + MAX_LENGTH_RATIO * len(str(expected))
     if not flood and ready.match(expected, given):
         return Verdict("pass", cpu_s=cpu_s)
-    return Verdict("failure", None, None, words(f"expected {_short(expected)}, got {_short(given)}"), cpu_s)
+    return Verdict("failure", None, None, sanitize(f"expected {_short(expected)}, got {_short(given)}"), cpu_s)
 
 
 def _returned(ready: ReadySuite, index: int, data: Any, cpu_s: float) -> Verdict:
     try:
-        value = decode(data, ready.most_nodes[index])
+        value = decode(data, ready.max_nodes[index])
     except NotPlain as error:
-        return Verdict("failure", None, None, words(f"expected {_short(ready.expected[index])}, got {error}"), cpu_s)
+        return Verdict("failure", None, None, sanitize(f"expected {_short(ready.expected[index])}, got {error}"), cpu_s)
     return _compared(ready, index, value, cpu_s)
 
 
 def _short(value: Any) -> str:
     try:
-        text = value if isinstance(value, str) and len(value) > LONGEST_VALUE else repr(value)
+        text = value if isinstance(value, str) and len(value) > MAX_VALUE_CHARS else repr(value)
     except ValueError:
         return "a long integer"  # beyond the digits that Python writes
-    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + ".."
+    return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + ".."
 
 
-def of_death(
-    ready: ReadySuite, index: int, ended: Ended, report: Report, start: int, limit_s: float, contained: bool
+def verdict_of_death(
+    ready: ReadySuite, index: int, ended: ProcessExit, report: Report, start: int, limit_s: float, contained: bool
 ) -> Verdict:
     """Verdict of the test in which a process ended without saying so. `contained`: nobody inside can have killed it.
 
@@ -208,7 +208,7 @@ def of_death(
     if ended.cause == DISK_KILLED:
         return runtime_error("OutputLimit", line, "the working folder is full", ended.cpu_s)
     timed = status == TIME_LIMIT_STATUS and "most recent call first" in report.last_words
-    if ended.cause == NAP_KILLED:
+    if ended.cause == IDLE_KILLED:
         reason = "all tests together were asleep or waiting for too long"
         return replace(
             runtime_error("TimeLimit", line, f"stuck at line {line}: {reason}" if line else reason, ended.cpu_s),
@@ -249,7 +249,7 @@ def verdict_of_tester(record: list[Any]) -> Verdict | None:
     if kind == "pass":
         return Verdict("pass")
     if kind == "failed":
-        return Verdict("failure", None, None, words(rest[0]))
+        return Verdict("failure", None, None, sanitize(rest[0]))
     if kind == "raised":
         name, line, message, limit = rest
         error_type = LIMITS.get(limit, name) if isinstance(limit, str) else name

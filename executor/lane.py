@@ -23,7 +23,7 @@ from rltf.executor.protocol import LaneFailure, Reply, Request
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-HARD_CAP_S = 60.0
+HARD_TIMEOUT_S = 60.0
 """On top of what a program may take at the very most: a lane that needs longer is broken."""
 TIERS: tuple[Tier, ...] = ("A", "B")
 """Those that hold an untrusted program."""
@@ -35,7 +35,7 @@ class NoSandbox(LaneFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProcessExit:
     """How a program's process came to its end, and what it left. Nothing in it is to be trusted."""
 
     status: int
@@ -69,7 +69,7 @@ class Lane:
         self._connection: socket.socket | None = None
         self._box: Box | None = None
         self._errors: IO[bytes] | None = None
-        self._given_up = False
+        self._aborted = False
         self.tier: Tier = "none"
         """The tier in force; this and the next three are known once started."""
         self.refusals: dict[Tier, str] = {}
@@ -111,7 +111,7 @@ class Lane:
         """Starts a zygote; what it says of itself."""
         ours, theirs = socket.socketpair()
         self._connection = ours
-        if self._given_up:
+        if self._aborted:
             theirs.close()
             self.stop()
             raise LaneFailure("the lane was given up")
@@ -169,7 +169,7 @@ class Lane:
             ticks += sum(int(field) for field in fields[11:15])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def run(self, request: Request, body: bytes, tester_body: bytes | None = None) -> list[Ended]:
+    def run(self, request: Request, body: bytes, tester_body: bytes | None = None) -> list[ProcessExit]:
         """Runs a program's tests, and with `tester_body` the data set's test code beside it: one or two ends.
 
         Raises LaneFailure when the zygote breaks off, or does not answer within what the limits allow; the lane is
@@ -182,7 +182,7 @@ class Lane:
         bodies = [body] if tester_body is None else [body, tester_body]
         files: list[int] = []
         try:
-            connection.settimeout(request.tests * (2 * request.limit_ns / 1e9 + 1) + HARD_CAP_S)
+            connection.settimeout(request.tests * (2 * request.limit_ns / 1e9 + 1) + HARD_TIMEOUT_S)
             for content in bodies:
                 files += [_file("job", content), _file("report")]
             output = _file("output") if tester_body is None else None
@@ -201,11 +201,11 @@ class Lane:
             for descriptor in files:
                 os.close(descriptor)
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """From any thread: what runs inside ends at once, its `run` raises LaneFailure, and the lane does not start
         again.
         """
-        self._given_up = True
+        self._aborted = True
         connection = self._connection
         if connection is not None:
             with suppress(OSError):  # closed meanwhile
@@ -290,8 +290,10 @@ def _check_set_up(job: int, size: int) -> None:
         raise LaneFailure(f"a program's process could not be set up: {reason}")
 
 
-def _ended(reply: Reply, report: int, output: int | None, most_bytes: int) -> Ended:
+def _ended(reply: Reply, report: int, output: int | None, max_bytes: int) -> ProcessExit:
     """What a process left."""
-    told = os.pread(report, most_bytes, 0)
-    given = os.pread(output, most_bytes, 0) if output is not None else b""
-    return Ended(reply.status, reply.cause, told, given, reply.cpu_us / 1e6, reply.wall_us / 1e6, reply.peak_kib / 1024)
+    told = os.pread(report, max_bytes, 0)
+    given = os.pread(output, max_bytes, 0) if output is not None else b""
+    return ProcessExit(
+        reply.status, reply.cause, told, given, reply.cpu_us / 1e6, reply.wall_us / 1e6, reply.peak_kib / 1024
+    )

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-MOST_LEVELS = 120
-LARGEST_CALL = 10_000_000
+MAX_DEPTH = 120
+MAX_CALL_NODES = 10_000_000
 """Bound on the values of one call where both sides may be trusted with it: arguments, and results inside the
 sandbox."""
 LONG_BITS = 4000
@@ -42,7 +42,7 @@ class Opaque:
         return f"<{self.type_name} object>"
 
 
-def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = MOST_LEVELS) -> Any:
+def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = MAX_DEPTH) -> Any:
     """JSON value of a Python value. What has no plain form becomes a handle from `keep`, or its type's name."""
     kind = type(value)
     if kind is int:
@@ -93,12 +93,12 @@ def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) ->
     return {"o": type(value).__name__[:100]}
 
 
-def decode(data: Any, most_nodes: int, handle: Callable[[int], Any] | None = None) -> Any:
-    """Inverse of `encode`. Raises NotPlain when `data` is malformed or holds more than `most_nodes` values.
+def decode(data: Any, max_nodes: int, handle: Callable[[int], Any] | None = None) -> Any:
+    """Inverse of `encode`. Raises NotPlain when `data` is malformed or holds more than `max_nodes` values.
 
     The bound keeps a program from making its judge hash millions of colliding keys.
     """
-    left = most_nodes
+    left = max_nodes
 
     def walk(item: Any, levels: int) -> Any:
         nonlocal left
@@ -134,7 +134,7 @@ def decode(data: Any, most_nodes: int, handle: Callable[[int], Any] | None = Non
         raise NotPlain("not an encoded value")
 
     try:
-        return walk(data, MOST_LEVELS + 1)
+        return walk(data, MAX_DEPTH + 1)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise NotPlain(f"not an encoded value: {error}") from None
 

@@ -21,15 +21,15 @@ from rltf.executor.checkers import CheckerFailure
 from rltf.executor.grading import Grader
 from rltf.executor.isolation import Tier
 from rltf.executor.judge import InfrastructureFailure, Judge
-from rltf.executor.labels import words
+from rltf.executor.labels import sanitize
 from rltf.executor.lane import TIERS, Lane
 from rltf.executor.protocol import LaneFailure
 from rltf.executor.suites import ReadySuite, make_ready
 from rltf.problems.problem import TestSuite
 
-CACHED_FEEDBACKS = 20_000
-CACHED_SUITES = 4_096
-LONGEST_TRACEBACK = 10_000
+MAX_CACHED_FEEDBACKS = 20_000
+MAX_CACHED_SUITES = 4_096
+MAX_TRACEBACK_CHARS = 10_000
 """Characters of a failed grading's traceback that are logged."""
 
 Key = tuple[str, bytes]
@@ -39,7 +39,7 @@ suite does not name and the executor's version are the same throughout a judge's
 log = logging.getLogger(__name__)
 
 
-class _Pair(NamedTuple):
+class _LanePair(NamedTuple):
     """Two lanes of which one works at a time. The second starts when the first program names numpy.
 
     Loading numpy takes a program thirty times as long as all else; having it loaded makes each fork a tenth dearer.
@@ -82,12 +82,12 @@ class SandboxJudge(Judge):
 
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
-        self._lanes: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
+        self._lanes: queue.SimpleQueue[_LanePair] = queue.SimpleQueue()
 
         def lane(numpy: bool) -> Lane:
             return Lane(tiers, python=python, numpy=numpy, hash_seed=hash_seed)
 
-        self._all = [_Pair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
+        self._all = [_LanePair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
         self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
         self._feedbacks: OrderedDict[Key, Feedback] = OrderedDict()
@@ -157,7 +157,7 @@ class SandboxJudge(Judge):
         for key, result in self._run_all(readies):
             if isinstance(result, Feedback):
                 self._feedbacks[key] = result
-                if len(self._feedbacks) > CACHED_FEEDBACKS:
+                if len(self._feedbacks) > MAX_CACHED_FEEDBACKS:
                     self._feedbacks.popitem(last=False)
             self.hits += len(places[key]) - 1
             for index in places[key]:
@@ -197,10 +197,10 @@ class SandboxJudge(Judge):
                 except Exception as error:
                     # Whatever a program brought about that nobody foresaw, others' programs are to be graded. The lane
                     # may be in the middle of a request, and the error's text may be the program's.
-                    reasons.append(words(f"grading failed with {type(error).__name__}: {error}"))
+                    reasons.append(sanitize(f"grading failed with {type(error).__name__}: {error}"))
                     log.error(
                         "lane started anew, grading failed: %s",
-                        words("".join(traceback.format_exception(error)), LONGEST_TRACEBACK),
+                        sanitize("".join(traceback.format_exception(error)), MAX_TRACEBACK_CHARS),
                     )
                 self.restarts += 1
                 lane.stop()
@@ -214,7 +214,7 @@ class SandboxJudge(Judge):
         ready = self._suites.get(id(suite))
         if ready is None:
             ready = self._suites[id(suite)] = make_ready(suite)
-            if len(self._suites) > CACHED_SUITES:
+            if len(self._suites) > MAX_CACHED_SUITES:
                 self._suites.popitem(last=False)
         else:
             self._suites.move_to_end(id(suite))
@@ -229,7 +229,7 @@ class SandboxJudge(Judge):
         if at_once:
             for pair in self._all:
                 for lane in pair:
-                    lane.give_up()
+                    lane.abort()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=at_once)
         for pair in self._all:

@@ -18,9 +18,9 @@ import time
 from types import ModuleType
 from typing import Any
 
-from rltf.executor.child import LEETCODE_NAMES, class_of, find_function, kind_of, line_of, message_of, report
+from rltf.executor.child import LEETCODE_NAMES, class_of, find_function, limit_kind, line_of, message_of, report
 from rltf.executor.isolation import CpuTimer
-from rltf.executor.plaindata import LARGEST_CALL, decode, encode
+from rltf.executor.plaindata import MAX_CALL_NODES, decode, encode
 from rltf.executor.protocol import FILENAME, RPC
 
 
@@ -86,14 +86,14 @@ class _Server:
                     class_of(error),
                     line_of(error, error.__traceback__),
                     message_of(error),
-                    kind_of(error),
+                    limit_kind(error),
                 ]
             if os.getpid() != me:
                 os._exit(0)
             _send(self._connection, answer)
 
     def _plain(self, data: Any) -> Any:
-        return decode(data, LARGEST_CALL, self._objects.__getitem__)
+        return decode(data, MAX_CALL_NODES, self._objects.__getitem__)
 
     def _do(self, message: list[Any]) -> Any:
         operation, target, *rest = message
@@ -219,7 +219,7 @@ class _Link:
         if not isinstance(answer, list) or not answer:
             raise _ProgramGone
         if answer[0] == "ok":
-            return decode(answer[1], LARGEST_CALL, lambda handle: _Remote(self, handle))
+            return decode(answer[1], MAX_CALL_NODES, lambda handle: _Remote(self, handle))
         if answer[0] == "stop":
             if operation == "next":
                 raise StopIteration

@@ -17,8 +17,8 @@ from rltf.executor.checkers import equal, make_checker
 from rltf.executor.plaindata import encode, nodes
 from rltf.problems.problem import TestSuite
 
-OUTPUT_BYTES = 16 << 20
-LONGEST_RECORD = 1 << 16
+MAX_OUTPUT_BYTES = 16 << 20
+MAX_RECORD_BYTES = 1 << 16
 """Bytes of a line of a report, what a function returned not counted."""
 _BUILTINS = frozenset(dir(builtins))
 
@@ -46,9 +46,9 @@ class ReadySuite:
     """Per test, what the program's process gets: its standard input, or the function's name and encoded arguments."""
     expected: tuple[Any, ...]
     """Per test what is expected; never leaves this process."""
-    most_nodes: tuple[int, ...]
+    max_nodes: tuple[int, ...]
     """Per test the size beyond which a returned value is not looked at."""
-    most_bytes: tuple[int, ...]
+    max_bytes: tuple[int, ...]
     """The same in bytes of its record."""
     match: Callable[[Any, Any], bool]
     tester: Tester | None
@@ -90,7 +90,12 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
         return _ready(
-            suite, "stdin", suite.inputs, suite.outputs, checker.texts, file_bytes=OUTPUT_BYTES + 2 * sum(sizes)
+            suite,
+            "stdin",
+            suite.inputs,
+            suite.outputs,
+            checker.matches_output,
+            file_bytes=MAX_OUTPUT_BYTES + 2 * sum(sizes),
         )
     if suite.kind == "call":
         assert suite.fn_name is not None
@@ -102,7 +107,7 @@ def make_ready(suite: TestSuite) -> ReadySuite:
         tests = [
             (suite.fn_name, tuple(arguments), output) for arguments, output in zip(inputs, suite.outputs, strict=True)
         ]
-        return _calls(suite, tests, checker.values)
+        return _calls(suite, tests, checker.matches_value)
     trees = [_parsed(text) for text in suite.asserts]
     setup = _parsed(suite.setup)
     calls = [_literal_call(tree) for tree in trees]
@@ -129,14 +134,12 @@ def _ready(
     expected: tuple[Any, ...],
     match: Callable[[Any, Any], bool],
     tester: Tester | None = None,
-    file_bytes: int = OUTPUT_BYTES,
+    file_bytes: int = MAX_OUTPUT_BYTES,
 ) -> ReadySuite:
-    most_nodes = tuple(1000 + 10 * nodes(value) for value in expected)
+    max_nodes = tuple(1000 + 10 * nodes(value) for value in expected)
     sizes = [len(json.dumps(encode(value))) for value in expected] if mode == "call" else [0] * suite.count
-    most_bytes = tuple(LONGEST_RECORD + 16 * size for size in sizes)
-    return ReadySuite(
-        suite, suite.content_hash, mode, tests, expected, most_nodes, most_bytes, match, tester, file_bytes
-    )
+    max_bytes = tuple(MAX_RECORD_BYTES + 16 * size for size in sizes)
+    return ReadySuite(suite, suite.content_hash, mode, tests, expected, max_nodes, max_bytes, match, tester, file_bytes)
 
 
 def _parsed(source: str) -> ast.Module:

@@ -21,11 +21,11 @@ from rltf.telemetry.recorder import Recorder
 
 PROGRAMS_PER_LANE = 16
 """Programs claimed at once, per lane: some tens of milliseconds of work, so that the last one does not wait long."""
-WAIT_S = 0.25
+CLAIM_TIMEOUT_S = 0.25
 """Longest wait for training programs before evaluation is looked at again."""
-HAND_OVER_S = 0.05
+ACK_INTERVAL_S = 0.05
 """Verdicts are kept at most so long for company on their way, also while another program takes longer."""
-CACHED_SUITES = 4096
+MAX_CACHED_SUITES = 4096
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class ExecutorWorker:
         for good.
         """
         for work in (self._flow.evaluation_work, self._flow.work):
-            work.abandon(self.name)
+            work.requeue_consumer(self.name)
         config = self._config
         with Judge.from_config(config) as judge, self._beside():
             self.layers = dict(judge.layers)
@@ -88,7 +88,7 @@ class ExecutorWorker:
             if claims:
                 return work, claims
         with self._recorder.phase("wait", waits_for="actor"):
-            return self._flow.work, self._flow.work.claim(self.name, count, WAIT_S)
+            return self._flow.work, self._flow.work.claim(self.name, count, CLAIM_TIMEOUT_S)
 
     def _grade(self, judge: Judge, work: WorkQueue, claims: list[Claim], stop: threading.Event) -> None:
         with self._lock:
@@ -99,30 +99,30 @@ class ExecutorWorker:
                 batch.append((claim, self._suite(claim.program.problem_id)))
             except KeyError as error:
                 self._flow.marker.check()  # where Redis has lost the tests no program is to blame
-                self._give_back(work, claim, f"its tests cannot be read: {error}")
+                self._nack(work, claim, f"its tests cannot be read: {error}")
             except ValueError as error:
-                self._give_back(work, claim, f"its tests cannot be read: {error}")
+                self._nack(work, claim, f"its tests cannot be read: {error}")
         hits = judge.hits
         with self._recorder.phase("grade"):
             try:
                 for index, result in judge.grade_each([(suite, claim.program.text) for claim, suite in batch]):
                     claim = batch[index][0]
                     if isinstance(result, InfrastructureFailure):
-                        self._give_back(work, claim, result.reason)
+                        self._nack(work, claim, result.reason)
                     else:
                         with self._lock:
                             self._ready.append((claim, result))
                     if stop.is_set():
                         break
             finally:
-                self._hand_over()
+                self._ack_ready()
         self._recorder.count("cached", judge.hits - hits)
         with self._lock:
             left, self._held = list(self._held.values()), {}
         for claim in left:
-            work.give_back(self.name, claim, "the executor stops", tried=False)
+            work.nack(self.name, claim, "the executor stops", tried=False)
 
-    def _hand_over(self) -> None:
+    def _ack_ready(self) -> None:
         """Sends the verdicts that are ready; when it returns none of them is on its way.
 
         Those that could not be sent stay ready.
@@ -132,7 +132,7 @@ class ExecutorWorker:
                 work, ready = self._held_in, list(self._ready)
             if not ready:
                 return
-            counted = work.hand_over_many(self.name, ready)
+            counted = work.ack_many(self.name, ready)
             with self._lock:
                 del self._ready[: len(ready)]
                 for claim, _ in ready:
@@ -142,9 +142,9 @@ class ExecutorWorker:
             if late:
                 self._recorder.count("late_verdicts", late)  # another executor's came first
 
-    def _give_back(self, work: WorkQueue, claim: Claim, reason: str) -> None:
+    def _nack(self, work: WorkQueue, claim: Claim, reason: str) -> None:
         log.warning("%s: program %s goes back to the queue: %s", self.name, claim.program.id, reason)
-        work.give_back(self.name, claim, reason)
+        work.nack(self.name, claim, reason)
         self._recorder.count("infrastructure_failures")
         with self._lock:
             self._held.pop(claim.entry, None)
@@ -157,7 +157,7 @@ class ExecutorWorker:
             if hash_of(data) != content_hash:
                 raise ValueError(f"their content is not that of {content_hash}")
             suite = self._suites[problem_id] = TestSuite.from_json(data)
-            if len(self._suites) > CACHED_SUITES:
+            if len(self._suites) > MAX_CACHED_SUITES:
                 self._suites.popitem(last=False)
         else:
             self._suites.move_to_end(problem_id)
@@ -168,7 +168,7 @@ class ExecutorWorker:
         """Keeps leases and hands over verdicts beside the loop, which may be at one program for long."""
         over = threading.Event()
         beat_s = self._flow.address.buffer.lease_s / 3  # so one missed beat does no harm
-        jobs = [("lease", beat_s, self._refresh), ("verdicts", HAND_OVER_S, self._hand_over)]
+        jobs = [("lease", beat_s, self._renew_leases), ("verdicts", ACK_INTERVAL_S, self._ack_ready)]
         threads = [
             threading.Thread(target=self._repeat, args=(over, period_s, job), name=f"{self.name}-{name}", daemon=True)
             for name, period_s, job in jobs
@@ -190,9 +190,9 @@ class ExecutorWorker:
                 self._failure = failure
                 return
 
-    def _refresh(self) -> None:
+    def _renew_leases(self) -> None:
         """Refreshes what is held: without leases others would take what is graded here."""
         with self._lock:
             work, claims = self._held_in, list(self._held.values())
         if claims:
-            work.refresh(self.name, claims)
+            work.renew(self.name, claims)

@@ -28,18 +28,18 @@ from typing import Any
 
 from rltf.executor import protocol
 from rltf.executor.isolation import CpuTimer, Isolation, Refused, beyond_standard, kill_stragglers, stack_is_small
+from rltf.executor.process_watcher import ConnectionGone, ProcessWatcher, WatchedProcess
 from rltf.executor.protocol import SETUP_FAILED_STATUS, LaneFailure, Request
 from rltf.executor.syscalls import libc
-from rltf.executor.watch import ConnectionGone, Watch, Watched
 
-WARM = (
+PRELOADED_MODULES = (
     "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools heapq io "
     "itertools json math "
     "numbers operator os queue random re statistics string struct textwrap threading time traceback types typing "
     "warnings"
 ).split()
 
-Role = Callable[[Any, int, CpuTimer], None]
+JobRunner = Callable[[Any, int, CpuTimer], None]
 REHEARSALS = 20
 """So often has a function to run before the interpreter stops to rewrite its code."""
 _REHEARSED = """import sys
@@ -130,13 +130,13 @@ def _say(connection: socket.socket, what: dict[str, Any]) -> None:
     connection.sendall(protocol.HELLO.pack(protocol.MAGIC, len(data)) + data)
 
 
-def warm_up() -> dict[str, Role]:
+def warm_up() -> dict[str, JobRunner]:
     """Loads what programs commonly import, and the harness: what each kind of process does with its job."""
     # Neither a thread registry nor a generator needs mending after the fork of a process with one thread and a fixed
     # seed; without these callbacks a fork touches a third of the pages.
     register = os.register_at_fork
     os.register_at_fork = lambda **_: None
-    for name in WARM:
+    for name in PRELOADED_MODULES:
         importlib.import_module(name)
     from rltf.executor import child, split
 
@@ -159,12 +159,12 @@ def warm_up() -> dict[str, Role]:
 class Zygote:
     """Runs one program at a time, each in a fork of this process."""
 
-    def __init__(self, lane: Isolation, connection: socket.socket, roles: dict[str, Role], mapped: int) -> None:
+    def __init__(self, lane: Isolation, connection: socket.socket, roles: dict[str, JobRunner], mapped: int) -> None:
         """`mapped` is the address space that this process has itself, in bytes."""
         self._lane = lane
         self._roles = roles
         self._connection = socket.socket(fileno=beyond_standard(connection.detach()))
-        self._watch = Watch(self._connection.fileno(), lane.proc, "" if lane.own_root else lane.box)
+        self._watch = ProcessWatcher(self._connection.fileno(), lane.proc, "" if lane.own_root else lane.box)
         self._timer = CpuTimer(signal.SIGPROF)
         os.chdir(lane.box)
         self._null = os.open("/dev/null", os.O_RDWR)
@@ -228,7 +228,7 @@ class Zygote:
         pid = self._fork()
         if pid == 0:
             self._program(request, job, {protocol.REPORT: report, protocol.OUTPUT: output}, "tests")
-        self._answer(request, [Watched(pid, report)])
+        self._answer(request, [WatchedProcess(pid, report)])
 
     def _split(self, request: Request, files: list[int]) -> None:
         """The program serves calls, the data set's test code makes them; two processes that share a socket and nothing
@@ -245,7 +245,7 @@ class Zygote:
         ours.close()
         theirs.close()
         # The tester ends when it is done or its peer is gone, the program when its peer is gone.
-        self._answer(request, [Watched(pid, report), Watched(tester, tester_report)])
+        self._answer(request, [WatchedProcess(pid, report), WatchedProcess(tester, tester_report)])
 
     def _fork(self) -> int:
         self._lane.before_fork()
@@ -287,14 +287,14 @@ class Zygote:
         finally:
             os._exit(status)
 
-    def _answer(self, request: Request, processes: list[Watched]) -> None:
+    def _answer(self, request: Request, processes: list[WatchedProcess]) -> None:
         """Waits for the processes of a program and sends what came of them."""
         self._watch.until_the_end(processes, request)
         if not self._lane.threads_only:
             self._end_what_is_left(processes)
         self._connection.sendall(b"".join(process.ended.pack() for process in processes))
 
-    def _end_what_is_left(self, processes: list[Watched]) -> None:
+    def _end_what_is_left(self, processes: list[WatchedProcess]) -> None:
         for process in processes:
             try:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ class Baselines:
         self._rewards = tuple(rewards)
         self._by_problem: dict[str, tuple[float, ...]] = {}
 
-    def of(self, group: Group) -> tuple[float, ...]:
+    def baseline_for(self, group: Group) -> tuple[float, ...]:
         """Each function's value of the baseline that the programs of this visit are compared with."""
         nothing = (0.0,) * len(self._rewards)
         if self.kind == "none":

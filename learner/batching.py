@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from rltf.learner.objectives.base import Signal, TrainItem
-from rltf.policy.log_probs import Batch, Row, collate_rows, rows_of
+from rltf.learner.objectives.base import LossInputs, TrainItem
+from rltf.policy.log_probs import Batch, PackedRow, collate_rows, rows_of
 from rltf.policy.policy import Policy
 
 _OVERHEAD = 1 / 16
@@ -29,7 +29,7 @@ class MicroBatch:
     """Rows of similar length that go through the model together."""
 
     items: list[TrainItem]
-    rows: list[tuple[list[int], Row]]
+    rows: list[tuple[list[int], PackedRow]]
     """The model's rows with the positions in `items` of the programs they hold."""
     empty: bool = False
     """Whether the items only keep this rank in step with the others: they carry no weight and are not counted."""
@@ -58,26 +58,26 @@ class Plan:
         return 1.0 - self.row_tokens / self.tokens if self.tokens else 0.0
 
 
-NumberedRow = tuple[list[int], Row]
+NumberedRow = tuple[list[int], PackedRow]
 
 
 def plan(
     policy: Policy,
     items: Sequence[TrainItem],
-    most_tokens: int,
+    max_tokens: int,
     rank: int = 0,
     world_size: int = 1,
     share: bool = False,
 ) -> Plan:
-    """The micro-batches of `rank`, each of at most `most_tokens` positions, padding included, where a row alone is not
+    """The micro-batches of `rank`, each of at most `max_tokens` positions, padding included, where a row alone is not
     longer.
 
     An empty share gives only empty micro-batches, as many as the busiest rank has; no items at all give none.
     """
     if not items:
         return Plan([], 0, 0, 0)
-    rows = rows_of(policy, [item.prompt_ids for item in items], [item.token_ids for item in items], most_tokens, share)
-    shares = [_cut(rows_of_rank, most_tokens) for rows_of_rank in split_by_rank(rows, world_size)]
+    rows = rows_of(policy, [item.prompt_ids for item in items], [item.token_ids for item in items], max_tokens, share)
+    shares = [_cut(rows_of_rank, max_tokens) for rows_of_rank in split_by_rank(rows, world_size)]
     micro_batches = [_micro_batch(items, batch) for batch in shares[rank]]
     shortest = min(items, key=lambda item: (item.tokens, item.id))
     while len(micro_batches) < max(map(len, shares)):
@@ -105,7 +105,7 @@ def split_by_rank(rows: Sequence[NumberedRow], world_size: int) -> list[list[Num
 
 def tensors(
     policy: Policy, micro_batch: MicroBatch, device: torch.device | str = "cpu", mask_dtype: torch.dtype = torch.float32
-) -> tuple[Batch, Signal]:
+) -> tuple[Batch, LossInputs]:
     """The micro-batch of B programs as the model's input and as weights (K, B, T), T the longest program."""
     items = micro_batch.items
     batch = collate_rows(policy, micro_batch.rows, [item.token_ids for item in items], device, mask_dtype)
@@ -115,7 +115,7 @@ def tensors(
         weights[:, row, : len(item.token_ids)] = item.weights
     behaviour = _padded([item.behaviour_log_probs for item in items], length, device)
     reference = _padded([item.reference_log_probs for item in items], length, device)
-    return batch, Signal(torch.from_numpy(weights).to(device), behaviour, reference)
+    return batch, LossInputs(torch.from_numpy(weights).to(device), behaviour, reference)
 
 
 def _padded(rows: Sequence[Sequence[float] | None], length: int, device: torch.device | str) -> torch.Tensor | None:
@@ -128,7 +128,7 @@ def _padded(rows: Sequence[Sequence[float] | None], length: int, device: torch.d
     return torch.from_numpy(values).to(device)
 
 
-def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow]]:
+def _cut(rows: Sequence[NumberedRow], max_tokens: int) -> list[list[NumberedRow]]:
     """Runs of rows in the order given, longest first, each within the budget, so that the positions computed are
     fewest.
 
@@ -139,7 +139,7 @@ def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow
     size = [row.tree.size for _, row in rows]
     apart = [row.encoder_tokens for _, row in rows]
     # best[n]: least cost of the first n rows, and where its last micro-batch begins.
-    overhead = round(_OVERHEAD * most_tokens)
+    overhead = round(_OVERHEAD * max_tokens)
     best = [(0, 0)]
     for end in range(1, len(rows) + 1):
         longest = encoder = 0
@@ -147,7 +147,7 @@ def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow
         for start in range(end - 1, -1, -1):
             longest, encoder = max(longest, size[start]), max(encoder, apart[start])
             positions = (end - start) * (longest + encoder)
-            if found is not None and positions > most_tokens:
+            if found is not None and positions > max_tokens:
                 break
             cost = best[start][0] + positions + overhead
             if found is None or cost < found[0]:
@@ -163,7 +163,7 @@ def _cut(rows: Sequence[NumberedRow], most_tokens: int) -> list[list[NumberedRow
     return batches[::-1]
 
 
-def _positions(rows: Sequence[Row]) -> int:
+def _positions(rows: Sequence[PackedRow]) -> int:
     """Positions that the rows occupy together; prompts that go through a stack of their own are padded for
     themselves.
     """

@@ -23,7 +23,7 @@ from safetensors import safe_open
 
 from rltf.config import UserError
 from rltf.learner.optimizer_state import WEIGHT, OptimizerState
-from rltf.policy.checksums import Damaged, require_whole
+from rltf.policy.checksums import Damaged, verify_checksums
 from rltf.policy.policy import Policy
 
 FORMAT = 2
@@ -40,7 +40,7 @@ class Checkpoint:
         version's.
         """
         _refuse_format_1(folder)
-        require_whole(folder, SEAL, contents)
+        verify_checksums(folder, SEAL, contents)
         self.folder = folder
         try:
             self.facts: dict[str, Any] = json.loads((folder / "checkpoint.json").read_bytes())
@@ -107,7 +107,7 @@ class Checkpoint:
 def is_complete(folder: Path) -> bool:
     """Whether every file that was to be written is there, with its size."""
     try:
-        require_whole(folder, SEAL, contents=False)
+        verify_checksums(folder, SEAL, contents=False)
     except Damaged:
         return False
     return True

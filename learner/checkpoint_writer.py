@@ -20,11 +20,11 @@ import torch
 from safetensors.torch import save_file
 
 from rltf.config import saving
+from rltf.learner.atomic_files import REPLACED, replace_atomically, write_atomically
 from rltf.learner.checkpoint import FORMAT, SEAL
 from rltf.learner.checkpoints import SCORES, Checkpoints, Score
-from rltf.learner.on_disk import REPLACED, put_in_place, write_whole
 from rltf.learner.optimizer_state import OptimizerState
-from rltf.policy.checksums import seal
+from rltf.policy.checksums import write_checksums
 
 SHARD_BYTES = 1 << 30
 """Most bytes of one file, unless a tensor is larger: rank 0 holds so much at a time."""
@@ -59,7 +59,7 @@ class CheckpointWriter(Checkpoints):
         shutil.rmtree(unfinished, ignore_errors=True)
         with saving(unfinished):
             self._write(unfinished, step, state, facts)
-            put_in_place(unfinished, final)
+            replace_atomically(unfinished, final)
             self._remove_old(step, {step, *needed})
 
     def _write(self, unfinished: Path, step: int, state: OptimizerState, facts: Mapping[str, Any]) -> None:
@@ -72,14 +72,14 @@ class CheckpointWriter(Checkpoints):
         own = {"format": FORMAT, "step": step, "optimizer_steps": state.steps(), "loss_scale": state.loss_scale()}
         own |= {"random": _random(), "tensors": places}
         (unfinished / "checkpoint.json").write_text(json.dumps(dict(facts) | own))
-        seal(unfinished, SEAL)
+        write_checksums(unfinished, SEAL)
 
     def set_score(self, label: str, step: int, pass_at_1: float) -> None:
         """Keeps the held-out pass@1 that evaluation `label` found for the weights of `step`. Rank 0 only."""
         self._scores[label] = Score(step, pass_at_1)
         self.folder.mkdir(parents=True, exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(self._scores), indent=1).decode()
-        write_whole(self.folder / SCORES, text + "\n")
+        write_atomically(self.folder / SCORES, text + "\n")
 
     def _remove_old(self, step: int, needed: set[int]) -> None:
         """After the checkpoint of `step`.

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from rltf.config import UserError
+from rltf.learner.atomic_files import REPLACED
 from rltf.learner.checkpoint import Checkpoint, is_complete
-from rltf.learner.on_disk import REPLACED
-from rltf.learner.world import World, agree
+from rltf.learner.world import World, broadcast_int
 from rltf.policy.checksums import Damaged
 
 FOLDER = "checkpoints"
@@ -94,7 +94,7 @@ class Checkpoints:
                 saved = self.required()
             except UserError as error:
                 refusal = error
-        step = agree(world, _REFUSED if refusal else _NONE if saved is None else saved.step)
+        step = broadcast_int(world, _REFUSED if refusal else _NONE if saved is None else saved.step)
         if step == _REFUSED:
             raise refusal or UserError(f"none of the checkpoints in {self.folder} can be used; rank 0 says why")
         return saved if world.rank == 0 or step == _NONE else self._at(step)

@@ -28,11 +28,11 @@ from rltf.buffer.records import Outcome, Sample
 from rltf.config import PolicyConfig, UserError, first_line, saving
 from rltf.learner.batching import Plan, plan, tensors
 from rltf.learner.objectives.base import TrainItem
-from rltf.policy.checksums import is_sealed, refuse_damaged, seal
+from rltf.policy.checksums import has_checksums, refuse_damaged, write_checksums
 from rltf.policy.log_probs import predicted_logits
 from rltf.policy.policy import Policy, build_policy, make_spec
 
-OUTCOMES: tuple[Outcome, ...] = ("compile_error", "runtime_error", "failure", "pass")
+OUTCOME_CLASSES: tuple[Outcome, ...] = ("compile_error", "runtime_error", "failure", "pass")
 """The classes, in the order of the head's outputs."""
 HIDDEN = 128
 FILE = "critic.safetensors"
@@ -42,14 +42,14 @@ FACTS = "critic.json"
 class Critic:
     """A language model of whatever shape whose head is a classifier of outcomes."""
 
-    def __init__(self, policy: Policy, most_tokens: int, device: torch.device | str = "cpu") -> None:
-        """Takes `policy` over and gives it a fresh head; `most_tokens` is the size of a micro-batch."""
+    def __init__(self, policy: Policy, max_tokens: int, device: torch.device | str = "cpu") -> None:
+        """Takes `policy` over and gives it a fresh head; `max_tokens` is the size of a micro-batch."""
         self.policy = policy
-        self._most_tokens = most_tokens
+        self._max_tokens = max_tokens
         self._device = device
         width = policy.model.get_output_embeddings().weight.shape[1]
         head = torch.nn.Sequential(
-            torch.nn.Linear(width, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, len(OUTCOMES))
+            torch.nn.Linear(width, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, len(OUTCOME_CLASSES))
         )
         policy.model.set_output_embeddings(head)
         policy.model.to(device)
@@ -57,7 +57,7 @@ class Critic:
     def logits(self, items: Sequence[TrainItem]) -> list[Tensor]:
         """(T_i, 4) of each item, h_t of every token, in float32."""
         found: dict[str, Tensor] = {}
-        for micro_batch in plan(self.policy, items, self._most_tokens).micro_batches:
+        for micro_batch in plan(self.policy, items, self._max_tokens).micro_batches:
             batch, _ = tensors(self.policy, micro_batch, self._device)
             rows = predicted_logits(self.policy.model, batch)[batch.sources].float()
             for item, part in zip(
@@ -88,7 +88,7 @@ class Critic:
         factors: dict[str, np.ndarray] = {}
         for item, rows in zip(items.values(), self.logits(list(items.values())), strict=True):
             assert item.outcome is not None
-            factors[item.id] = rows.softmax(dim=1)[:, OUTCOMES.index(item.outcome)].cpu().numpy()
+            factors[item.id] = rows.softmax(dim=1)[:, OUTCOME_CLASSES.index(item.outcome)].cpu().numpy()
         rows_of = np.array([[weighted] for weighted in terms])
 
         def weighed(item: TrainItem) -> TrainItem:
@@ -116,11 +116,11 @@ class Critic:
         self.policy.tokenizer.save_pretrained(folder)
         save_file({name: value.contiguous() for name, value in self.policy.model.named_parameters()}, folder / FILE)
         (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-        seal(folder)
+        write_checksums(folder)
 
     def _classes(self, items: Sequence[TrainItem]) -> Tensor:
         return torch.tensor(
-            [OUTCOMES.index(item.outcome) for item in items if item.outcome is not None], device=self._device
+            [OUTCOME_CLASSES.index(item.outcome) for item in items if item.outcome is not None], device=self._device
         )
 
 
@@ -129,7 +129,7 @@ def check_critic(folder: Path, policy: Policy) -> Policy:
 
     Raises UserError when there is none or a damaged one, or it reads other tokens than `policy` writes.
     """
-    if not is_sealed(folder) and not (folder / FILE).is_file():
+    if not has_checksums(folder) and not (folder / FILE).is_file():
         raise UserError(
             f"rltf.critic {folder}: there is no critic in this folder (no {FILE}); the command train-critic makes one"
         )
@@ -143,13 +143,13 @@ def check_critic(folder: Path, policy: Policy) -> Policy:
 
 
 @torch.no_grad()
-def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.device | str = "cpu") -> Critic:
+def load_critic(folder: Path, policy: Policy, max_tokens: int, device: torch.device | str = "cpu") -> Critic:
     """A critic that `Critic.save` wrote, frozen.
 
     Raises UserError as `check_critic`, and when its weights are another shape's.
     """
     own = check_critic(folder, policy)
-    critic = Critic(own, most_tokens, device)
+    critic = Critic(own, max_tokens, device)
     try:
         found, targets = load_file(folder / FILE), dict(own.model.named_parameters())
     except (OSError, SafetensorError) as error:
@@ -164,7 +164,7 @@ def load_critic(folder: Path, policy: Policy, most_tokens: int, device: torch.de
     return critic
 
 
-def usual_device() -> str:
+def default_device() -> str:
     """The GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -229,7 +229,7 @@ def train_critic(
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(f"the critic's loss of step {len(losses)} is not finite")
     recent = losses[-max(1, steps // 10) :]
-    commonest = max(sum(item.outcome == outcome for item in held_out) for outcome in OUTCOMES)
+    commonest = max(sum(item.outcome == outcome for item in held_out) for outcome in OUTCOME_CLASSES)
     return CriticReport(
         len(items), steps, sum(recent) / len(recent), critic.accuracy(held_out), commonest / len(held_out)
     )

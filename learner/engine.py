@@ -22,17 +22,17 @@ import torch.distributed as dist
 
 from rltf.config import LearnerConfig
 from rltf.learner.batching import MicroBatch, Plan, plan, tensors
-from rltf.learner.objectives.base import Loss, Signal, Totals, TrainItem, not_finite
+from rltf.learner.objectives.base import Loss, LossInputs, Totals, TrainItem, not_finite
 from rltf.learner.objectives.surrogates import divergence_from
 from rltf.learner.optimizer_state import OptimizerState
-from rltf.learner.world import World, agree, join
+from rltf.learner.world import World, broadcast_int, join
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import DTYPES, Policy, checkpoint_layers
-from rltf.policy.tree_attention import plug_into, takes_trees
+from rltf.policy.tree_attention import patch_attention, supports_trees
 from rltf.weights.packing import BUCKET_BYTES
 
-_LONGEST_EAGER = 512
-_NAMED = 64
+_MAX_EAGER_TOKENS = 512
+_MAX_NAMED = 64
 """Most programs that the message of a step given up names."""
 
 
@@ -60,7 +60,7 @@ class StepResult:
     from here on."""
 
     @classmethod
-    def nothing(cls) -> StepResult:
+    def empty(cls) -> StepResult:
         """A step in which no program carried a signal: no gradient, no change."""
         return cls(loss=0.0, gradient_norm=0.0, entropy=0.0, sums={}, tokens=0, seconds={})
 
@@ -68,8 +68,8 @@ class StepResult:
 class TrainingEngine:
     """Trains one policy's model in place.
 
-    ``begin`` starts a phase (warm start, reinforcement) with fresh optimizer state. The learning rate is given with
-    every step.
+    ``reset_optimizer`` starts a phase (warm start, reinforcement) with fresh optimizer state. The learning rate is
+    given with every step.
     """
 
     def __init__(self, policy: Policy, config: LearnerConfig, world: World) -> None:
@@ -81,10 +81,10 @@ class TrainingEngine:
         self._clip = config.gradient_clip
         self._zero = config.zero_stage
         self.mixed = config.mixed_precision == "auto" and config.dtype == "float32" and _mixing_is_faster(policy, world)
-        self._most_tokens = config.micro_batch_tokens
-        self._share = takes_trees(policy.model)
+        self._max_tokens = config.micro_batch_tokens
+        self._share = supports_trees(policy.model)
         if self._share:
-            plug_into(policy.model, world.device)
+            patch_attention(policy.model, world.device)
         self.score_dtype = torch.bfloat16 if self.mixed else DTYPES[config.dtype]
         # Without ZeRO in float32 the gradients are plain tensors: their norm is known before the step is taken.
         self._plain = config.zero_stage == 0 and config.dtype == "float32"
@@ -114,7 +114,7 @@ class TrainingEngine:
         # Dropout stays off: the trained policy is the one that samples.
         self._engine.train(config.gradient_checkpointing)
 
-    def begin(self, betas: tuple[float, float], weight_decay: float) -> None:
+    def reset_optimizer(self, betas: tuple[float, float], weight_decay: float) -> None:
         """Forgets the optimizer's running averages and sets its coefficients."""
         self._adamw.state.clear()
         for group in self._adamw.param_groups:
@@ -126,7 +126,7 @@ class TrainingEngine:
 
     def plan(self, items: Sequence[TrainItem]) -> Plan:
         """This rank's share of a step's `items`; every rank calls it with the same."""
-        return plan(self.policy, items, self._most_tokens, self.world.rank, self.world.size, self._share)
+        return plan(self.policy, items, self._max_tokens, self.world.rank, self.world.size, self._share)
 
     def step(
         self,
@@ -157,12 +157,12 @@ class TrainingEngine:
         for index, micro_batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             self._engine.set_gradient_accumulation_boundary(last)
-            batch, signal = tensors(self.policy, micro_batch, self.device, self.score_dtype)
+            batch, inputs = tensors(self.policy, micro_batch, self.device, self.score_dtype)
             clock.end("collate")
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
                 result = token_log_probs(self._engine, batch, entropy=statistics)
             mask = result.mask & (not micro_batch.empty)
-            part = loss(result.values, mask, signal, totals)
+            part = loss(result.values, mask, inputs, totals)
             clock.end("forward")
             self._engine.backward(part.loss * self.world.size, scale_wrt_gas=False)
             if not last:
@@ -170,10 +170,10 @@ class TrainingEngine:
             real = 0.0 if micro_batch.empty else 1.0
             names = ["loss", "entropy", "tokens", "previous/kl", "previous/tokens", *part.sums]
             values = [part.loss.detach(), result.entropy.sum() * real, result.mask.sum() * real]
-            values += [*_divergence(result.values, mask, signal, micro_batch, previous), *part.sums.values()]
+            values += [*_divergence(result.values, mask, inputs, micro_batch, previous), *part.sums.values()]
             collected.append(torch.stack([value.double() for value in values]))
             if not bool(torch.isfinite(part.loss)):
-                suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, signal, totals)]
+                suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, inputs, totals)]
             clock.end("backward")
         norm, skipped = self._finish(micro_batches, suspects)
         clock.end("step")
@@ -226,7 +226,7 @@ class TrainingEngine:
         if not ids:
             ids = self._of_all([item.id for batch in micro_batches for item in batch.items if not batch.empty])
             which = "Programs of the step"
-        named = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+        named = ", ".join(ids[:_MAX_NAMED]) + (f" and {len(ids) - _MAX_NAMED} more" if len(ids) > _MAX_NAMED else "")
         return FloatingPointError(
             f"The {what} of a learner step is not finite; the step was given up. {which}: {named}"
         )
@@ -282,9 +282,9 @@ class TrainingEngine:
         if self.world.size > 1:
             dist.barrier()
 
-    def agree(self, value: int) -> int:
+    def broadcast_int(self, value: int) -> int:
         """Rank 0's value, on every rank. Collective."""
-        return agree(self.world, value)
+        return broadcast_int(self.world, value)
 
     def close(self) -> None:
         """Takes DeepSpeed's hooks off the model."""
@@ -293,14 +293,14 @@ class TrainingEngine:
 
 @torch.no_grad()
 def _divergence(
-    log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, micro_batch: MicroBatch, previous: Collection[str]
+    log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, micro_batch: MicroBatch, previous: Collection[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """From the sampling policy, summed over the tokens of the programs in `previous`; and how many tokens these are."""
-    if signal.behaviour_log_probs is None or not previous:
+    if inputs.behaviour_log_probs is None or not previous:
         return log_probs.new_zeros(()), log_probs.new_zeros(())
     rows = torch.tensor([item.id in previous for item in micro_batch.items], device=mask.device)
     counted = mask & rows[:, None]
-    return divergence_from(log_probs, counted, signal).sum(), counted.sum()
+    return divergence_from(log_probs, counted, inputs).sum(), counted.sum()
 
 
 class _Clock:
@@ -330,7 +330,7 @@ def _mixing_is_faster(policy: Policy, world: World) -> bool:
     Against float32 the log-probabilities of a warm-started model differ by 0.006 (standard deviation), far inside the
     ratio clip, and the gradient's direction not at all (cosine 1.000).
     """
-    short = policy.spec.max_prompt_tokens + policy.spec.max_program_tokens <= _LONGEST_EAGER
+    short = policy.spec.max_prompt_tokens + policy.spec.max_program_tokens <= _MAX_EAGER_TOKENS
     return world.device == "cpu" and short and torch.cpu._is_avx512_bf16_supported()
 
 

@@ -15,17 +15,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from rltf.config import Config, UserError, first_line, saving
+from rltf.learner.atomic_files import replace_atomically
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.model_card import write_card
-from rltf.learner.on_disk import put_in_place
 from rltf.policy import generation_config
-from rltf.policy.checksums import LIST, is_sealed, refuse_damaged, seal
+from rltf.policy.checksums import LIST, has_checksums, refuse_damaged, write_checksums
 from rltf.policy.lora import FOLDER as ADAPTERS
 from rltf.policy.lora import load_adapters, merged, save_adapters
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.packing import named_weights
 
-__all__ = ["check_weights", "export", "load_weights", "save_model", "unsealed", "write_card"]
+__all__ = ["check_weights", "export", "load_weights", "save_model", "missing_checksums_warning", "write_card"]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def save_model(
         shutil.rmtree(unfinished, ignore_errors=True)
         with saving(unfinished):
             _write(policy, state, unfinished, facts)
-            put_in_place(unfinished, folder)
+            replace_atomically(unfinished, folder)
 
 
 def _write(
@@ -66,7 +66,7 @@ def _write(
     policy.tokenizer.save_pretrained(folder)
     for name, values in facts.items():
         (folder / name).write_text(json.dumps(values, indent=1) + "\n")
-    seal(folder)
+    write_checksums(folder)
 
 
 def check_weights(policy: Policy, folder: Path) -> None:
@@ -75,7 +75,7 @@ def check_weights(policy: Policy, folder: Path) -> None:
     Raises UserError when it holds no model, a damaged one, or one of another shape or with another tokenizer than the
     policy's.
     """
-    if not is_sealed(folder) and not (folder / "config.json").is_file():
+    if not has_checksums(folder) and not (folder / "config.json").is_file():
         raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
     refuse_damaged(folder, "warm_start.reuse")
     plain = policy if policy.spec.lora is None else build_policy(policy.spec, weights=False, adapters=False)
@@ -111,8 +111,8 @@ def load_weights(policy: Policy, folder: Path) -> None:
     Raises UserError as `check_weights`.
     """
     check_weights(policy, folder)
-    if not is_sealed(folder):
-        log.warning(unsealed(folder))
+    if not has_checksums(folder):
+        log.warning(missing_checksums_warning(folder))
     try:
         if policy.spec.lora is not None:
             load_adapters(policy.model, folder / ADAPTERS)
@@ -125,7 +125,7 @@ def load_weights(policy: Policy, folder: Path) -> None:
         ) from error
 
 
-def unsealed(folder: Path) -> str:
+def missing_checksums_warning(folder: Path) -> str:
     """A sentence about a model without checksums."""
     return f"the model in {folder} has no {LIST}: whether its files are as they were written is not known"
 

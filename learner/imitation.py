@@ -8,7 +8,7 @@ from typing import Any
 from rltf.buffer.records import Group
 from rltf.config import Normalise
 from rltf.learner.corpus_stream import CorpusStream
-from rltf.learner.objectives.base import Prepared
+from rltf.learner.objectives.base import PreparedStep
 from rltf.learner.objectives.supervised import Supervised
 
 
@@ -20,10 +20,10 @@ class Imitation(Supervised):
         super().__init__(normalise, token_limit)
         self.stream = stream
 
-    def prepare(self, groups: Sequence[Group] = ()) -> Prepared:
+    def prepare(self, groups: Sequence[Group] = ()) -> PreparedStep:
         """The next batch, whatever the groups."""
         items, totals = self.stream.next()
-        return Prepared(items, totals, fates={}, rewards=[])
+        return PreparedStep(items, totals, fates={}, rewards=[])
 
     def state_dict(self) -> dict[str, Any]:
         """The stream's."""

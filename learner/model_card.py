@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rltf.config import Config
-from rltf.learner.on_disk import write_whole
+from rltf.learner.atomic_files import write_atomically
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
 _SPEC_PATH = re.compile(r"^(\w+:)([^,]*)")
@@ -33,7 +33,7 @@ def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
         "run": config.run.name or folder.resolve().parent.name,
         "encoder_decoder": bool(json.loads(shape.read_text()).get("is_encoder_decoder")) if shape.is_file() else False,
     }
-    write_whole(folder / "README.md", model_card(config, known | dict(facts)))
+    write_atomically(folder / "README.md", model_card(config, known | dict(facts)))
 
 
 def model_card(config: Config, facts: Mapping[str, Any]) -> str:
@@ -67,7 +67,7 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
     )
 
 
-def _prompt(prompt: str | None, encoder_decoder: bool, most_tokens: int) -> str:
+def _prompt(prompt: str | None, encoder_decoder: bool, max_tokens: int) -> str:
     """The format, by an example that can be run as it stands."""
     if prompt is None:
         return ""
@@ -81,7 +81,7 @@ def _prompt(prompt: str | None, encoder_decoder: bool, most_tokens: int) -> str:
         f'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), {kind}.from_pretrained("FOLDER")\n'
         'ids = tokenizer(prompt, return_tensors="pt").input_ids\n'
         "written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, top_k=0, "
-        f"max_new_tokens={most_tokens})\n"
+        f"max_new_tokens={max_tokens})\n"
         f"print(tokenizer.decode({written}, skip_special_tokens=True))\n```\n\n"
     )
 

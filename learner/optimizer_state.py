@@ -51,7 +51,7 @@ class _Share:
     def device(self) -> torch.device:
         return self.parameter.device
 
-    def of(self, kind: str, adamw: torch.optim.Optimizer) -> torch.Tensor | None:
+    def local_part(self, kind: str, adamw: torch.optim.Optimizer) -> torch.Tensor | None:
         """This rank's part of the weights or of one of the averages, as a flat view; none where there is
         nothing (yet).
         """
@@ -92,7 +92,7 @@ class OptimizerState:
         averages = ("exp_avg", "exp_avg_sq") if self.steps() else ()
         for share in self._shares:
             for kind in (WEIGHT, *averages):
-                yield kind, share.name, self._gather(share, share.of(kind, self._adamw))
+                yield kind, share.name, self._gather(share, share.local_part(kind, self._adamw))
 
     def load(self, read: Callable[[str, str], torch.Tensor], steps: int) -> None:
         """Puts this rank's parts back; `read` gives a full tensor by kind and name.
@@ -106,7 +106,7 @@ class OptimizerState:
                 zeros = {name: torch.zeros_like(share.held_in) for name in ("exp_avg", "exp_avg_sq")}
                 self._adamw.state[share.held_in] = {STEPS: _count(share.held_in, self._adamw, steps), **zeros}
             for kind in (WEIGHT, "exp_avg", "exp_avg_sq") if steps else (WEIGHT,):
-                mine = share.of(kind, self._adamw)
+                mine = share.local_part(kind, self._adamw)
                 assert mine is not None
                 value = read(kind, share.name).reshape(-1)
                 length = min(share.length, value.numel() - share.offset)  # ZeRO-3 pads the last rank's part

@@ -39,11 +39,11 @@ class Position:
         """The weights as they are now are `version`."""
         self.version, self.changed, self.since_published = version, False, 0
 
-    def as_facts(self) -> dict[str, Any]:
+    def to_facts(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Position:
-        """What `as_facts` gave."""
+    def from_facts(cls, facts: Mapping[str, Any]) -> Position:
+        """What `to_facts` gave."""
         return cls(**dict(facts) | {"evaluated": [(int(step), str(label)) for step, label in facts["evaluated"]]})

@@ -13,7 +13,7 @@ from rltf.weights.packing import named_weights
 from rltf.weights.protocol import Publisher
 
 
-class Versions:
+class VersionPublisher:
     """Counts versions from 0 and publishes them. Collective: every rank calls, rank 0 hands over."""
 
     def __init__(self, engine: TrainingEngine, policy: Policy, publisher: Publisher, dtype: torch.dtype) -> None:

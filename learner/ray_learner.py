@@ -12,11 +12,11 @@ from ray.util.placement_group import placement_group, placement_group_table, rem
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rltf.buffer.flow import FlowAddress
-from rltf.buffer.worker_loop import NotYet, WorkerLoop, asked, ray_options
+from rltf.buffer.worker_loop import NotSchedulable, WorkerLoop, ray_options, requested_resources
 from rltf.config import DiskFailure, UserError
 from rltf.learner.task import LearnerTask
-from rltf.learner.waiting import Stalled
-from rltf.learner.warm_start import NeverPassed
+from rltf.learner.waiting import StallTimeout
+from rltf.learner.warm_start import WarmStartFailed
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World, free_address
 from rltf.weights.ray_publisher import StorePublisher
@@ -29,7 +29,7 @@ PUBLISH_TIMEOUT_S = 300.0
 class LearnerActor(WorkerLoop):
     """One rank."""
 
-    final = (UserError, DiskFailure, Stalled, NeverPassed, FloatingPointError)
+    final = (UserError, DiskFailure, StallTimeout, WarmStartFailed, FloatingPointError)
 
     def __init__(self, rank: int, task: LearnerTask, address: FlowAddress, store: Any, logs: Path) -> None:
         """`logs`: folder of log files."""
@@ -39,7 +39,7 @@ class LearnerActor(WorkerLoop):
         self._store = store
         self._world: World | None = None
 
-    def meeting_place(self) -> tuple[str, int]:
+    def rendezvous(self) -> tuple[str, int]:
         """Where the ranks meet, if this is rank 0: address and free port of this machine."""
         return free_address()
 
@@ -74,25 +74,27 @@ class LearnerGroup:
     def start(self, offered: Mapping[str, float]) -> dict[str, tuple[Any, Any]]:
         """Starts every rank and returns at once: by name its handle, and a reference that is ready when its loop runs.
 
-        `offered`: see ray_options. Raises NotYet while the cluster has no room for all ranks, which are to find their
-        places together.
+        `offered`: see ray_options. Raises NotSchedulable while the cluster has no room for all ranks, which are to find
+        their places together.
         """
         options = self.options(offered)
         if self._config.workers > 1:
-            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._places(asked(options)))
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
+                self._places(requested_resources(options))
+            )
         remote = ray.remote(LearnerActor)
         ranks = range(self._config.workers)
         actors = [remote.options(name=f"{ROLE}-{rank}", **options).remote(rank, *self._arguments) for rank in ranks]
-        place = actors[0].meeting_place.remote()
+        place = actors[0].rendezvous.remote()
         return {f"{ROLE}-{rank}": (actor, actor.join.remote(place)) for rank, actor in enumerate(actors)}
 
     def _places(self, bundle: dict[str, float]) -> Any:
-        """A place for each rank, which Ray finds again where a node dies. Raises NotYet."""
+        """A place for each rank, which Ray finds again where a node dies. Raises NotSchedulable."""
         if bundle != self._bundle:
             if self._group is not None:
                 remove_placement_group(self._group)
             self._bundle, self._group = bundle, placement_group([bundle] * self._config.workers, strategy="PACK")
         if placement_group_table(self._group)["state"] != "CREATED":
             each = ", ".join(f"{amount:g} {name}" for name, amount in bundle.items())
-            raise NotYet(f"waiting for room for {self._config.workers} learner workers of {each} each")
+            raise NotSchedulable(f"waiting for room for {self._config.workers} learner workers of {each} each")
         return self._group

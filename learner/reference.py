@@ -12,7 +12,7 @@ from rltf.learner.batching import Plan, tensors
 from rltf.learner.first_weights import first_policy
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import DTYPES, Policy, PolicySpec
-from rltf.policy.tree_attention import plug_into, takes_trees
+from rltf.policy.tree_attention import patch_attention, supports_trees
 
 
 class Reference:
@@ -21,8 +21,8 @@ class Reference:
     def __init__(self, policy: Policy, device: torch.device | str = "cpu") -> None:
         """Takes `policy` over: it is moved to `device` and never trained."""
         policy.model.requires_grad_(False).to(device)
-        if takes_trees(policy.model):
-            plug_into(policy.model, torch.device(device).type)
+        if supports_trees(policy.model):
+            patch_attention(policy.model, torch.device(device).type)
         self._policy = policy
         self._device = device
 

@@ -22,9 +22,9 @@ from rltf.config.user_code import is_user_name
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.corpus_stream import Corpus
 from rltf.learner.engine import StepResult
+from rltf.learner.fingerprints import fingerprints
 from rltf.learner.first_weights import first_weights
-from rltf.learner.objectives.base import Prepared
-from rltf.learner.record import fingerprints
+from rltf.learner.objectives.base import PreparedStep
 from rltf.learner.run_objectives import RunObjectives
 from rltf.learner.training_step import TrainingStep, build_training_step
 from rltf.learner.world import World
@@ -45,10 +45,10 @@ class RecordedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ReplayedStep:
     """One step taken again."""
 
-    prepared: Prepared | None
+    prepared: PreparedStep | None
     """None for a supervised step."""
     result: StepResult | None
     """None without weights."""
@@ -56,7 +56,7 @@ class Again:
     """A sentence for each thing that is not as the row says; none when everything is."""
 
 
-def remembers(config: Config) -> bool:
+def depends_on_history(config: Config) -> bool:
     """Whether what a step makes of its batch depends on the steps before it: on baselines of earlier visits, on a place
     in the corpus.
     """
@@ -106,7 +106,7 @@ class Replay:
         """Names of the objective's terms: the rows of each item's weights."""
         return self._objectives.terms
 
-    def take(self, step: RecordedStep) -> Again:
+    def take(self, step: RecordedStep) -> ReplayedStep:
         """Takes the step after the one that was taken last, and compares.
 
         Raises FloatingPointError as training does.
@@ -125,7 +125,7 @@ class Replay:
             theirs = float(row[name.replace(" ", "_")])
             if not (ours == theirs or (not self.exact and abs(ours - theirs) <= ROUNDING * max(1.0, abs(theirs)))):
                 differences.append(f"the {name} was {theirs!r} and is {ours!r} now")
-        return Again(prepared if reinforced else None, result, differences)
+        return ReplayedStep(prepared if reinforced else None, result, differences)
 
     def close(self) -> None:
         """Ends the engine."""
@@ -133,7 +133,7 @@ class Replay:
             self._training.close()
 
 
-def _batch_differences(step: RecordedStep, prepared: Prepared) -> list[str]:
+def _batch_differences(step: RecordedStep, prepared: PreparedStep) -> list[str]:
     row, found = step.row, []
     if list(row["sample_ids"]) != [sample.program.id for group in step.groups for sample in group.samples]:
         found.append("the programs are not those that were trained on")

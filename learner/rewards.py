@@ -31,7 +31,7 @@ COARSE: dict[Outcome, float] = {"pass": 1.0, "failure": -0.3, "runtime_error": -
 
 
 @dataclass(frozen=True, slots=True)
-class Fine:
+class FineFeedback:
     """The fine-grained feedback on one program."""
 
     reward: float
@@ -107,7 +107,9 @@ def reward_named(name: str) -> Reward:
     return UserReward(name) if is_user_name(name) else chosen(REWARDS, name, "reward")
 
 
-def fine_feedback(program: Program, feedback: Feedback, config: RltfConfig, encoder_decoder: bool) -> Fine | None:
+def fine_feedback(
+    program: Program, feedback: Feedback, config: RltfConfig, encoder_decoder: bool
+) -> FineFeedback | None:
     """R_fine with its span [S, E) in tokens (Eq. 4); None when there is no error.
 
     Raises ValueError when the program's offsets do not fit its tokens.
@@ -117,18 +119,18 @@ def fine_feedback(program: Program, feedback: Feedback, config: RltfConfig, enco
         return None
     length = len(program.token_ids)
     if kind != "U_line":
-        return Fine(0.0 if kind == "U_ignore" else config.fine_reward, (0, length) if length else None, kind)
+        return FineFeedback(0.0 if kind == "U_ignore" else config.fine_reward, (0, length) if length else None, kind)
     if not encoder_decoder and not config.decoder_only_lines:
-        return Fine(config.fine_reward, None, kind)
+        return FineFeedback(config.fine_reward, None, kind)
     if config.lines == "offsets":
-        return Fine(config.fine_reward, line_span(program, feedback.line), kind)
+        return FineFeedback(config.fine_reward, line_span(program, feedback.line), kind)
     # The released code searches for the line without its indentation, which only this one error leaves on.
     indented = feedback.error_type == "IndentationError" and "unexpected indent" in feedback.message
-    return Fine(config.fine_reward, first_text_span(program, feedback.line, indented), kind)
+    return FineFeedback(config.fine_reward, first_text_span(program, feedback.line, indented), kind)
 
 
 def fine_weights(
-    fine: Fine | None, length: int, alpha: Literal["span_ratio", "const"] = "span_ratio"
+    fine: FineFeedback | None, length: int, alpha: Literal["span_ratio", "const"] = "span_ratio"
 ) -> npt.NDArray[np.float32]:
     """(T,) factors of log p(w_t) in -L_fine (Eq. 9): alpha R_fine where S <= t < E, else 0; T is `length`.
 

@@ -21,7 +21,7 @@ from rltf.learner.corpus_stream import Corpus
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.export import load_weights
 from rltf.learner.frozen import Annotate, frozen_models
-from rltf.learner.objectives.base import Objective, Prepared
+from rltf.learner.objectives.base import Objective, PreparedStep
 from rltf.learner.run_objectives import RunObjectives
 from rltf.learner.world import World
 from rltf.policy.policy import Policy, PolicySpec, build_policy
@@ -33,7 +33,7 @@ class Taken:
 
     objective: str
     """Name of the objective."""
-    prepared: Prepared
+    prepared: PreparedStep
     plan: Plan
     """This rank's share."""
     result: StepResult
@@ -59,7 +59,7 @@ class TrainingStep:
 
         Raises UserError when the checkpoint does not fit the configuration.
         """
-        self.engine.begin(self._config.learner.betas, self._config.learner.weight_decay)
+        self.engine.reset_optimizer(self._config.learner.betas, self._config.learner.weight_decay)
         if checkpoint is not None:
             checkpoint.load_optimizer(self.engine.state())
             self.objectives.restore(checkpoint)
@@ -94,7 +94,7 @@ class TrainingStep:
             for annotate in self._frozen:
                 plan = annotate(plan)
             seconds["frozen"] = time.perf_counter() - ready
-        result = StepResult.nothing()
+        result = StepResult.empty()
         if plan.micro_batches:
             result = self.engine.step(
                 plan.micro_batches, objective.loss, prepared.totals, learning_rate, statistics, previous

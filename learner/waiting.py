@@ -8,25 +8,25 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rltf.buffer.flow import Flow
-from rltf.buffer.ledger import in_words
+from rltf.buffer.ledger import format_counts
 from rltf.buffer.records import Group, Sample
 from rltf.buffer.stall_clock import StallClock
 from rltf.learner.engine import TrainingEngine
 from rltf.telemetry.recorder import Recorder
 
-_LOOK_S = 0.5
-_POLL_S = 0.2
-TELL_S = 20.0
+_DRAW_TIMEOUT_S = 0.5
+_POLL_INTERVAL_S = 0.2
+KEEPALIVE_INTERVAL_S = 20.0
 """Rank 0 tells the other ranks so often that it still waits: their wait in a collective has a bound of its own
 (`World.timeout_s`)."""
 _DONE, _STOPPED, _STALLED, _WAITING = range(4)
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """The run was asked to end."""
 
 
-class Stalled(RuntimeError):
+class StallTimeout(RuntimeError):
     """Nothing moved for longer than `run.stall_timeout_s`; the message names who was waited for."""
 
 
@@ -58,7 +58,7 @@ class Waiter:
 
         The wait goes on as long as programs are generated or graded.
 
-        Raises Stopped and Stalled.
+        Raises StopRequested and StallTimeout.
         """
         online = self._flow.online
         drawn: list[Group] | None = online.draw(step, groups, version) if self._engine.world.rank == 0 else None
@@ -68,14 +68,12 @@ class Waiter:
             if drawn is not None:
                 return None
             counts = self._flow.ledger.counts()
-            what = (
-                f"step {step} needs {groups} groups, and nothing was generated or graded meanwhile ({in_words(counts)})"
-            )
-            return _Seen(_waited_for(counts), self._flow.ledger.moves(), what)
+            what = f"step {step} needs {groups} groups, and nothing was generated or graded ({format_counts(counts)})"
+            return _Seen(_waited_for(counts), self._flow.ledger.activity(), what)
 
         def wait() -> None:
             nonlocal drawn
-            drawn = online.draw(step, groups, version, block_s=_LOOK_S)
+            drawn = online.draw(step, groups, version, block_s=_DRAW_TIMEOUT_S)
 
         self._wait(look, wait, f"the groups of step {step}")
         if drawn is None:
@@ -92,7 +90,7 @@ class Waiter:
 
         Collective.
 
-        Raises Stopped and Stalled.
+        Raises StopRequested and StallTimeout.
         """
         evaluations = self._flow.evaluations
 
@@ -104,7 +102,7 @@ class Waiter:
             what = f"evaluation {label} has {state.finished} of {state.expected} results"
             return _Seen(part, (state.pushed, state.finished, state.chunks_done), what)
 
-        self._wait(look, lambda: time.sleep(_POLL_S), "an evaluation")
+        self._wait(look, lambda: time.sleep(_POLL_INTERVAL_S), "an evaluation")
         return evaluations.results(label) if self._engine.world.rank == 0 else []
 
     def _wait(self, look: Callable[[], _Seen | None], wait: Callable[[], None], what: str) -> None:
@@ -118,7 +116,7 @@ class Waiter:
             verdict, told_at = _DONE, time.monotonic()
             while self._engine.world.rank == 0 and (seen := look()) is not None:
                 self._meanwhile()
-                clock.see((*seen.counts, *self._flow.control.life("driver")))
+                clock.see((*seen.counts, *self._flow.control.heartbeats("driver")))
                 if self._stop.is_set():
                     verdict = _STOPPED
                 elif clock.run_out:
@@ -126,19 +124,19 @@ class Waiter:
                         _STALLED,
                         f"The learner waited {self._stall_timeout_s:g} s for the {seen.part}: {seen.what}",
                     )
-                elif self._engine.world.size > 1 and time.monotonic() - told_at > TELL_S:
+                elif self._engine.world.size > 1 and time.monotonic() - told_at > KEEPALIVE_INTERVAL_S:
                     verdict = _WAITING
                 if verdict != _DONE:
                     break
                 with self._recorder.phase("wait", waits_for=seen.part):
                     wait()
-            verdict = self._engine.agree(verdict)
+            verdict = self._engine.broadcast_int(verdict)
             if verdict == _DONE:
                 return
             if verdict == _STOPPED:
-                raise Stopped(f"while waiting for {what}")
+                raise StopRequested(f"while waiting for {what}")
             if verdict == _STALLED:
-                raise Stalled(sentence or f"rank 0 of the learner gave up waiting for {what}")
+                raise StallTimeout(sentence or f"rank 0 of the learner gave up waiting for {what}")
 
 
 class _Seen(NamedTuple):

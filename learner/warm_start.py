@@ -21,11 +21,11 @@ from rltf.learner.training_step import TrainingStep
 from rltf.telemetry.recorder import Recorder
 
 BETAS = (0.9, 0.95)
-MOST_ROUNDS = 20
+MAX_ROUNDS = 20
 """Rounds of `until_pass` after which the warm start is given up."""
 
 
-class NeverPassed(RuntimeError):
+class WarmStartFailed(RuntimeError):
     """The warm start was given up: the model is not yet good enough to learn from tests."""
 
 
@@ -61,19 +61,19 @@ def warm_start(
     after one. Collective.
 
     Cross-entropy per program token, learning rate warmed up over a twentieth of a round and decayed by a cosine to a
-    tenth. Raises NeverPassed when no program passes after `MOST_ROUNDS` rounds.
+    tenth. Raises WarmStartFailed when no program passes after `MAX_ROUNDS` rounds.
     """
     settings = config.warm_start
     stream = CorpusStream(training.policy, corpus, settings.batch_size, f"{config.run.seed}:warm_start")
     imitation = Imitation(stream)
     learning_rate = cosine(settings.learning_rate, settings.steps, max(1, settings.steps // 20), 0.1)
-    training.engine.begin(BETAS, 0.0)
+    training.engine.reset_optimizer(BETAS, 0.0)
     began = time.monotonic()
     tokens = useful = computed = rounds = 0
     losses: list[float] = []
     stopped = passed = False
     with _threads(config.learner.warm_start_threads, training.engine):
-        while not (stopped or passed) and rounds < (MOST_ROUNDS if settings.until_pass else 1):
+        while not (stopped or passed) and rounds < (MAX_ROUNDS if settings.until_pass else 1):
             for step in range(settings.steps):
                 if stopped := should_stop():
                     break
@@ -89,7 +89,7 @@ def warm_start(
             rounds += 1
             passed = not stopped and settings.until_pass and passes()
     if settings.until_pass and not (stopped or passed):
-        raise NeverPassed(
+        raise WarmStartFailed(
             f"After {rounds} rounds of {settings.steps} warm-start steps no program has passed: raise warm_start.steps"
         )
     recent = losses[-max(1, len(losses) // 20) :]

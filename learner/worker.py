@@ -14,17 +14,17 @@ from rltf.config.objectives import SUPERVISED
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import FOLDER
-from rltf.learner.evaluations import Evaluations
+from rltf.learner.evaluation_requests import EvaluationRequests
 from rltf.learner.export import export, save_model
 from rltf.learner.first_weights import WARM_START, first_policy
-from rltf.learner.fit import fits
-from rltf.learner.metrics import rl_row, sampled_by, supervised_row
 from rltf.learner.position import Position
-from rltf.learner.publish import Versions
+from rltf.learner.publish import VersionPublisher
 from rltf.learner.schedule import Before, Schedule
+from rltf.learner.step_rows import rl_row, sampled_by, supervised_row
 from rltf.learner.task import LearnerTask
 from rltf.learner.training_step import build_training_step
-from rltf.learner.waiting import Stopped, Waiter
+from rltf.learner.validation import make_validator
+from rltf.learner.waiting import StopRequested, Waiter
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
 from rltf.policy.policy import DTYPES
@@ -59,7 +59,7 @@ class LearnerWorker:
 
         Raises:
             UserError: the run's folder is not here, or the warm start or the checkpoint to begin from does not fit.
-            learner.waiting.Stalled: nothing came for `run.stall_timeout_s`; the message names the part waited for.
+            learner.waiting.StallTimeout: nothing came for `run.stall_timeout_s`; the message names the part waited for.
             FloatingPointError: a loss or gradient was not finite.
         """
         config, task = self._config, self._task
@@ -70,12 +70,12 @@ class LearnerWorker:
             reused = Path(config.warm_start.reuse) if config.warm_start.reuse else None
             self._training = build_training_step(config, task.spec, task.corpus, self._world, reused, checkpoint)
         self._engine, self._policy = self._training.engine, self._training.policy
-        self._flow.online.check = fits(self._policy)
-        self._versions = Versions(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
+        self._flow.online.validate = make_validator(self._policy)
+        self._versions = VersionPublisher(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
         self._waiter = Waiter(
-            self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._go_on_living
+            self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._heartbeat
         )
-        self._evaluations = Evaluations(
+        self._evaluations = EvaluationRequests(
             config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints, task.held_out
         )
         try:
@@ -86,7 +86,7 @@ class LearnerWorker:
                 self._resume(checkpoint)
             self._train()
             self._finish()
-        except Stopped:
+        except StopRequested:
             # Asked to end, every rank at the same step: what was trained so far stays.
             if self._saved is not None and self._saved != self._position:
                 self._checkpoint()
@@ -115,7 +115,7 @@ class LearnerWorker:
                     passes=self._a_program_passes,
                 )
             if report.stopped:
-                raise Stopped("during the warm start")
+                raise StopRequested("during the warm start")
             facts = {"warm_start.json": report.as_row()}
             save_model(self._engine, self._policy, self._task.folder / WARM_START, facts)
 
@@ -123,17 +123,17 @@ class LearnerWorker:
         """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see
         it.
         """
-        passed = self._evaluations.passing(self._publish(), self._task.training_ids)
+        passed = self._evaluations.count_passing(self._publish(), self._task.training_ids)
         if self._world.rank == 0:
             self._recorder.gauge("warm_start_passed", passed)
-        return self._engine.agree(passed) > 0
+        return self._engine.broadcast_int(passed) > 0
 
     def _begin(self) -> None:
         """The first step of training comes next."""
         if self._position.version < 0:
             self._publish()
         self._training.begin()
-        self._evaluations.ask(self._position, 0)
+        self._evaluations.request(self._position, 0)
         self._checkpoint()
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -143,8 +143,12 @@ class LearnerWorker:
         died before it saved the result is not used again.
         """
         checkpoint.require_inputs(self._task.inputs)
-        position = Position.of(checkpoint.facts["position"])
-        self._position, self._saved, self.resumed_at = position, Position.of(position.as_facts()), checkpoint.step
+        position = Position.from_facts(checkpoint.facts["position"])
+        self._position, self._saved, self.resumed_at = (
+            position,
+            Position.from_facts(position.to_facts()),
+            checkpoint.step,
+        )
         self._training.begin(checkpoint)
         if self._world.rank == 0:
             self._flow.online.resume(BufferPosition.from_json(checkpoint.facts["buffer"].encode()))
@@ -161,7 +165,7 @@ class LearnerWorker:
 
     def _published_by_anyone(self) -> int:
         """The newest version that this learner or one before it in this run has published, by Redis. Collective."""
-        return self._engine.agree(self._flow.control.version() if self._world.rank == 0 else 0)
+        return self._engine.broadcast_int(self._flow.control.version() if self._world.rank == 0 else 0)
 
     # ---- training
 
@@ -173,7 +177,7 @@ class LearnerWorker:
         while not self._is_over():
             due = self._schedule.before(position)
             if self._should_stop():
-                raise Stopped(f"before step {due.step}")
+                raise StopRequested(f"before step {due.step}")
             seconds: dict[str, float] = {}
             if due.publish:
                 began = time.perf_counter()
@@ -181,13 +185,13 @@ class LearnerWorker:
                 seconds["publish"] = time.perf_counter() - began
             if due.evaluate:
                 position.evaluate = 0
-                self._evaluations.ask(position, position.step)
+                self._evaluations.request(position, position.step)
             if due.checkpoint:
                 self._checkpoint()
             row = self._reinforce(due, seconds) if due.reinforce else self._imitate(due, seconds)
             position.take_step(due.reinforce, earlier + time.monotonic() - training_began)
             if self._world.rank == 0:
-                self._flow.telemetry.step(row | {"training_s": round(position.seconds, 3)})
+                self._flow.telemetry.append_step(row | {"training_s": round(position.seconds, 3)})
             if self._schedule.evaluates_after(position):
                 position.evaluate = position.step
             if self._schedule.checkpoints_after(position):
@@ -225,7 +229,7 @@ class LearnerWorker:
 
     def _is_over(self) -> bool:
         """Whether no step comes any more, by rank 0's clock. Collective."""
-        return bool(self._engine.agree(int(self._schedule.is_over(self._position))))
+        return bool(self._engine.broadcast_int(int(self._schedule.is_over(self._position))))
 
     # ---- after training
 
@@ -234,7 +238,7 @@ class LearnerWorker:
         if self._position.changed:
             self._publish()
         if step not in [evaluated for evaluated, _ in self._position.evaluated]:
-            self._evaluations.ask(self._position, step, last=True)
+            self._evaluations.request(self._position, step, last=True)
         self._position.evaluate = 0
         self._checkpoint()
         self._set_phase("final_evaluation")
@@ -254,10 +258,10 @@ class LearnerWorker:
 
     def _checkpoint(self) -> None:
         """Everything that the next step depends on. Collective."""
-        self._evaluations.note_scores(self._position)
+        self._evaluations.record_scores(self._position)
         buffer = self._flow.online.position() if self._world.rank == 0 else BufferPosition(step=0)
         facts = {
-            "position": self._position.as_facts(),
+            "position": self._position.to_facts(),
             "buffer": buffer.to_json().decode(),
             **self._training.objectives.state_dict(),
             "inputs": self._task.inputs,
@@ -265,12 +269,12 @@ class LearnerWorker:
             "code_version": self._task.code_version,
             "time": time.time(),
         }
-        needed = self._evaluations.without_score(self._position)
+        needed = self._evaluations.unscored_steps(self._position)
         with self._recorder.phase("checkpoint"):
             self._checkpoints.save(self._position.step, self._engine.state(), facts, needed=needed)
         if self._world.rank == 0:
-            self._flow.online.checkpointed(buffer)
-        self._saved = Position.of(self._position.as_facts())
+            self._flow.online.confirm_checkpoint(buffer)
+        self._saved = Position.from_facts(self._position.to_facts())
         self._recorder.gauge("checkpoint", self._position.step)
 
     def _publish(self) -> int:
@@ -290,11 +294,11 @@ class LearnerWorker:
         """Rank 0's view, on every rank: all stop at the same step. Collective."""
         stop = self._world.rank == 0 and self._stop.is_set()
         if self._world.rank == 0:
-            self._go_on_living()
-        return bool(self._engine.agree(int(stop)))
+            self._heartbeat()
+        return bool(self._engine.broadcast_int(int(stop)))
 
-    def _go_on_living(self) -> None:
+    def _heartbeat(self) -> None:
         """What rank 0 does all the time: shows that it lives, and sees that actors can get the newest version."""
-        self._flow.control.show_life("learner")
+        self._flow.control.heartbeat("learner")
         if self._publisher.restore():
             self._recorder.count("versions_restored")

@@ -72,7 +72,7 @@ def join(world: World) -> None:
         torch.cuda.set_device(0)
 
 
-def agree(world: World, value: int) -> int:
+def broadcast_int(world: World, value: int) -> int:
     """Rank 0's value, on every rank; joins the group where that is still to be done. Collective."""
     if world.size == 1:
         return value

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rltf.config import Config
 from rltf.telemetry.recorder import Row
 
-_LEAST_STEPS = 20
+_MIN_STEPS = 20
 _SHARE = 0.9
 """From which share of the steps on it is worth a sentence."""
 
@@ -34,7 +34,7 @@ class ClipWatch:
     @property
     def warning(self) -> str | None:
         """A sentence with the counts, where the clip binds in nine steps of ten or more, of twenty at least."""
-        if not self._limit or self._steps < _LEAST_STEPS or self._bound < _SHARE * self._steps:
+        if not self._limit or self._steps < _MIN_STEPS or self._bound < _SHARE * self._steps:
             return None
         effect = (
             "supervised and reinforcement steps are each cut to it, whatever their losses, so their ratio is not "

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from rltf.config import UserError
 from rltf.monitor import style
 from rltf.monitor.run_record import RunRecord
-from rltf.telemetry.console import complain, outlast
+from rltf.telemetry.console import harden_streams, print_error
 
 Points = np.ndarray
 """(N, 2): x and pass@1."""
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             label, points = read_curve(run, given.x)
             curves.setdefault(label, []).append(points)
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     words = "seconds since the first training program" if given.x == "seconds" else "learner steps"
     draw_curves(given.out, curves, words, given.title)
@@ -116,5 +116,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    outlast()
+    harden_streams()
     sys.exit(main())

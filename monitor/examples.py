@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from rltf.buffer.records import Sample
 
 
-class Pair(Protocol):
-    """What the policy wrote for one held-out problem before and after training (evaluation.held_out.Example)."""
+class BeforeAfter(Protocol):
+    """What the policy wrote for one held-out problem before and after training (evaluation.summary.Example)."""
 
     @property
     def question(self) -> str:
@@ -26,7 +26,7 @@ class Pair(Protocol):
         """A program of the last one."""
 
 
-def as_rows(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
+def as_rows(pairs: Iterable[BeforeAfter]) -> list[dict[str, Any]]:
     """JSON-able: {"question": .., "before": {"text", "verdict", "passed", "line"}, "after": ..} of each pair."""
     return [{"question": pair.question, "before": _row(pair.before), "after": _row(pair.after)} for pair in pairs]
 

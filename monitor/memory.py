@@ -29,11 +29,11 @@ _ROW, _ROW_OF_SAMPLE, _ROW_OF_GROUP, _POINTS = 3500, 40, 64, 2500
 """Bytes of a step's row in metrics.jsonl, of it for each sample (id, reward) and group (fingerprint); of its points in
 tensorboard/."""
 _REWRITE = 2**29
-"""Size of the append-only file below which it is not rewritten (`buffer.server.REWRITE_MB`)."""
+"""Size of the append-only file below which it is not rewritten (`buffer.server.AOF_REWRITE_MIN_MB`)."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """A sum with its parts in words."""
 
     total: float
@@ -41,7 +41,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """What the sizes of activations and of the key-value cache depend on."""
 
     layers: int
@@ -54,7 +54,7 @@ class Shape:
     vocab_size: int
 
     @classmethod
-    def of(cls, model_config: Any) -> Shape:
+    def from_model_config(cls, model_config: Any) -> ModelShape:
         """The shape that a transformers configuration describes."""
         encoder = model_config.num_hidden_layers if model_config.is_encoder_decoder else 0
         heads = model_config.num_attention_heads
@@ -77,12 +77,12 @@ def weight_bytes(parameters: int, dtype: str) -> float:
     return float(parameters * _number_bytes(dtype))
 
 
-def _adapter_parameters(config: Config, shape: Shape) -> int:
+def _adapter_parameters(config: Config, shape: ModelShape) -> int:
     """Of the query and value projections, if nothing else is named: two matrices each."""
     return 4 * (shape.layers + shape.encoder_layers) * shape.width * config.policy.lora_rank
 
 
-def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
+def learner_bytes(config: Config, parameters: int, shape: ModelShape) -> MemoryEstimate:
     """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and
     host together.
 
@@ -124,10 +124,10 @@ def learner_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
     on_host = {"none": 0.0, "optimizer": optimizer, "parameters": optimizer + weights}[learner.offload]
     if on_host and learner.gpus_per_worker:
         words += f"; of these {on_host / 1e6:,.0f} MB in the host's memory instead of the GPU's"
-    return Estimate(states + activations + frozen + _PROCESS, words)
+    return MemoryEstimate(states + activations + frozen + _PROCESS, words)
 
 
-def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
+def actor_bytes(config: Config, parameters: int, shape: ModelShape) -> MemoryEstimate:
     """One actor: weights, keys and values of prompts and programs sampled together, the process itself."""
     actors, policy = config.actors, config.policy
     width = _number_bytes(actors.dtype)
@@ -138,7 +138,7 @@ def actor_bytes(config: Config, parameters: int, shape: Shape) -> Estimate:
         f"weights {weights / 1e6:,.0f} MB, keys and values of {rows} programs {cache / 1e6:,.0f} MB, the process "
         f"{_PROCESS / 1e6:.0f} MB"
     )
-    return Estimate(weights + cache + _PROCESS, words)
+    return MemoryEstimate(weights + cache + _PROCESS, words)
 
 
 def executor_bytes(config: Config) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rltf.config import Config, LearnerConfig
 from rltf.monitor.memory import (
-    Shape,
+    ModelShape,
     actor_bytes,
     aof_bytes,
     executor_bytes,
@@ -30,7 +30,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class ClusterFacts:
+class ClusterInfo:
     """What Ray offers: `found` says where the cluster is ("started here", an address)."""
 
     found: str
@@ -46,7 +46,7 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PlanInputs:
     """What the plan needs beyond the configuration."""
 
     folder: str
@@ -54,7 +54,7 @@ class Facts:
     """Of the policy, tied ones once."""
     model: str
     """The policy in words ("fresh llama, 4 layers x 128")."""
-    shape: Shape
+    shape: ModelShape
     train_problems: int
     train_of: int
     """Problems that those trained on were drawn from."""
@@ -62,7 +62,7 @@ class Facts:
     held_out_tasks: int
     held_out: str
     """The held-out problems in words ("256 of 500 from mbpp,ids=11-510")."""
-    cluster: ClusterFacts
+    cluster: ClusterInfo
     redis: str
     """The server in words, without its password ("a valkey-server of the run's own")."""
     not_read: str = ""
@@ -71,7 +71,7 @@ class Facts:
     """Assert statements that prompts show; None where no problem is judged by a list of them."""
 
 
-def make_plan(config: Config, facts: Facts) -> list[Section]:
+def make_plan(config: Config, facts: PlanInputs) -> list[Section]:
     """The plan's sections in the order they are shown.
 
     Sizes are estimates in powers of ten (MB, GB) and say what they count.
@@ -85,7 +85,7 @@ def make_plan(config: Config, facts: Facts) -> list[Section]:
     ]
 
 
-def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
+def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
     warm, learner, evaluation = config.warm_start, config.learner, config.evaluation
     tasks = facts.held_out_tasks
     if warm.reuse:
@@ -127,7 +127,7 @@ def _run(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _folder(config: Config, facts: Facts) -> str:
+def _folder(config: Config, facts: PlanInputs) -> str:
     run, kept = config.run, config.checkpoint.keep + int(config.checkpoint.best)
     # Weights and AdamW's averages in float32; adapters have less.
     parts = [
@@ -141,7 +141,7 @@ def _folder(config: Config, facts: Facts) -> str:
     return f"at most {', '.join(parts)}"
 
 
-def _problems(spec: str, facts: Facts) -> str:
+def _problems(spec: str, facts: PlanInputs) -> str:
     drawn = f" of {facts.train_of:,}" if facts.train_problems < facts.train_of else ""
     return f"{facts.train_problems:,}{drawn} from {spec}" + (
         f"; {facts.train_skipped:,} skipped" if facts.train_skipped else ""
@@ -173,7 +173,7 @@ def wanted_gpus(config: Config) -> float:
     return config.actors.count * config.actors.gpus_per_actor + config.learner.workers * config.learner.gpus_per_worker
 
 
-def _placement(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
+def _placement(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
     actors, executor, learner = config.actors, config.executor, config.learner
     cluster = facts.cluster
     cpus, gpus = wanted_cpus(config), wanted_gpus(config)
@@ -294,7 +294,7 @@ def micro_batches(config: Config) -> str:
     )
 
 
-def _memory(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
+def _memory(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
     executor = config.executor
     weights = weight_bytes(facts.parameters, config.actors.dtype)
     learner = learner_bytes(config, facts.parameters, facts.shape)

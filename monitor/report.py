@@ -27,7 +27,7 @@ from rltf.monitor.report_fates import (
 )
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.timeline import Counts, Shares, Timeline, overlap, shares, timeline, training_window
-from rltf.telemetry.console import complain, outlast
+from rltf.telemetry.console import harden_streams, print_error
 from rltf.telemetry.declarations import METRICS, STEP_FIGURES
 from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.recorder import Row
@@ -302,14 +302,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(write_report(RunRecord.open(parser.parse_args(arguments).run)))
     except UserError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         return 2
     except OSError as error:
-        complain(f"error: {disk_sentence(error, 'the report')}")
+        print_error(f"error: {disk_sentence(error, 'the report')}")
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    outlast()
+    harden_streams()
     sys.exit(main())

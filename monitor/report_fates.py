@@ -8,7 +8,7 @@ from typing import Any
 
 from rltf.telemetry.recorder import Row
 
-_MOST_LEFT_OUT = 200
+_MAX_LEFT_OUT = 200
 
 
 def ledger_section(result: Mapping[str, Any]) -> list[str]:
@@ -57,9 +57,9 @@ def left_out_section(left_out: Sequence[Mapping[str, str]]) -> list[str]:
         return []
     lines = ["## Problems left out", "", "| problems | which | why |", "|:---|:---|:---|"]
     cell = str.maketrans({"|": "\\|", "\n": " "})
-    for row in left_out[:_MOST_LEFT_OUT]:
+    for row in left_out[:_MAX_LEFT_OUT]:
         lines.append(f"| {' | '.join(row[name].translate(cell) for name in ('set', 'problem', 'reason'))} |")
-    more = len(left_out) - _MOST_LEFT_OUT
+    more = len(left_out) - _MAX_LEFT_OUT
     return [*lines, "", *([f"And {more:,} more, which result.json lists.", ""] if more > 0 else [])]
 
 

@@ -148,7 +148,7 @@ class _Position(Struct):
     samples: _Count = 0
 
 
-class Progress(Struct):
+class ProgressFile(Struct):
     """progress.json."""
 
     position: _Position = msgspec.field(default_factory=_Position)

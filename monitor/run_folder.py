@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from rltf.buffer.connection import masked
+from rltf.buffer.connection import redacted
 from rltf.buffer.records import Archived
 from rltf.config import Config, RunConfig, atomic_write, run_files
 from rltf.monitor.event_files import TensorBoard
+from rltf.monitor.jsonl_parts import PartWriter
 from rltf.monitor.line_file import LineFile
-from rltf.monitor.line_parts import PartWriter
 from rltf.monitor.new_run import make_folder
 from rltf.monitor.run_phases import RunPhases
 from rltf.monitor.run_record import RunRecord
@@ -86,7 +86,7 @@ class RunFolder(RunRecord):
         if self._config is not None:
             values = self._config.model_dump(mode="json")
             values["run"]["name"] = self.name
-            values["redis"]["url"] = masked(self._config.redis.url)
+            values["redis"]["url"] = redacted(self._config.redis.url)
             self._replace(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, explicit_end=True))
 
     def new_log_folder(self) -> Path:
@@ -106,7 +106,7 @@ class RunFolder(RunRecord):
         self._draw("step", "train", row)
 
     def add_held_out(self, row: Row) -> None:
-        """One held-out evaluation (evaluation.held_out.HeldOut.as_row) goes to held_out.jsonl and TensorBoard."""
+        """One held-out evaluation (evaluation.summary.HeldOut.as_row) goes to held_out.jsonl and TensorBoard."""
         self._held_out.append(row)
         self._draw("held_out", "held_out", row)
 
@@ -144,8 +144,8 @@ class RunFolder(RunRecord):
     def add_telemetry(self, rows: Iterable[Row]) -> None:
         """Keeps telemetry rows; `now` rows, which later rows repeat, are left out."""
         if self._telemetry is None:
-            most_bytes = int(self._settings.telemetry_gb * 1e9)
-            self._telemetry = PartWriter(self.path / run_files.TELEMETRY, most_bytes, lines_per_part=16384)
+            max_bytes = int(self._settings.telemetry_gb * 1e9)
+            self._telemetry = PartWriter(self.path / run_files.TELEMETRY, max_bytes, lines_per_part=16384)
         self._telemetry.add(msgspec.json.encode(row) for row in rows if row["kind"] != "now")
 
     @property

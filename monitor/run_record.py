@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from rltf import config as configuration
 from rltf.config import Config, UserError, first_line, run_files
-from rltf.monitor.line_parts import deleted_parts, read_parts
-from rltf.monitor.rows import EventRow, HeldOutRow, Progress, Result, StepRow, TelemetryRow, read_object, readable
-from rltf.monitor.sample_columns import KeptSample
-from rltf.monitor.samples import Lost, dropped_samples, read_samples
+from rltf.monitor.jsonl_parts import deleted_parts, read_parts
+from rltf.monitor.rows import EventRow, HeldOutRow, ProgressFile, Result, StepRow, TelemetryRow, read_object, readable
+from rltf.monitor.sample_columns import RecordedSample
+from rltf.monitor.samples import MissingSamples, dropped_samples, read_samples
 from rltf.telemetry.recorder import Row
 
 CONFIG_END = "...\n"
@@ -132,7 +132,7 @@ class RunRecord:
         """progress.json; empty before the first attempt has written it. Raises UserError when it cannot be read."""
         path = self.path / run_files.PROGRESS
         try:
-            return read_object(path.read_bytes(), Progress)
+            return read_object(path.read_bytes(), ProgressFile)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -140,9 +140,9 @@ class RunRecord:
                 f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time"
             ) from error
 
-    def samples(self) -> Iterator[KeptSample]:
+    def samples(self) -> Iterator[RecordedSample]:
         """Every program with its fate, in the order in which the fates were known."""
-        folder, lost = self.path / run_files.SAMPLES, Lost()
+        folder, lost = self.path / run_files.SAMPLES, MissingSamples()
         yield from read_samples(folder, lost)
         try:
             kept = int(self.progress().get("kept", 0))

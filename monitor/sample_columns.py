@@ -66,7 +66,7 @@ _OF_FEEDBACK = (
 
 
 @dataclass(frozen=True, slots=True)
-class KeptSample:
+class RecordedSample:
     """A program, its feedback and what became of it: one row."""
 
     id: str
@@ -84,7 +84,7 @@ class KeptSample:
     """What came in the program's place when it is malformed."""
 
     @classmethod
-    def of(cls, archived: Archived) -> KeptSample:
+    def from_archived(cls, archived: Archived) -> RecordedSample:
         """The same with its records decoded; what does not decode is kept as it came."""
         program = feedback = None
         raw = b""
@@ -106,7 +106,7 @@ class KeptSample:
         return cls(a.id, a.group_id, a.problem_id, a.fate, a.step, a.reason, program, feedback, raw)
 
     @classmethod
-    def undecoded(cls, archived: Archived) -> KeptSample:
+    def undecoded(cls, archived: Archived) -> RecordedSample:
         """The same with its records as they came."""
         a = archived
         return cls(a.id, a.group_id, a.problem_id, a.fate, a.step, a.reason, raw=a.program + a.feedback)
@@ -119,17 +119,17 @@ class KeptSample:
 
 def table_of(archived: Sequence[Archived]) -> pa.Table:
     """A table with `COLUMNS`, a row per program; what no column can hold is kept as it came."""
-    rows = [KeptSample.of(each) for each in archived]
+    rows = [RecordedSample.from_archived(each) for each in archived]
     try:
         return _columns(rows)
     except (pa.ArrowException, OverflowError, ValueError):
         # A number that no column can hold, from a worker gone wrong or a server that was tampered with.
         return _columns(
-            [row if _fits(row) else KeptSample.undecoded(each) for row, each in zip(rows, archived, strict=True)]
+            [row if _fits(row) else RecordedSample.undecoded(each) for row, each in zip(rows, archived, strict=True)]
         )
 
 
-def _fits(row: KeptSample) -> bool:
+def _fits(row: RecordedSample) -> bool:
     try:
         _columns([row])
     except (pa.ArrowException, OverflowError, ValueError):
@@ -137,7 +137,7 @@ def _fits(row: KeptSample) -> bool:
     return True
 
 
-def _columns(rows: Sequence[KeptSample]) -> pa.Table:
+def _columns(rows: Sequence[RecordedSample]) -> pa.Table:
     found: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _OF_ROW}
     found["malformed"] = [row.raw or None for row in rows]
     programs, feedbacks = [row.program for row in rows], [row.feedback for row in rows]
@@ -167,7 +167,7 @@ def _starts(rows: Sequence[Sequence[Any]]) -> pa.Array:
     return pa.array(np.cumsum([0, *map(len, rows)]), pa.int32())
 
 
-def samples_of(batch: pa.RecordBatch) -> Iterator[KeptSample]:
+def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
     """The rows of a piece of such a table. Raises whatever the columns of a damaged one lead to."""
     nested = {"prompt_ids", "token_ids", "offsets", "log_probs", "versions", "version_starts", "tests"}
     plain = {name: batch.column(name).to_pylist() for name in COLUMNS.names if name not in nested}
@@ -187,7 +187,7 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[KeptSample]:
         if row["outcome"] is not None:
             results = [TestResult(**test) for test in tests[index]]
             feedback = Feedback(**{name: row[name] for name in _OF_FEEDBACK}, tests=results)
-        yield KeptSample(
+        yield RecordedSample(
             **{name: row[name] for name in _OF_ROW}, program=program, feedback=feedback, raw=row["malformed"] or b""
         )
 

@@ -5,7 +5,7 @@ bounded in bytes.
             _dropped.json          what the bound has cost: programs, and the number of the oldest part that is kept
 
 docs/replay.md says what they are for. Pages have checksums, and each part says how many programs were written before
-it: what is damaged or missing is noticed, and what is whole is read (`Lost`).
+it: what is damaged or missing is noticed, and what is whole is read (`MissingSamples`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from rltf.buffer.records import Archived
 from rltf.config import first_line, gone_on_failure, writing
-from rltf.monitor.sample_columns import ENCODINGS, REPEATED, KeptSample, samples_of, table_of
+from rltf.monitor.sample_columns import ENCODINGS, REPEATED, RecordedSample, samples_of, table_of
 
 ROWS_PER_PART = 4096
 """Parts are merged up to so many programs."""
@@ -46,16 +46,16 @@ class SampleWriter:
     Each call writes a part of its own under a temporary name, synchronises and renames it, so a reader sees whole parts
     and a crash leaves the ones before. When `SMALL_PARTS` small ones lie behind each other they become one: the merged
     part replaces the first, then the others go; a crash in between leaves programs twice, which readers pass over. When
-    all parts together have more than `most_bytes` the oldest are deleted, whole and counted; the newest stays.
+    all parts together have more than `max_bytes` the oldest are deleted, whole and counted; the newest stays.
     """
 
-    def __init__(self, folder: Path, most_bytes: int, kept: int = 0) -> None:
+    def __init__(self, folder: Path, max_bytes: int, kept: int = 0) -> None:
         """Goes on with the parts that `folder` has; `kept`: programs that are known to have been written, if some may
         be missing.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._dropped, self._oldest = _dropped(folder)
         for number in _numbers(folder):
             if number < self._oldest:  # the driver was killed before it deleted it
@@ -96,9 +96,9 @@ class SampleWriter:
                 column_encoding=ENCODINGS,
                 write_page_checksum=True,
             )
-            _synchronise(temporary)
+            _fsync_path(temporary)
             os.replace(temporary, final)
-            _synchronise(self._folder)
+            _fsync_path(self._folder)
         self._ranges[number] = before, table.num_rows
 
     def _merge(self, numbers: Sequence[int]) -> None:
@@ -118,7 +118,7 @@ class SampleWriter:
 
     def _keep_within_bound(self) -> None:
         sizes = {number: _path(self._folder, number).stat().st_size for number in sorted(self._ranges)}
-        while len(sizes) > 1 and sum(sizes.values()) > self._most_bytes:
+        while len(sizes) > 1 and sum(sizes.values()) > self._max_bytes:
             number = min(sizes)
             del sizes[number]
             self._dropped, self._oldest = self._dropped + self._ranges.pop(number)[1], min(sizes)
@@ -130,7 +130,7 @@ class SampleWriter:
 
 
 @dataclass
-class Lost:
+class MissingSamples:
     """What a reading of samples/ did not find."""
 
     parts: dict[str, str] = field(default_factory=dict)
@@ -152,14 +152,14 @@ class Lost:
         return f"{number}: {damaged or 'parts of it are missing'}"
 
 
-def read_samples(folder: Path, lost: Lost | None = None) -> Iterator[KeptSample]:
+def read_samples(folder: Path, lost: MissingSamples | None = None) -> Iterator[RecordedSample]:
     """Every program with its fate, in the order in which the fates were known, what is still under way last; each once.
 
     Parts may be written and merged meanwhile. One that is damaged is read as far as it goes; `lost` is told.
     """
-    lost = lost or Lost()
+    lost = lost or MissingSamples()
     seen: set[str] = set()
-    under_way: dict[str, KeptSample] = {}
+    under_way: dict[str, RecordedSample] = {}
     """Of the end of each attempt; a later one may know the fate."""
     done: set[int] = set()
     while waiting := sorted(set(_numbers(folder)) - done):
@@ -237,7 +237,7 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
 
 
-def _synchronise(path: Path) -> None:
+def _fsync_path(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

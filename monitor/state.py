@@ -6,13 +6,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rltf.monitor.pace import Pace
+from rltf.monitor.eta import EtaEstimator
 from rltf.telemetry.declarations import METRICS
 from rltf.telemetry.metrics import busy_phases
 from rltf.telemetry.recorder import Row
 from rltf.telemetry.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural
 
-MOVES = (
+PROGRESS_COUNTERS = (
     ("executor", "programs"),
     ("learner", "samples"),
     ("learner", "supervised_programs"),
@@ -112,7 +112,7 @@ class RunState:
         """RL seconds of earlier attempts."""
         self.evaluation: tuple[int, int] | None = None
         """Programs of the evaluations under way: judged, asked for; None while there is none."""
-        self._paces = {"warm_start": Pace(), "steps": Pace(), "evaluation": Pace()}
+        self._paces = {"warm_start": EtaEstimator(), "steps": EtaEstimator(), "evaluation": EtaEstimator()}
 
     def fold(self, rows: Iterable[Row]) -> None:
         """Takes in telemetry rows (telemetry.recorder.Recorder)."""
@@ -134,7 +134,7 @@ class RunState:
                 case "gauge":
                     role.gauges[row["name"]] = row["value"]
                     if row["name"] == "warm_start_step":
-                        self._paces["warm_start"].see(time, row["value"])
+                        self._paces["warm_start"].update(time, row["value"])
                 case kind:
                     raise ValueError(f"a telemetry row of kind {kind!r}")
 
@@ -161,7 +161,7 @@ class RunState:
         self.step = self.step | {"step": row["step"]} if "pass_rate" in self.step and "pass_rate" not in row else row
         if "time" in row:
             self._step_times[int(row["step"])] = float(row["time"])
-            self._paces["steps"].see(float(row["time"]), int(row["step"]))
+            self._paces["steps"].update(float(row["time"]), int(row["step"]))
 
     def fold_held_out(self, row: Row) -> None:
         """Takes in one row of held_out.jsonl."""
@@ -170,9 +170,9 @@ class RunState:
     def fold_evaluation(self, progress: tuple[int, int] | None, now: float) -> None:
         """Takes in how far the evaluations under way are."""
         if progress is None or (self.evaluation is not None and progress[1] != self.evaluation[1]):
-            self._paces["evaluation"] = Pace()
+            self._paces["evaluation"] = EtaEstimator()
         if progress is not None:
-            self._paces["evaluation"].see(now, progress[0])
+            self._paces["evaluation"].update(now, progress[0])
         self.evaluation = progress
 
     def forget_workers(self) -> None:
@@ -212,11 +212,11 @@ class RunState:
         return (int(steps[0]), losses[0]) if steps and losses else None
 
     def progress(self) -> float:
-        """Changes whenever the run gets anywhere (`MOVES`).
+        """Changes whenever the run gets anywhere (`PROGRESS_COUNTERS`).
 
         Programs that are written and never judged are not that, nor are failures.
         """
-        return sum(self.total(kind, counter) for kind, counter in MOVES)
+        return sum(self.total(kind, counter) for kind, counter in PROGRESS_COUNTERS)
 
     def total(self, kind: str, counter: str) -> float:
         """A counter summed over the workers of a kind, since the start."""

@@ -101,10 +101,10 @@ def _pair(pair: Mapping[str, Any]) -> RenderableType:
     )
 
 
-def _program(program: Mapping[str, Any], most_lines: int = 24) -> Syntax:
+def _program(program: Mapping[str, Any], max_lines: int = 24) -> Syntax:
     """A program, the line of its error highlighted."""
     lines = program["text"].rstrip().split("\n")
-    text = "\n".join(lines[:most_lines] + ["…"] * (len(lines) > most_lines))
+    text = "\n".join(lines[:max_lines] + ["…"] * (len(lines) > max_lines))
     error_line = {program["line"]} if program["line"] else set()
     return Syntax(
         text, "python", theme="ansi_light", background_color="default", word_wrap=True, highlight_lines=error_line

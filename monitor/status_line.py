@@ -12,16 +12,16 @@ from rich.live import Live
 from rich.text import Text
 
 from rltf.monitor.state import RunState
-from rltf.telemetry.console import LINE_EVERY_S, redirects_stderr, time_left, updates_in_place
+from rltf.telemetry.console import LINE_INTERVAL_S, redirects_stderr, time_left, updates_in_place
 from rltf.telemetry.declarations import METRICS
 from rltf.telemetry.metric import ALWAYS
 from rltf.telemetry.metrics import rank
 from rltf.telemetry.vocabulary import few
 
-MOST_LINES = 4
+MAX_LINES = 4
 """On a terminal: with these 80 columns have room for all that a reader is promised."""
 _LONG_WAIT_S = 15.0
-_LEAST_SHARE = 0.05
+_MIN_SHARE = 0.05
 _BETWEEN = " · "
 
 
@@ -37,7 +37,7 @@ class Goal:
     """Steps of its warm start; 0 if that is not known before."""
 
 
-class Part(NamedTuple):
+class Segment(NamedTuple):
     """A piece of the status line."""
 
     rank: int
@@ -53,14 +53,14 @@ class Part(NamedTuple):
 
 
 class StatusLine:
-    """Updates in place, in up to `MOST_LINES` lines of the terminal's width of the moment; a plain log line now and
+    """Updates in place, in up to `MAX_LINES` lines of the terminal's width of the moment; a plain log line now and
     then elsewhere.
 
     A context manager. `update` may be called as often as wanted: the terminal is redrawn at most four times a second, a
     log line is printed every `log_every_s` seconds and when the run's phase changes.
     """
 
-    def __init__(self, console: Console, goal: Goal, log_every_s: float = LINE_EVERY_S) -> None:
+    def __init__(self, console: Console, goal: Goal, log_every_s: float = LINE_INTERVAL_S) -> None:
         self._console = console
         self._goal = goal
         self._log_every_s = log_every_s
@@ -85,7 +85,7 @@ class StatusLine:
         if time.monotonic() - self._drawn_at < period and state.phase == self._phase:
             return
         self._drawn_at, self._phase = time.monotonic(), state.phase
-        parts = status_parts(state, self._goal, time.time() if now is None else now)
+        parts = status_segments(state, self._goal, time.time() if now is None else now)
         if self._live is not None:
             lines = fitted(parts, self._console.width)
             self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
@@ -97,7 +97,7 @@ class StatusLine:
         self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
+def status_segments(state: RunState, goal: Goal, now: float) -> list[Segment]:
     """The pieces of the status line in the order they are shown. `now`: as in `StatusLine.update`."""
     parts = [
         *_progress(state, goal, now),
@@ -107,16 +107,16 @@ def status_parts(state: RunState, goal: Goal, now: float) -> list[Part]:
         *_flow(state, now),
         *_waits(state, now),
     ]
-    return parts or [Part(ALWAYS, "starting")]
+    return parts or [Segment(ALWAYS, "starting")]
 
 
-def fitted(parts: Sequence[Part], width: int, most_lines: int = MOST_LINES) -> list[str]:
-    """The pieces in lines of at most `width` characters: in full where `most_lines` hold that, else in brief, the
+def fitted(parts: Sequence[Segment], width: int, max_lines: int = MAX_LINES) -> list[str]:
+    """The pieces in lines of at most `width` characters: in full where `max_lines` hold that, else in brief, the
     highest ranks dropped.
     """
     lines = _lines([part.text for part in parts], width)
     kept = list(parts)
-    while len(lines) > most_lines or max(map(len, lines)) > width:
+    while len(lines) > max_lines or max(map(len, lines)) > width:
         lines = _lines([part.brief for part in kept], width)
         if len(kept) == 1:
             break
@@ -135,22 +135,22 @@ def _lines(texts: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Part]:
+def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Segment]:
     """How far the run is, and for how long it will go on."""
     if state.imbalance is not None:
-        yield Part(rank("run", "ledger_balances"), "THE LEDGER DOES NOT BALANCE")
+        yield Segment(rank("run", "ledger_balances"), "THE LEDGER DOES NOT BALANCE")
     if state.phase and state.phase != "training":
-        yield Part(ALWAYS, state.phase.replace("_", " "))
+        yield Segment(ALWAYS, state.phase.replace("_", " "))
     if state.phase == "warm_start":
         if (warm_start := state.warm_start()) is not None:
             total = f"/{goal.warm_start_steps}" if goal.warm_start_steps else ""
             words = f"step {warm_start[0]}{total}, loss {warm_start[1]:.3f}"
-            yield Part(rank("gauge", "warm_start_step"), words)
+            yield Segment(rank("gauge", "warm_start_step"), words)
             if goal.warm_start_steps:
                 yield from _left(state.seconds_left("warm_start", goal.warm_start_steps, now))
         return
     if state.step:
-        yield Part(rank("step", "step"), f"step {state.step['step']}/{goal.steps}")
+        yield Segment(rank("step", "step"), f"step {state.step['step']}/{goal.steps}")
     if state.phase in ("training", "imitation"):
         bounds = [state.seconds_left("steps", goal.steps, now)]
         if goal.max_seconds is not None and state.training_since is not None:
@@ -158,18 +158,18 @@ def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Part]:
         yield from _left(min((bound for bound in bounds if bound is not None), default=None))
 
 
-def _absent(state: RunState) -> Iterator[Part]:
+def _absent(state: RunState) -> Iterator[Segment]:
     """Who does not run, and what each waits for."""
     if state.absent:
-        yield Part(1, state.absent_in_words(), f"not running: {few(list(state.absent))}")
+        yield Segment(1, state.absent_in_words(), f"not running: {few(list(state.absent))}")
 
 
-def _left(seconds: float | None) -> Iterator[Part]:
+def _left(seconds: float | None) -> Iterator[Segment]:
     if seconds is not None:
-        yield Part(2, time_left(seconds))
+        yield Segment(2, time_left(seconds))
 
 
-def _figures(state: RunState, now: float) -> Iterator[Part]:
+def _figures(state: RunState, now: float) -> Iterator[Segment]:
     """What the learner makes of it: the numbers whose declaration words them."""
     numbers = state.numbers(now)
     for metric in (*METRICS["step"], *METRICS["run"]):
@@ -178,41 +178,41 @@ def _figures(state: RunState, now: float) -> Iterator[Part]:
                 text, short = metric.line.text.format_map(numbers), metric.line.short.format_map(numbers)
             except KeyError:  # one of its numbers is not there yet
                 continue
-            yield Part(metric.line.rank, text, short)
+            yield Segment(metric.line.rank, text, short)
 
 
-def _evaluation(state: RunState, now: float) -> Iterator[Part]:
+def _evaluation(state: RunState, now: float) -> Iterator[Segment]:
     """How far the evaluations under way are."""
     if state.evaluation is not None:
         seconds = state.seconds_left("evaluation", state.evaluation[1], now)
         left = f", {time_left(seconds)}" if seconds is not None else ""
         place = ALWAYS if state.phase == "final_evaluation" else 6
-        yield Part(place, f"evaluated {state.evaluation[0]}/{state.evaluation[1]}{left}")
+        yield Segment(place, f"evaluated {state.evaluation[0]}/{state.evaluation[1]}{left}")
 
 
-def _flow(state: RunState, now: float) -> Iterator[Part]:
+def _flow(state: RunState, now: float) -> Iterator[Segment]:
     """Where the programs are."""
     rates = state.rates(now)
     if any(rates.values()):
         words = ", ".join(f"{value:.0f} {verb}" for verb, value in rates.items())
-        yield Part(rank("run", "*_per_second"), f"/s: {words}")
+        yield Segment(rank("run", "*_per_second"), f"/s: {words}")
     if state.ledger:
         queued = state.ledger.get("queued", 0) + state.ledger.get("executing", 0)
         balance = ", ledger balances" if state.imbalance is None else ""
         places = f"queue {queued}, buffer {state.ledger.get('buffered', 0)}"
-        yield Part(rank("run", "ledger_*"), places + balance, places)
+        yield Segment(rank("run", "ledger_*"), places + balance, places)
 
 
-def _waits(state: RunState, now: float) -> Iterator[Part]:
+def _waits(state: RunState, now: float) -> Iterator[Segment]:
     """Who waits for whom, the largest share first."""
     if not state.roles:
         return
     longest = state.longest_wait(now)
     first = rank("run", "wait_share_*_for_*")
     if longest is not None and longest[1] > _LONG_WAIT_S:
-        yield Part(first, f"{longest[0].role} has waited {longest[1]:.0f} s for {longest[0].waits_for}")
-    waits = [wait for wait in state.waits(now) if wait.share >= _LEAST_SHARE]
+        yield Segment(first, f"{longest[0].role} has waited {longest[1]:.0f} s for {longest[0].waits_for}")
+    waits = [wait for wait in state.waits(now) if wait.share >= _MIN_SHARE]
     for place, wait in enumerate(waits):
-        yield Part(first if place == 0 else first + 2 + place, state.wait_in_words(wait))
+        yield Segment(first if place == 0 else first + 2 + place, state.wait_in_words(wait))
     if not waits:
-        yield Part(first + 3, "nobody waits")
+        yield Segment(first + 3, "nobody waits")

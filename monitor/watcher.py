@@ -9,16 +9,16 @@ from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.telemetry.recorder import Row, Sink
 
-_ARCHIVE_EVERY_S = 5.0
+_ARCHIVE_INTERVAL_S = 5.0
 _GROUPS_PER_READ = 512
-_READING_S = 1.0
+_MAX_READ_S = 1.0
 """Longest time that one `poll` reads samples for: where they come faster than they are written, everything else is
 still heard."""
-_CHECK_EVERY_S = 10.0
+_CHECK_INTERVAL_S = 10.0
 """Between two checks of the ledger; one takes about 10 microseconds of the server's time for each group under way."""
-_BEAT_S = 10.0
+_HEARTBEAT_INTERVAL_S = 10.0
 """Between two beats (`buffer.marker`): longer than what a server may lose with a power loss."""
-CONFIRMED = 3
+CONFIRMING_CHECKS = 3
 """Checks in a row that find an imbalance before it counts as one that stays."""
 
 
@@ -91,15 +91,15 @@ class Watcher:
         if steps.items or self._folder.telemetry_on_disk:
             self._keep()
         self._state.fold_ledger(self._flow.ledger.counts())
-        if self.imbalances or time.monotonic() - self._checked_at >= _CHECK_EVERY_S:
+        if self.imbalances or time.monotonic() - self._checked_at >= _CHECK_INTERVAL_S:
             self.check_ledger()
             self._folder.bound_logs()
         if phase := self._flow.control.phase():
             self._state.phase = phase
             self._folder.enter_phase(phase, time.time())
         hurry = self._flow.telemetry.archive_length() > self._flow.address.buffer.archive_capacity / 4
-        if hurry or time.monotonic() - self._archived_at >= _ARCHIVE_EVERY_S:
-            deadline = time.monotonic() + _READING_S
+        if hurry or time.monotonic() - self._archived_at >= _ARCHIVE_INTERVAL_S:
+            deadline = time.monotonic() + _MAX_READ_S
             while (more := self._read_samples()) and time.monotonic() < deadline:
                 pass
             if not more:
@@ -128,7 +128,7 @@ class Watcher:
         return problem
 
     def _look_for_losses(self) -> None:
-        beat = time.monotonic() - self._beaten_at >= _BEAT_S
+        beat = time.monotonic() - self._beaten_at >= _HEARTBEAT_INTERVAL_S
         self._flow.marker.check(beat)
         if beat:
             self._beaten_at = time.monotonic()

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import xxhash
 
-from rltf.config import UserError, synchronise
+from rltf.config import UserError, fsync_path
 
 LIST = "checksums.json"
 _NOT_LISTED = ("README.md",)
@@ -32,7 +32,7 @@ class Damaged(Exception):
     """A folder is not what was written into it; the message says which file, and how."""
 
 
-def seal(folder: Path, name: str = LIST) -> None:
+def write_checksums(folder: Path, name: str = LIST) -> None:
     """Writes the list of all that `folder` holds now into its file `name`, and returns when all of it is on the disk.
 
     The files become readable for whom the umask lets (safetensors makes its own for the owner alone). Raises OSError.
@@ -43,19 +43,19 @@ def seal(folder: Path, name: str = LIST) -> None:
         path = folder / file
         path.chmod(mode)
         found[file] = _File(path.stat().st_size, _sum(path))
-        synchronise(path)
+        fsync_path(path)
     listed = folder / name
     listed.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    synchronise(listed)
-    synchronise(folder)
+    fsync_path(listed)
+    fsync_path(folder)
 
 
-def is_sealed(folder: Path, name: str = LIST) -> bool:
+def has_checksums(folder: Path, name: str = LIST) -> bool:
     """Whether the folder has a list, whatever the list says."""
     return (folder / name).is_file()
 
 
-def require_whole(folder: Path, name: str = LIST, contents: bool = True) -> None:
+def verify_checksums(folder: Path, name: str = LIST, contents: bool = True) -> None:
     """Raises Damaged unless the folder holds the files of its list and no others; `contents` false looks at their sizes
     alone.
 
@@ -88,10 +88,10 @@ def refuse_damaged(folder: Path, what: str) -> None:
 
     One without a list is not looked at.
     """
-    if not is_sealed(folder):
+    if not has_checksums(folder):
         return
     try:
-        require_whole(folder)
+        verify_checksums(folder)
     except Damaged as damage:
         raise UserError(
             f"{what} {folder}: its files are not those that were written: {damage}; copy them anew, or, if they were "

@@ -74,8 +74,8 @@ def encode_program(policy: Policy, text: str) -> list[int]:
 
 
 def decode_with_offsets(policy: Policy, token_ids: list[int]) -> tuple[str, list[int]]:
-    """The text of sampled ids and each token's character offset in it; see `policy.byte_texts.TextPieces.decode` for
-    the rules.
+    """The text of sampled ids and each token's character offset in it; the rules are
+    `policy.offset_decoder.OffsetDecoder.decode`'s.
     """
     return policy.pieces.decode(token_ids)
 

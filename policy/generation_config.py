@@ -28,7 +28,7 @@ def read(source: str) -> str:
     return text
 
 
-def further_ends(text: str, model_config: Any, eos_id: int) -> tuple[int, ...]:
+def read_extra_stop_ids(text: str, model_config: Any, eos_id: int) -> tuple[int, ...]:
     """Token ids that end a text beside `eos_id`, ascending: those of generation_config.json, and, as transformers does
     where there is none, those that config.json names. Ids without a row in the vocabulary are left out.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rltf.policy.policy import Policy
-from rltf.policy.prefix_tree import PrefixTree, grow
+from rltf.policy.prefix_tree import PrefixTree, build_trees
 from rltf.policy.tree_attention import NAME
 
 _SLICE_ELEMENTS = 1 << 22
@@ -54,7 +54,7 @@ class LogProbs:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PackedRow:
     """One row of the model: a prompt and a tree of programs for it."""
 
     prompt: Sequence[int]
@@ -74,11 +74,11 @@ def rows_of(
     policy: Policy,
     prompts: Sequence[Sequence[int]],
     programs: Sequence[Sequence[int]],
-    most_tokens: int,
+    max_tokens: int,
     share: bool = False,
-) -> list[tuple[list[int], Row]]:
+) -> list[tuple[list[int], PackedRow]]:
     """Rows with the numbers of the programs they hold: with `share` programs of one prompt as trees of at most
-    `most_tokens` positions.
+    `max_tokens` positions.
 
     Raises ValueError when they differ in number or one is empty.
     """
@@ -94,8 +94,8 @@ def rows_of(
         before = (policy.decoder_start_id,) if policy.is_encoder_decoder else prompt
         sequences = [(*before, *programs[number][:-1]) for number in numbers]
         apart = len(prompt) if policy.is_encoder_decoder else 0
-        for members, tree in grow(sequences, most_tokens - apart, share):
-            rows.append(([numbers[member] for member in members], Row(prompt, tree, apart)))
+        for members, tree in build_trees(sequences, max_tokens - apart, share):
+            rows.append(([numbers[member] for member in members], PackedRow(prompt, tree, apart)))
     return rows
 
 
@@ -109,13 +109,13 @@ def collate(
 
     Raises ValueError when prompts and programs differ in number or one is empty.
     """
-    rows = rows_of(policy, prompts, programs, most_tokens=0)
+    rows = rows_of(policy, prompts, programs, max_tokens=0)
     return collate_rows(policy, rows, programs, device)
 
 
 def collate_rows(
     policy: Policy,
-    rows: Sequence[tuple[Sequence[int], Row]],
+    rows: Sequence[tuple[Sequence[int], PackedRow]],
     programs: Sequence[Sequence[int]],
     device: torch.device | str = "cpu",
     mask_dtype: torch.dtype = torch.float32,
@@ -131,7 +131,7 @@ def collate_rows(
     shared = any(len(tree.paths) > 1 for tree in trees)
     if shared and policy.is_encoder_decoder and policy.model.config._attn_implementation != NAME:
         raise ValueError(
-            "rows of an encoder-decoder can be shared only after policy.tree_attention.plug_into(model, device)"
+            "rows of an encoder-decoder can be shared only after policy.tree_attention.patch_attention(model, device)"
         )
     depths, _ = pad([tree.depths.tolist() for tree in trees], 0)
     places: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)] * len(programs)

@@ -24,9 +24,9 @@ from transformers.initialization import no_init_weights
 
 from rltf.config import PolicyConfig, UserError, first_line
 from rltf.policy import generation_config, shapes, tokenizers
-from rltf.policy.byte_texts import TextPieces
 from rltf.policy.checksums import refuse_damaged
 from rltf.policy.lora import LoraSettings, attach
+from rltf.policy.offset_decoder import OffsetDecoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -69,15 +69,15 @@ class Policy:
     """Special tokens before each prompt, by the tokenizer's own convention."""
     prompt_suffix: tuple[int, ...]
     """Special tokens after each prompt (encoder-decoder only: nothing stands between prompt and program otherwise)."""
-    pieces: TextPieces
+    pieces: OffsetDecoder
     """Each token's share of the text."""
-    more_end_ids: tuple[int, ...] = ()
+    extra_stop_token_ids: tuple[int, ...] = ()
     """Tokens that end a program beside `eos_id`, by the base model's generation_config or config."""
 
     @property
-    def end_ids(self) -> tuple[int, ...]:
+    def stop_token_ids(self) -> tuple[int, ...]:
         """Every token that ends a program. Programs of the corpus end with the first, the tokenizer's own."""
-        return (self.eos_id, *self.more_end_ids)
+        return (self.eos_id, *self.extra_stop_token_ids)
 
     @property
     def parameters(self) -> int:
@@ -172,8 +172,10 @@ def build_policy(
         decoder_start_id=_decoder_start_id(model_config, tokenizer),
         prompt_prefix=prefix,
         prompt_suffix=suffix if model_config.is_encoder_decoder else (),
-        pieces=TextPieces.of(tokenizer),
-        more_end_ids=generation_config.further_ends(spec.generation, model_config, tokenizer.eos_token_id),
+        pieces=OffsetDecoder.from_tokenizer(tokenizer),
+        extra_stop_token_ids=generation_config.read_extra_stop_ids(
+            spec.generation, model_config, tokenizer.eos_token_id
+        ),
     )
 
 

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixTree:
     """S sequences as a tree of N nodes, numbered depth first."""
 
-    tokens: Ints
+    tokens: IntArray
     """(N,) token ids."""
-    depths: Ints
+    depths: IntArray
     """(N,) position of each token in its sequences, from 0."""
-    ends: Ints
+    ends: IntArray
     """(N,) node i and its descendants are the nodes i to ends[i] - 1."""
-    paths: tuple[Ints, ...]
+    paths: tuple[IntArray, ...]
     """S arrays: the nodes of each sequence, in the order in which the sequences were given."""
 
     @property
@@ -42,8 +42,10 @@ class PrefixTree:
         return (node[None, :] <= node[:, None]) & (node[:, None] < self.ends[None, :])
 
 
-def grow(sequences: Sequence[Sequence[int]], most_nodes: int, share: bool = True) -> list[tuple[list[int], PrefixTree]]:
-    """Trees of at most `most_nodes` nodes each, with the numbers of the sequences they hold; a longer sequence has a
+def build_trees(
+    sequences: Sequence[Sequence[int]], max_nodes: int, share: bool = True
+) -> list[tuple[list[int], PrefixTree]]:
+    """Trees of at most `max_nodes` nodes each, with the numbers of the sequences they hold; a longer sequence has a
     tree of its own.
 
     Sequences are taken in lexicographic order, in which those that share most are neighbours. With `share` false each
@@ -59,7 +61,7 @@ def grow(sequences: Sequence[Sequence[int]], most_nodes: int, share: bool = True
     for number in order:
         own = len(arrays[number])
         new = own - _common(arrays[members[-1]], arrays[number]) if members else own
-        if members and (not share or nodes + new > most_nodes):
+        if members and (not share or nodes + new > max_nodes):
             trees.append((members, _tree([arrays[member] for member in members])))
             members, nodes, new = [], 0, own
         members.append(number)
@@ -69,7 +71,7 @@ def grow(sequences: Sequence[Sequence[int]], most_nodes: int, share: bool = True
     return trees
 
 
-def _tree(ordered: list[Ints]) -> PrefixTree:
+def _tree(ordered: list[IntArray]) -> PrefixTree:
     """The tree of sequences in lexicographic order."""
     pieces = [ordered[0]]
     depths = [np.arange(len(ordered[0]))]
@@ -90,7 +92,7 @@ def _tree(ordered: list[Ints]) -> PrefixTree:
     return PrefixTree(np.concatenate(pieces), np.concatenate(depths), ends[:size], tuple(paths))
 
 
-def _common(first: Ints, second: Ints) -> int:
+def _common(first: IntArray, second: IntArray) -> int:
     """Length of the common beginning."""
     length = min(len(first), len(second))
     unlike = np.flatnonzero(first[:length] != second[:length])

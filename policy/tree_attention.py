@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
 NAME = "prefix_tree"
-_LONGEST_SQUARE = 1024
+_MAX_DENSE_KEYS = 1024
 """Keys beyond which a row's whole square of scores is not kept for the backward pass."""
 
 FAMILIES = frozenset({"llama", "qwen2", "gpt2", "codegen", "t5"})
@@ -26,7 +26,7 @@ FAMILIES = frozenset({"llama", "qwen2", "gpt2", "codegen", "t5"})
 of its own."""
 
 
-def takes_trees(model: Any) -> bool:
+def supports_trees(model: Any) -> bool:
     """Whether rows of the model may be trees: a known type, without a window, which would count a tree's nodes and not
     positions.
     """
@@ -59,7 +59,7 @@ def attention(
     bias = attention_mask
     if position_bias is not None:
         bias = position_bias if bias is None else position_bias + bias
-    if query.device.type != "cpu" or key.shape[2] > _LONGEST_SQUARE:
+    if query.device.type != "cpu" or key.shape[2] > _MAX_DENSE_KEYS:
         if bias is not None:
             bias = bias.to(query.dtype)
         result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, bias, scaling=scaling, **kwargs)
@@ -113,7 +113,7 @@ class _Dense(torch.autograd.Function):
         return of_query, of_key, of_value, of_bias, None
 
 
-def plug_into(model: Any, device: str) -> None:
+def patch_attention(model: Any, device: str) -> None:
     """Makes `model` attend through `attention` wherever its classes use the interface; the others go on as they are."""
     AttentionInterface.register(NAME, attention)
     # Off the CPU no mask is made where torch's kernel can do without.

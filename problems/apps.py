@@ -17,7 +17,7 @@ from rltf.config import UserError
 from rltf.problems.fields import unread
 from rltf.problems.files import parse_json, read_text, unix_lines
 from rltf.problems.hub import hub_rows
-from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
+from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.spec import Source, Spec, parse_ids
 from rltf.problems.wrapped_outputs import unwrap_outputs
 
@@ -25,7 +25,7 @@ DIFFICULTIES = ("introductory", "interview", "competition")
 _FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.py", "metadata.json")
 
 
-def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
+def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of an `apps` SPEC. Raises UserError when the folder is missing or holds no problems."""
     difficulty = spec.one_of("difficulty", DIFFICULTIES, "")
     chosen = parse_ids(spec)
@@ -41,7 +41,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
         records = (from_folder(folder, as_written) for folder in folders)
         for folder in folders:
             if files := _unread_files(folder):
-                yield Unread(_folder_name(folder), str(folder), files)
+                yield UnreadFields(_folder_name(folder), str(folder), files)
     for record in records:
         if isinstance(record, Skipped) or not difficulty or record.difficulty == difficulty:
             yield record

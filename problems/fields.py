@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from rltf.problems.problem import Unread
+from rltf.problems.problem import UnreadFields
 
 _OTHER_NAMES = {
     "id": ("task_id", "problem_id", "question_id", "name", "slug"),
@@ -37,7 +37,7 @@ _OTHER_NAMES = {
     "code": ("solution", "solutions", "canonical_solution"),
 }
 """What other data sets call it."""
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 def unread(record: Mapping[str, Any], known: Collection[str], why: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -67,7 +67,7 @@ def hinted(fields: Mapping[str, str]) -> list[str]:
     return [f"the field {name} is not read: {hint}" for name, hint in fields.items() if hint]
 
 
-def mistakes(found: Iterable[Unread]) -> list[str]:
+def mistakes(found: Iterable[UnreadFields]) -> list[str]:
     """A sentence for each field that is likely to be meant for something, with the records that have it."""
     records: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in found:
@@ -77,13 +77,13 @@ def mistakes(found: Iterable[Unread]) -> list[str]:
     return [f"the field {name} of {_counted(places)} is not read: {hint}" for (name, hint), places in records.items()]
 
 
-def foreign(found: Iterable[Unread]) -> str:
+def foreign(found: Iterable[UnreadFields]) -> str:
     """The fields that a data set has beside ours, in words; empty when there are none."""
     return ", ".join(sorted({name for one in found for name, hint in one.fields.items() if not hint}))
 
 
 def _counted(places: Sequence[str]) -> str:
-    named = ", ".join(places[:_MOST_NAMED])
+    named = ", ".join(places[:_MAX_NAMED])
     if len(places) == 1:
         return f"1 record ({named})"
-    return f"{len(places):,} records ({named}{', ..' if len(places) > _MOST_NAMED else ''})"
+    return f"{len(places):,} records ({named}{', ..' if len(places) > _MAX_NAMED else ''})"

@@ -127,7 +127,7 @@ def or_user_error(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(out: Path, *inputs: Path | None) -> Iterator[OutputFile]:
+def atomic_output(out: Path, *inputs: Path | None) -> Iterator[OutputFile]:
     """A file that takes the place of `out` when the block has ended well; otherwise `out` stays as it is.
 
     What a block that was broken off had written is left beside it, as NAME.partial, which one command at a time has.

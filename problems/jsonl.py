@@ -16,7 +16,7 @@ from typing import Any
 
 from rltf.problems.fields import hinted, unread
 from rltf.problems.files import read_records, unix_lines
-from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
+from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.spec import Source, Spec, parse_ids
 
 _ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
@@ -29,7 +29,7 @@ _TESTED = {
 _TESTED |= {"tolerance": _TESTED["checker"], "fn_name": "entry_point names what its tests check"}
 
 
-def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
+def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of a `jsonl` SPEC. Raises UserError when the file cannot be read."""
     assert spec.path is not None, "parse_spec requires a path for jsonl"
     chosen = parse_ids(spec)
@@ -47,7 +47,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
         if not (chosen(name) or chosen(name.rsplit("/", 1)[-1])):
             continue
         if fields:
-            yield Unread(name, place, fields)
+            yield UnreadFields(name, place, fields)
         found = from_record(name, record)
         if isinstance(found, Skipped):
             yield replace(found, reason="; ".join([found.reason, *hinted(fields)]), place=place)

@@ -10,9 +10,9 @@ from typing import Any
 from rltf.config import UserError
 from rltf.config.user_code import is_user_name
 from rltf.problems.corpus import Corpus, SolutionCorpus
-from rltf.problems.problem import CHECKERS, Problem, ProblemSet, Skipped, Unread
+from rltf.problems.problem import CHECKERS, Problem, ProblemSet, Skipped, UnreadFields
 from rltf.problems.prompts import AUTO, style_named
-from rltf.problems.quarantine import honour
+from rltf.problems.quarantine import apply_checks
 from rltf.problems.sources import SOURCES, parse_spec, source_of
 from rltf.problems.spec import Spec
 
@@ -51,7 +51,7 @@ def load_problems(
         style_named(prompt_style)
         shown["prompt_style"] = prompt_style
     loaded = replace(loaded, problems=tuple(replace(problem, **shown) for problem in loaded))
-    return honour(loaded, Path(checked).expanduser(), must_match=must_match) if checked else loaded
+    return apply_checks(loaded, Path(checked).expanduser(), must_match=must_match) if checked else loaded
 
 
 def read_problems(spec: str, seed: int = 0) -> ProblemSet:
@@ -102,12 +102,14 @@ def _judging(spec: Spec) -> dict[str, Any]:
     return fields
 
 
-def _collect(records: Iterable[Problem | Skipped | Unread]) -> tuple[list[Problem], list[Skipped], list[Unread]]:
+def _collect(
+    records: Iterable[Problem | Skipped | UnreadFields],
+) -> tuple[list[Problem], list[Skipped], list[UnreadFields]]:
     problems: dict[str, Problem] = {}
     skipped: list[Skipped] = []
-    unread: list[Unread] = []
+    unread: list[UnreadFields] = []
     for record in records:
-        if isinstance(record, Unread):
+        if isinstance(record, UnreadFields):
             unread.append(record)
         elif isinstance(record, Skipped):
             skipped.append(record)

@@ -12,7 +12,7 @@ from typing import Any
 from rltf.problems.fields import unread
 from rltf.problems.files import read_records, unix_lines
 from rltf.problems.hub import hub_rows
-from rltf.problems.problem import Problem, Skipped, TestSuite, Unread
+from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.spec import Source, Spec, parse_ids
 
 SPLITS = ("prompt", "test", "validation", "train")
@@ -30,7 +30,7 @@ _FIELDS = (
 """Of the official files; the last two are of no use here."""
 
 
-def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
+def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of an `mbpp` SPEC. Raises UserError when the file cannot be read."""
     chosen = parse_ids(spec)
     for place, record in _records(spec):
@@ -40,7 +40,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | Unread]:
             yield Skipped(place, "it has no task_id" if number is None else "task_id must be a string or an integer")
         elif chosen(str(number)):
             if fields := unread(record, _FIELDS):
-                yield Unread(f"mbpp/{number}", place, fields)
+                yield UnreadFields(f"mbpp/{number}", place, fields)
             found = from_record(record)
             yield replace(found, place=place) if isinstance(found, Skipped) else found
 

@@ -21,8 +21,8 @@ CHECKERS = {
 """Rules that compare expected and actual output, by name (`executor.checkers`)."""
 
 
-MOST_SECONDS = 3600
-MOST_MIB = 2**20
+MAX_TIME_LIMIT_S = 3600
+MAX_MEMORY_LIMIT_MB = 2**20
 """Bounds of a problem's own limits: beyond them they are mistakes, and would not fit into what an executor sets limits
 with."""
 
@@ -89,10 +89,10 @@ class TestSuite:
             raise ValueError("inputs and outputs of a stdin problem must be strings")
         if self.kind == "call" and not (self.fn_name and all(isinstance(arguments, list) for arguments in self.inputs)):
             raise ValueError("a call-based problem needs fn_name and one list of arguments per test")
-        if self.time_limit_s is not None and not 0 < self.time_limit_s <= MOST_SECONDS:
-            raise ValueError(f"time_limit_s must be more than 0 and at most {MOST_SECONDS:,}")
-        if self.memory_limit_mb is not None and not 0 < self.memory_limit_mb <= MOST_MIB:
-            raise ValueError(f"memory_limit_mb must be more than 0 and at most {MOST_MIB:,}")
+        if self.time_limit_s is not None and not 0 < self.time_limit_s <= MAX_TIME_LIMIT_S:
+            raise ValueError(f"time_limit_s must be more than 0 and at most {MAX_TIME_LIMIT_S:,}")
+        if self.memory_limit_mb is not None and not 0 < self.memory_limit_mb <= MAX_MEMORY_LIMIT_MB:
+            raise ValueError(f"memory_limit_mb must be more than 0 and at most {MAX_MEMORY_LIMIT_MB:,}")
         if self.checker not in CHECKERS and not is_user_name(self.checker):
             raise ValueError(f"unknown checker {self.checker!r}, known: {', '.join(CHECKERS)}")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
@@ -209,7 +209,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadFields:
     """Fields of a record that nobody reads (`problems.fields`)."""
 
     id: str
@@ -230,7 +230,7 @@ class ProblemSet:
     """Usable problems; ids are unique."""
     skipped: tuple[Skipped, ...] = ()
     """Problems of the data that could not be used, to be counted and shown."""
-    unread: tuple[Unread, ...] = ()
+    unread: tuple[UnreadFields, ...] = ()
     """Records with fields that nobody reads, usable or not."""
 
     def __len__(self) -> int:

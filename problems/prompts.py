@@ -14,7 +14,7 @@ from rltf.config.choice import chosen
 from rltf.config.user_code import UserFunction, is_user_name
 from rltf.problems.problem import Problem
 
-LONGEST_QUESTION = 150_000
+MAX_QUESTION_CHARS = 150_000
 """Characters of a question that are looked at before it is cut to a number of tokens."""
 
 
@@ -92,4 +92,4 @@ def style_named(name: str) -> Style:
 def prompt_of(problem: Problem) -> Prompt:
     """Prompt of a problem in its `prompt_style`."""
     prompt = style_named(problem.prompt_style)(problem)
-    return replace(prompt, question=prompt.question[:LONGEST_QUESTION])
+    return replace(prompt, question=prompt.question[:MAX_QUESTION_CHARS])

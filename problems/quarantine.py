@@ -11,13 +11,13 @@ from typing import Any, Literal, get_args
 
 from rltf.config import UserError
 from rltf.problems.files import read_records
-from rltf.problems.problem import MOST_SECONDS, Problem, ProblemSet, Skipped
+from rltf.problems.problem import MAX_TIME_LIMIT_S, Problem, ProblemSet, Skipped
 
 Status = Literal["ok", "warned", "quarantined", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ProblemCheck:
     """One problem's line in the file that check-data writes."""
 
     problem_id: str
@@ -38,12 +38,12 @@ class Checked:
         return json.dumps({name: getattr(self, name) for name in names})
 
 
-def read_checked(file: Path) -> dict[str, Checked]:
+def read_checked(file: Path) -> dict[str, ProblemCheck]:
     """The file's lines by problem id, without the skipped records, whose ids may be those of usable ones.
 
     Raises UserError with the place of a line that is none of `check-data`'s.
     """
-    found: dict[str, Checked] = {}
+    found: dict[str, ProblemCheck] = {}
     for place, record in read_records(file):
         if isinstance(record, Skipped):
             raise UserError(f"{file}, {place}: {record.reason}; a file that check-data wrote is needed")
@@ -56,7 +56,7 @@ def read_checked(file: Path) -> dict[str, Checked]:
     return found
 
 
-def _from_record(record: dict[str, Any]) -> Checked:
+def _from_record(record: dict[str, Any]) -> ProblemCheck:
     for field in ("problem_id", "problem_hash", "status", "reasons"):
         if field not in record:
             raise ValueError(f"the field {field} is missing")
@@ -64,10 +64,10 @@ def _from_record(record: dict[str, Any]) -> Checked:
         raise ValueError(f"unknown status {record['status']!r}")
     limit = record.get("cpu_limit_s")
     if limit is not None and (
-        isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= MOST_SECONDS
+        isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= MAX_TIME_LIMIT_S
     ):
-        raise ValueError(f"cpu_limit_s must be a number above 0 and at most {MOST_SECONDS:,}, or null")
-    return Checked(
+        raise ValueError(f"cpu_limit_s must be a number above 0 and at most {MAX_TIME_LIMIT_S:,}, or null")
+    return ProblemCheck(
         problem_id=str(record["problem_id"]),
         problem_hash=str(record["problem_hash"]),
         status=record["status"],
@@ -77,7 +77,7 @@ def _from_record(record: dict[str, Any]) -> Checked:
     )
 
 
-def honour(problems: ProblemSet, file: Path, *, must_match: bool = True) -> ProblemSet:
+def apply_checks(problems: ProblemSet, file: Path, *, must_match: bool = True) -> ProblemSet:
     """The set without its quarantined problems (they join the skipped), the others with their calibrated limits.
 
     A problem that the file does not name stays as it is. Raises UserError when the file was made from other tests of a

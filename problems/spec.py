@@ -11,7 +11,7 @@ from typing import Literal
 from rltf.config import UserError
 from rltf.config.choice import suggest
 from rltf.problems.corpus import Corpus
-from rltf.problems.problem import Problem, Skipped, Unread
+from rltf.problems.problem import Problem, Skipped, UnreadFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Source:
     name: str
     about: str
     """What it is, in a few words; `form` stands beside it."""
-    load: Callable[[Spec], Iterable[Problem | Skipped | Unread]]
+    load: Callable[[Spec], Iterable[Problem | Skipped | UnreadFields]]
     """Reads the problems of a SPEC. A record that cannot be used becomes Skipped and the rest goes on; raises UserError
     for a file or folder that cannot be read."""
     options: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k, pass_at_k
     from rltf.executor.judge import InfrastructureFailure, Judge
     from rltf.monitor.run_record import RunRecord
-    from rltf.monitor.sample_columns import KeptSample
+    from rltf.monitor.sample_columns import RecordedSample
     from rltf.problems import Problem, ProblemSet, TestSuite, load_problems
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
     "Group",
     "InfrastructureFailure",
     "Judge",
-    "KeptSample",
     "Problem",
     "ProblemSet",
     "Program",
+    "RecordedSample",
     "RunRecord",
     "Sample",
     "TestResult",
@@ -46,7 +46,7 @@ _MODULES = {
     "evaluation.pass_at_k": ("Estimate", "mean_pass_at_k", "pass_at_k"),
     "executor.judge": ("InfrastructureFailure", "Judge"),
     "monitor.run_record": ("RunRecord",),
-    "monitor.sample_columns": ("KeptSample",),
+    "monitor.sample_columns": ("RecordedSample",),
     "problems": ("Problem", "ProblemSet", "TestSuite", "load_problems"),
 }
 _THERE = {"load_config": "load"}

@@ -39,7 +39,7 @@ _PLAIN = {
 _PLAIN |= dict.fromkeys("“”", '"') | dict.fromkeys("‘’", "'") | dict.fromkeys("─━═╴╸╺", "-") | dict.fromkeys("│┃║", "|")
 _IN_ASCII = "rltf-ascii"
 """Name under which Python's codecs know `_in_ascii`."""
-LINE_EVERY_S = 10.0
+LINE_INTERVAL_S = 10.0
 """Between two lines that tell how far something is, where there is no terminal."""
 _BUSY_S = 2.0
 """Longest wait for a terminal that another program has made non-blocking, and that is full."""
@@ -57,7 +57,7 @@ def warn(sentence: str) -> None:
     _tell(f"Warning: {sentence}", "yellow")
 
 
-def complain(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """Prints why a command or a part of it failed on standard error."""
     _tell(sentence, "bold red")
 
@@ -86,7 +86,7 @@ def redirects_stderr() -> bool:
 
 @contextmanager
 def progress(
-    console: Console, doing: str, total: int, every_s: float = LINE_EVERY_S
+    console: Console, doing: str, total: int, every_s: float = LINE_INTERVAL_S
 ) -> Iterator[Callable[[int], None]]:
     """How far a piece of work of `total` parts is, and the time left: a bar, gone at the end, or without a terminal a
     line now and then.
@@ -184,7 +184,7 @@ class _Lasting(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Streams:
-    """The streams of a command that `outlast` made."""
+    """The streams of a command that `harden_streams` made."""
 
     raw: Mapping[str, _Lasting]
 
@@ -197,7 +197,7 @@ class Streams:
         return "" if failure is None or failure.errno in _GONE else failure.strerror or str(failure)
 
 
-def outlast() -> Streams:
+def harden_streams() -> Streams:
     """Makes standard output and standard error such that they can be written to for ever, whatever becomes of them and
     can be encoded.
 

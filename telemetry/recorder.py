@@ -19,7 +19,7 @@ Row = dict[str, Any]
 Sink = Callable[[list[Row]], None]
 
 
-def log_to(folder: Path, role: str) -> None:
+def redirect_output(folder: Path, role: str) -> None:
     """From now on all that this process prints and logs goes to `folder`/ROLE.log, what its libraries write to their
     stderr included.
 

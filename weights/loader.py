@@ -9,9 +9,9 @@ from rltf.telemetry.recorder import Recorder
 from rltf.weights.manifest import Bucket, ChecksumError, Manifest, WeightsUnavailable
 from rltf.weights.protocol import WeightSource
 
-MOST_FAILURES = 5
+MAX_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""
-PAUSE_S = 0.5
+BACKOFF_S = 0.5
 """Seconds after a failed load in which none is tried, doubled with each further one: 7.5 s for the five of them."""
 
 Load = Callable[[Manifest, Sequence[Bucket]], None]
@@ -37,7 +37,7 @@ class WeightLoader:
         """Loads a newer version if there is one; whether it did.
 
         A failed load leaves the weights as they were, and for a while the next calls do nothing. Raises the last
-        failure after MOST_FAILURES in a row.
+        failure after MAX_FAILURES in a row.
         """
         if time.monotonic() < self._try_at:
             return False
@@ -49,10 +49,10 @@ class WeightLoader:
             with self._recorder.phase("load_weights"):
                 self._load(manifest, buckets)
         except (ChecksumError, WeightsUnavailable) as error:
-            self._try_at = time.monotonic() + PAUSE_S * 2.0**self._failures
+            self._try_at = time.monotonic() + BACKOFF_S * 2.0**self._failures
             self._failures += 1
             self._recorder.count("corrupt_versions" if isinstance(error, ChecksumError) else "unavailable_versions")
-            if self._failures >= MOST_FAILURES:
+            if self._failures >= MAX_FAILURES:
                 raise
             return False
         self._failures = 0

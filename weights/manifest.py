@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Bucket = NDArray[np.uint8]
 
-CHECKED_BYTES = 1 << 22
+CHECKSUM_CHUNK_BYTES = 1 << 22
 """Bytes that have a checksum of their own, and that one thread copies and then sums, while the processor's cache still
 has them."""
 THREADS = min(4, len(os.sched_getaffinity(0)))
@@ -53,7 +53,7 @@ class Manifest:
     bucket_bytes: tuple[int, ...]
     """Length of each bucket."""
     checksums: tuple[tuple[int, ...], ...]
-    """XXH3 of each `CHECKED_BYTES` of each bucket, 64 bits."""
+    """XXH3 of each `CHECKSUM_CHUNK_BYTES` of each bucket, 64 bits."""
 
     @property
     def nbytes(self) -> int:
@@ -76,10 +76,12 @@ class Manifest:
 
 
 def checksum(piece: Bucket) -> int:
-    """Of at most `CHECKED_BYTES`."""
+    """Of at most `CHECKSUM_CHUNK_BYTES`."""
     return xxhash.xxh3_64_intdigest(piece.data)
 
 
 def _checksums(bucket: Bucket) -> tuple[int, ...]:
-    pieces = [bucket[start : start + CHECKED_BYTES] for start in range(0, max(1, bucket.nbytes), CHECKED_BYTES)]
+    pieces = [
+        bucket[start : start + CHECKSUM_CHUNK_BYTES] for start in range(0, max(1, bucket.nbytes), CHECKSUM_CHUNK_BYTES)
+    ]
     return tuple(pool.map(checksum, pieces) if len(pieces) > 1 else map(checksum, pieces))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rltf.weights.manifest import CHECKED_BYTES, Bucket, Manifest, checksum, pool
+from rltf.weights.manifest import CHECKSUM_CHUNK_BYTES, Bucket, Manifest, checksum, pool
 
 BUCKET_BYTES = 256 << 20
 _ALIGNMENT = 64  # bytes; what vector loads and every number format are content with
@@ -84,7 +84,7 @@ def pack_tensors(
 
 
 class _Filling:
-    """A bucket while it is filled, piece by piece of `CHECKED_BYTES`: each is summed as soon as it is full."""
+    """A bucket while it is filled, piece by piece of `CHECKSUM_CHUNK_BYTES`: each is summed as soon as it is full."""
 
     def __init__(self, room: Bucket, together: bool) -> None:
         """`together`: tensors are copied when the piece that they end in is, by the thread that sums it; else
@@ -113,8 +113,8 @@ class _Filling:
                 self._waiting.append((start, into, source.reshape(-1)))
             else:
                 into.view(source.shape).copy_(source)
-        while self._used - self._summed >= CHECKED_BYTES:
-            self._begin(self._summed + CHECKED_BYTES)
+        while self._used - self._summed >= CHECKSUM_CHUNK_BYTES:
+            self._begin(self._summed + CHECKSUM_CHUNK_BYTES)
         return start
 
     def bucket(self) -> Bucket:
@@ -122,7 +122,7 @@ class _Filling:
         return self._room[: self._used]
 
     def sums(self) -> list[Future[int]]:
-        """The checksums of `bucket`, one for each `CHECKED_BYTES`; with them it is whole."""
+        """The checksums of `bucket`, one for each `CHECKSUM_CHUNK_BYTES`; with them it is whole."""
         if self._summed < self._used or not self._used:
             self._begin(self._used)
         return self._sums

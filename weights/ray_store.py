@@ -19,12 +19,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rltf.config import first_line
-from rltf.telemetry.recorder import log_to
+from rltf.telemetry.recorder import redirect_output
 from rltf.weights.manifest import Bucket, Manifest, WeightsUnavailable
 from rltf.weights.slots import Slot, SlotName, make_slot
 
 STORE_NAME = "weights"
-KEPT_VERSIONS = 2
+MAX_VERSIONS = 2
 _T = TypeVar("_T")
 
 
@@ -53,7 +53,7 @@ class WeightStore:
     def __init__(self, logs: Path | None = None) -> None:
         """`logs`: folder of log files; none: what is logged stays with Ray."""
         if logs is not None:
-            log_to(logs, STORE_NAME)
+            redirect_output(logs, STORE_NAME)
         self._versions: dict[int, _Kept] = {}
         self._spare: list[SlotName] = []
         self._change = threading.Lock()
@@ -118,7 +118,7 @@ class WeightStore:
             if before is not None:
                 self._spare += [slot for slot in before.slots if slot not in kept.slots]
             self._versions[kept.manifest.version] = kept
-            for version in sorted(self._versions)[:-KEPT_VERSIONS]:
+            for version in sorted(self._versions)[:-MAX_VERSIONS]:
                 self._spare += self._versions.pop(version).slots
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rltf.weights.manifest import CHECKED_BYTES, THREADS, Bucket, Manifest, ManifestMismatch, pool
+from rltf.weights.manifest import CHECKSUM_CHUNK_BYTES, THREADS, Bucket, Manifest, ManifestMismatch, pool
 from rltf.weights.packing import named_weights
 
 
@@ -46,7 +46,7 @@ def load_into(model: Any, manifest: Manifest, buckets: Sequence[Bucket]) -> None
                 f"version {manifest.version}: {name} is {shape}, the model's {tuple(targets[name].shape)}"
             )
     pairs = [(targets[name], tensor) for name, tensor in unpack(manifest, buckets)]
-    if manifest.nbytes > CHECKED_BYTES and all(target.device.type == "cpu" for target, _ in pairs):
+    if manifest.nbytes > CHECKSUM_CHUNK_BYTES and all(target.device.type == "cpu" for target, _ in pairs):
         pairs.sort(key=lambda pair: -pair[1].nbytes)
         list(pool.map(_copy, [pairs[start::THREADS] for start in range(THREADS)]))
     else:

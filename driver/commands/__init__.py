@@ -15,7 +15,7 @@ from rltf.driver.commands import check_data, doctor, grade, help, replay, status
 from rltf.driver.commands.command import Command
 from rltf.executor.protocol import LaneFailure
 from rltf.program import DONE, FAILED
-from rltf.telemetry.console import complain, warn
+from rltf.telemetry.console import print_error, warn
 
 COMMANDS: dict[str, Command] = {
     "train": train,
@@ -51,10 +51,10 @@ def run(name: str, arguments: Sequence[str], console: Console) -> int:
     try:
         return COMMANDS[name].run(arguments, console)
     except (LaneFailure, FloatingPointError) as failure:
-        complain(f"{name} failed: {failure}")
+        print_error(f"{name} failed: {failure}")
         return FAILED
     except ModuleNotFoundError as error:
-        from rltf.driver.installed import lacks
+        from rltf.driver.extras import lacks
 
         raise lacks(error, name) from None
 
@@ -62,7 +62,7 @@ def run(name: str, arguments: Sequence[str], console: Console) -> int:
 def lost_output(code: int, arguments: Sequence[str], reason: str) -> int:
     """The exit code of a command whose standard output could not be written: it has failed; a run has its folder."""
     if code == DONE and chosen(arguments)[0] != "train":
-        complain(f"error: standard output could not be written ({reason}), and what was printed is lost")
+        print_error(f"error: standard output could not be written ({reason}), and what was printed is lost")
         return FAILED
     warn(f"standard output could not be written ({reason}), and some of what was printed is lost")
     return code

@@ -34,7 +34,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.executor import check_data as checking
     from rltf.executor.checkers import require_checkers
     from rltf.problems import read_problems
-    from rltf.problems.files import replacing
+    from rltf.problems.files import atomic_output
     from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.spec} ...", markup=False)
@@ -43,8 +43,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     require_checkers(problems)
     stopping.work()
     # A file that cannot be written is told before the work.
-    with replacing(known.out, parse_spec(known.spec).path) as file:
+    with atomic_output(known.out, parse_spec(known.spec).path) as file:
         checked = checking.check_data(problems, config.executor, lanes(config, overrides), console)
         checking.write(checked, file)
     checking.show(problems, checked, known.out, console)
-    return DONE if checking.fit(problems, checked, known.strict) else FAILED
+    return DONE if checking.is_fit_for_training(problems, checked, known.strict) else FAILED

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf.config import DiskFailure, PolicyConfig, UserError
-from rltf.learner.critic import Critic, items_of, train_critic, usual_device
+from rltf.learner.critic import Critic, default_device, items_of, train_critic
 from rltf.learner.first_weights import first_weights
 from rltf.monitor.run_record import RunRecord
 from rltf.policy.policy import build_policy, make_spec
@@ -41,7 +41,7 @@ def train_critic_of(run: Path, out: Path, steps: int, batch_size: int, learning_
     samples = [sample for sample in kept if sample is not None and sample.program.purpose == "train"]
     for sentence in folder.damage():
         warn(sentence)
-    critic = Critic(policy, config.learner.micro_batch_tokens, usual_device())
+    critic = Critic(policy, config.learner.micro_batch_tokens, default_device())
     with or_user_error(out):
         out.mkdir(
             parents=True

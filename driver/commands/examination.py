@@ -19,22 +19,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rltf.buffer.connection import connect, masked
+from rltf.buffer.connection import connect, redacted
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
-from rltf.driver.installed import advice
-from rltf.driver.machine import memory_bytes
-from rltf.driver.ray_address import knock, wanted_address
-from rltf.driver.ray_start import ready
+from rltf.driver.extras import advice
+from rltf.driver.host_limits import memory_bytes
+from rltf.driver.ray_address import check_reachable, find_cluster_address
+from rltf.driver.ray_start import prepare
 from rltf.executor.doctor import Finding, findings
-from rltf.problems.files import replacing
-from rltf.telemetry.console import complain
+from rltf.problems.files import atomic_output
+from rltf.telemetry.console import print_error
 
-LEAST_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
-LEAST_MEMORY_GB, GOOD_MEMORY_GB = 1.0, 4.0
+MIN_DISK_GB, GOOD_DISK_GB = 1.0, 10.0
+MIN_MEMORY_GB, GOOD_MEMORY_GB = 1.0, 4.0
 _GB = 1e9
 _PACKAGES = ("torch", "transformers", "deepspeed", "ray", "redis", "numpy")
-_ASK_S = 120.0
+_PROBE_TIMEOUT_S = 120.0
 _NO_TORCH = 3
 _ASK_TORCH = f"""
 import json, sys
@@ -61,14 +61,14 @@ def doctor(config: Config, out: Path | None, console: Console, read: Path | None
     Raises:
         UserError: `out` cannot be written.
     """
-    with replacing(out, read) if out is not None else nullcontext() as file:
+    with atomic_output(out, read) if out is not None else nullcontext() as file:
         found = _examined(config, console)
         if file is not None:
             file.write(json.dumps([asdict(finding) for finding in found], indent=1) + "\n")
     bad = [finding for finding in found if finding.state == "bad"]
     if bad:
         reasons = "; ".join(f"{finding.part}, {finding.name}: {finding.text}" for finding in bad)
-        complain(f"a run cannot start here: {reasons}")
+        print_error(f"a run cannot start here: {reasons}")
     else:
         console.print("a run can start here")
     return not bad
@@ -114,7 +114,7 @@ def _redis(config: Config) -> Iterator[Finding]:
         except UserError as error:
             yield Finding("Redis", "redis.url", "bad", str(error))
             return
-        yield Finding("Redis", "redis.url", "on", f"version {version} at {masked(config.redis.url)}")
+        yield Finding("Redis", "redis.url", "on", f"version {version} at {redacted(config.redis.url)}")
         return
     with tempfile.TemporaryDirectory(prefix="doctor-redis-") as folder:
         try:
@@ -139,15 +139,15 @@ def _ray(config: Config) -> Iterator[Finding]:
     except ImportError as error:
         yield Finding("Ray", "package", "bad", str(error), advice("executor"))
         return
-    wanted = wanted_address(config)
+    wanted = find_cluster_address(config)
     try:
         if wanted.starts_here:
-            sessions = ready(config.workers)
+            sessions = prepare(config.workers)
             yield Finding(
                 "Ray", "address", "on", f"none: a run starts Ray {ray.__version__} here, its sessions are in {sessions}"
             )
             return
-        knock(wanted)
+        check_reachable(wanted)
     except UserError as error:
         yield Finding("Ray", "address", "bad", str(error))
         return
@@ -163,10 +163,16 @@ def _gpu(config: Config) -> Iterator[Finding]:
     wanted = max(config.actors.gpus_per_actor, config.learner.gpus_per_worker)
     # In a process of its own: what a broken driver does to it stays there.
     try:
-        asked = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=_ASK_S)
+        asked = subprocess.run(
+            [sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired:
         yield Finding(
-            "GPU", "torch", "bad", f"it does not say within {_ASK_S:g} s which GPUs there are", "see the kernel's log"
+            "GPU",
+            "torch",
+            "bad",
+            f"it does not say within {_PROBE_TIMEOUT_S:g} s which GPUs there are",
+            "see the kernel's log",
         )
         return
     if asked.returncode == _NO_TORCH:
@@ -195,7 +201,7 @@ def _room(config: Config) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     yield Finding("room", "cores", "on", f"{cores}, load {os.getloadavg()[0]:.1f}")
     total, free = memory_bytes()
-    yield _enough("memory", free / _GB, LEAST_MEMORY_GB, GOOD_MEMORY_GB, f"of {total / _GB:.1f} GB available")
+    yield _enough("memory", free / _GB, MIN_MEMORY_GB, GOOD_MEMORY_GB, f"of {total / _GB:.1f} GB available")
     folder = Path(config.run.folder).absolute()
     while not folder.exists():
         folder = folder.parent
@@ -207,8 +213,8 @@ def _room(config: Config) -> Iterator[Finding]:
     ):
         if path.exists():
             free = shutil.disk_usage(path).free / _GB
-            least = 0.1 if path == Path("/dev/shm") else LEAST_DISK_GB
-            yield _enough(name, free, least, least * GOOD_DISK_GB / LEAST_DISK_GB, f"free in {path}")
+            least = 0.1 if path == Path("/dev/shm") else MIN_DISK_GB
+            yield _enough(name, free, least, least * GOOD_DISK_GB / MIN_DISK_GB, f"free in {path}")
 
 
 def _enough(name: str, size_gb: float, least_gb: float, good_gb: float, text: str) -> Finding:

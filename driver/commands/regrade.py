@@ -22,13 +22,13 @@ from rltf.executor.checkers import require_checkers
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import kept_rows
-from rltf.problems import Problem, TestSuite, problem_sets
-from rltf.problems.files import or_user_error, replacing
-from rltf.telemetry.console import complain, progress
+from rltf.problems import Problem, TestSuite, load_problem_split
+from rltf.problems.files import atomic_output, or_user_error
+from rltf.telemetry.console import print_error, progress
 
 PROGRAMS_PER_LANE = 64
 """Programs judged between two writes."""
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 
 
 @dataclass
@@ -79,8 +79,8 @@ def regrade(folder: RunRecord, config: Config, lanes: int, console: Console) -> 
     with or_user_error(out):
         out.mkdir(exist_ok=True)
     with (
-        replacing(out / "regraded.json") as numbers,
-        replacing(out / "differing.jsonl") as differing,
+        atomic_output(out / "regraded.json") as numbers,
+        atomic_output(out / "differing.jsonl") as differing,
         Judge.from_config(config.executor, lanes) as judge,
         progress(console, "judging", kept_rows(folder.path / run_files.SAMPLES)) as advance,
     ):
@@ -134,25 +134,25 @@ def show(found: Regraded, folder: RunRecord, console: Console) -> None:
     ):
         if number:
             console.print(f"  {number:,} {words}", markup=False)
-    for reason, number in found.unjudged.most_common(MOST_SHOWN):
-        complain(f"{number:,} programs could not be compared: {reason}")
+    for reason, number in found.unjudged.most_common(MAX_SHOWN):
+        print_error(f"{number:,} programs could not be compared: {reason}")
     for sentence in found.damage:
-        complain(sentence)
+        print_error(sentence)
     file = folder.path / run_files.REPLAY / "differing.jsonl"
     if found.different:
-        complain(f"replay failed: {found.different:,} verdicts differ; they are in {file}")
+        print_error(f"replay failed: {found.different:,} verdicts differ; they are in {file}")
     elif found.unjudged:
-        complain(f"replay failed: {found.unjudged.total():,} programs could not be judged again")
+        print_error(f"replay failed: {found.unjudged.total():,} programs could not be judged again")
     elif found.damage:
-        complain(f"replay failed: {found.same:,} verdicts are the same, others are lost")
+        print_error(f"replay failed: {found.same:,} verdicts are the same, others are lost")
     elif not found.same:
-        complain("replay failed: no recorded program has a verdict to compare with")
+        print_error("replay failed: no recorded program has a verdict to compare with")
     else:
         console.print(f"all {found.same:,} verdicts are the same", style="green", markup=False)
 
 
 def _problems(config: Config) -> dict[str, Problem]:
-    found = problem_sets(config.problems, config.run.seed, must_match=False)
+    found = load_problem_split(config.problems, config.run.seed, must_match=False)
     return {problem.id: problem for part in (found.train, found.held_out) if part is not None for problem in part}
 
 

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         "--step", type=int, metavar="N", help="take learner step N again: batch, rewards, token weights and loss"
     )
     known, overrides = parser.read(arguments)
-    from rltf.driver.installed import require
+    from rltf.driver.extras import require
     from rltf.driver.resume import find
     from rltf.monitor.run_lock import locked
     from rltf.monitor.run_record import RunRecord

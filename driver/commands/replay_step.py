@@ -14,12 +14,12 @@ from rltf.config import Config, UserError, run_files
 from rltf.driver.inputs import Inputs
 from rltf.driver.resume import code_of
 from rltf.learner.checkpoints import Checkpoints
+from rltf.learner.fingerprints import CORPUS
 from rltf.learner.first_weights import keeps_first_weights
-from rltf.learner.record import CORPUS
-from rltf.learner.replay import Again, RecordedStep, Replay, remembers
+from rltf.learner.replay import RecordedStep, Replay, ReplayedStep, depends_on_history
 from rltf.monitor.run_record import RunRecord
-from rltf.monitor.sample_columns import KeptSample
-from rltf.telemetry.console import complain, progress, warn
+from rltf.monitor.sample_columns import RecordedSample
+from rltf.telemetry.console import print_error, progress, warn
 from rltf.telemetry.recorder import Row
 
 
@@ -42,11 +42,11 @@ def replay_step(folder: RunRecord, step: int, console: Console) -> bool:
         warn(sentence)
     weights = saved is not None or keeps_first_weights(config, folder.path)
     begin = saved.step if saved is not None else 0
-    wanted = range(begin + 1, step + 1) if weights or remembers(config) else range(step, step + 1)
+    wanted = range(begin + 1, step + 1) if weights or depends_on_history(config) else range(step, step + 1)
     recorded = _recorded(folder, rows, wanted)
     if folder.settings_at(recorded[0].row["time"]) != config:
         warn(f"the configuration was changed between steps {wanted[0]} and {step}: on the way something may differ")
-    inputs = Inputs.of(config, code_of(config, folder.path))
+    inputs = Inputs.from_config(config, code_of(config, folder.path))
     where = f"checkpoint step_{begin:06d}" if saved is not None else "the beginning of training"
     way = f", taking the steps from {wanted[0]} on again" if len(wanted) > 1 else ""
     console.print(f"step {step} from {where}{way}", markup=False)
@@ -69,7 +69,7 @@ def _recorded(folder: RunRecord, rows: Mapping[int, Row], wanted: Iterable[int])
         _require_whole(folder, rows, step)
         found.append(rows[step])
     names = {name for row in found for name in row.get("fingerprints", ()) if name != CORPUS}
-    members: dict[str, list[KeptSample]] = {}
+    members: dict[str, list[RecordedSample]] = {}
     if names:
         for kept in folder.samples():
             if kept.group_id in names:
@@ -106,7 +106,7 @@ def _require_whole(folder: RunRecord, rows: Mapping[int, Row], step: int) -> Non
         )
 
 
-def _group(name: str, members: Sequence[KeptSample]) -> Group:
+def _group(name: str, members: Sequence[RecordedSample]) -> Group:
     """The group as it was drawn: without the members that had been given up."""
     samples: list[Sample] = []
     greedy: Sample | None = None
@@ -121,7 +121,7 @@ def _group(name: str, members: Sequence[KeptSample]) -> Group:
     return Group(id=name, problem_id=members[0].problem_id if members else "", samples=samples, greedy=greedy)
 
 
-def _take(replay: Replay, recorded: Sequence[RecordedStep], console: Console) -> tuple[Again, list[str]]:
+def _take(replay: Replay, recorded: Sequence[RecordedStep], console: Console) -> tuple[ReplayedStep, list[str]]:
     """Takes all of them; the last one, and a sentence for each difference."""
     sentences: list[str] = []
     with progress(console, "steps", len(recorded)) as advance:
@@ -138,7 +138,7 @@ def _take(replay: Replay, recorded: Sequence[RecordedStep], console: Console) ->
 
 
 def _write(
-    out: Path, step: RecordedStep, again: Again, terms: Sequence[str], sentences: Sequence[str], where: str
+    out: Path, step: RecordedStep, again: ReplayedStep, terms: Sequence[str], sentences: Sequence[str], where: str
 ) -> None:
     row = step.row
     name = f"step_{row['step']:06d}"
@@ -156,7 +156,7 @@ def _write(
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
-def _programs(step: RecordedStep, again: Again, terms: Sequence[str]) -> Iterable[dict[str, Any]]:
+def _programs(step: RecordedStep, again: ReplayedStep, terms: Sequence[str]) -> Iterable[dict[str, Any]]:
     """A line per program of the step, with the reward and, where it was forwarded, its weights by term."""
     prepared = again.prepared
     if prepared is None:
@@ -181,7 +181,7 @@ def _programs(step: RecordedStep, again: Again, terms: Sequence[str]) -> Iterabl
             }
 
 
-def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: bool, console: Console) -> None:
+def _show(step: RecordedStep, again: ReplayedStep, sentences: Sequence[str], exact: bool, console: Console) -> None:
     row, prepared = step.row, again.prepared
     if prepared is None:
         console.print("a supervised step: its programs come from the corpus", markup=False)
@@ -200,8 +200,8 @@ def _show(step: RecordedStep, again: Again, sentences: Sequence[str], exact: boo
     how = "to the last bit" if exact else "the loss up to rounding, for its sums are taken in another order here"
     if sentences:
         for sentence in sentences:
-            complain(sentence)
-        complain(f"replay failed: step {row['step']} is not what it was")
+            print_error(sentence)
+        print_error(f"replay failed: step {row['step']} is not what it was")
     elif again.result is not None:
         console.print(
             f"rewards, token weights and loss are those that were trained with, {how}", style="green", markup=False

@@ -19,6 +19,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="write the same as JSON")
     known, overrides = parser.read(arguments)
-    from rltf.driver.commands.standing import status
+    from rltf.driver.commands.run_status import status
 
     return DONE if status(known.run, overrides.get("redis.url", ""), known.out, console) else FAILED

@@ -12,7 +12,7 @@ from rltf import config as configuration
 from rltf.config import Config, UserError
 from rltf.driver.commands.command import Arguments
 from rltf.program import DONE, FAILED
-from rltf.telemetry.console import complain
+from rltf.telemetry.console import print_error
 
 SENTENCE = "Train a code model on unit-test feedback; the word itself may be left out."
 
@@ -60,8 +60,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED, with the reason, when the run did not come to its end."""
     wanted = parse(arguments)
     from rltf.driver import RunFailed
-    from rltf.driver.installed import require
-    from rltf.driver.machine import refuse_narrow_addresses
+    from rltf.driver.extras import require
+    from rltf.driver.host_limits import refuse_narrow_addresses
 
     refuse_narrow_addresses()
     require("train", "training")
@@ -71,6 +71,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
     try:
         train(wanted.config, wanted.preset, wanted.dry_run, console, wanted.resume)
     except RunFailed as failure:
-        complain(f"run failed: {failure}")
+        print_error(f"run failed: {failure}")
         return FAILED
     return DONE

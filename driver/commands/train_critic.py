@@ -26,7 +26,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     known, _ = parser.read(arguments)
     if known.steps < 1 or known.batch_size < 1 or not known.learning_rate > 0:
         raise UserError("--steps, --batch-size and --learning-rate must be above zero")
-    from rltf.driver.installed import require
+    from rltf.driver.extras import require
     from rltf.driver.resume import find
 
     folder = find(known.run)

@@ -53,7 +53,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedStep:
     """A step's work, the same on every rank."""
 
     items: list[TrainItem]
@@ -68,7 +68,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class LossInputs:
     """A micro-batch's weights, padded to (.., B, T) with zeros."""
 
     weights: torch.Tensor
@@ -78,11 +78,11 @@ class Signal:
     reference_log_probs: torch.Tensor | None = None
     """(B, T) float32."""
 
-    def row(self, index: int) -> Signal:
+    def row(self, index: int) -> LossInputs:
         """The signal of one program, B = 1."""
         part = slice(index, index + 1)
         behaviour, reference = self.behaviour_log_probs, self.reference_log_probs
-        return Signal(
+        return LossInputs(
             self.weights[:, part],
             behaviour[part] if behaviour is not None else None,
             reference[part] if reference is not None else None,
@@ -113,10 +113,10 @@ class Objective(Protocol):
     def terms(self) -> tuple[str, ...]:
         """Names of the K terms."""
 
-    def prepare(self, groups: Sequence[Group]) -> Prepared:
+    def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """Turns the groups of one step into items. Deterministic: every rank calls it with the same groups."""
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """`log_probs` (B, T) with gradient and `mask` (B, T), true where a program token is."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -135,16 +135,18 @@ class ObjectiveKind(Protocol):
         """The objective that a configuration describes, for a policy that is an encoder-decoder or not."""
 
 
-Loss = Callable[[torch.Tensor, torch.Tensor, Signal, Totals], LossResult]
+Loss = Callable[[torch.Tensor, torch.Tensor, LossInputs, Totals], LossResult]
 """An objective's `loss`."""
 
 
 @torch.no_grad()
-def not_finite(loss: Loss, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> list[int]:
+def not_finite(
+    loss: Loss, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals
+) -> list[int]:
     """The rows of a micro-batch whose loss, computed alone, is not a finite number."""
     rows = range(mask.shape[0])
     parts = [
-        loss(log_probs[index : index + 1], mask[index : index + 1], signal.row(index), totals).loss for index in rows
+        loss(log_probs[index : index + 1], mask[index : index + 1], inputs.row(index), totals).loss for index in rows
     ]
     return [index for index, part in zip(rows, parts, strict=True) if not bool(torch.isfinite(part))]
 

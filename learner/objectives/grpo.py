@@ -18,7 +18,7 @@ import torch
 
 from rltf.buffer.records import Group
 from rltf.config import GrpoConfig, RltfConfig
-from rltf.learner.objectives.base import LossResult, Signal, Totals
+from rltf.learner.objectives.base import LossInputs, LossResult, Totals
 from rltf.learner.objectives.policy_gradient import PolicyGradient
 from rltf.learner.objectives.surrogates import clipped
 
@@ -48,9 +48,9 @@ class Grpo(PolicyGradient):
         """Relative to each program's group."""
         return [advantages(row, self._config.scale == "deviation") for row in rewards]
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """The clipped surrogate of one micro-batch, normalised as configured."""
         divisor = self._divisor(mask, totals)
         return clipped(
-            self.terms, log_probs, mask, signal, divisor, self._config, self._config.clip_low, self._config.clip_high
+            self.terms, log_probs, mask, inputs, divisor, self._config, self._config.clip_low, self._config.clip_high
         )

@@ -19,7 +19,7 @@ import torch
 
 from rltf.buffer.records import Group
 from rltf.config import Normalise
-from rltf.learner.objectives.base import LossResult, Objective, Prepared, Signal, Totals, TrainItem
+from rltf.learner.objectives.base import LossInputs, LossResult, Objective, PreparedStep, Totals, TrainItem
 from rltf.learner.objectives.surrogates import divisor_of, linear
 
 
@@ -46,7 +46,7 @@ class Mixed:
         self._corpus_totals = Totals(0, 0)
         self._dilution = 1.0
 
-    def prepare(self, groups: Sequence[Group]) -> Prepared:
+    def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """The objective's items, with weights in its terms alone, and a batch of the corpus, with weights in the last
         term alone.
         """
@@ -69,15 +69,15 @@ class Mixed:
         self._dilution = all_tokens / max(1, sampled)
         return replace(prepared, items=own + added, row=prepared.row | {"supervised_programs": len(added)})
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """The weighted mean of the two losses of one micro-batch. `totals` are the objective's."""
-        corpus_rows = (signal.weights[-1] != 0).any(1, keepdim=True)
+        corpus_rows = (inputs.weights[-1] != 0).any(1, keepdim=True)
         sampled = mask & ~corpus_rows
         ours = self._objective.loss(
-            torch.where(sampled, log_probs, 0.0), sampled, replace(signal, weights=signal.weights[:-1]), totals
+            torch.where(sampled, log_probs, 0.0), sampled, replace(inputs, weights=inputs.weights[:-1]), totals
         )
         divisor = divisor_of(self._normalise, mask, self._corpus_totals, self._token_limit)
-        theirs = linear(self.terms[-1:], log_probs, mask, Signal(signal.weights[-1:]), divisor)
+        theirs = linear(self.terms[-1:], log_probs, mask, LossInputs(inputs.weights[-1:]), divisor)
         # Means over tokens are taken over all that are forwarded.
         sums = {
             name: value * (1.0 - self._share if name.startswith("loss/") else self._dilution)

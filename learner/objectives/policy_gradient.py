@@ -16,7 +16,15 @@ import torch
 from rltf.buffer.records import Group, LearnerFate
 from rltf.config import AdvantageConfig, Config, RltfConfig
 from rltf.learner.baselines import Baselines
-from rltf.learner.objectives.base import LossResult, Prepared, Signal, Totals, TrainItem, greedy_fates, totals_of
+from rltf.learner.objectives.base import (
+    LossInputs,
+    LossResult,
+    PreparedStep,
+    Totals,
+    TrainItem,
+    greedy_fates,
+    totals_of,
+)
 from rltf.learner.objectives.surrogates import divisor_of, linear
 from rltf.learner.rewards import fine_feedback, fine_weights, reward_named
 
@@ -48,7 +56,7 @@ class PolicyGradient(ABC):
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
         """The advantage of every sampled program of every group, from their rewards."""
 
-    def prepare(self, groups: Sequence[Group]) -> Prepared:
+    def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """Programs with a weight, with the log-probabilities that they were sampled with."""
         items: list[TrainItem] = []
         fates: dict[str, LearnerFate] = greedy_fates(groups)
@@ -62,10 +70,10 @@ class PolicyGradient(ABC):
                 if self._options.fine:
                     fine = fine_feedback(program, sample.feedback, self._rltf, self._encoder_decoder)
                     weights[1] = fine_weights(fine, length, self._rltf.alpha)
-                signal = bool(weights.any())
-                without += not signal
+                has_signal = bool(weights.any())
+                without += not has_signal
                 # A divergence from the reference is counted over all programs of the step.
-                used = signal or (self._options.kl > 0 and length > 0)
+                used = has_signal or (self._options.kl > 0 and length > 0)
                 fates[program.id] = "trained" if used else "no_signal"
                 if used:
                     items.append(
@@ -73,11 +81,11 @@ class PolicyGradient(ABC):
                     )
         programs = [sample.program for group in groups for sample in group.samples]
         row_facts = {"zero_advantage_share": without / max(1, len(programs))}
-        return Prepared(items, totals_of(programs), fates, [value for row in rewards for value in row], row_facts)
+        return PreparedStep(items, totals_of(programs), fates, [value for row in rewards for value in row], row_facts)
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """-sum_t A_t log p(w_t) of one micro-batch, normalised as configured."""
-        return linear(self.terms, log_probs, mask, signal, self._divisor(mask, totals), self._options)
+        return linear(self.terms, log_probs, mask, inputs, self._divisor(mask, totals), self._options)
 
     def state_dict(self) -> dict[str, Any]:
         """The baselines."""
@@ -95,7 +103,7 @@ class PolicyGradient(ABC):
         """r_i - r_baseline of every program; the visits then enter the history of baselines."""
         found = []
         for group, row in zip(groups, rewards, strict=True):
-            (baseline,) = self.baselines.of(group)
+            (baseline,) = self.baselines.baseline_for(group)
             found.append([reward - baseline for reward in row])
             self.baselines.update(group)
         return found

@@ -15,7 +15,7 @@ import torch
 
 from rltf.buffer.records import Group
 from rltf.config import PpoClipConfig, RltfConfig
-from rltf.learner.objectives.base import LossResult, Signal, Totals
+from rltf.learner.objectives.base import LossInputs, LossResult, Totals
 from rltf.learner.objectives.policy_gradient import PolicyGradient
 from rltf.learner.objectives.surrogates import clipped
 
@@ -43,9 +43,9 @@ class PpoClip(PolicyGradient):
         found = self._less_baseline(groups, rewards)
         return whitened(found) if self._config.whiten else found
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """The clipped surrogate of one micro-batch, normalised as configured."""
         divisor = self._divisor(mask, totals)
         return clipped(
-            self.terms, log_probs, mask, signal, divisor, self._config, self._config.clip_low, self._config.clip_high
+            self.terms, log_probs, mask, inputs, divisor, self._config, self._config.clip_low, self._config.clip_high
         )

@@ -24,9 +24,9 @@ from rltf.buffer.records import Group, LearnerFate, Sample
 from rltf.config import Config, RltfConfig
 from rltf.learner.baselines import Baselines
 from rltf.learner.objectives.base import (
+    LossInputs,
     LossResult,
-    Prepared,
-    Signal,
+    PreparedStep,
     Totals,
     TrainItem,
     Weights,
@@ -34,7 +34,7 @@ from rltf.learner.objectives.base import (
     totals_of,
 )
 from rltf.learner.objectives.surrogates import divisor_of, linear
-from rltf.learner.rewards import REWARDS, Fine, adaptive_reward, coarse_reward, fine_feedback, fine_weights
+from rltf.learner.rewards import REWARDS, FineFeedback, adaptive_reward, coarse_reward, fine_feedback, fine_weights
 
 
 class Rltf:
@@ -57,7 +57,7 @@ class Rltf:
         """The objective that the section `rltf` describes."""
         return cls(config.rltf, encoder_decoder, config.policy.max_program_tokens)
 
-    def prepare(self, groups: Sequence[Group]) -> Prepared:
+    def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """Weights of every sampled program; those whose weights are all zero are not forwarded."""
         items: list[TrainItem] = []
         fates: dict[str, LearnerFate] = greedy_fates(groups)
@@ -65,16 +65,16 @@ class Rltf:
         kinds: Counter[str] = Counter()
         without = 0
         for group in groups:
-            coarse, adaptive = self._baselines.of(group)
+            coarse, adaptive = self._baselines.baseline_for(group)
             baselines[group.id] = [coarse, adaptive]
             for sample in group.samples:
                 program = sample.program
                 fine = fine_feedback(program, sample.feedback, self._config, self._encoder_decoder)
                 weights = self.weights(sample, (coarse, adaptive), fine)
                 kinds["no_error" if fine is None else fine.error_class if fine.span else "no_line"] += 1
-                signal = bool(weights.any())
-                without += not signal
-                used = signal or (self._config.kl > 0 and len(program.token_ids) > 0)
+                has_signal = bool(weights.any())
+                without += not has_signal
+                used = has_signal or (self._config.kl > 0 and len(program.token_ids) > 0)
                 fates[program.id] = "trained" if used else "no_signal"
                 if used:
                     ids = program.prompt_ids, program.token_ids
@@ -85,9 +85,9 @@ class Rltf:
         samples = [sample for group in groups for sample in group.samples]
         rewards = [coarse_reward(sample.feedback) for sample in samples]
         row = {"baselines": baselines, "fine": dict(kinds), "zero_advantage_share": without / max(1, len(samples))}
-        return Prepared(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
+        return PreparedStep(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
 
-    def weights(self, sample: Sample, baseline: tuple[float, float], fine: Fine | None) -> Weights:
+    def weights(self, sample: Sample, baseline: tuple[float, float], fine: FineFeedback | None) -> Weights:
         """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive.
 
         `baseline`: its coarse and its adaptive reward.
@@ -107,10 +107,10 @@ class Rltf:
             weights[2] = adaptive_reward(feedback) - base_adaptive
         return weights
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """Eq. 8 + 9 + 10 of one micro-batch."""
         divisor = divisor_of(self._config.normalise, mask, totals, self._token_limit)
-        return linear(self.terms, log_probs, mask, signal, divisor, self._config)
+        return linear(self.terms, log_probs, mask, inputs, divisor, self._config)
 
     def state_dict(self) -> dict[str, Any]:
         """The baselines."""

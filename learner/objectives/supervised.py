@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rltf.config import Normalise
-from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem
+from rltf.learner.objectives.base import LossInputs, LossResult, Totals, TrainItem
 from rltf.learner.objectives.surrogates import divisor_of, linear
 
 
@@ -35,6 +35,6 @@ class Supervised:
             for index, (prompt_ids, token_ids) in enumerate(programs)
         ]
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """Eq. 7 of one micro-batch."""
-        return linear(self.terms, log_probs, mask, signal, divisor_of(self._normalise, mask, totals, self._token_limit))
+        return linear(self.terms, log_probs, mask, inputs, divisor_of(self._normalise, mask, totals, self._token_limit))

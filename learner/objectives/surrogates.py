@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from rltf.config import Guards, Normalise
-from rltf.learner.objectives.base import LossResult, Signal, Totals
+from rltf.learner.objectives.base import LossInputs, LossResult, Totals
 
 UNGUARDED = Guards()
 
@@ -35,7 +35,7 @@ def linear(
     terms: Sequence[str],
     log_probs: torch.Tensor,
     mask: torch.Tensor,
-    signal: Signal,
+    inputs: LossInputs,
     divisor: torch.Tensor | float,
     config: Guards = UNGUARDED,
 ) -> LossResult:
@@ -45,23 +45,23 @@ def linear(
     `log_probs` (B, T) with gradient, `mask` (B, T). Raises ValueError when the cap needs log-probabilities that the
     signal lacks.
     """
-    values = _floored(log_probs, signal, config)
+    values = _floored(log_probs, inputs, config)
     sums: dict[str, torch.Tensor] = {}
-    weights = signal.weights
+    weights = inputs.weights
     if config.importance_cap is not None:
-        ratio = _log_ratio(log_probs.detach(), mask, signal).exp()
+        ratio = _log_ratio(log_probs.detach(), mask, inputs).exp()
         sums["per_token/capped_share"] = _count(ratio > config.importance_cap, mask)
         weights = weights * ratio.clamp(max=config.importance_cap)
     loss = -_divided(weights.sum(0) * values, divisor)
     shares = [-_divided(weight * values.detach(), divisor) for weight in weights]
-    return _result(loss, terms, shares, log_probs, mask, signal, divisor, config, sums)
+    return _result(loss, terms, shares, log_probs, mask, inputs, divisor, config, sums)
 
 
 def clipped(
     terms: Sequence[str],
     log_probs: torch.Tensor,
     mask: torch.Tensor,
-    signal: Signal,
+    inputs: LossInputs,
     divisor: torch.Tensor | float,
     config: Guards,
     low: float,
@@ -75,8 +75,8 @@ def clipped(
     the clip leaves open (arXiv 1912.09729, Eq. 5). Raises ValueError when the signal lacks the sampling policy's
     log-probabilities.
     """
-    advantage = signal.weights.sum(0)
-    log_ratio = _log_ratio(_floored(log_probs, signal, config), mask, signal)
+    advantage = inputs.weights.sum(0)
+    log_ratio = _log_ratio(_floored(log_probs, inputs, config), mask, inputs)
     sums: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         ratio = log_ratio.exp()
@@ -94,22 +94,22 @@ def clipped(
     # no number.
     used = torch.where(is_fixed, fixed, torch.where(is_fixed, 0.0, log_ratio).exp())
     loss = -_divided(used * advantage, divisor)
-    shares = [-_divided(weight * used.detach(), divisor) for weight in signal.weights]
-    return _result(loss, terms, shares, log_probs, mask, signal, divisor, config, sums)
+    shares = [-_divided(weight * used.detach(), divisor) for weight in inputs.weights]
+    return _result(loss, terms, shares, log_probs, mask, inputs, divisor, config, sums)
 
 
-def _floored(log_probs: torch.Tensor, signal: Signal, config: Guards) -> torch.Tensor:
+def _floored(log_probs: torch.Tensor, inputs: LossInputs, config: Guards) -> torch.Tensor:
     """(B, T) with no gradient left that would push a token down whose log-probability is below the floor."""
     if config.log_prob_floor is None:
         return log_probs
-    return torch.where(signal.weights.sum(0) < 0, log_probs.clamp(min=config.log_prob_floor), log_probs)
+    return torch.where(inputs.weights.sum(0) < 0, log_probs.clamp(min=config.log_prob_floor), log_probs)
 
 
-def _log_ratio(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> torch.Tensor:
+def _log_ratio(log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs) -> torch.Tensor:
     """(B, T) log p - log p_sampler, zero where there is no token."""
-    if signal.behaviour_log_probs is None:
+    if inputs.behaviour_log_probs is None:
         raise ValueError("importance ratios need the log-probabilities that the programs were sampled with")
-    return _difference(log_probs, signal.behaviour_log_probs, mask)
+    return _difference(log_probs, inputs.behaviour_log_probs, mask)
 
 
 def _difference(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -126,12 +126,12 @@ def k3(log_ratio: torch.Tensor) -> torch.Tensor:
     return log_ratio.expm1() - log_ratio
 
 
-def divergence_from(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal) -> torch.Tensor:
+def divergence_from(log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs) -> torch.Tensor:
     """(B, T) float64: `k3` of the ratio to the sampling policy, zero where there is no token.
 
     ValueError when the signal lacks it.
     """
-    return k3(_log_ratio(log_probs, mask, signal))
+    return k3(_log_ratio(log_probs, mask, inputs))
 
 
 def _result(
@@ -140,7 +140,7 @@ def _result(
     shares: Sequence[torch.Tensor],
     log_probs: torch.Tensor,
     mask: torch.Tensor,
-    signal: Signal,
+    inputs: LossInputs,
     divisor: torch.Tensor | float,
     config: Guards,
     sums: dict[str, torch.Tensor],
@@ -148,19 +148,19 @@ def _result(
     """Adds the reference's term and what the metrics row shows of every objective."""
     found = {f"loss/{term}": share.detach() for term, share in zip(terms, shares, strict=True)}
     if config.kl:
-        if signal.reference_log_probs is None:
+        if inputs.reference_log_probs is None:
             raise ValueError("a divergence from the reference needs the reference's log-probabilities")
-        divergence = k3(_difference(signal.reference_log_probs, log_probs, mask))  # arXiv 2402.03300, Eq. 4
+        divergence = k3(_difference(inputs.reference_log_probs, log_probs, mask))  # arXiv 2402.03300, Eq. 4
         term = config.kl * _divided(divergence, divisor)
         loss = loss + term
         found["loss/kl"] = term.detach()
         sums["per_token/kl_to_reference"] = divergence.detach().sum()
     with torch.no_grad():
-        if signal.behaviour_log_probs is not None:
-            sums["per_token/kl_to_sampler"] = divergence_from(log_probs, mask, signal).sum()
+        if inputs.behaviour_log_probs is not None:
+            sums["per_token/kl_to_sampler"] = divergence_from(log_probs, mask, inputs).sum()
         if config.log_prob_floor is not None:
             sums["per_token/floor_share"] = _count(
-                (log_probs < config.log_prob_floor) & (signal.weights.sum(0) < 0), mask
+                (log_probs < config.log_prob_floor) & (inputs.weights.sum(0) < 0), mask
             )
     return LossResult(loss, found | sums)
 

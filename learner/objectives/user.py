@@ -10,7 +10,7 @@ import torch
 from rltf.buffer.records import Group
 from rltf.config import Config, UserError
 from rltf.config.user_code import said, user_class
-from rltf.learner.objectives.base import LossResult, Objective, Prepared, Signal, Totals
+from rltf.learner.objectives.base import LossInputs, LossResult, Objective, PreparedStep, Totals
 
 T = TypeVar("T")
 _WHERE = "learner.objective"
@@ -27,16 +27,16 @@ class UserObjective:
         self._own: Objective = self._called("from_config", lambda: kind.from_config(config, encoder_decoder))
         self.terms: tuple[str, ...] = self._called("terms", lambda: tuple(self._own.terms))
 
-    def prepare(self, groups: Sequence[Group]) -> Prepared:
+    def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """See Objective. Raises UserError where the class raises anything, or gives another thing."""
         prepared = self._called("prepare", lambda: self._own.prepare(groups))
-        if not isinstance(prepared, Prepared):
+        if not isinstance(prepared, PreparedStep):
             raise UserError(f"{_WHERE} {self.name}: prepare gave {prepared!r:.80}, not a Prepared")
         return prepared
 
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """See Objective. Raises UserError where the class raises anything, or gives another thing."""
-        result = self._called("loss", lambda: self._own.loss(log_probs, mask, signal, totals))
+        result = self._called("loss", lambda: self._own.loss(log_probs, mask, inputs, totals))
         if not isinstance(result, LossResult):
             raise UserError(f"{_WHERE} {self.name}: loss gave {result!r:.80}, not a LossResult")
         return result

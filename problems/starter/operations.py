@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from rltf.problems.starter.line import Line
+from rltf.problems.starter.line_template import LineTemplate
 
 MISTAKES = 0.34
 """Share of an operation's lines that are wrong in the corpus."""
@@ -26,7 +26,7 @@ class Operation:
     """Values of k; empty: the operation has none."""
     apply: Callable[[list[int], int], list[int]]
     """The trusted reference, from which expected outputs come. Does not change its argument."""
-    line: Line
+    line: LineTemplate
     """Ways to write it."""
 
 
@@ -40,7 +40,7 @@ def _operation(
     wrong: tuple[str, ...],
     constants: tuple[int, ...] = (),
 ) -> Operation:
-    return Operation(name, meaning, phrases, constants, apply, Line(right, wrong, MISTAKES))
+    return Operation(name, meaning, phrases, constants, apply, LineTemplate(right, wrong, MISTAKES))
 
 
 _SMALL = (1, 2, 3)

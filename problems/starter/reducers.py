@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rltf.problems.starter.line import Line
+from rltf.problems.starter.line_template import LineTemplate
 
 Form = Literal["call", "stdin"]
 
@@ -102,12 +102,12 @@ BY_NAME = {reducer.name: reducer for reducer in REDUCERS}
 
 _FINISH_MISTAKES = 0.35
 _BEGIN = {
-    "call": Line(
+    "call": LineTemplate(
         ("def f(xs):", "def f(xs: list):"),
         ("def f(xs)", "def f(x):", "def f():", "def g(xs):"),
         0.3,
     ),
-    "stdin": Line(
+    "stdin": LineTemplate(
         ("xs = list(map(int, input().split()))", "xs = [int(x) for x in input().split()]"),
         (
             "xs = input().split()",
@@ -120,12 +120,12 @@ _BEGIN = {
 }
 
 
-def begin_line(form: Form) -> Line:
+def begin_line(form: Form) -> LineTemplate:
     """The first line: the function's head, or reading the numbers from a line of input."""
     return _BEGIN[form]
 
 
-def finish_line(form: Form, reducer: Reducer) -> Line:
+def finish_line(form: Form, reducer: Reducer) -> LineTemplate:
     """The last line: a right or wrong answer handed over rightly, or the right answer handed over wrongly."""
     other: tuple[str, ...]
     if form == "call":
@@ -134,7 +134,7 @@ def finish_line(form: Form, reducer: Reducer) -> Line:
         right, other = "print(*{})", ("return {}", "print(list{})", "print {}")
     else:
         right, other = "print({})", ("return {}", "print {}")
-    return Line(
+    return LineTemplate(
         right=tuple(right.format(expression) for expression in reducer.right),
         wrong=(
             *(right.format(expression) for expression in reducer.wrong),

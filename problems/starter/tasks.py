@@ -13,7 +13,7 @@ from typing import Any
 
 from rltf.problems.problem import Problem, TestSuite
 from rltf.problems.starter import operations, reducers
-from rltf.problems.starter.line import Line, fill
+from rltf.problems.starter.line_template import LineTemplate, fill
 from rltf.problems.starter.operations import OPERATIONS, Operation
 from rltf.problems.starter.reducers import REDUCERS, Form, Reducer, begin_line, finish_line
 
@@ -74,10 +74,10 @@ class Task:
             xs = operation.apply(xs, k)
         return self.reducer.apply(xs)
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[LineTemplate]:
         """Lines of a program for it, first to last, constants filled in."""
         steps = [
-            Line(
+            LineTemplate(
                 tuple(fill(variant, k) for variant in operation.line.right),
                 tuple(fill(variant, k) for variant in operation.line.wrong),
                 operation.line.wrong_probability,

@@ -43,7 +43,7 @@ class Run:
         for part, values in parts.items():
             settings[part] = settings.get(part, {}) | values
         self.config = Config.model_validate(settings)
-        self.flow = Flow.connect(FlowAddress.of(self.config, url, name))
+        self.flow = Flow.connect(FlowAddress.from_config(self.config, url, name))
         self.source = Source()
         self.rows: list[Row] = []
         self.stop = threading.Event()
@@ -74,9 +74,7 @@ class Run:
     def take(self, queue: str = "work", count: int = 100) -> list[Program]:
         claims = getattr(self.flow, queue).claim("executor-0", count)
         programs = whole(self.flow, claims)
-        getattr(self.flow, queue).hand_over_many(
-            "executor-0", [(claim, Feedback(outcome="failure")) for claim in claims]
-        )
+        getattr(self.flow, queue).ack_many("executor-0", [(claim, Feedback(outcome="failure")) for claim in claims])
         return programs
 
     def end(self) -> None:

@@ -43,7 +43,7 @@ def grade_all(flow: Flow, consumer: str = "executor-0") -> int:
     """Hands over a pass for everything that can be claimed."""
     graded = 0
     while claims := flow.work.claim(consumer, 16):
-        graded += sum(flow.work.hand_over_many(consumer, [(claim, PASS) for claim in claims]))
+        graded += sum(flow.work.ack_many(consumer, [(claim, PASS) for claim in claims]))
     return graded
 
 

@@ -85,7 +85,7 @@ def _passes(suite: TestSuite, program: str, given: object, expected: object) -> 
     checker, code = make_checker(suite), compile(program, "<program>", "exec")
     if suite.kind == "call":
         exec(code, names)
-        return checker.values(expected, names[suite.fn_name](*given))  # type: ignore
+        return checker.matches_value(expected, names[suite.fn_name](*given))  # type: ignore
     with redirect_stdout(io.StringIO()) as printed, patch.object(sys, "stdin", io.StringIO(str(given))):
         exec(code, names)
-    return checker.texts(str(expected), printed.getvalue())
+    return checker.matches_output(str(expected), printed.getvalue())

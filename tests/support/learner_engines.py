@@ -17,7 +17,7 @@ import torch
 from rltf.learner.batching import plan, tensors
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.objectives.base import LossResult, Signal, Totals, TrainItem, totals_of
+from rltf.learner.objectives.base import LossInputs, LossResult, Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.world import World
 from rltf.policy.log_probs import token_log_probs
@@ -85,7 +85,7 @@ def plainly() -> list[tuple[float, float]]:
     return history
 
 
-def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+def no_gradient(log_probs: torch.Tensor, mask: torch.Tensor, signal: LossInputs, totals: Totals) -> LossResult:
     """A loss of zero whose gradient is no number."""
     return LossResult((log_probs - log_probs.detach()).abs().sqrt().sum(), {})
 
@@ -96,7 +96,7 @@ def poisoned(engine: TrainingEngine) -> str:
     """
     items = programs(0)
 
-    def loss(log_probs: torch.Tensor, mask: torch.Tensor, signal: Signal, totals: Totals) -> LossResult:
+    def loss(log_probs: torch.Tensor, mask: torch.Tensor, signal: LossInputs, totals: Totals) -> LossResult:
         result = Supervised().loss(log_probs, mask, signal, totals)
         return LossResult(result.loss + (math.inf if bool((signal.weights == 77.0).any()) else 0.0), result.sums)
 
@@ -141,7 +141,7 @@ def same_again(engine: TrainingEngine, checkpoints: CheckpointWriter) -> None:
             ours = policy(seed=7)
             saved.load_model(ours)
             engine = TrainingEngine(ours, learner_config(zero_stage=stage), world)
-            engine.begin((0.9, 0.95), 0.0)
+            engine.reset_optimizer((0.9, 0.95), 0.0)
             saved.load_optimizer(engine.state())
         steps(engine, 20, 22)
         found.append(weights(engine))

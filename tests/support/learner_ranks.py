@@ -23,7 +23,7 @@ def trains(world: World) -> list[dict[str, Any]]:
         config = learner_config(zero_stage=stage, micro_batch_tokens=150)
         engine = TrainingEngine(policy(seed=world.rank), config, world)
         curve = train(engine, STEPS)
-        assert engine.agree(world.rank + 7) == 7
+        assert engine.broadcast_int(world.rank + 7) == 7
         engine.barrier()
         found.append({"curve": curve, "poisoned": poisoned(engine), "steep": steep(engine)})
         engine.close()
@@ -40,7 +40,7 @@ def goes_on(world: World, folder: str) -> list[int]:
         if saved:
             saved.load_model(ours)
         engine = TrainingEngine(ours, learner_config(zero_stage=stage), world)
-        engine.begin((0.9, 0.95), 0.0)
+        engine.reset_optimizer((0.9, 0.95), 0.0)
         if saved:
             saved.load_optimizer(engine.state())
         first = saved.step if saved else 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rltf.actors.worker import Stalled
+from rltf.actors.worker import StallTimeout
 from rltf.buffer.server import EmbeddedRedis
 from tests.support.actor_run import Run
 from tests.support.engines import ScriptedEngine
@@ -113,4 +113,6 @@ def test_an_engine_that_ends_nothing_ends_the_run(start: Callable[..., Run]) -> 
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
     run.thread.join(20)
-    assert isinstance(run.error, Stalled) and "the engine of actor-0 has ended no program for 0.5 s" in str(run.error)
+    assert isinstance(run.error, StallTimeout) and "the engine of actor-0 has ended no program for 0.5 s" in str(
+        run.error
+    )

@@ -33,7 +33,7 @@ def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tm
             "learner": {"groups_per_step": 2},
         }
     )
-    address = FlowAddress.of(config, server.url, "ray")
+    address = FlowAddress.from_config(config, server.url, "ray")
     flow = Flow.connect(address)
     prompts = {f"p{index}": Prompt("", f"task {index}", "\n") for index in range(3)}
     try:

@@ -6,14 +6,14 @@ import pytest
 
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.actors.visits import Visits
-from rltf.actors.worker import Stalled
+from rltf.actors.worker import StallTimeout
 from rltf.buffer.control import Phase
 from rltf.buffer.records import Program
 from rltf.buffer.server import EmbeddedRedis
 from rltf.policy.encoding import decode_with_offsets, encode_prompt
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.telemetry.recorder import Recorder, Row
-from rltf.weights.loader import MOST_FAILURES, WeightLoader
+from rltf.weights.loader import MAX_FAILURES, WeightLoader
 from rltf.weights.manifest import ChecksumError
 from tests.support.actor_run import HELD_OUT, TRAIN, Run, Source
 from tests.support.policies import policy_of
@@ -103,8 +103,8 @@ def test_an_evaluation_comes_first_and_is_sampled_at_temperature_one_without_a_g
     assert {(p.purpose, p.label, p.temperature, p.top_p, p.greedy) for p in programs} == {
         ("evaluation", "step-000000", 1.0, 1.0, False)
     }
-    run.until(lambda: run.flow.evaluations.complete("step-000000"))
-    assert not run.flow.evaluations.complete("step-000001"), "its version was not there yet"
+    run.until(lambda: run.flow.evaluations.is_complete("step-000000"))
+    assert not run.flow.evaluations.is_complete("step-000001"), "its version was not there yet"
     run.source.publish(1, seed=2)
     run.until(lambda: run.flow.evaluation_work.length() == 2)
     assert {run_.version for program in run.take("evaluation_work") for run_ in program.versions} == {1}
@@ -126,7 +126,7 @@ def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start:
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
     run.thread.join(20)
-    assert isinstance(run.error, Stalled)
+    assert isinstance(run.error, StallTimeout)
     assert "actor-0 has waited 0.3 s for the executor; last seen: policy version 0, " in str(
         run.error
     ) and "queued" in str(run.error)
@@ -139,7 +139,7 @@ def test_outside_of_training_a_wait_is_bounded_too(start: Callable[..., Run], ph
     if phase != "warm_start":
         run.source.publish(0, seed=1)
     run.thread.join(20)
-    assert isinstance(run.error, Stalled)
+    assert isinstance(run.error, StallTimeout)
     assert f"actor-0 has waited 0.3 s for the {'driver' if phase == 'done' else 'learner'}" in str(run.error)
 
 
@@ -147,11 +147,11 @@ def test_a_warm_start_may_take_as_long_as_the_learner_shows_life(start: Callable
     run = start(run={"stall_timeout_s": 1.5})
     began = time.monotonic()
     while time.monotonic() < began + 2.5:
-        run.flow.control.show_life("learner")
+        run.flow.control.heartbeat("learner")
         assert run.thread.is_alive() and run.error is None
         time.sleep(0.02)
     run.thread.join(20)
-    assert isinstance(run.error, Stalled) and "for the learner" in str(run.error)
+    assert isinstance(run.error, StallTimeout) and "for the learner" in str(run.error)
 
 
 def test_a_wait_goes_on_while_programs_get_anywhere(start: Callable[..., Run]) -> None:
@@ -162,11 +162,11 @@ def test_a_wait_goes_on_while_programs_get_anywhere(start: Callable[..., Run]) -
     for _ in range(4):  # a program is taken and given back, and the queue stays full
         (claim,) = run.flow.work.claim("executor-0", 1)
         time.sleep(0.3)
-        run.flow.work.give_back("executor-0", claim, "the test wants it so", tried=False)
+        run.flow.work.nack("executor-0", claim, "the test wants it so", tried=False)
         time.sleep(0.3)
         assert run.thread.is_alive() and run.error is None
     run.thread.join(20)
-    assert isinstance(run.error, Stalled) and "for the executor" in str(run.error)
+    assert isinstance(run.error, StallTimeout) and "for the executor" in str(run.error)
 
 
 def test_a_stop_ends_the_loop_from_a_wait(start: Callable[..., Run]) -> None:
@@ -180,7 +180,7 @@ def test_a_stop_ends_the_loop_from_a_wait(start: Callable[..., Run]) -> None:
 def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rltf.weights.loader.PAUSE_S", 0.01)
+    monkeypatch.setattr("rltf.weights.loader.BACKOFF_S", 0.01)
     policy = policy_of("llama", 12, seed=3)
     before = policy.model.lm_head.weight.clone()
     source, rows = Source(), list[Row]()
@@ -189,7 +189,7 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     source.publish(4, seed=1)
     source.versions[-1][1][0][17] ^= 1
     began = time.monotonic()
-    while counted(rows) < MOST_FAILURES - 1:
+    while counted(rows) < MAX_FAILURES - 1:
         assert not loader.refresh()
     assert time.monotonic() - began >= 0.01 * (1 + 2 + 4), (
         "one failure follows another after a pause, a longer one each time"
@@ -206,7 +206,7 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
             loader.refresh()
     assert loader.version == 4
     recorder.close()
-    assert counted(rows) == 2 * MOST_FAILURES - 1
+    assert counted(rows) == 2 * MAX_FAILURES - 1
 
 
 def counted(rows: list[Row]) -> float:

@@ -124,10 +124,10 @@ def test_paced_actors_never_deadlock_nor_evict_and_in_order_nothing_is_stale(
         elif move == "executor":
             queue.extend(flow.work.claim("executor-0", rng.randint(1, 3)))
             if queue and faults and rng.random() < 0.4:
-                flow.work.give_back("executor-0", queue.popleft(), "out of luck")
+                flow.work.nack("executor-0", queue.popleft(), "out of luck")
                 moved = True
             elif queue:
-                moved = flow.work.hand_over("executor-0", queue.popleft(), PASS)
+                moved = flow.work.ack("executor-0", queue.popleft(), PASS)
         else:
             groups = flow.online.draw(step, per_step, version)
             if groups:

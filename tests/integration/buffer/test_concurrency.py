@@ -47,12 +47,12 @@ def execute(address: FlowAddress, name: str, seed: int, stop: Any) -> None:
         rng.shuffle(claims)
         failed = [claim for claim in claims if rng.random() < 0.05]
         for claim in failed:
-            flow.work.give_back(consumer, claim, "bad luck")
-        flow.work.refresh(consumer, claims)
+            flow.work.nack(consumer, claim, "bad luck")
+        flow.work.renew(consumer, claims)
         verdicts = [(claim, PASS) for claim in claims if claim not in failed]
-        flow.work.hand_over_many(consumer, verdicts)
+        flow.work.ack_many(consumer, verdicts)
         if rng.random() < 0.1:
-            flow.work.hand_over_many(consumer, verdicts)
+            flow.work.ack_many(consumer, verdicts)
     flow.close()
 
 
@@ -151,14 +151,14 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
                 "push",
                 "claim",
                 "claim",
-                "hand_over",
-                "hand_over",
-                "hand_over",
-                "give_back",
-                "abandon",
+                "ack",
+                "ack",
+                "ack",
+                "nack",
+                "requeue_consumer",
                 "draw",
                 "finish",
-                "spoil",
+                "mark_malformed",
                 "resume",
             ]
         )
@@ -167,13 +167,13 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
             made += flow.work.push(group_of(f"g{made}", rng.randint(1, 4), version, greedy=rng.random() < 0.5))
         elif move == "claim":
             held[consumer] += flow.work.claim(consumer, rng.randint(1, 5))
-        elif move == "hand_over" and held[consumer]:
+        elif move == "ack" and held[consumer]:
             claims = rng.sample(held[consumer], rng.randint(1, len(held[consumer])))
-            flow.work.hand_over_many(consumer, [(claim, PASS) for claim in claims])
-        elif move == "give_back" and held[consumer]:
-            flow.work.give_back(consumer, rng.choice(held[consumer]), "why not", tried=rng.random() < 0.7)
-        elif move == "abandon" and rng.random() < 0.2:
-            flow.work.abandon(consumer)
+            flow.work.ack_many(consumer, [(claim, PASS) for claim in claims])
+        elif move == "nack" and held[consumer]:
+            flow.work.nack(consumer, rng.choice(held[consumer]), "why not", tried=rng.random() < 0.7)
+        elif move == "requeue_consumer" and rng.random() < 0.2:
+            flow.work.requeue_consumer(consumer)
         elif move == "draw" and len(drawn) < 2:
             groups = flow.online.draw(step, rng.randint(1, 2), version)
             if groups:
@@ -184,7 +184,7 @@ def test_any_order_of_moves_keeps_the_ledger_exact(make_flow, seed):
             assert flow.online.finish(number, given) == len(given)
             used.update(given.keys())
             version += rng.random() < 0.5
-        elif move == "spoil" and rng.random() < 0.3 and made:
+        elif move == "mark_malformed" and rng.random() < 0.3 and made:
             key = flow.work._keys.group(f"g{rng.randrange(made)}")
             name = next(
                 (name for name in flow.client.hkeys(key) if name.startswith((b"source:", b"feedback:", b"traces"))),

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import redis
 
-from rltf.buffer.connection import DataLost, ServerLost, connect, hazards
+from rltf.buffer.connection import DataLost, ServerLost, connect, durability_warnings
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.marker import LASTING
-from rltf.buffer.online_buffer import WentBack
+from rltf.buffer.online_buffer import BufferRolledBack
 from rltf.buffer.position import BufferPosition
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig, UserError
@@ -33,9 +33,9 @@ from tests.support.buffer_programs import PASS, buffered, fates, grade_all, grou
 def marked(make_flow: Callable[..., Flow]) -> Flow:
     """A run with something in every place."""
     flow = make_flow(token="first")
-    flow.marker.begin(1, "attempt 1")
+    flow.marker.take_over(1, "attempt 1")
     flow.problems.put("p", b"tests", "hash")
-    flow.marker.problems_stored()
+    flow.marker.mark_problems_stored()
     flow.control.set_phase("training")
     flow.control.next_visits(3, "actor-0")
     buffered(flow, *"abc")
@@ -51,7 +51,7 @@ def marked(make_flow: Callable[..., Flow]) -> Flow:
     chunk = flow.evaluations.next_chunk("actor-0")
     flow.evaluation_work.push(group_of("e", 1, purpose="evaluation", label=chunk.label, problem_id="p"))
     (claim,) = flow.evaluation_work.claim("executor-0", 1)
-    flow.evaluation_work.hand_over("executor-0", claim, PASS)
+    flow.evaluation_work.ack("executor-0", claim, PASS)
     look(flow)
     return flow
 
@@ -73,8 +73,8 @@ def test_nothing_moves_in_a_flushed_server(marked: Flow) -> None:
     moves: list[Callable[[], Any]] = [
         lambda: marked.work.push(group_of("new")),
         lambda: marked.work.claim("executor-0", 4),
-        lambda: marked.work.give_back("executor-1", claims[0], "its tests cannot be read"),
-        lambda: marked.work.hand_over("executor-1", claims[0], PASS),
+        lambda: marked.work.nack("executor-1", claims[0], "its tests cannot be read"),
+        lambda: marked.work.ack("executor-1", claims[0], PASS),
         lambda: marked.online.draw(3, 1, 0),
         lambda: marked.online.admit("actor-0", 1),
         lambda: marked.control.next_visits(1, "actor-0"),
@@ -118,7 +118,7 @@ def test_the_loss_of_any_key_that_matters_is_noticed(marked: Flow) -> None:
         name = key.partition("}:")[2]
         kept = marked.client.dump(key)
         marked.client.delete(key)
-        marked.control.show_life("learner")
+        marked.control.heartbeat("learner")
         marked.telemetry._client.hincrby(marked.telemetry._keys.totals, "rows", 0)
         try:
             look(marked)
@@ -152,7 +152,7 @@ def test_the_loss_of_any_key_that_matters_is_noticed(marked: Flow) -> None:
 
 def test_another_attempt_takes_over_and_the_one_before_is_out(marked: Flow, make_flow: Callable[..., Flow]) -> None:
     second = Flow.connect(replace(marked.address, token="second"))
-    second.marker.begin(2, "attempt 2 in /runs/copy on elsewhere", marked.marker.beats)
+    second.marker.take_over(2, "attempt 2 in /runs/copy on elsewhere", marked.marker.beats)
     with pytest.raises(DataLost, match="have been taken over by attempt 2 in /runs/copy on elsewhere"):
         marked.work.push(group_of("late"))
     with pytest.raises(DataLost, match="taken over"):
@@ -161,7 +161,7 @@ def test_another_attempt_takes_over_and_the_one_before_is_out(marked: Flow, make
     second.marker.check(beat=True)
     mark = second.marker.read()
     assert mark is not None and (mark.attempt, mark.alive) == (2, "attempt 2 in /runs/copy on elsewhere")
-    second.marker.let_go()
+    second.marker.release()
     assert second.marker.read().alive == ""
     reader = Flow.connect(replace(marked.address, token=""))
     reader.marker.check()
@@ -188,7 +188,9 @@ def test_a_learner_does_not_go_on_with_a_server_that_forgot_its_last_step(flow: 
         flow.online.finish(step, fates(flow.online.draw(step, 1, 0)))
     position = flow.online.position()
     flow.client.hset(flow.online._keys.state, "finished_step", 1)
-    with pytest.raises(WentBack, match="step 2 is finished, but Redis has lost its last seconds: it knows of step 1"):
+    with pytest.raises(
+        BufferRolledBack, match="step 2 is finished, but Redis has lost its last seconds: it knows of step 1"
+    ):
         flow.online.draw(3, 1, 0)
     flow.online.resume(position)
     assert names(flow.online.draw(3, 1, 0)) == ["c"]
@@ -200,7 +202,7 @@ def test_a_checkpoint_tells_how_old_a_server_may_be(flow: Flow) -> None:
     for step in (1, 2, 3):
         flow.online.finish(step, fates(flow.online.draw(step, 1, 0)))
         positions.append(flow.online.position())
-        flow.online.checkpointed(positions[-1])
+        flow.online.confirm_checkpoint(positions[-1])
     assert [position.forgotten for position in positions] == [0, 0, 1]
     assert [[used.step for used in position.consumed] for position in positions] == [[1], [1, 2], [2, 3]]
     assert BufferPosition.from_json(positions[2].to_json()) == positions[2]
@@ -216,11 +218,11 @@ def test_a_checkpoint_tells_how_old_a_server_may_be(flow: Flow) -> None:
 @pytest.mark.parametrize("lost", ["all", "problems", "suites"])
 def test_an_executor_blames_no_program_for_lost_tests(make_flow: Callable[..., Flow], lost: str) -> None:
     flow = make_flow(token="t")
-    flow.marker.begin(1, "attempt 1")
+    flow.marker.take_over(1, "attempt 1")
     for number in range(40):
         flow.problems.put(f"p{number}", b"tests", f"hash {number}")
         flow.work.push(group_of(f"g{number}", problem_id=f"p{number}"))
-    flow.marker.problems_stored()
+    flow.marker.mark_problems_stored()
     flow.client.delete(*(keys(flow) if lost == "all" else [flow.work._keys.base + lost]))
     recorder = Recorder("executor-0", lambda rows: None, period_s=60)
     worker = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), recorder)
@@ -263,7 +265,7 @@ def own(tmp_path: Path) -> Iterator[Server]:
 
 def test_outages(own: Server) -> None:
     flow = own.flow()
-    flow.marker.begin(1, "attempt 1")
+    flow.marker.take_over(1, "attempt 1")
     buffered(flow, *"ab")
     # Stopped for longer than an answer is waited for.
     os.kill(own.server.pid, signal.SIGSTOP)
@@ -296,7 +298,7 @@ def test_what_a_server_may_do_to_a_run_is_told_before_it_begins(own: Server, tmp
     def told() -> list[str]:
         client = connect(own.server.url, 5.0)
         try:
-            return hazards(client, own.server.url)
+            return durability_warnings(client, own.server.url)
         finally:
             client.close()
 

@@ -259,7 +259,7 @@ def test_a_group_may_have_more_programs_than_lua_has_arguments(make_flow):
     flow = make_flow(capacity=size, work_capacity=size, group_size=size, groups_per_step=1, max_uses=2)
     assert flow.work.push(group_of("a", size))
     claims = flow.work.claim("executor-0", size)
-    flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims])
+    flow.work.ack_many("executor-0", [(claim, PASS) for claim in claims])
     for step in (1, 2):
         assert flow.online.finish(step, fates(flow.online.draw(step, 1, 0))) == size
     assert places(flow) == {"generated": size, "trained": size}

@@ -32,13 +32,13 @@ def test_a_position_remembers_what_was_used_since_the_checkpoint_before(flow):
     train(flow, 1)
     first = flow.online.position()
     assert first == BufferPosition(step=1, consumed=[Consumed(1, 2, ["a"])])
-    flow.online.checkpointed(first)
+    flow.online.confirm_checkpoint(first)
     train(flow, 2, groups=2)
     second = flow.online.position()
     assert second.consumed == [*first.consumed, Consumed(2, 4, ["b", "c"])]
     assert [used for used in flow.online.position().consumed if used.step > 1] == [Consumed(2, 4, ["b", "c"])]
-    flow.online.checkpointed(second)
-    flow.online.checkpointed(first)
+    flow.online.confirm_checkpoint(second)
+    flow.online.confirm_checkpoint(first)
     train(flow, 3)
     assert [consumed.step for consumed in flow.online.position().consumed] == [2, 3], (
         "the step of the last checkpoint but one is forgotten"
@@ -63,7 +63,7 @@ def test_a_learner_back_at_its_checkpoint_is_given_nothing_twice(flow):
     buffered(flow, *"abcdefg")
     used = train(flow, 1)
     position = flow.online.position()
-    flow.online.checkpointed(position)
+    flow.online.confirm_checkpoint(position)
     used += train(flow, 2) + train(flow, 3, groups=2)
     flow.online.draw(4, 1, 0)
     assert flow.online.resume(position) == Resumed(returned=1, torn=0, lost_steps=[2, 3], lost_samples=6, recovered=0)
@@ -85,7 +85,7 @@ def test_after_a_power_loss_what_the_checkpoint_used_is_not_used_again(tmp_path)
     buffered(flow, *"abc")
     flow.work.push(group_of("open"))
     (claim,) = flow.work.claim("executor-0", 1)
-    flow.work.hand_over("executor-0", claim, PASS)
+    flow.work.ack("executor-0", claim, PASS)
     time.sleep(0.1)  # the append-only file is written before the answer, so it holds all this
     shutil.copytree(tmp_path / "redis" / "appendonlydir", tmp_path / "earlier")
 

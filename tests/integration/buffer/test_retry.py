@@ -22,16 +22,16 @@ SAME_ANSWER = {
     "claim",
     "close_evaluation",
     "draw",
-    "hand_over",
+    "ack",
     "ledger",
     "next_chunk",
     "next_visits",
     "position",
-    "refresh",
+    "renew",
     "resume",
-    "set_aside",
-    "signs",
-    "spoil",
+    "reject",
+    "check_marker",
+    "mark_malformed",
 }
 """Scripts whose caller needs the answer: a retry must give the same. The others only tell whether something was new."""
 
@@ -69,7 +69,7 @@ def doubled(make_flow, monkeypatch):
     flow = make_flow(
         lease_s=0.3, capacity=10, work_capacity=20, archive_capacity=8, refresh_steps=3, max_staleness=1, token="t"
     )
-    flow.marker.begin(1, "this test")
+    flow.marker.take_over(1, "this test")
     ran: set[str] = set()
     once = Scripts.run_many
 
@@ -99,23 +99,23 @@ def test_every_script_may_run_twice(doubled):
     assert not flow.work.push(group_of("too many", 20))
     claims = flow.work.claim("executor-0", 4)
     assert len(claims) == 4
-    flow.work.refresh("executor-0", claims)
-    assert flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims[:2]]) == [True, True]
-    flow.work.give_back("executor-0", claims[2], "no sandbox")
-    flow.work.give_back("executor-0", claims[3], "stopping", tried=False)
+    flow.work.renew("executor-0", claims)
+    assert flow.work.ack_many("executor-0", [(claim, PASS) for claim in claims[:2]]) == [True, True]
+    flow.work.nack("executor-0", claims[2], "no sandbox")
+    flow.work.nack("executor-0", claims[3], "stopping", tried=False)
     flow.work.claim("executor-1", 2)
-    flow.work.abandon("executor-1")
+    flow.work.requeue_consumer("executor-1")
     flow.work.claim("dying", 1)
     time.sleep(0.35)
     flow.client.hset(flow.work._keys.group("c"), "source:c.0", b"garbage")
     flow.client.xadd(flow.work._keys.work, {"foreign": "entry"})
     while claims := flow.work.claim("executor-2", 2):
-        flow.work.hand_over_many("executor-2", [(claim, PASS) for claim in claims])
+        flow.work.ack_many("executor-2", [(claim, PASS) for claim in claims])
     assert places(flow) == {"generated": 8, "buffered": 6, "malformed": 2}
     for _ in range(3):
         flow.work.push(group_of("dead", 1))
         (claim,) = flow.work.claim("executor-2", 1)
-        flow.work.give_back("executor-2", claim, "no sandbox")
+        flow.work.nack("executor-2", claim, "no sandbox")
     buffered(flow, "d", "e", "f")
     assert places(flow)["evicted"] > 0
     flow.client.hset(flow.work._keys.group("f"), "feedback:f.0", b"garbage")
@@ -124,7 +124,7 @@ def test_every_script_may_run_twice(doubled):
         flow.online.finish(step, fates(drawn))
     assert flow.online.draw(4, 1, 0) is not None
     assert [consumed.step for consumed in flow.online.position().consumed if consumed.step > 1] == [2, 3]
-    flow.online.checkpointed(BufferPosition(step=2))
+    flow.online.confirm_checkpoint(BufferPosition(step=2))
     flow.online.resume(BufferPosition(step=2, consumed=[Consumed(1, 1, ["g"])]))
     flow.online.resume(BufferPosition(step=3))
     flow.resume()
@@ -143,10 +143,10 @@ def test_every_script_may_run_twice(doubled):
     flow.evaluations.request("step-000000", 0, [["p"]])
     chunk = flow.evaluations.next_chunk("actor-0")
     flow.evaluation_work.push(group_of("p", 1, purpose="evaluation", label=chunk.label, problem_id="p"))
-    flow.evaluations.done(chunk)
+    flow.evaluations.finish_chunk(chunk)
     (claim,) = flow.evaluation_work.claim("executor-0", 3)
-    flow.evaluation_work.hand_over("executor-0", claim, PASS)
-    assert flow.evaluations.complete("step-000000") and len(flow.evaluations.results("step-000000")) == 1
+    flow.evaluation_work.ack("executor-0", claim, PASS)
+    assert flow.evaluations.is_complete("step-000000") and len(flow.evaluations.results("step-000000")) == 1
     flow.evaluations.close("step-000000")
     assert flow.ledger.check() is None
     scripts = {file.stem for file in (Path(rltf.buffer.__file__).parent / "scripts").glob("*.lua")} - {"common"}
@@ -218,7 +218,7 @@ def test_answers_lost_on_the_way_lose_and_double_nothing(make_flow, redis_server
         visits.append(lossy.control.next_visits(2, f"actor-{step}"))
         assert lossy.work.push_many([group_of(f"g{step}.{n}") for n in range(2)]) == [True, True]
         while claims := lossy.work.claim("executor-0", 3):
-            lossy.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims])
+            lossy.work.ack_many("executor-0", [(claim, PASS) for claim in claims])
             lossy.telemetry.append([{"n": len(claims)}])
         drawn = lossy.online.draw(step, 2, 0)
         lossy.online.finish(step, fates(drawn))

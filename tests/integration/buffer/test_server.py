@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from rltf.buffer.connection import connect, masked
+from rltf.buffer.connection import connect, redacted
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis, find_binary
 from rltf.config import BufferConfig, UserError
@@ -45,7 +45,7 @@ def test_killed_and_restarted_on_its_file_everything_is_there_for_the_same_clien
     for name in "abcdef":
         flow.work.push(group_of(name))
     claims = flow.work.claim("executor-0", 7)
-    flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims[:5]])
+    flow.work.ack_many("executor-0", [(claim, PASS) for claim in claims[:5]])
     flow.problems.put("p", b"tests", "hash")
     drawn = flow.online.draw(1, 1, 0)
     before = places(flow)
@@ -61,8 +61,8 @@ def test_killed_and_restarted_on_its_file_everything_is_there_for_the_same_clien
         assert again.url == server.url
         assert places(flow) == before and flow.problems.suite("p") == ("hash", b"tests")
         assert flow.online.draw(1, 1, 0) == drawn
-        assert flow.work.refresh("executor-0", claims) == claims[5:], "claims survive"
-        assert flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims]) == [True] * 7
+        assert flow.work.renew("executor-0", claims) == claims[5:], "claims survive"
+        assert flow.work.ack_many("executor-0", [(claim, PASS) for claim in claims]) == [True] * 7
         flow.online.finish(1, fates(drawn))
         assert places(flow) == {"generated": 12, "queued": 5, "waiting": 1, "buffered": 4, "trained": 2}
     finally:
@@ -207,10 +207,10 @@ def test_a_server_that_deletes_keys_is_refused(tmp_path):
 
 
 def test_passwords_are_masked():
-    assert masked("rediss://user:secret@host:1/0") == "rediss://user:***@host:1/0"
-    assert masked("redis://:s3:cr@et@host:1") == "redis://:***@host:1"
-    assert masked("redis://host:1") == "redis://host:1"
-    assert masked("rediss://host:1?db=3&ssl_ca_certs=a&ssl_password=b&password=c") == (
+    assert redacted("rediss://user:secret@host:1/0") == "rediss://user:***@host:1/0"
+    assert redacted("redis://:s3:cr@et@host:1") == "redis://:***@host:1"
+    assert redacted("redis://host:1") == "redis://host:1"
+    assert redacted("rediss://host:1?db=3&ssl_ca_certs=a&ssl_password=b&password=c") == (
         "rediss://host:1?db=3&ssl_ca_certs=a&ssl_password=***&password=***"
     )
 
@@ -222,7 +222,7 @@ def test_a_run_is_forgotten_and_no_other(make_flow: Callable[..., Flow]) -> None
         one.problems.put("p", b"tests", "hash")
         one.control.set_phase("done")
     kept = {key for key in other.client.keys() if other.address.run.encode() in key}
-    flow.forget()
+    flow.delete_run()
     assert set(other.client.keys()) == kept and kept
     assert flow.control.phase() is None and other.control.phase() == "done"
 

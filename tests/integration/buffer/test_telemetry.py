@@ -26,12 +26,12 @@ def test_rows_are_read_by_position_by_any_number_of_readers(flow):
     assert flow.telemetry.rows().items == rows
     assert flow.telemetry.rows(1).items == rows[1:]
     assert flow.telemetry.rows(5).position == 5
-    flow.telemetry.step({"step": 1, "loss": None})
+    flow.telemetry.append_step({"step": 1, "loss": None})
     assert flow.telemetry.steps().items == [{"step": 1, "loss": None}]
 
 
 def test_what_a_reader_missed_is_counted(flow, monkeypatch):
-    monkeypatch.setattr("rltf.buffer.telemetry.KEPT_ROWS", 10)
+    monkeypatch.setattr("rltf.buffer.telemetry_stream.MAX_ROWS", 10)
     for number in range(7):
         flow.telemetry.append([{"n": number}] * 4)
     read = flow.telemetry.rows()
@@ -104,10 +104,10 @@ def test_visits_are_shared_out_without_overlap(flow):
 
 
 def test_phase_version_and_life(flow):
-    assert flow.control.phase() is None and flow.control.life("learner", "driver") == (0, 0)
+    assert flow.control.phase() is None and flow.control.heartbeats("learner", "driver") == (0, 0)
     flow.control.set_phase("training")
-    flow.control.show_life("driver")
-    assert flow.control.phase() == "training" and flow.control.life("learner", "driver") == (0, 1)
+    flow.control.heartbeat("driver")
+    assert flow.control.phase() == "training" and flow.control.heartbeats("learner", "driver") == (0, 1)
     assert flow.control.version() == -1
     flow.control.set_version(0)
     flow.control.resume()
@@ -125,7 +125,7 @@ def test_tests_are_stored_once_by_content(flow):
 
 
 def test_an_address_travels_and_hides_its_password(redis_server):
-    address = FlowAddress.of(Config(), redis_server.url, "travel")
+    address = FlowAddress.from_config(Config(), redis_server.url, "travel")
     again = pickle.loads(pickle.dumps(address))
     assert again == address and (again.groups_per_version, again.group_size) == (24, 8)
     assert redis_server.url not in repr(address)

@@ -152,7 +152,7 @@ def test_a_run_lives_on_a_server_with_tls_user_password_and_database(
     elsewhere = connect(url.replace("/3?", "/0?"), 5.0)
     assert not [key for key in elsewhere.keys() if b"{tls}" in key]
     elsewhere.close()
-    flow.forget()
+    flow.delete_run()
     flow.close()
 
 

@@ -20,10 +20,10 @@ def test_a_group_travels_from_push_to_its_fate(flow):
     claims = flow.work.claim("executor-0", 10)
     assert [claim.program for claim in claims] == [source_of(each) for each in pushed], "an executor is given no tokens"
     assert whole(flow, claims) == pushed and flow.work.length() == 0 and flow.work.executing() == 3
-    assert flow.work.hand_over("executor-0", claims[0], PASS)
+    assert flow.work.ack("executor-0", claims[0], PASS)
     assert places(flow) == {"generated": 3, "executing": 2, "waiting": 1}
     assert flow.online.draw(1, 1, 0) is None
-    assert flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims[1:]]) == [True, True]
+    assert flow.work.ack_many("executor-0", [(claim, PASS) for claim in claims[1:]]) == [True, True]
     assert places(flow) == {"generated": 3, "buffered": 3}
     (group,) = flow.online.draw(1, 1, 0)
     assert [sample.program for sample in group.samples] == pushed[:2] and group.greedy.program == pushed[2]
@@ -96,16 +96,16 @@ def test_what_is_not_refreshed_is_claimed_by_another_and_the_first_verdict_count
     slow = flow.work.claim("slow", 2)
     for _ in range(4):
         time.sleep(0.1)
-        assert flow.work.refresh("slow", slow) == slow
+        assert flow.work.renew("slow", slow) == slow
         assert flow.work.claim("other", 2) == []
     time.sleep(0.25)
     taken = flow.work.claim("other", 2)
     assert [claim.entry for claim in taken] == [claim.entry for claim in slow] and taken[0].tries == 1
-    assert flow.work.refresh("slow", slow) == []
-    flow.work.give_back("slow", slow[0], "no longer its own")
+    assert flow.work.renew("slow", slow) == []
+    flow.work.nack("slow", slow[0], "no longer its own")
     assert flow.work.executing() == 2
-    assert flow.work.hand_over("slow", slow[0], PASS)
-    assert flow.work.hand_over_many("other", [(claim, PASS) for claim in taken]) == [False, True]
+    assert flow.work.ack("slow", slow[0], PASS)
+    assert flow.work.ack_many("other", [(claim, PASS) for claim in taken]) == [False, True]
     assert places(flow) == {"generated": 2, "buffered": 2}
     assert flow.ledger.events()["reclaimed"] == 2
 
@@ -117,7 +117,7 @@ def test_refreshed_claims_at_the_front_do_not_hide_forsaken_ones(make_flow):
     held = flow.work.claim("slow", 60)
     lost = flow.work.claim("dead", 20)
     time.sleep(0.25)
-    flow.work.refresh("slow", held)
+    flow.work.renew("slow", held)
     found = [claim.program.id for _ in range(40) for claim in flow.work.claim("other", 1)]
     assert sorted(found) == sorted(claim.program.id for claim in lost)
 
@@ -128,8 +128,8 @@ def test_three_failed_tries_make_a_dead_letter_and_the_group_goes_on_without_it(
         claims = flow.work.claim("executor-0", 10)
         bad = next(claim for claim in claims if claim.program.id == "g.1")
         assert bad.tries == attempt
-        flow.work.hand_over_many("executor-0", [(claim, PASS) for claim in claims if claim is not bad])
-        flow.work.give_back("executor-0", bad, "the sandbox could not be made")
+        flow.work.ack_many("executor-0", [(claim, PASS) for claim in claims if claim is not bad])
+        flow.work.nack("executor-0", bad, "the sandbox could not be made")
     assert places(flow) == {"generated": 3, "buffered": 2, "dead_letter": 1}
     (letter,) = flow.work.dead_letters()
     assert (letter.program_id, letter.reason, letter.fate) == ("g.1", "the sandbox could not be made", "dead_letter")
@@ -156,15 +156,15 @@ def test_giving_back_what_was_not_started_is_no_try(flow):
     for _ in range(5):
         for claim in flow.work.claim("executor-0", 10):
             assert claim.tries == 0
-            flow.work.give_back("executor-0", claim, "stopping", tried=False)
+            flow.work.nack("executor-0", claim, "stopping", tried=False)
     assert places(flow) == {"generated": 2, "queued": 2}
 
 
 def test_a_restarted_worker_gives_back_what_it_held_at_once(flow):
     flow.work.push(group_of("g"))
     flow.work.claim("executor-0", 10)
-    assert flow.work.abandon("executor-1") == 0
-    assert flow.work.abandon("executor-0") == 2
+    assert flow.work.requeue_consumer("executor-1") == 0
+    assert flow.work.requeue_consumer("executor-0") == 2
     assert [claim.tries for claim in flow.work.claim("executor-0", 10)] == [1, 1]
 
 
@@ -180,7 +180,7 @@ def test_malformed_programs_are_set_aside_and_counted(flow):
     counts = flow.ledger.counts()
     assert (counts["generated"], counts["malformed"], counts["executing"]) == (4, 3, 1)
     assert flow.ledger.check() is None
-    flow.work.abandon("executor-0")
+    flow.work.requeue_consumer("executor-0")
     grade_all(flow)
     assert names(flow.online.draw(1, 1, 0)) == ["g"]
 

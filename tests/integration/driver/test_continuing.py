@@ -20,16 +20,16 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.position import BufferPosition
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
-from rltf.driver import aftermath, continuing
-from rltf.driver.parts import goes_on_after
+from rltf.driver import post_mortem, resume_checks
+from rltf.driver.workers import resume_step
 from rltf.learner.checkpoint import FORMAT, Checkpoint
 from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.new_run import planned
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import locked
 from rltf.monitor.state import RunState
-from rltf.monitor.watcher import CONFIRMED, Watcher
-from rltf.policy.checksums import seal
+from rltf.monitor.watcher import CONFIRMING_CHECKS, Watcher
+from rltf.policy.checksums import write_checksums
 from tests.support.buffer_programs import buffered, fates, group_of
 from tests.support.monitor_rows import config, step_row
 
@@ -43,32 +43,32 @@ class Stopped:
         self.server = EmbeddedRedis.start(self.folder.path / "redis")
         flow = self.flow()
         self.folder.new_log_folder()
-        flow.marker.begin(1, f"attempt 1 {continuing.place(self.folder)}")
+        flow.marker.take_over(1, f"attempt 1 {resume_checks.driver_location(self.folder)}")
         self.folder.add_event({"time": 1.0, "event": "started", "attempt": 1, "run": self.folder.key})
         buffered(flow, *"abcde")
         for step in (1, 2, 3):
             flow.online.finish(step, fates(flow.online.draw(step, 1, 0)))
-            flow.telemetry.step(step_row(step))
+            flow.telemetry.append_step(step_row(step))
             position = flow.online.position()
             self.checkpoint(step, position.to_json().decode())
-            flow.online.checkpointed(position)
+            flow.online.confirm_checkpoint(position)
         watcher = Watcher(flow, self.folder, RunState())
         for _ in range(4):
             watcher._beaten_at = float("-inf")  # ten seconds later
             watcher.finish()
-            flow.telemetry.step(step_row(3))
+            flow.telemetry.append_step(step_row(3))
         watcher.finish()
         self.folder.write_result({"finished": False, "attempts": 1, "steps": 3})
         flow.close()
 
     def flow(self) -> Flow:
-        return Flow.connect(FlowAddress.of(self.settings, self.server.url, self.folder.key, token="t"))
+        return Flow.connect(FlowAddress.from_config(self.settings, self.server.url, self.folder.key, token="t"))
 
     def checkpoint(self, step: int, buffer: str) -> None:
         folder = self.folder.path / "checkpoints" / f"step_{step:06d}"
         folder.mkdir(parents=True)
         (folder / "checkpoint.json").write_text(json.dumps({"format": FORMAT, "step": step, "buffer": buffer}))
-        seal(folder, "COMPLETE")
+        write_checksums(folder, "COMPLETE")
 
     def saved(self) -> Checkpoint | None:
         return Checkpoints.of_run(self.folder.path).required()
@@ -79,8 +79,8 @@ class Stopped:
         before = flow.client.dbsize()
         try:
             saved = self.saved()
-            continuing.check_folder(self.folder, saved)
-            continuing.check_data(flow, self.folder, saved)
+            resume_checks.check_folder(self.folder, saved)
+            resume_checks.check_data(flow, self.folder, saved)
             return ""
         except UserError as error:
             return str(error)
@@ -128,7 +128,7 @@ def test_redis_is_held_against_the_folder(stopped: Stopped, capsys: pytest.Captu
     assert "the run is still going on: attempt 1 in /other on there drives it" in after(
         "SET", base + "alive", "attempt 1 in /other on there"
     )
-    assert after("SET", base + "alive", f"attempt 1 {continuing.place(folder)}") == "", (
+    assert after("SET", base + "alive", f"attempt 1 {resume_checks.driver_location(folder)}") == "", (
         "the folder's lock has kept its driver out"
     )
     (folder.path / "warm_start").mkdir()
@@ -152,7 +152,7 @@ def test_an_older_copy_of_redis_is_refused(stopped: Stopped) -> None:
     watcher = Watcher(flow, stopped.folder, RunState())
     for step in (4, 5, 6):
         watcher._beaten_at = float("-inf")
-        flow.telemetry.step(step_row(step))
+        flow.telemetry.append_step(step_row(step))
         watcher.finish()
     flow.close()
     assert stopped.refused() == ""
@@ -188,13 +188,13 @@ def test_checkpoints_that_are_gone(stopped: Stopped) -> None:
 def test_the_driver_does_not_read_a_dead_learners_checkpoint(stopped: Stopped) -> None:
     """Gigabytes would keep it from everything else; a byte that it does not see stands for them."""
     folder = stopped.folder.path / "checkpoints"
-    assert goes_on_after(stopped.folder.path) == {"step": 3}
+    assert resume_step(stopped.folder.path) == {"step": 3}
     facts = folder / "step_000003" / "checkpoint.json"
     facts.write_bytes(facts.read_bytes().replace(b"step", b"stop"))
     saved = stopped.saved()
-    assert goes_on_after(stopped.folder.path) == {"step": 3} and saved is not None and saved.step == 2
+    assert resume_step(stopped.folder.path) == {"step": 3} and saved is not None and saved.step == 2
     shutil.rmtree(folder)
-    assert goes_on_after(stopped.folder.path) == {}
+    assert resume_step(stopped.folder.path) == {}
 
 
 def test_a_refused_resume_changes_nothing(stopped: Stopped, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,26 +220,26 @@ def test_the_report_of_a_run_whose_driver_died(stopped: Stopped, capsys: pytest.
     folder, reason = stopped.folder, "its driver was killed"
     flow = stopped.flow()
     flow.control.set_version(3)
-    flow.telemetry.step(step_row(4) | {"time": time.time()})  # which the driver had not read
+    flow.telemetry.append_step(step_row(4) | {"time": time.time()})  # which the driver had not read
     counts = flow.ledger.counts()
     flow.close()
     stopped.server.stop()
     earlier = folder.result()
     with locked(folder.path):
-        assert aftermath.main(str(folder.path), reason) == 1 and folder.result() == earlier, (
+        assert post_mortem.main(str(folder.path), reason) == 1 and folder.result() == earlier, (
             "another driver has it by now"
         )
     assert "is still going on" in capsys.readouterr().err
-    assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == earlier, "the driver had written it"
+    assert post_mortem.main(str(folder.path), reason) == 0 and folder.result() == earlier, "the driver had written it"
     folder.write_result(earlier | {"attempts": 0})
-    assert aftermath.main(str(folder.path), reason) == 0
+    assert post_mortem.main(str(folder.path), reason) == 0
     result = folder.result()
     assert result["warnings"] == [reason] and result["imbalance"] is None and result["ledger_checks"] > 0
     assert (result["steps"], result["versions"], result["attempts"], result["finished"]) == (4, 4, 1, False)
     assert result["ledger"] == counts and reason in (folder.path / "report.md").read_text()
     folder.new_log_folder()
     folder.add_event({"time": time.time(), "event": "resumed", "attempt": 2, "step": 3})
-    assert aftermath.main(str(folder.path), reason) == 0 and folder.result() == result, "this attempt came to no step"
+    assert post_mortem.main(str(folder.path), reason) == 0 and folder.result() == result, "this attempt came to no step"
     stopped.server = EmbeddedRedis.start(folder.path / "redis")
     assert stopped.refused() == "", "the run goes on all the same"
 
@@ -248,7 +248,7 @@ def test_a_folder_that_is_no_text(tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"\xff")
     with pytest.raises(UserError, match=r"run.folder '.*\\udcff/runs' is not UTF-8"):
         planned(config(odd))
-    assert continuing.place(RunFolder(odd)).isprintable()
+    assert resume_checks.driver_location(RunFolder(odd)).isprintable()
 
 
 def test_a_key_that_was_left_behind_is_found_in_the_events(stopped: Stopped) -> None:
@@ -257,7 +257,7 @@ def test_a_key_that_was_left_behind_is_found_in_the_events(stopped: Stopped) -> 
         (stopped.folder.path / ".key").unlink()
         if empty:
             (stopped.folder.path / ".key").touch()
-        continuing.check_folder(stopped.folder, stopped.saved())
+        resume_checks.check_folder(stopped.folder, stopped.saved())
         assert (stopped.folder.path / ".key").read_text().strip() == key
     assert stopped.refused() == ""
 
@@ -269,7 +269,7 @@ def test_an_imbalance_is_confirmed_soon(stopped: Stopped) -> None:
     assert watcher.imbalances == 0
     flow.client.hincrby(flow.work._keys.counts, "queued", 1)
     watcher._checked_at = float("-inf")
-    for number in range(1, CONFIRMED + 1):
+    for number in range(1, CONFIRMING_CHECKS + 1):
         watcher.poll()
         assert watcher.imbalances == number, "it is not waited for the next ten seconds"
     flow.client.hincrby(flow.work._keys.counts, "queued", -1)
@@ -282,9 +282,9 @@ def test_two_runs_of_one_name_share_a_server(make_flow: Callable[..., Flow], tmp
     runs = [RunFolder.create(config(tmp_path), "run") for _ in range(2)]
     first, second = (Flow.connect(replace(make_flow().address, run=run.key, token=run.key)) for run in runs)
     for flow in (first, second):
-        flow.marker.begin(1, "attempt 1")
+        flow.marker.take_over(1, "attempt 1")
         flow.work.push(group_of("a"))
-    first.forget()
+    first.delete_run()
     second.marker.check()
     assert second.ledger.counts()["queued"] == 2 and second.ledger.check() is None
     for flow in (first, second):

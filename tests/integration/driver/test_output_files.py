@@ -15,7 +15,7 @@ import pytest
 from rltf import launch
 from rltf.config import UserError
 from rltf.monitor.run_folder import RunFolder
-from rltf.problems.files import replacing
+from rltf.problems.files import atomic_output
 from tests.support.monitor_rows import config
 from tests.support.paths import ROOT
 
@@ -88,7 +88,7 @@ def test_results_go_where_standard_output_goes(data: Path) -> None:
 def test_two_commands_do_not_write_one_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, link = data.with_name("out.jsonl"), data.with_name("link.jsonl")
     link.symlink_to(out)
-    with replacing(out) as file:
+    with atomic_output(out) as file:
         file.write("first\n")
         file.flush()
         for name in ("grade", "check-data", "status", "doctor"):
@@ -101,11 +101,11 @@ def test_two_commands_do_not_write_one_file(data: Path, capsys: pytest.CaptureFi
 
 def test_one_of_many_writers_at_a_time_and_what_it_wrote_is_whole(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom rltf.config import UserError\nfrom rltf.problems.files import replacing\n"
+        "import sys, time\nfrom pathlib import Path\nfrom rltf.config import UserError\nfrom rltf.problems.files import atomic_output\n"
         "text, won = sys.argv[1] * 1000 + '\\n', 0\n"
         "for _ in range(200):\n"
         "    try:\n"
-        "        with replacing(Path(sys.argv[2])) as file: file.write(text); file.flush(); file.write(text)\n"
+        "        with atomic_output(Path(sys.argv[2])) as file: file.write(text); file.flush(); file.write(text)\n"
         "        won += 1\n"
         "    except UserError: pass\n"
         "    found = Path(sys.argv[2]).read_text().split('\\n') if Path(sys.argv[2]).exists() else ['', '', '']\n"
@@ -146,10 +146,10 @@ def test_a_file_keeps_its_mode_and_a_read_only_one_its_text(tmp_path: Path) -> N
     out = tmp_path / "out"
     out.write_text("old")
     out.chmod(0o640)
-    with replacing(out) as file:
+    with atomic_output(out) as file:
         file.write("new")
     assert (out.read_text(), out.stat().st_mode & 0o777) == ("new", 0o640)
     if os.geteuid():
         out.chmod(0o440)
-        with pytest.raises(UserError, match="cannot be written: Permission denied"), replacing(out):
+        with pytest.raises(UserError, match="cannot be written: Permission denied"), atomic_output(out):
             pass

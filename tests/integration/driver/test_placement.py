@@ -17,14 +17,14 @@ from ray.cluster_utils import Cluster
 
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.buffer.worker_loop import NotYet, asked, ray_options
+from rltf.buffer.worker_loop import NotSchedulable, ray_options, requested_resources
 from rltf.config import Config, RestartConfig
-from rltf.driver.kinds import Kinds
-from rltf.driver.nodes import place, shortage
+from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.nodes import actor_host, shortage
 from rltf.driver.supervisor import Started, Supervisor
 from rltf.monitor.absent import read_absent, write_absent
 from rltf.monitor.state import RunState
-from rltf.monitor.status_line import Goal, status_parts
+from rltf.monitor.status_line import Goal, status_segments
 from tests.support.ordered_worker import OrderedWorker
 from tests.support.paths import ROOT
 
@@ -49,8 +49,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
     cluster: Cluster, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    address = FlowAddress.of(Config(), redis_server.url, "placed")
-    kinds = Kinds("auto", joined=True)
+    address = FlowAddress.from_config(Config(), redis_server.url, "placed")
+    kinds = NodeKinds("auto", joined=True)
     told: list[tuple[str, str]] = []
     # One more death of a unit than its host's would end the run.
     supervisor = Supervisor(
@@ -66,7 +66,10 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
 
     for name, kind in (("learner", "trainer"), ("executor-0", "executor"), ("executor-1", "executor")):
         supervisor.add(
-            name, partial(start, name, kind), lambda reason: {}, partial(lambda kind: asked(options(kind)), kind)
+            name,
+            partial(start, name, kind),
+            lambda reason: {},
+            partial(lambda kind: requested_resources(options(kind)), kind),
         )
 
     def until(seen: Callable[[], object]) -> None:
@@ -83,7 +86,7 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
         return str(actors(supervisor.handles()[name]._actor_id.hex())["Address"]["NodeID"])
 
     # Nobody knows yet for whom the first host will be.
-    with pytest.raises(NotYet, match="waiting for a host: none that offers a CPU is up"):
+    with pytest.raises(NotSchedulable, match="waiting for a host: none that offers a CPU is up"):
         kinds.offered()
     supervisor.poll()
     assert (
@@ -103,7 +106,9 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
     trainer = cluster.add_node(num_cpus=1, resources={"trainer": 1})
     until(lambda: supervisor.running)
     assert (
-        node_of("learner") == trainer.node_id and supervisor.absent() == {} and place(supervisor.handles()["learner"])
+        node_of("learner") == trainer.node_id
+        and supervisor.absent() == {}
+        and actor_host(supervisor.handles()["learner"])
     )
 
     # Its host dies. Tries on the dead host, until Ray knows, neither count nor take the reason's place.
@@ -121,15 +126,15 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
 
 
 def test_kinds_are_a_setting_too() -> None:
-    assert set(Kinds("on", joined=True).offered()) == {"executor", "trainer"}
+    assert set(NodeKinds("on", joined=True).offered()) == {"executor", "trainer"}
     assert (
-        Kinds("off", joined=True).offered()
-        == Kinds("on", joined=False).offered()
-        == Kinds("auto", joined=False).offered()
+        NodeKinds("off", joined=True).offered()
+        == NodeKinds("on", joined=False).offered()
+        == NodeKinds("auto", joined=False).offered()
         == {}
     )
     nothing = ray_options(0, 0, "trainer", {"trainer": 1})
-    assert asked(nothing)["trainer"] == asked(nothing)["CPU"] > 0, (
+    assert requested_resources(nothing)["trainer"] == requested_resources(nothing)["CPU"] > 0, (
         "a worker that asks for no CPU stays off the wrong hosts"
     )
 
@@ -146,7 +151,7 @@ def test_who_does_not_run_is_told_and_said_to_wait_for_nobody(tmp_path: Path) ->
     assert state.absent_in_words() == (
         "executor-0, executor-2: dead, waiting for an executor host: none is up; learner: dead, starting on gpu1"
     )
-    (told,) = [part for part in status_parts(state, Goal(10), 89.0) if "dead" in part.text]
+    (told,) = [part for part in status_segments(state, Goal(10), 89.0) if "dead" in part.text]
     assert told.text == state.absent_in_words() and told.short == "not running: executor-0, executor-2, learner"
     assert read_absent(tmp_path) == {}
     write_absent(tmp_path, state.absent)

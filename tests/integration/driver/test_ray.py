@@ -15,7 +15,7 @@ import ray
 
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.buffer.worker_loop import NotYet
+from rltf.buffer.worker_loop import NotSchedulable
 from rltf.config import Config, RestartConfig
 from rltf.driver import RunFailed
 from rltf.driver.supervisor import Started, Supervisor
@@ -32,7 +32,7 @@ def until(seen: Callable[[], object], bound_s: float = 60.0) -> None:
 def test_a_worker_that_dies_fails_or_hangs_is_started_again(
     ray_job: Any, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    address = FlowAddress.of(Config(), redis_server.url, "supervised")
+    address = FlowAddress.from_config(Config(), redis_server.url, "supervised")
     order = tmp_path / "worker-0"
     told: list[tuple[str, str, dict[str, Any]]] = []
     settings = RestartConfig(limit=3, pause_s=0.05, answer_s=120.0)
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(
 
     # So does one that cannot be started for want of a host.
     def start_nowhere() -> Started:
-        raise NotYet("waiting for a trainer host: none is up")
+        raise NotSchedulable("waiting for a trainer host: none is up")
 
     waiting = Supervisor(RestartConfig(pause_s=0.1), lambda *what: None, start_timeout_s=0.5)
     waiting.add("learner", start_nowhere, lambda reason: {}, dict)

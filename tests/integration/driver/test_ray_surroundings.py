@@ -21,9 +21,9 @@ import pytest
 from rltf import launch
 from rltf.config import Config, UserError
 from rltf.driver import ray_start
-from rltf.driver.ray_address import knock, wanted_address
-from rltf.driver.ray_ask import answer_of
-from rltf.driver.ray_start import KEPT_SESSIONS, Session, raise_open_files, ready, remove_old_sessions
+from rltf.driver.ray_address import check_reachable, find_cluster_address
+from rltf.driver.ray_probe import probe
+from rltf.driver.ray_start import MAX_SESSIONS, SessionLock, prepare, raise_open_files, remove_old_sessions
 from tests.support.paths import ROOT
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
@@ -44,55 +44,55 @@ def _python(code: str, *before: str, **environment: str) -> subprocess.Completed
 
 
 def test_the_sentence_names_whoever_gave_the_address(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert wanted_address(Config()).starts_here
+    assert find_cluster_address(Config()).starts_here
     (short / "ray").mkdir()
     left = short / "ray" / "ray_current_cluster"
     left.write_text("127.0.0.1:1\n")  # a cluster that has ended without `ray stop`
     with pytest.raises(
         UserError, match=rf"no Ray cluster answers at 127.0.0.1:1, which {left} names, \(.*refused\): .*delete {left}"
     ) as told:
-        knock(wanted_address(Config()))
+        check_reachable(find_cluster_address(Config()))
     assert "ray.address" not in str(told.value).replace("--ray.address local", "")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
     with pytest.raises(
         UserError, match=r"answers at 127.0.0.1:2, which RAY_ADDRESS names, .*correct or unset RAY_ADDRESS"
     ):
-        knock(wanted_address(Config()))
+        check_reachable(find_cluster_address(Config()))
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(
         UserError, match=r"^RAY_ADDRESS http://127.0.0.1:8265 is a dashboard's, which takes jobs \(`ray job submit"
     ):
-        knock(wanted_address(Config()))
+        check_reachable(find_cluster_address(Config()))
     named = Config.model_validate({"ray": {"address": "127.0.0.1:3"}})
     with pytest.raises(UserError, match=r"no Ray cluster answers at 127.0.0.1:3 \(.*correct ray.address"):
-        knock(wanted_address(named))
+        check_reachable(find_cluster_address(named))
 
 
 def test_what_is_no_ray_is_told_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rltf.driver.ray_ask.BOUND_S", 2.0)
+    monkeypatch.setattr("rltf.driver.ray_probe.TIMEOUT_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert answer_of(f"127.0.0.1:{silent.getsockname()[1]}") == {
+        assert probe(f"127.0.0.1:{silent.getsockname()[1]}") == {
             "error": "what listens there does not speak as Ray does within 2 s"
         }
 
 
 def test_folders_for_sessions(short: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert ready(3) == short / "ray"
+    assert prepare(3) == short / "ray"
     long = tmp_path / ("x" * 60)
     monkeypatch.setenv("RAY_TMPDIR", str(long))
     with pytest.raises(
         UserError,
         match=rf"{long}/ray is too long for the names of sockets in it: \d+ bytes of at most 43; set RAY_TMPDIR",
     ):
-        ready(3)
+        prepare(3)
     monkeypatch.delenv("RAY_TMPDIR")  # whoever sets TMPDIR does not mean Ray
     monkeypatch.setenv("TMPDIR", str(long))
-    assert len(str(ready(3))) < 20
+    assert len(str(prepare(3))) < 20
     blocked = short / "file"
     blocked.write_text("")
     monkeypatch.setenv("RAY_TMPDIR", str(blocked))
     with pytest.raises(UserError, match=rf"{blocked}/ray cannot be written \(Not a directory\)"):
-        ready(3)
+        prepare(3)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -125,7 +125,7 @@ def test_the_limit_of_open_files_is_raised_or_told() -> None:
 def test_a_machine_without_loopback_is_told_at_once(short: Path) -> None:
     if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("this machine allows no namespaces")
-    done = _python("from rltf.driver.ray_start import ready; ready(3)", *NAMESPACE)
+    done = _python("from rltf.driver.ray_start import prepare; prepare(3)", *NAMESPACE)
     assert "UserError: this machine has no loopback interface that works (127.0.0.1: " in done.stderr.splitlines()[-1]
 
 
@@ -136,12 +136,12 @@ def test_old_sessions_of_ended_runs_are_removed_and_nobody_elses(tmp_path: Path)
         return folder
 
     others = session(0)
-    ended = [session(number) for number in range(1, KEPT_SESSIONS + 3)]
+    ended = [session(number) for number in range(1, MAX_SESSIONS + 3)]
     for number, folder in enumerate(ended):
-        Session(folder).close()
+        SessionLock(folder).close()
         os.utime(folder / ray_start._MARK, (number, number))
     alive = session(40)
-    running = Session(alive)
+    running = SessionLock(alive)
     os.utime(alive / ray_start._MARK, (0, 0))
     assert remove_old_sessions(tmp_path) == ended[:2]
     assert sorted(tmp_path.iterdir()) == sorted([others, alive, *ended[2:]])

@@ -11,7 +11,7 @@ import pytest
 from rltf import launch
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.driver.commands import standing
+from rltf.driver.commands import run_status
 from rltf.monitor.absent import write_absent
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import in_use, locked
@@ -30,7 +30,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     server = EmbeddedRedis.start(folder.path / "redis")
     out = tmp_path / "status.json"
     try:
-        flow = Flow.connect(FlowAddress.of(settings, server.url, folder.key))
+        flow = Flow.connect(FlowAddress.from_config(settings, server.url, folder.key))
         buffered(flow, "a", "b")
         flow.work.push(group_of("c"))
         flow.control.set_phase("training")
@@ -93,7 +93,7 @@ def test_status_tells_no_waits_of_an_earlier_attempt(tmp_path: Path, capsys: pyt
         return capsys.readouterr().out
 
     try:
-        flow = Flow.connect(FlowAddress.of(settings, server.url, folder.key))
+        flow = Flow.connect(FlowAddress.from_config(settings, server.url, folder.key))
         flow.telemetry.append([wait("learner-0", "executor", 2431)])
         folder.add_event({"time": now - 3000, "event": "started", "attempt": 1})
         assert "who waits" not in told(), "it has stopped"
@@ -144,6 +144,6 @@ def test_status_writes_nothing_and_what_it_cannot_do_is_one_sentence(
     def denied(place: Path) -> str:
         raise PermissionError(13, "Permission denied", str(place / "redis.conf"))
 
-    monkeypatch.setattr(standing, "url_in", denied)  # root, as whom tests may run, is denied nothing
+    monkeypatch.setattr(run_status, "url_in", denied)  # root, as whom tests may run, is denied nothing
     assert launch.main(["status", str(folder.path)]) == 0
     assert "Redis: not asked: " in capsys.readouterr().out

@@ -18,8 +18,8 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, RestartConfig, UserError
 from rltf.driver import RunFailed
 from rltf.driver.back_off import BackOff
-from rltf.driver.failures import in_a_sentence
-from rltf.driver.redis_keeper import RedisKeeper
+from rltf.driver.failures import raising_run_failed
+from rltf.driver.redis_supervisor import RedisSupervisor
 
 
 def until(seen: Callable[[], object], bound_s: float = 60.0) -> None:
@@ -31,20 +31,20 @@ def until(seen: Callable[[], object], bound_s: float = 60.0) -> None:
 
 def test_pauses_grow_and_the_limit_is_told_with_the_reason() -> None:
     back_off = BackOff("actor-0", RestartConfig(limit=3, pause_s=0.5, forget_s=100))
-    assert [back_off.died("it was killed", now) for now in (0.0, 10.0, 20.0)] == [0.5, 1.0, 2.0]
-    assert back_off.died("it was killed", 200.0) == 0.5  # it had lived long enough
+    assert [back_off.next_delay("it was killed", now) for now in (0.0, 10.0, 20.0)] == [0.5, 1.0, 2.0]
+    assert back_off.next_delay("it was killed", 200.0) == 0.5  # it had lived long enough
     for now in (201.0, 202.0):
-        back_off.died("it was killed", now)
+        back_off.next_delay("it was killed", now)
     with pytest.raises(RunFailed, match="actor-0 died 4 times, each within 100 s of the last: its node is gone"):
-        back_off.died("its node is gone", 203.0)
+        back_off.next_delay("its node is gone", 203.0)
     with pytest.raises(RunFailed, match="restart.limit is 0"):
-        BackOff("actor-0", RestartConfig(limit=0)).died("it was killed", 0.0)
+        BackOff("actor-0", RestartConfig(limit=0)).next_delay("it was killed", 0.0)
 
 
 def test_a_killed_redis_comes_back_with_its_data_and_nobody_notices(tmp_path: Path) -> None:
     told: list[tuple[str, str]] = []
     config = Config.model_validate({"restart": {"limit": 2, "pause_s": 0.05}, "redis": {"fsync": "always"}})
-    keeper = RedisKeeper(tmp_path, "127.0.0.1", config, lambda name, reason, facts: told.append((name, reason)))
+    keeper = RedisSupervisor(tmp_path, "127.0.0.1", config, lambda name, reason, facts: told.append((name, reason)))
     try:
         assert "appendfsync always" in (tmp_path / "redis.conf").read_text()
         client = connect(keeper.url, 10.0)
@@ -65,7 +65,7 @@ def test_a_killed_redis_comes_back_with_its_data_and_nobody_notices(tmp_path: Pa
 
 def test_one_folder_has_one_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = EmbeddedRedis.start(tmp_path)
-    monkeypatch.setattr("rltf.buffer.server.LOCKED_S", 0.2)
+    monkeypatch.setattr("rltf.buffer.server.LOCK_TIMEOUT_S", 0.2)
     with pytest.raises(UserError, match="another Redis server runs on"):
         EmbeddedRedis.start(tmp_path)
     monkeypatch.undo()
@@ -91,7 +91,7 @@ def test_a_server_that_stays_away_is_waited_for_with_a_bound(tmp_path: Path) -> 
     server.stop()
     with pytest.raises(ServerLost, match="has not answered for 1 s: .*refused"):
         client.ping()
-    address = FlowAddress.of(Config.model_validate({"redis": {"outage_s": 0.5}}), server.url, "lost")
+    address = FlowAddress.from_config(Config.model_validate({"redis": {"outage_s": 0.5}}), server.url, "lost")
     with pytest.raises(ServerLost):
         Flow.connect(address)  # a worker that starts meanwhile waits as long
     with pytest.raises(UserError, match="cannot be used"):
@@ -108,5 +108,5 @@ def test_a_server_that_stays_away_is_waited_for_with_a_bound(tmp_path: Path) -> 
     ],
 )
 def test_what_lets_a_run_down_is_one_sentence(error: Exception, sentence: str) -> None:
-    with pytest.raises(RunFailed, match=sentence), in_a_sentence(Path("runs")):
+    with pytest.raises(RunFailed, match=sentence), raising_run_failed(Path("runs")):
         raise error

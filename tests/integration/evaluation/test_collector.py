@@ -10,7 +10,7 @@ from rltf.buffer.evaluations import label_of
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
-from rltf.driver.held_out import HeldOutBook
+from rltf.driver.held_out_tracker import HeldOutTracker
 from rltf.evaluation.collector import HeldOutCollector
 from rltf.evaluation.tasks import HeldOutTasks
 from rltf.monitor.run_folder import RunFolder
@@ -47,16 +47,16 @@ def write_and_grade(flow: Flow, passing: set[str]) -> None:
                 for number in range(chunk.samples)
             ]
             assert flow.evaluation_work.push(written, "actor-0")
-        flow.evaluations.done(chunk)
+        flow.evaluations.finish_chunk(chunk)
     claims = flow.evaluation_work.claim("executor-0", 100)
     verdicts = [
         Feedback(outcome="pass" if claim.program.problem_id in passing else "failure", run=1) for claim in claims
     ]
-    flow.evaluation_work.hand_over_many("executor-0", list(zip(claims, verdicts, strict=True)))
+    flow.evaluation_work.ack_many("executor-0", list(zip(claims, verdicts, strict=True)))
 
 
 def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis, tmp_path: Path) -> None:
-    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "collected"))
+    flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "collected"))
     problems = ["a", "b", "c", "d"]
     collector = HeldOutCollector(flow, problems)
     assert collector.collect() == [] and collector.pending == ()
@@ -75,7 +75,7 @@ def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis,
 
 
 def test_pass_at_k_is_told_of_evaluations_with_so_many_programs(server: EmbeddedRedis, tmp_path: Path) -> None:
-    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "pass-at-k"))
+    flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "pass-at-k"))
     collector = HeldOutCollector(flow, ["a", "b"], ks=(1, 3))
     for step, programs in ((0, 2), (1, 3)):
         flow.evaluations.request(label_of(step), step, [["a", "b"]], programs)
@@ -90,27 +90,27 @@ def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passe
     server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     """Neither leaves the denominator, and both are told: on the line, in held_out.jsonl, in result.json."""
-    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "denominator"))
+    flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "denominator"))
     folder, tasks = (
         RunFolder.create(config(tmp_path)),
         replace(TASKS, too_long=(Skipped("c", "too long"), Skipped("d", "too long"))),
     )
-    book = HeldOutBook(flow, folder, RunState(), tasks, ks=(1, 2))
+    book = HeldOutTracker(flow, folder, RunState(), tasks, ks=(1, 2))
     flow.evaluations.request(label_of(0), 0, [["a", "b"]], 2)
     while (chunk := flow.evaluations.next_chunk("actor-0")) is not None:
         for problem_id in chunk.problem_ids:
             names = {"group_id": f"{chunk.label}/{problem_id}", "purpose": "evaluation", "label": chunk.label}
             written = [sample(problem_id, "pass", id=f"{problem_id}/{number}", **names).program for number in range(2)]
             assert flow.evaluation_work.push(written, "actor-0")
-        flow.evaluations.done(chunk)
+        flow.evaluations.finish_chunk(chunk)
     for claim in flow.evaluation_work.claim("executor-0", 100):
         if claim.program.id == "b/1":
             tried = [claim]
             while tried:  # until it is given up
-                flow.evaluation_work.give_back("executor-0", tried[0], "no sandbox")
+                flow.evaluation_work.nack("executor-0", tried[0], "no sandbox")
                 tried = flow.evaluation_work.claim("executor-0", 1)
         else:
-            flow.evaluation_work.hand_over_many("executor-0", [(claim, Feedback(outcome="pass", run=1))])
+            flow.evaluation_work.ack_many("executor-0", [(claim, Feedback(outcome="pass", run=1))])
     (told,) = book.read([])
     assert "pass@1 0.375" in told and told.endswith("; 1 programs without a verdict count as not passed")
     (row,) = folder.held_out()
@@ -123,9 +123,9 @@ def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passe
 
 
 def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: Path) -> None:
-    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "booked"))
+    flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "booked"))
     state = RunState()
-    book = HeldOutBook(flow, RunFolder.create(config(tmp_path)), state, TASKS)
+    book = HeldOutTracker(flow, RunFolder.create(config(tmp_path)), state, TASKS)
     flow.evaluations.request(label_of(0), 0, [["a", "b"]])
     write_and_grade(flow, {"a"})
     book.read([])
@@ -151,9 +151,9 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
     """The learner crashes after the evaluations of steps 0, 4 and 8, and goes back each time to weights that have other
     numbers then.
     """
-    flow = Flow(FlowAddress.of(config(tmp_path), server.url, "lost"))
+    flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "lost"))
     folder, state = RunFolder.create(config(tmp_path)), RunState()
-    book = HeldOutBook(flow, folder, state, TASKS)
+    book = HeldOutTracker(flow, folder, state, TASKS)
 
     def steps(*numbers: int) -> list[str]:
         rows = [{"step": step, "time": float(step)} for step in numbers]
@@ -162,7 +162,7 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
         return book.read(rows)
 
     def ask(step: int, version: int) -> str:
-        label = flow.evaluations.unused(label_of(step), version)
+        label = flow.evaluations.fresh_label(label_of(step), version)
         flow.evaluations.request(label, version, [["a", "b"]])
         return label
 
@@ -204,7 +204,7 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
 
 def test_an_evaluation_whose_row_is_lost_is_none_of_zero(server: EmbeddedRedis, tmp_path: Path) -> None:
     settings = config(tmp_path)
-    flow = Flow(FlowAddress.of(settings, server.url, "lost-row"))
+    flow = Flow(FlowAddress.from_config(settings, server.url, "lost-row"))
     folder = RunFolder.create(settings)
     for step in (0, 2):
         flow.evaluations.request(label_of(step), step, [["a", "b"]])
@@ -212,14 +212,14 @@ def test_an_evaluation_whose_row_is_lost_is_none_of_zero(server: EmbeddedRedis, 
         folder.add_step({"step": step + 1})
     state = RunState()
     state.fold_step({"step": 2, "time": 0.0})
-    book = HeldOutBook(flow, folder, state, TASKS)
+    book = HeldOutTracker(flow, folder, state, TASKS)
     assert len(book.read([{"step": 1}, {"step": 2}])) == 2
     for step in (0, 2):
         flow.evaluations.close(label_of(step), "learner")
     book.close()
     lines = (folder.path / "held_out.jsonl").read_bytes().splitlines(keepends=True)
     (folder.path / "held_out.jsonl").write_bytes(lines[0][:40] + b"\xff\n" + lines[1])
-    again = HeldOutBook(flow, RunFolder.open(folder.path), RunState(), TASKS)
+    again = HeldOutTracker(flow, RunFolder.open(folder.path), RunState(), TASKS)
     assert again.read([]) == [] and not again.pending
     assert [point[::2] for point in again.curve()] == [[2, 0.5]], "what cannot be read is missing, and not 0"
     flow.close()

@@ -31,7 +31,7 @@ WAYS = {
     "tier B, user": ("B", ORDINARY),
 }
 ALL_MODES = bool(os.environ.get("RLTF_ALL_ATTACKS"))
-BOUND_S = 280
+TIMEOUT_S = 280
 # Without a sandbox, as an ordinary user on a machine that otherwise runs nothing of theirs, these must get what they
 # want: else they would prove nothing. The rest needs root, a network or an address that does not exist there, or harms
 # what is to report it.
@@ -99,7 +99,7 @@ def begin(**options: Any) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> Lines:
     try:
-        out, errors = process.communicate(timeout=BOUND_S)
+        out, errors = process.communicate(timeout=TIMEOUT_S)
     finally:
         process.kill()
     assert process.returncode == 0, errors[-3000:] + out[-1000:]

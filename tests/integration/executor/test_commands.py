@@ -18,7 +18,7 @@ from rltf import launch
 from rltf.config import UserError
 from rltf.driver.commands.train import parse
 from rltf.problems import load_problems
-from rltf.problems.files import replacing
+from rltf.problems.files import atomic_output
 from rltf.problems.quarantine import read_checked
 from tests.support.paths import ROOT
 
@@ -245,7 +245,9 @@ def test_training_honours_what_was_checked(data: Path, tmp_path: Path) -> None:
     ]
     checked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["--problems.train", f"jsonl:{data}", "--problems.held_out", "", "--problems.checked", str(checked)]
-    problems = Inputs.of(parse([*arguments, "--warm_start.steps", "0", "--policy.vocab_size", "300"]).config).problems
+    problems = Inputs.from_config(
+        parse([*arguments, "--warm_start.steps", "0", "--policy.vocab_size", "300"]).config
+    ).problems
     assert [(problem.id, problem.suite.time_limit_s) for problem in problems] == [("sum", 0.25), ("fine", 0.25)]
 
 
@@ -299,15 +301,15 @@ def test_a_command_that_does_not_end_well_leaves_the_file_of_the_one_before(
 
 
 def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
-    with replacing(Path("/dev/null")) as file:
+    with atomic_output(Path("/dev/null")) as file:
         file.write("gone")
     assert Path("/dev/null").is_char_device()
     link, target = tmp_path / "link", tmp_path / "target"
     link.symlink_to(target)
-    with replacing(link) as file:
+    with atomic_output(link) as file:
         file.write("text")
     assert link.is_symlink() and target.read_text() == "text"
-    with pytest.raises(KeyError), replacing(link) as file:
+    with pytest.raises(KeyError), atomic_output(link) as file:
         file.write("more")
         raise KeyError
     assert target.read_text() == "text" and (tmp_path / "target.partial").read_text() == "more"

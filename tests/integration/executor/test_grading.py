@@ -12,13 +12,13 @@ from dataclasses import replace
 import pytest
 
 from rltf.buffer.records import decode_feedback, encode
-from rltf.executor.carried_state import can_carry, changes_shared
 from rltf.executor.checkers import Standard, Tokens
 from rltf.executor.grading import Grader
 from rltf.executor.judge import InfrastructureFailure
 from rltf.executor.labels import Report
 from rltf.executor.lane import Lane
 from rltf.executor.sandbox_judge import SandboxJudge
+from rltf.executor.state_leaks import may_leak_state, mutates_shared_state
 from rltf.executor.suites import make_ready
 from tests.support.executor_suites import HONEST_SUMS, SUM, assert_suite, call_suite, stdin_suite
 
@@ -89,15 +89,15 @@ def test_ordinary_programs_share_a_process() -> None:
         "import sys\ninput = sys.stdin.readline\nsys.setrecursionlimit(10**6)\nsys.stdin = open(0)\nsys.stdout = sys.__stdout__\n"
         "class A:\n    def __init__(self):\n        self.x = 1\n        self.math.y == 2\nprint(math.pi == 3, x.sys)\n"
     )
-    assert can_carry(ordinary) and not changes_shared(ordinary)
-    assert not can_carry("print(input())\n")
+    assert may_leak_state(ordinary) and not mutates_shared_state(ordinary)
+    assert not may_leak_state("print(input())\n")
     for line in (
         "import math as m, sys\nm.x = 1",
         "import sys\nsys.path += ['x']",
         "import os.path\nos.path.x = 1",
         "open('a', 'w')",
     ):
-        assert changes_shared(line + "\n"), line
+        assert mutates_shared_state(line + "\n"), line
 
 
 def test_a_test_close_to_its_limit_is_run_again_before_it_counts_as_too_slow() -> None:
@@ -264,9 +264,11 @@ def test_what_a_program_wrote_in_an_instant_is_not_read_for_minutes() -> None:
     assert large.records == [[0, 17, {"o": "far larger"}], [0, 1, 5]]
     assert Report(b"x" * 1000 + b"\n", [100]).records == []
     answer = "1\n" * 8_000_000
-    assert not Standard().texts("1\n2\n", answer) and not Standard().texts("1 2\n", answer.replace("\n", " "))
+    assert not Standard().matches_output("1\n2\n", answer) and not Standard().matches_output(
+        "1 2\n", answer.replace("\n", " ")
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert not Tokens().texts("1 2\n", answer)
+    assert not Tokens().matches_output("1 2\n", answer)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 

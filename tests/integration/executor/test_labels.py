@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rltf.executor.labels import Report, of_death
-from rltf.executor.lane import Ended
+from rltf.executor.labels import Report, verdict_of_death
+from rltf.executor.lane import ProcessExit
 from rltf.executor.protocol import ENDED, LaneFailure
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.executor.suites import make_ready
@@ -43,8 +43,8 @@ def test_a_c_stack_overflow_is_a_crash_with_its_line(judge: SandboxJudge) -> Non
 def test_every_signal_that_kills_has_a_name() -> None:
     ready = make_ready(ONE)
     for number in sorted({*range(1, 65)} - {signal.SIGKILL, signal.SIGXCPU, signal.SIGPROF}):
-        ended = Ended(status=number, cause=ENDED, report=b"", output=b"", cpu_s=0.01, wall_s=0.01, memory_mb=10.0)
-        verdict = of_death(ready, 0, ended, Report(b"", [100]), 0, 0.5, contained=False)
+        ended = ProcessExit(status=number, cause=ENDED, report=b"", output=b"", cpu_s=0.01, wall_s=0.01, memory_mb=10.0)
+        verdict = verdict_of_death(ready, 0, ended, Report(b"", [100]), 0, 0.5, contained=False)
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         assert (verdict.outcome, verdict.error_type, verdict.message) == ("runtime_error", "Crash", name)
 

@@ -16,7 +16,7 @@ import torch
 from rltf.config import UserError
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import Checkpoints
-from rltf.policy.checksums import seal
+from rltf.policy.checksums import write_checksums
 from tests.support.learner_engines import engine_of, steps, weights
 from tests.support.learner_parts import policy
 
@@ -27,7 +27,7 @@ from tests.support.learner_parts import policy
 def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) -> None:
     with engine_of(policy(), zero_stage=stage, dtype=dtype) as engine:
         steps(engine, 90, 93)  # a warm start, whose averages are forgotten
-        engine.begin((0.9, 0.95), 0.01)
+        engine.reset_optimizer((0.9, 0.95), 0.01)
         steps(engine, 0, 3)
         CheckpointWriter(tmp_path, 2, True).save(3, engine.state(), {"fact": 7})
         steps(engine, 3, 6)
@@ -40,7 +40,7 @@ def test_stop_and_resume_changes_no_bit(stage: int, dtype: str, tmp_path: Path) 
     again = policy(seed=9)
     saved.load_model(again)
     with engine_of(again, zero_stage=stage, dtype=dtype) as engine:
-        engine.begin((0.9, 0.95), 0.01)
+        engine.reset_optimizer((0.9, 0.95), 0.01)
         saved.load_optimizer(engine.state())
         assert engine.state().steps() == 3
         steps(engine, 3, 6)
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "step_000003"
     file = folder / "checkpoint.json"
     file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
-    seal(folder, "COMPLETE")
+    write_checksums(folder, "COMPLETE")
     with pytest.raises(UserError, match=r"step_000003 has format 3, and this version of the project reads format 2"):
         checkpoints.newest()
     # One of before there were checksums: whether it is as it was written cannot be known.

@@ -21,7 +21,7 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, RltfConfig, UserError
 from rltf.driver.inputs import Inputs
 from rltf.learner.batching import plan
-from rltf.learner.critic import OUTCOMES, Critic, items_of, load_critic, train_critic
+from rltf.learner.critic import OUTCOME_CLASSES, Critic, items_of, load_critic, train_critic
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import save_model
 from rltf.learner.objectives.rltf import Rltf
@@ -38,9 +38,9 @@ def samples_of(number: int, seed: int = 0) -> list[Sample]:
     rng = random.Random(seed)
     found = []
     for _ in range(number):
-        outcome: Outcome = rng.choice(OUTCOMES)
+        outcome: Outcome = rng.choice(OUTCOME_CLASSES)
         ids = [rng.randrange(20, 200) for _ in range(rng.randrange(2, 9))]
-        ids[rng.randrange(len(ids))] = 4 + OUTCOMES.index(outcome)
+        ids[rng.randrange(len(ids))] = 4 + OUTCOME_CLASSES.index(outcome)
         error = {"compile_error": "SyntaxError", "runtime_error": "NameError"}.get(outcome)
         verdict = feedback(outcome, error, 1 if error else None, 2 if outcome == "failure" else 0)
         length = len(ids) + 1
@@ -88,7 +88,7 @@ def test_the_factor_is_the_probability_of_the_true_outcome(family: str, kind: in
     for sample in members:
         outcome, length = sample.feedback.outcome, len(sample.program.token_ids)
         with torch.no_grad():
-            q = probabilities(toy, language_model, head, sample)[:, OUTCOMES.index(outcome)].numpy()
+            q = probabilities(toy, language_model, head, sample)[:, OUTCOME_CLASSES.index(outcome)].numpy()
         # The line's text is the whole program but for the end of sequence, which has none.
         mask = np.array([1.0] * (length - 1) + [0.0]) if outcome.endswith("error") else np.zeros(length)
         expected = q * (rewards[outcome] - 0.3 * mask) if kind == 1 else q * rewards[outcome] - 0.3 * mask
@@ -182,4 +182,4 @@ def test_a_critic_that_is_not_there_is_told_before_anything_starts(tmp_path: Pat
         "rltf.critic": str(tmp_path),
     }
     with pytest.raises(UserError, match="there is no critic in this folder"):
-        Inputs.of(configuration.load(None, overrides))
+        Inputs.from_config(configuration.load(None, overrides))

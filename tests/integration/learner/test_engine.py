@@ -32,7 +32,7 @@ SETTINGS = [
 @pytest.mark.parametrize(("stage", "offload", "tokens"), SETTINGS)
 def test_every_stage_and_micro_batch_size_trains_alike(stage: int, offload: str, tokens: int) -> None:
     with engine_of(policy(), zero_stage=stage, offload=offload, micro_batch_tokens=tokens) as engine:
-        engine.begin((0.9, 0.95), 0.0)
+        engine.reset_optimizer((0.9, 0.95), 0.0)
         np.testing.assert_allclose(train(engine, STEPS), plainly(), atol=1e-4)
         assert engine.state().steps() == STEPS
         published = {name: value.clone() for name, value in engine.gathered_weights(named_weights(engine.policy.model))}
@@ -52,7 +52,7 @@ def test_begin_forgets_the_running_averages() -> None:
         train(engine)
         weights, after = copy.deepcopy(engine.policy.model.state_dict()), []
         for _ in range(2):
-            engine.begin((0.9, 0.95), 0.0)
+            engine.reset_optimizer((0.9, 0.95), 0.0)
             items = programs(77)
             engine.step(engine.plan(items).micro_batches, Supervised().loss, totals_of(items), 1e-3)
             after.append({name: value.clone() for name, value in engine.policy.model.state_dict().items()})
@@ -118,7 +118,7 @@ def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.Mo
     )  # slow on this CPU, and as exact as elsewhere
     items = programs(0)
     with engine_of(policy(), zero_stage=1, dtype="float16", micro_batch_tokens=120) as engine:
-        engine.begin((0.9, 0.95), 0.0)
+        engine.reset_optimizer((0.9, 0.95), 0.0)
         mine, totals = engine.plan(items).micro_batches, totals_of(items)
         results = [engine.step(mine, Supervised().loss, totals, 1e-3) for _ in range(6)]
         assert results[-1].loss < results[0].loss - 0.01 and not results[-1].skipped and results[-1].gradient_norm > 0
@@ -134,7 +134,7 @@ def test_float16_scales_the_loss_and_skips_what_overflows(monkeypatch: pytest.Mo
     saved = Checkpoints(tmp_path).newest()
     assert saved is not None
     with engine_of(policy(), zero_stage=1, dtype="float16") as engine:
-        engine.begin((0.9, 0.95), 0.0)
+        engine.reset_optimizer((0.9, 0.95), 0.0)
         assert engine.state().loss_scale() != kept
         saved.load_optimizer(engine.state())
         assert engine.state().loss_scale() == kept

@@ -48,12 +48,12 @@ def from_folder(folder: str, **fields: Any) -> Policy:
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_every_end_token_of_the_base_ends_a_program(family: str, tmp_path: Path) -> None:
     one = from_folder(base(tmp_path / "one", family, 2))
-    assert one.end_ids == (2,)
+    assert one.stop_token_ids == (2,)
     written = _sampled(one)
     # The second end token is one that this policy writes often: where programs contain it they now end.
     often = max(range(3, 270), key=lambda token: sum(token in completion.token_ids for completion in written))
     two = from_folder(base(tmp_path / "two", family, [2, often, 100_000]))
-    assert two.end_ids == (2, often) and two.eos_id == 2
+    assert two.stop_token_ids == (2, often) and two.eos_id == 2
     ended_early = 0
     for before, after in zip(written, _sampled(two), strict=True):
         expected = before.token_ids
@@ -78,10 +78,10 @@ def _sampled(toy: Policy) -> list[Any]:
 def test_end_tokens_of_a_base_without_generation_config_are_those_its_config_names(tmp_path: Path) -> None:
     folder = Path(base(tmp_path / "m", "llama", 2))
     (folder / "generation_config.json").unlink()
-    assert from_folder(str(folder)).end_ids == (2,)
+    assert from_folder(str(folder)).stop_token_ids == (2,)
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"eos_token_id": [2, 9]}))
-    assert from_folder(str(folder)).end_ids == (2, 9)
+    assert from_folder(str(folder)).stop_token_ids == (2, 9)
 
 
 DAMAGED = [("[1", "is no JSON object"), ("[]", "is no JSON object"), ('{"eos_token_id": "x"}', "token id")]
@@ -115,7 +115,7 @@ def test_an_export_keeps_what_the_base_has_and_loads_as_it_should(family: str, l
     tokenizer = AutoTokenizer.from_pretrained(exported)
     assert tokenizer.chat_template == AutoTokenizer.from_pretrained(folder).chat_template and tokenizer.chat_template
     again = from_folder(str(exported))
-    assert again.end_ids == (2, 9) and again.model.dtype == toy.model.dtype == torch.float32
+    assert again.stop_token_ids == (2, 9) and again.model.dtype == toy.model.dtype == torch.float32
     ids = torch.tensor([[5, 6, 7, 8]])
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if family == "t5" else {})
     expected = again.model(**inputs).logits

@@ -32,7 +32,7 @@ def test_a_rewarded_program_becomes_likely(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     numbers = itertools.count()
     engine = TrainingEngine(toy, learner_config(), World())
-    engine.begin((0.9, 0.95), 0.0)
+    engine.reset_optimizer((0.9, 0.95), 0.0)
 
     def draw() -> list[Group]:
         groups = []

@@ -18,7 +18,7 @@ from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import load_weights, save_model
 from rltf.learner.objectives.base import totals_of
 from rltf.learner.objectives.supervised import Supervised
-from rltf.learner.publish import Versions
+from rltf.learner.publish import VersionPublisher
 from rltf.learner.world import World
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.lora import named_adapters
@@ -40,7 +40,7 @@ def trained(toy: Policy, steps: int = 3, **fields: Any) -> tuple[TrainingEngine,
     """An engine after some steps, and what it published before and after."""
     engine = TrainingEngine(toy, learner_config(**fields), World())
     kept = KeptVersions()
-    versions = Versions(engine, toy, kept, torch.float32)
+    versions = VersionPublisher(engine, toy, kept, torch.float32)
     versions.publish()
     items = programs(0)
     for _ in range(steps):

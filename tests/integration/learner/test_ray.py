@@ -12,7 +12,7 @@ import ray
 
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
-from rltf.buffer.worker_loop import NotYet
+from rltf.buffer.worker_loop import NotSchedulable
 from rltf.config import Config
 from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
@@ -41,13 +41,13 @@ def _started(group: LearnerGroup) -> dict[str, tuple[Any, Any]]:
     while True:
         try:
             return group.start({})
-        except NotYet:
+        except NotSchedulable:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
 
 def test_two_workers_train_publish_and_export(ray_job: Any, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
-    address = FlowAddress.of(CONFIG, redis_server.url, "two-workers")
+    address = FlowAddress.from_config(CONFIG, redis_server.url, "two-workers")
     flow = Flow.connect(address)
     spec = make_spec(CONFIG.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])
     task = LearnerTask(CONFIG, spec, SolutionCorpus(PROBLEMS), [], [], tmp_path)
@@ -77,5 +77,5 @@ def test_two_workers_train_publish_and_export(ray_job: Any, redis_server: Embedd
 
     # More workers than the cluster has CPUs: said at once, and the wait is the supervisor's, which has a bound.
     crowd = CONFIG.model_copy(update={"learner": CONFIG.learner.model_copy(update={"workers": 9})})
-    with pytest.raises(NotYet, match="waiting for room for 9 learner workers of 1 CPU each"):
+    with pytest.raises(NotSchedulable, match="waiting for room for 9 learner workers of 1 CPU each"):
         LearnerGroup(LearnerTask(crowd, spec, None, [], [], tmp_path), address, store, tmp_path / "logs").start({})

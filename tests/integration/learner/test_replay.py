@@ -13,9 +13,9 @@ import pytest
 
 from rltf.buffer.records import Group, Sample
 from rltf.config import Config
+from rltf.learner.fingerprints import CORPUS, fingerprints
 from rltf.learner.first_weights import keeps_first_weights
-from rltf.learner.record import CORPUS, fingerprints
-from rltf.learner.replay import RecordedStep, Replay, remembers
+from rltf.learner.replay import RecordedStep, Replay, depends_on_history
 from rltf.problems.corpus import SolutionCorpus
 from tests.support.learner_run import PROBLEMS, Run
 
@@ -43,7 +43,7 @@ def test_mixed_steps_are_the_same_and_a_changed_one_is_told(make_run: Callable[.
     with run.others():
         run.learner.run(threading.Event())
     steps = recorded(run)
-    assert len(steps) == 3 and keeps_first_weights(run.config, tmp_path) and remembers(run.config)
+    assert len(steps) == 3 and keeps_first_weights(run.config, tmp_path) and depends_on_history(run.config)
 
     def again(with_weights: bool) -> Replay:
         return Replay(run.config, run.spec, SolutionCorpus(PROBLEMS), tmp_path, None, with_weights)
@@ -78,7 +78,7 @@ def test_mixed_steps_are_the_same_and_a_changed_one_is_told(make_run: Callable[.
     ],
 )
 def test_what_depends_on_the_steps_before(fields: dict[str, Any], expected: bool) -> None:
-    assert remembers(Config.model_validate(fields)) is expected
+    assert depends_on_history(Config.model_validate(fields)) is expected
 
 
 def test_which_first_weights_are_kept(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
     best = again.learner._checkpoints.best()
     assert best is not None and best.step in [step for step, _ in again.learner._position.evaluated]
     for label in ("step-000000", "step-000004", "step-000008", "step-000009"):
-        assert again.flow.evaluations.complete(label)
+        assert again.flow.evaluations.is_complete(label)
 
 
 def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:

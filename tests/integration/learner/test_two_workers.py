@@ -50,7 +50,7 @@ def test_resumes_at_another_world_size_and_stage(ranks: Ranks, tmp_path: Path) -
         if saved is not None:
             saved.load_model(ours)
         with engine_of(ours, zero_stage=stage) as engine:
-            engine.begin((0.9, 0.95), 0.0)
+            engine.reset_optimizer((0.9, 0.95), 0.0)
             if saved is not None:
                 saved.load_optimizer(engine.state())
             steps(engine, first, first + 2)
@@ -61,7 +61,7 @@ def test_resumes_at_another_world_size_and_stage(ranks: Ranks, tmp_path: Path) -
         one(0, None, stage)  # one worker, two steps, then ...
     assert ranks.call("goes_on", str(tmp_path)) == [[2, 4, 2, 4]] * 2  # ... two workers, two steps, then ...
     with engine_of(policy(), zero_stage=0) as engine:
-        engine.begin((0.9, 0.95), 0.0)
+        engine.reset_optimizer((0.9, 0.95), 0.0)
         steps(engine, 0, 6)
         expected = weights(engine)
     for stage, other in ((1, 0), (3, 2)):

@@ -17,10 +17,10 @@ from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import load_weights, save_model, write_card
-from rltf.learner.metrics import age_distribution
 from rltf.learner.position import Position
+from rltf.learner.step_rows import age_distribution
 from rltf.learner.training_step import TrainingStep
-from rltf.learner.waiting import Stalled
+from rltf.learner.waiting import StallTimeout
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
@@ -75,7 +75,7 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         progress = run.flow.evaluations.progress(label)
         assert progress.version == rows[0]["version"] + step and progress.expected == 4
     assert (
-        run.flow.evaluations.complete("step-000006")
+        run.flow.evaluations.is_complete("step-000006")
         and run.flow.control.phase() == "done"
         and run.flow.ledger.check() is None
     )
@@ -86,7 +86,9 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
     moved_on = Position(step=9, version=9, changed=True, evaluated=[evaluated[0], (8, "step-000008")])
     evaluations.restore(moved_on, last=False)
     assert (
-        moved_on.evaluated == evaluated[:1] and moved_on.evaluate == 8 and not run.flow.evaluations.known("step-000008")
+        moved_on.evaluated == evaluated[:1]
+        and moved_on.evaluate == 8
+        and not run.flow.evaluations.is_requested("step-000008")
     )
     nothing_lost = Position(version=9, evaluated=list(evaluated))
     evaluations.restore(nothing_lost, last=False)
@@ -117,7 +119,7 @@ def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run]
     assert [row["objective"] for row in control.rows()] == ["supervised"] * 4
     assert control.flow.ledger.counts()["generated"] == 0  # no training program is written for the control
     for name in ("step-000000", "step-000002", "step-000004"):
-        assert control.flow.evaluations.complete(name)
+        assert control.flow.evaluations.is_complete(name)
     first, begun = control.published.versions[0], run.published.versions[0]
     assert first[0] == begun[0]  # the same weights, checksum by checksum
 
@@ -203,7 +205,7 @@ def test_the_model_card_has_every_pass_at_k(tmp_path: Path) -> None:
 
 def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None:
     run = make_run(run={"stall_timeout_s": 0.5}, warm_start={"steps": 0})
-    with pytest.raises(Stalled, match="waited 0.5 s for the actor: step 1 needs 2 groups.*no program yet"):
+    with pytest.raises(StallTimeout, match="waited 0.5 s for the actor: step 1 needs 2 groups.*no program yet"):
         run.learner.run(threading.Event())
 
 
@@ -222,7 +224,7 @@ def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]
 
     writer = threading.Thread(target=write)
     writer.start()
-    with pytest.raises(Stalled, match="step 1 needs 2 groups"):
+    with pytest.raises(StallTimeout, match="step 1 needs 2 groups"):
         run.learner.run(threading.Event())
     assert over and time.monotonic() - over[0] > 0.5
     writer.join()

@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 
 def test_what_workers_report_reaches_state_folder_and_sink(server: EmbeddedRedis, tmp_path: Path) -> None:
     settings: Config = config(tmp_path, actors={"samples_per_problem": 2}, learner={"groups_per_step": 2})
-    flow = Flow(FlowAddress.of(settings, server.url, "watched"))
+    flow = Flow(FlowAddress.from_config(settings, server.url, "watched"))
     folder, state = RunFolder.create(settings), RunState()
     seen: list[Row] = []
     watcher = Watcher(flow, folder, state, seen.extend)
@@ -43,10 +43,10 @@ def test_what_workers_report_reaches_state_folder_and_sink(server: EmbeddedRedis
         pair = [sample(f"p{number}", "pass", id=f"{number}-{i}", group_id=f"g{number}").program for i in range(2)]
         assert flow.work.push(pair, "actor-0")
     claims = flow.work.claim("executor-0", 4)
-    flow.work.hand_over_many("executor-0", [(claim, Feedback(outcome="pass", passed=5, run=5)) for claim in claims])
+    flow.work.ack_many("executor-0", [(claim, Feedback(outcome="pass", passed=5, run=5)) for claim in claims])
     assert flow.online.draw(1, 2, 0) is not None
     flow.online.finish(1, {claim.program.id: "trained" for claim in claims})
-    flow.telemetry.step(step_row(1))
+    flow.telemetry.append_step(step_row(1))
 
     assert [row["step"] for row in watcher.poll()] == [1]
     assert state.phase == "training" and state.step["step"] == 1 and state.total("actor", "programs") == 4
@@ -75,11 +75,11 @@ def test_what_has_uses_left_or_no_verdict_when_a_run_ends_is_recorded_until_its_
     server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     settings: Config = config(tmp_path, learner={"groups_per_step": 1}, buffer={"max_uses": 2})
-    flow = Flow(FlowAddress.of(settings, server.url, "left"))
+    flow = Flow(FlowAddress.from_config(settings, server.url, "left"))
     for name in ("used", "fresh", "queued"):
         assert flow.work.push([sample("p", "pass", id=name, group_id=name).program], "actor-0")
     for claim in flow.work.claim("executor-0", 2):
-        flow.work.hand_over("executor-0", claim, Feedback(outcome="pass", passed=5, run=5))
+        flow.work.ack("executor-0", claim, Feedback(outcome="pass", passed=5, run=5))
     assert flow.online.draw(1, 1, 0) is not None
     flow.online.finish(1, {"used": "no_signal"})
     folder = RunFolder.create(settings)
@@ -102,17 +102,17 @@ def test_what_has_uses_left_or_no_verdict_when_a_run_ends_is_recorded_until_its_
 
 def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, tmp_path: Path) -> None:
     settings: Config = config(tmp_path, learner={"groups_per_step": 1})
-    flow = Flow(FlowAddress.of(settings, server.url, "resumed"))
+    flow = Flow(FlowAddress.from_config(settings, server.url, "resumed"))
     recorder = Recorder("executor-0", flow.telemetry.append, period_s=60)
 
     def one(step: int) -> None:
         program = sample(f"p{step}", "pass", id=f"s{step}", group_id=f"g{step}").program
         flow.work.push([program], "actor-0")
         (claim,) = flow.work.claim("executor-0", 1)
-        flow.work.hand_over("executor-0", claim, Feedback(outcome="pass", passed=5, run=5))
+        flow.work.ack("executor-0", claim, Feedback(outcome="pass", passed=5, run=5))
         assert flow.online.draw(step, 1, 0) is not None
         flow.online.finish(step, {claim.program.id: "trained"})
-        flow.telemetry.step(step_row(step))
+        flow.telemetry.append_step(step_row(step))
         recorder.count("programs", 1)
         recorder.flush()
 
@@ -154,7 +154,7 @@ def test_another_driver_goes_on_where_the_first_one_was(server: EmbeddedRedis, t
 
 def test_waits_of_an_earlier_attempt_are_over_and_its_programs_count(server: EmbeddedRedis, tmp_path: Path) -> None:
     settings: Config = config(tmp_path)
-    flow = Flow(FlowAddress.of(settings, server.url, "waited"))
+    flow = Flow(FlowAddress.from_config(settings, server.url, "waited"))
     folder, state = RunFolder.create(settings), RunState(clock=time.monotonic)
     ago = time.time() - 2431
     flow.telemetry.append(

@@ -27,7 +27,7 @@ def test_the_operations_of_a_step_are_those_of_its_products() -> None:
     config = gpu.settings(gpu.QUICK, "cpu", 512, False)
     policy = gpu.policy_of(gpu.QUICK, config)
     engine = TrainingEngine(policy, config.learner, World())
-    engine.begin(config.learner.betas, 0.0)
+    engine.reset_optimizer(config.learner.betas, 0.0)
     found = gpu.measure_steps(engine, gpu.QUICK, 4, 1)
     engine.close()
     width, inner, layers = 64, 128, 2

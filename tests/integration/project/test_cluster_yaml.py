@@ -16,7 +16,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from rltf import config as configuration
 from rltf.buffer.worker_loop import ray_options
-from rltf.driver.guard import STOPPED_WITHIN_S
+from rltf.driver.guard import STOP_TIMEOUT_S
 from tests.support.paths import ROOT
 
 START = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -122,7 +122,7 @@ def test_settings_are_the_same_everywhere(prepared: dict[str, Any]) -> None:
 
 def test_a_job_on_the_head_has_time_to_stop(prepared: dict[str, Any]) -> None:
     (wait_s,) = re.findall(r"export RAY_JOB_STOP_WAIT_TIME_S=(\d+);", " ".join(prepared["head_start_ray_commands"]))
-    assert STOPPED_WITHIN_S < int(wait_s)
+    assert STOP_TIMEOUT_S < int(wait_s)
 
 
 def test_one_image_for_all_nodes(prepared: dict[str, Any]) -> None:

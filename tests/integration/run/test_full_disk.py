@@ -155,7 +155,7 @@ from rltf.config import DiskFailure
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.critic import Critic
 from rltf.learner.export import load_weights, save_model
-from rltf.learner.on_disk import write_whole
+from rltf.learner.atomic_files import write_atomically
 
 def refused(what):
     try:
@@ -183,7 +183,7 @@ def all_of_it():
         refused(lambda: critic.save(disk / "critic", {}))
         if limited is fill:
             refused(lambda: checkpoints.set_score("step-1", 1, 0.5))
-            refused(lambda: write_whole(disk / "README.md", "x" * 9000))
+            refused(lambda: write_atomically(disk / "README.md", "x" * 9000))
         assert names() == before, names()
         assert checkpoints.newest().step == 1
         load_weights(policy(d_model=96), disk / "warm_start")
@@ -254,7 +254,7 @@ from rltf.buffer.server import EmbeddedRedis
 from tests.support.buffer_programs import group_of
 from rltf.config import BufferConfig
 from rltf.driver import RunFailed
-from rltf.driver.failures import in_a_sentence
+from rltf.driver.failures import raising_run_failed
 
 mount("size=16m")
 server = EmbeddedRedis.start(disk / "redis")
@@ -267,7 +267,7 @@ def push(first):
     "Until the server refuses; how many it took."
     number = first
     try:
-        with in_a_sentence(disk):
+        with raising_run_failed(disk):
             while number < first + 2000:
                 flow.work.push(group_of(f"g{number}"))
                 number += 1

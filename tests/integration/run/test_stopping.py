@@ -22,8 +22,8 @@ import pytest
 from benchmarks.killed_run import Command, Found, Run, alive, verify
 from benchmarks.stops import SETTINGS, Stop, expect, seen_in, stop_one, stop_run
 from rltf.driver import RunFailed, guard
-from rltf.driver.ray_calls import RayCalls
-from rltf.driver.stopping import APART_S, SENTENCE
+from rltf.driver.ray_thread import RayThread
+from rltf.driver.stopping import DEBOUNCE_S, SENTENCE
 from rltf.executor.boxes import Box, remove_boxes
 from tests.support.paths import ROOT
 from tests.support.small_disk import on_small_disk
@@ -31,8 +31,8 @@ from tests.support.small_disk import on_small_disk
 BEGINS = """
 import os, signal, subprocess, sys, time
 from rltf.driver import guard
-guard.stand()
-from rltf.driver.stopping import leave, stopping, tell
+guard.fork_guarded()
+from rltf.driver.stopping import exit_process, stopping, tell_guard
 def ready(): print(os.getpid(), flush=True)
 """
 WAITS = """
@@ -47,15 +47,15 @@ try:
     for _ in range(600):
         time.sleep(0.1)
 except KeyboardInterrupt:
-    print("in order", stopping.wishes, flush=True)
-leave(1)
+    print("in order", stopping.stop_requests, flush=True)
+exit_process(1)
 """
 LEAVES = """
 left = [subprocess.Popen(["sleep", "60"], start_new_session=True).pid for _ in range(2)]
 os.kill(left[1], signal.SIGSTOP)
 print(*left, end=" ")
 ready()
-leave(0)
+exit_process(0)
 """
 HANGS = """
 stopping.work()
@@ -84,7 +84,7 @@ class Guarded:
         assert self.process.stdout is not None
         self.pids = [int(word) for word in self.process.stdout.readline().split()]
 
-    def end(self, *numbers: signal.Signals, pause_s: float = APART_S + 0.1) -> tuple[int, str]:
+    def end(self, *numbers: signal.Signals, pause_s: float = DEBOUNCE_S + 0.1) -> tuple[int, str]:
         """Exit status and what was printed, after these signals to the guard."""
         for place, number in enumerate(numbers):
             time.sleep(pause_s if place else 0.0)
@@ -169,7 +169,7 @@ def test_a_command_that_is_killed_gets_a_last_word() -> None:
 
 
 def test_a_folder_of_any_name_is_told_to_the_guard() -> None:
-    command = Guarded("tell(run='/nowhere/a\\nb\\u2028=c')\n" + WORKS)
+    command = Guarded("tell_guard(run='/nowhere/a\\nb\\u2028=c')\n" + WORKS)
     os.kill(command.pids[0], signal.SIGKILL)
     status, printed = command.end()
     assert (
@@ -193,7 +193,7 @@ def test_a_command_ends_with_its_status_where_no_folder_for_temporary_files_is(t
         "mount('size=1m'); fill(); os.environ.pop('TMPDIR', None); os.chdir(disk)\n"
         "for folder in filter(os.path.isdir, ('/var/tmp', '/usr/tmp', '/tmp')):\n"
         "    subprocess.run(['mount', '--bind', '.', folder], check=True)\n"
-        f"done = subprocess.run([sys.executable, '-c', {BEGINS + 'leave(2)'!r}], capture_output=True, text=True)\n"
+        f"done = subprocess.run([sys.executable, '-c', {BEGINS + 'exit_process(2)'!r}], capture_output=True, text=True)\n"
         "print(done.returncode, done.stdout, done.stderr)\n",
     )
     assert printed.split() == ["2"]
@@ -270,7 +270,7 @@ def test_a_box_that_another_judge_takes_for_a_left_one_is_made_again(
 
 
 def test_a_call_of_ray_that_hangs_is_left_alone_and_no_other_is_made() -> None:
-    calls, release = RayCalls(), threading.Event()
+    calls, release = RayThread(), threading.Event()
     assert calls.call("a sum", lambda: 1 + 1, 10) == 2
     with pytest.raises(ZeroDivisionError):
         calls.call("a quotient", lambda: 1 / 0, 10)

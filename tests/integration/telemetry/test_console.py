@@ -31,12 +31,12 @@ ASCII = [
 SHOW = """
 import sys
 from rich.console import Console
-from rltf.telemetry.console import complain, outlast, output, progress, warn
+from rltf.telemetry.console import print_error, harden_streams, output, progress, warn
 from rltf.monitor.plan import Section
 from rltf.monitor.state import RunState
 from rltf.monitor.status import print_end, print_plan
 from rltf.monitor.status_line import Goal, StatusLine
-outlast()
+harden_streams()
 console = output()
 print_plan(console, [Section("run: Łódź", [("folder", "…/größe → ±1")])])
 state = RunState()
@@ -52,7 +52,7 @@ with progress(console, "judging", 3) as advance:
 program = {"verdict": "passes", "passed": True, "text": "print('é…')\\n" * 30, "line": None}
 held_out = {"tasks": 2, "before": {"pass@1": 0.5, "pass@1_se": 0.1}, "after": {"pass@1": 0.9}}
 print_end(console, {"held_out": held_out, "examples": [{"question": "Füge ± ein.", "before": program, "after": program}]}, "runs/x")
-complain("error: \\udcff is no name")
+print_error("error: \\udcff is no name")
 """
 
 
@@ -157,10 +157,10 @@ def test_time_left_in_words() -> None:
 GOES_ON = """
 import sys, time
 from pathlib import Path
-from rltf.telemetry.console import outlast, output, warn
+from rltf.telemetry.console import harden_streams, output, warn
 from rltf.monitor.state import RunState
 from rltf.monitor.status_line import Goal, StatusLine
-outlast()
+harden_streams()
 with StatusLine(output(), Goal(9)) as line:
     for number in range(100):
         line.note("a line of what goes on " * 40)

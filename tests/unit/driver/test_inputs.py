@@ -13,7 +13,7 @@ from rltf import config as configuration
 from rltf.config import Config, UserError
 from rltf.driver import resume
 from rltf.driver.inputs import Inputs
-from rltf.monitor.plan import ClusterFacts, make_plan
+from rltf.monitor.plan import ClusterInfo, make_plan
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.encoding import encode_prompt
 from rltf.policy.policy import build_policy
@@ -37,13 +37,13 @@ def _config(**fields: str) -> Config:
 def test_a_problem_is_not_trained_on_and_held_out(tmp_path: Path) -> None:
     train, held_out = _file(tmp_path, "train.jsonl", range(1, 5)), _file(tmp_path, "held_out.jsonl", range(3, 7))
     with pytest.raises(UserError, match="2 problems have the same id .* the first 3: held-out problems must be others"):
-        Inputs.of(_config(problems__train=train, problems__held_out=held_out))
+        Inputs.from_config(_config(problems__train=train, problems__held_out=held_out))
 
 
 def test_a_checkpoint_is_bound_to_the_problems_of_both_kinds_and_their_order(tmp_path: Path) -> None:
     def hash_of(train: range, held_out: range) -> str:
         files = _file(tmp_path, "train.jsonl", train), _file(tmp_path, "held_out.jsonl", held_out)
-        return Inputs.of(_config(problems__train=files[0], problems__held_out=files[1])).hash
+        return Inputs.from_config(_config(problems__train=files[0], problems__held_out=files[1])).hash
 
     usual = hash_of(range(4), range(10, 14))
     assert usual == hash_of(range(4), range(10, 14))
@@ -53,7 +53,7 @@ def test_a_checkpoint_is_bound_to_the_problems_of_both_kinds_and_their_order(tmp
 
 def test_supervised_training_does_not_meet_prompts_that_are_left_out(tmp_path: Path) -> None:
     train = _file(tmp_path, "train.jsonl", range(1, 4), starter_code="x = 1\n" * 400)
-    inputs = Inputs.of(_config(problems__train=train, problems__held_out="", warm_start__steps="2"))
+    inputs = Inputs.from_config(_config(problems__train=train, problems__held_out="", warm_start__steps="2"))
     assert len(inputs.problems) == 2 and [(name, skipped.id) for name, skipped in inputs.left_out] == [(train, "1")]
     assert inputs.corpus is not None
     policy, rng = build_policy(inputs.spec, weights=False), random.Random(0)
@@ -72,7 +72,7 @@ def test_fewer_problems_are_a_sample_of_all_and_the_same_in_every_run(tmp_path: 
         "problems__limit": "50",
         "evaluation__tasks": "40",
     }
-    runs = [Inputs.of(_config(run__seed=seed, **fields)) for seed in "01"]
+    runs = [Inputs.from_config(_config(run__seed=seed, **fields)) for seed in "01"]
     ids = [[problem.id for problem in run.problems] for run in runs]
     held_out_ids = [[int(problem.id) for problem in run.held_out_problems] for run in runs]
     assert ids[0] == ids[1] and held_out_ids[0] == held_out_ids[1] == sorted(held_out_ids[0])
@@ -110,28 +110,28 @@ def test_a_warm_start_that_does_not_fit_is_told_before_anything_starts(tmp_path:
         "problems__held_out": "",
         "policy__vocab_size": "290",
     }
-    policy = build_policy(Inputs.of(_config(**fields)).spec)
+    policy = build_policy(Inputs.from_config(_config(**fields)).spec)
     policy.model.save_pretrained(tmp_path / "model")
     policy.tokenizer.save_pretrained(tmp_path / "model")
-    Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model")))
+    Inputs.from_config(_config(**fields, warm_start__reuse=str(tmp_path / "model")))
     with pytest.raises(UserError, match="there is no model in this folder"):
-        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path)))
+        Inputs.from_config(_config(**fields, warm_start__reuse=str(tmp_path)))
     with pytest.raises(UserError, match="does not fit the configured policy: .* is .*, not "):
-        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model"), policy__d_ff="32"))
+        Inputs.from_config(_config(**fields, warm_start__reuse=str(tmp_path / "model"), policy__d_ff="32"))
     with pytest.raises(UserError, match="does not fit the configured policy: it has "):
-        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model"), policy__layers="2"))
+        Inputs.from_config(_config(**fields, warm_start__reuse=str(tmp_path / "model"), policy__layers="2"))
     (tmp_path / "train.jsonl").write_text((tmp_path / "train.jsonl").read_text().replace("add", "sub"))
     with pytest.raises(UserError, match="its tokenizer is not the policy's"):
-        Inputs.of(_config(**fields, warm_start__reuse=str(tmp_path / "model")))
+        Inputs.from_config(_config(**fields, warm_start__reuse=str(tmp_path / "model")))
 
 
 def test_a_model_folder_is_found_from_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": ""}
-    policy = build_policy(Inputs.of(_config(**fields)).spec)
+    policy = build_policy(Inputs.from_config(_config(**fields)).spec)
     policy.model.save_pretrained(tmp_path / "model")
     policy.tokenizer.save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
-    spec = Inputs.of(
+    spec = Inputs.from_config(
         _config(**fields, policy__model="model", policy__max_prompt_tokens="64", policy__max_program_tokens="64")
     ).spec
     monkeypatch.chdir("/")
@@ -141,9 +141,9 @@ def test_a_model_folder_is_found_from_any_working_directory(tmp_path: Path, monk
 def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path: Path) -> None:
     train = _file(tmp_path, "train.jsonl", range(1, 5))
     held_out = _file(tmp_path, "held_out.jsonl", range(100, 110), starter_code="x = 1\n" * 400)
-    inputs = Inputs.of(_config(problems__train=train, problems__held_out=held_out))
+    inputs = Inputs.from_config(_config(problems__train=train, problems__held_out=held_out))
     tasks = inputs.held_out
-    assert tasks is not None and (tasks.tasks, tasks.of, len(tasks.asked), [one.id for one in tasks.too_long]) == (
+    assert tasks is not None and (tasks.tasks, tasks.total, len(tasks.asked), [one.id for one in tasks.too_long]) == (
         10,
         10,
         9,
@@ -152,7 +152,9 @@ def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path:
     assert "1 of 10 held-out problems, which count as not solved; the first, 100: The prompt" in " ".join(
         inputs.warnings
     )
-    fewer = Inputs.of(_config(problems__train=train, problems__held_out=held_out, evaluation__tasks="6")).held_out
+    fewer = Inputs.from_config(
+        _config(problems__train=train, problems__held_out=held_out, evaluation__tasks="6")
+    ).held_out
     assert fewer is not None and fewer.tasks == 6 and str(fewer).startswith(f"6 of 10 from {held_out}")
 
 
@@ -169,8 +171,8 @@ def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
     config = _config(
         problems__train=spec, problems__limit="20", evaluation__tasks="3", evaluation__samples="4", evaluation__k="[4]"
     )
-    inputs = Inputs.of(config)
-    cluster = ClusterFacts("started here", 1, 4, 0, 8e9, 2)
+    inputs = Inputs.from_config(config)
+    cluster = ClusterInfo("started here", 1, 4, 0, 8e9, 2)
     plan = dict(make_plan(config, inputs.facts(config, cluster, tmp_path))[0].rows)
     assert plan["training problems"] == f"20 of 37 from {spec}; 5 skipped"
     assert plan["held-out problems"] == f"3 of 4 from 0.1 of the 41 problems of {spec}, held out of training"
@@ -186,7 +188,7 @@ def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["tokenizer", "folder", "settings", "none"])
 def test_a_model_made_for_conversations_is_warned_of(tmp_path: Path, kind: str) -> None:
     fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": ""}
-    policy = build_policy(Inputs.of(_config(**fields)).spec)
+    policy = build_policy(Inputs.from_config(_config(**fields)).spec)
     policy.model.save_pretrained(tmp_path / "model")
     policy.tokenizer.save_pretrained(tmp_path / "plain")
     if kind == "tokenizer":
@@ -201,7 +203,7 @@ def test_a_model_made_for_conversations_is_warned_of(tmp_path: Path, kind: str) 
             json.dumps(json.loads(settings.read_text()) | {"chat_template": "{{ messages[0].content }}"})
         )
     lengths = {"policy__max_prompt_tokens": "64", "policy__max_program_tokens": "64"}
-    told = Inputs.of(_config(**fields, **lengths, policy__model=str(tmp_path / "model"))).warnings
+    told = Inputs.from_config(_config(**fields, **lengths, policy__model=str(tmp_path / "model"))).warnings
     assert len(told) == (kind != "none")
     if told:
         assert "has a chat template" in told[0] and "is a compile error" in told[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rltf.driver.machine import memory_bytes
+from rltf.driver.host_limits import memory_bytes
 
 _MEMINFO = "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:    8000000 kB\nHugePages_Total:       0\n"
 

@@ -52,7 +52,7 @@ STANDARD, APPS = Standard(), AppsCompat()
     ],
 )
 def test_standard_texts(expected: str, actual: str, accepted: bool) -> None:
-    assert STANDARD.texts(expected, actual) is accepted
+    assert STANDARD.matches_output(expected, actual) is accepted
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,17 @@ def test_standard_texts(expected: str, actual: str, accepted: bool) -> None:
     ],
 )
 def test_standard_values(expected: Any, actual: Any, accepted: bool) -> None:
-    assert STANDARD.values(expected, actual) is accepted
+    assert STANDARD.matches_value(expected, actual) is accepted
 
 
 def test_a_problem_may_name_its_own_tolerance() -> None:
     def checker(tolerance: float | None) -> Any:
         return make_checker(TestSuite("stdin", None, ("",), ("",), tolerance=tolerance))
 
-    assert [checker(t).texts("3.14", "3.1416") for t in (None, 1e-2, 1e-4, 0)] == [False, True, False, False]
-    assert [checker(t).texts("3.14", "3.140") for t in (None, 0)] == [True, True]
-    assert [checker(t).values([3.14], [3.1416]) for t in (None, 1e-2)] == [False, True]
-    assert not checker(1e-2).texts("314", "315")  # integers stay exact
+    assert [checker(t).matches_output("3.14", "3.1416") for t in (None, 1e-2, 1e-4, 0)] == [False, True, False, False]
+    assert [checker(t).matches_output("3.14", "3.140") for t in (None, 0)] == [True, True]
+    assert [checker(t).matches_value([3.14], [3.1416]) for t in (None, 1e-2)] == [False, True]
+    assert not checker(1e-2).matches_output("314", "315")  # integers stay exact
     with pytest.raises(ValueError, match="tolerance"):
         checker(-1)
     with pytest.raises(ValueError, match="unknown checker 'loose'"):
@@ -111,7 +111,7 @@ def test_a_problem_may_name_its_own_tolerance() -> None:
     ],
 )
 def test_tokens_texts(expected: str, actual: str, accepted: bool) -> None:
-    assert Tokens().texts(expected, actual) is accepted
+    assert Tokens().matches_output(expected, actual) is accepted
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_tokens_texts(expected: str, actual: str, accepted: bool) -> None:
     ],
 )
 def test_tokens_values(expected: Any, actual: Any, accepted: bool) -> None:
-    assert Tokens().values(expected, actual) is accepted
+    assert Tokens().matches_value(expected, actual) is accepted
 
 
 KNOWN_WRONG = [
@@ -141,7 +141,7 @@ KNOWN_WRONG = [
 
 @pytest.mark.parametrize(("expected", "actual", "what"), KNOWN_WRONG, ids=[row[2] for row in KNOWN_WRONG])
 def test_apps_compat_accepts_what_standard_refuses(expected: str, actual: str, what: str) -> None:
-    assert APPS.texts(expected, actual) and not STANDARD.texts(expected, actual)
+    assert APPS.matches_output(expected, actual) and not STANDARD.matches_output(expected, actual)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_apps_compat_accepts_what_standard_refuses(expected: str, actual: str, w
     ],
 )
 def test_apps_compat_texts(expected: str, actual: str, accepted: bool) -> None:
-    assert APPS.texts(expected, actual) is accepted
+    assert APPS.matches_output(expected, actual) is accepted
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_apps_compat_texts(expected: str, actual: str, accepted: bool) -> None:
     ],
 )
 def test_apps_compat_values(expected: Any, actual: Any, accepted: bool) -> None:
-    assert APPS.values(expected, actual) is accepted
+    assert APPS.matches_value(expected, actual) is accepted
 
 
 def test_the_checker_is_chosen_per_data_set(tmp_path: Path) -> None:

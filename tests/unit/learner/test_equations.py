@@ -32,7 +32,7 @@ from rltf.learner.reference import Reference
 from rltf.policy.encoding import decode_with_offsets, encode_program
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy
-from rltf.policy.tree_attention import plug_into
+from rltf.policy.tree_attention import patch_attention
 from tests.support import equations as eq
 from tests.support.learner_parts import characters, feedback, group, policy
 
@@ -179,7 +179,7 @@ def ours(
     """
     toy = found.toy
     prepared = objective.prepare(found.groups)
-    plug_into(toy.model, "cpu")
+    patch_attention(toy.model, "cpu")
     mine = plan(toy, prepared.items, micro_batch_tokens, share=True)
     assert mine.shared_share > 0
     if reference:

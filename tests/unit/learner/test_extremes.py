@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rltf.config import GrpoConfig, Guards, PpoClipConfig, RltfConfig
-from rltf.learner.objectives.base import Signal, Totals
+from rltf.learner.objectives.base import LossInputs, Totals
 from rltf.learner.objectives.grpo import Grpo
 from rltf.learner.objectives.mixed import Mixed
 from rltf.learner.objectives.ppo_clip import PpoClip
@@ -80,7 +80,7 @@ def clipped_part(ratio: float, advantage: float, low: float, high: float, cap: f
 def test_clipped(cap: float | None) -> None:
     for apart, advantage in itertools.product(APART, ADVANTAGES):
         log_probs, sampler = tokens(apart)
-        signal = Signal(torch.tensor([[[advantage]]]), torch.tensor([[sampler]]))
+        signal = LossInputs(torch.tensor([[[advantage]]]), torch.tensor([[sampler]]))
         result = clipped(["policy"], log_probs, ONE, signal, 4.0, Guards(importance_cap=cap), 0.2, 0.28)
         advantage = float(torch.tensor(advantage))
         value, slope = clipped_part(exponential(log_probs.item() - sampler), advantage, 0.2, 0.28, cap)
@@ -98,7 +98,7 @@ def test_linear(cap: float | None) -> None:
     for apart, weight in itertools.product(APART, ADVANTAGES):
         log_probs, sampler = tokens(apart)
         log_p = log_probs.item()
-        signal = Signal(torch.tensor([[[weight]]]), torch.tensor([[sampler]]))
+        signal = LossInputs(torch.tensor([[[weight]]]), torch.tensor([[sampler]]))
         result = linear(["policy"], log_probs, ONE, signal, 4.0, Guards(importance_cap=cap))
         factor = float(torch.tensor(weight)) * (1.0 if cap is None else min(cap, exponential(log_p - sampler)))
         check(result.loss, log_probs, -factor * log_p / 4, -factor / 4)
@@ -108,7 +108,7 @@ def test_linear(cap: float | None) -> None:
 def test_divergences(weight: float) -> None:
     for apart in APART:
         log_probs, other = tokens(apart)
-        signal = Signal(torch.zeros(1, 1, 1), torch.tensor([[other]]), torch.tensor([[other]]))
+        signal = LossInputs(torch.zeros(1, 1, 1), torch.tensor([[other]]), torch.tensor([[other]]))
         away = log_probs.item() - other
         value = (math.expm1(-away) if -away < 709.7 else math.inf) + away
         result = linear(["policy"], log_probs, ONE, signal, 4.0, Guards(kl=weight))
@@ -139,7 +139,7 @@ def test_a_token_far_off_changes_nothing_of_the_others_and_padding_nothing_at_al
         for padded in (0.0, -1e30):
             log_probs = near.masked_fill(~mask, padded).requires_grad_()
             several = torch.cat([weights, torch.zeros_like(weights)]) if isinstance(objective, Mixed) else weights
-            result = objective.loss(log_probs, mask, Signal(several, behaviour, near * 0.5), Totals(2, 4))
+            result = objective.loss(log_probs, mask, LossInputs(several, behaviour, near * 0.5), Totals(2, 4))
             result.loss.backward()
             assert log_probs.grad is not None and torch.isfinite(result.loss) and torch.isfinite(log_probs.grad).all()
             assert not log_probs.grad[~mask].any()

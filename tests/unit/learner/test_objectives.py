@@ -18,7 +18,7 @@ from rltf.buffer.records import Group, Sample
 from rltf.config import Config, GrpoConfig, PpoClipConfig, ReinforceConfig, RltfConfig, UserError
 from rltf.learner.batching import plan, tensors
 from rltf.learner.objectives import OBJECTIVES, make_objective, with_supervised
-from rltf.learner.objectives.base import Signal, Totals, not_finite, totals_of
+from rltf.learner.objectives.base import LossInputs, Totals, not_finite, totals_of
 from rltf.learner.objectives.grpo import Grpo, advantages
 from rltf.learner.objectives.ppo_clip import PpoClip, whitened
 from rltf.learner.objectives.reinforce import Reinforce
@@ -181,7 +181,7 @@ def test_advantages() -> None:
 
 
 def test_ratios_need_the_log_probabilities_that_programs_were_sampled_with() -> None:
-    values, mask, signal = torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), Signal(torch.ones(3, 1, 2))
+    values, mask, signal = torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool), LossInputs(torch.ones(3, 1, 2))
     with pytest.raises(ValueError, match="sampled with"):
         PpoClip(PpoClipConfig(), RltfConfig(), False, LIMIT).loss(values, mask, signal, Totals(1, 2))
     with pytest.raises(ValueError, match="reference"):
@@ -190,7 +190,7 @@ def test_ratios_need_the_log_probabilities_that_programs_were_sampled_with() -> 
 
 def test_the_floor_stops_only_what_pushes_down() -> None:
     log_probs = torch.tensor([[-12.0, -12.0, -1.0, -1.0]], requires_grad=True)
-    signal = Signal(torch.tensor([[[1.0, -1.0, 1.0, -1.0]], [[0.0] * 4], [[0.0] * 4]]))
+    signal = LossInputs(torch.tensor([[[1.0, -1.0, 1.0, -1.0]], [[0.0] * 4], [[0.0] * 4]]))
     mask = torch.ones(1, 4, dtype=torch.bool)
     result = rltf(log_prob_floor=-10.0).loss(log_probs, mask, signal, Totals(1, 4))
     result.loss.backward()
@@ -203,7 +203,7 @@ def test_rows_that_are_not_finite_are_found() -> None:
     weights = torch.ones(1, 4, 2)
     weights[0, 3, 1] = math.inf
     mask = torch.tensor([[True, True], [True, True], [True, False], [True, True]])
-    assert not_finite(Supervised().loss, log_probs, mask, Signal(weights), Totals(4, 7)) == [1, 3]
+    assert not_finite(Supervised().loss, log_probs, mask, LossInputs(weights), Totals(4, 7)) == [1, 3]
 
 
 @pytest.mark.parametrize("normalise", ["sequence_sum", "sequence_mean", "token_mean", "constant"])

@@ -21,7 +21,7 @@ import torch
 from rltf.buffer.records import Feedback, Group, Sample
 from rltf.config import Config, PolicyConfig
 from rltf.learner.batching import plan
-from rltf.learner.critic import OUTCOMES, Critic
+from rltf.learner.critic import OUTCOME_CLASSES, Critic
 from rltf.learner.frozen import frozen_models
 from rltf.learner.objectives.rltf import Rltf
 from rltf.policy.encoding import decode_with_offsets, encode_program
@@ -189,7 +189,11 @@ def test_per_token_rewards_of_the_published_samples(
         for index, (member, published) in enumerate(zip(visit.group.samples, visit.published, strict=True)):
             name, length = member.program.id, len(member.program.token_ids)
             ratio = PASSED.get(visit.problem, {}).get(index, 0) / TESTS[visit.problem]
-            q = found[name][:, OUTCOMES.index(OUTCOMES_OF[published["result"]])] if name in found else np.ones(length)
+            q = (
+                found[name][:, OUTCOME_CLASSES.index(OUTCOMES_OF[published["result"]])]
+                if name in found
+                else np.ones(length)
+            )
             factors.update(q.tolist())
             expected = per_token(kind, published["result"], ratio, visit.base, visit.masks[index], q)
             ours = items[name].weights.sum(0) if name in items else np.zeros(length)

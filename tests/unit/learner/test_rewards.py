@@ -253,18 +253,18 @@ def test_best_baseline_is_begun_by_the_greedy_program_and_never_falls() -> None:
         )
     )
     first = group([fails, fails], greedy=errs)
-    assert baselines.of(first) == (-0.6, -0.6)
+    assert baselines.baseline_for(first) == (-0.6, -0.6)
     baselines.update(first)
     second = group([passes], greedy=errs)
-    assert baselines.of(second) == (-0.3, pytest.approx(-0.3 + 1.3 * 0.4))
+    assert baselines.baseline_for(second) == (-0.3, pytest.approx(-0.3 + 1.3 * 0.4))
     baselines.update(second)
-    assert baselines.of(group([errs], greedy=errs)) == (1.0, 1.0)
+    assert baselines.baseline_for(group([errs], greedy=errs)) == (1.0, 1.0)
     baselines.update(group([errs], greedy=errs))
-    assert baselines.of(group([errs])) == (1.0, 1.0)
-    assert baselines.of(group([errs], problem_id="another")) == (0.0, 0.0)
+    assert baselines.baseline_for(group([errs])) == (1.0, 1.0)
+    assert baselines.baseline_for(group([errs], problem_id="another")) == (0.0, 0.0)
     restored = Baselines("best", BOTH)
     restored.load_state_dict(baselines.state_dict())
-    assert restored.of(group([errs])) == (1.0, 1.0)
+    assert restored.baseline_for(group([errs])) == (1.0, 1.0)
     with pytest.raises(ValueError, match="kind best"):
         Baselines("latest_greedy", BOTH).load_state_dict(baselines.state_dict())
     with pytest.raises(ValueError, match="values of coarse_reward and adaptive_reward, not of coarse_reward"):
@@ -275,9 +275,9 @@ def test_greedy_and_no_baseline() -> None:
     fails, passes = (Sample(program=characters("a"), feedback=feedback(outcome)) for outcome in ("failure", "pass"))
     greedy = Baselines("latest_greedy", BOTH)
     greedy.update(group([passes], greedy=passes))
-    assert greedy.of(group([passes], greedy=fails))[0] == -0.3
-    assert greedy.of(group([passes]))[0] == 1.0  # the greedy program was lost: the newest one stands in
-    assert Baselines("none", BOTH).of(group([passes], greedy=passes)) == (0.0, 0.0)
+    assert greedy.baseline_for(group([passes], greedy=fails))[0] == -0.3
+    assert greedy.baseline_for(group([passes]))[0] == 1.0  # the greedy program was lost: the newest one stands in
+    assert Baselines("none", BOTH).baseline_for(group([passes], greedy=passes)) == (0.0, 0.0)
 
 
 def test_group_mean_baseline() -> None:
@@ -285,5 +285,8 @@ def test_group_mean_baseline() -> None:
     passes, errs = (Sample(program=characters("a"), feedback=verdict) for verdict in verdicts)
     means = Baselines("group_mean", BOTH)
     means.update(group([passes], greedy=passes))
-    assert means.of(group([passes, errs, errs], greedy=passes)) == (pytest.approx(-0.2 / 3), pytest.approx(-0.2 / 3))
-    assert means.of(group([])) == (0.0, 0.0)
+    assert means.baseline_for(group([passes, errs, errs], greedy=passes)) == (
+        pytest.approx(-0.2 / 3),
+        pytest.approx(-0.2 / 3),
+    )
+    assert means.baseline_for(group([])) == (0.0, 0.0)

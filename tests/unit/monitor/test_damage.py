@@ -207,7 +207,7 @@ def test_a_run_goes_on_behind_damaged_samples(tmp_path: Path, monkeypatch: pytes
     for number in (10, 11, 12):
         writer.add([archived(sample("p", "pass", id=f"s{number}"), "trained", step=number)])
     assert writer.kept == 9
-    lost = rltf.monitor.samples.Lost()
+    lost = rltf.monitor.samples.MissingSamples()
     assert [kept.id for kept in rltf.monitor.samples.read_samples(tmp_path, lost)] == [
         "s0",
         "s1",

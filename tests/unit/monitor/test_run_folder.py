@@ -6,7 +6,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rltf.config import Config, UserError
-from rltf.monitor.line_parts import PartWriter, read_parts
+from rltf.monitor.jsonl_parts import PartWriter, read_parts
 from rltf.monitor.new_run import planned
 from rltf.monitor.run_folder import LOG_BYTES, RunFolder
 from tests.support.monitor_rows import config, count, fill, held_out_row, phase, step_row

@@ -8,7 +8,7 @@ from rltf import config as configuration
 from rltf.config import Config
 from rltf.evaluation import before_and_after
 from rltf.monitor.examples import as_rows
-from rltf.monitor.memory import Estimate, Shape, actor_bytes, learner_bytes, weight_bytes
+from rltf.monitor.memory import MemoryEstimate, ModelShape, actor_bytes, learner_bytes, weight_bytes
 from rltf.monitor.plan import _versions, make_plan, micro_batches
 from rltf.monitor.status import print_end, print_plan
 from tests.support.monitor_rows import sample
@@ -141,7 +141,7 @@ def test_the_plan_refuses_nothing_and_says_what_is_missing() -> None:
 
 def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
     def states(**learner: object) -> float:
-        return learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).total
+        return learner_bytes(Config(learner=learner), 10**9, ModelShape(4, 0, 128, 128, 384)).total
 
     whole, split = states(workers=4), states(workers=4, zero_stage=3)
     assert whole - split == pytest.approx(16e9 * 3 / 4)
@@ -150,17 +150,17 @@ def test_memory_grows_with_the_model_and_shrinks_with_zero() -> None:
     learner = {"zero_stage": 3, "offload": "parameters", "gpus_per_worker": 1}
     assert (
         "12,000 MB in the host's memory"
-        in learner_bytes(Config(learner=learner), 10**9, Shape(4, 0, 128, 128, 384)).words
+        in learner_bytes(Config(learner=learner), 10**9, ModelShape(4, 0, 128, 128, 384)).words
     )
-    adapted = learner_bytes(Config(policy={"lora_rank": 8}), 10**9, Shape(4, 0, 128, 128, 384)).total
+    adapted = learner_bytes(Config(policy={"lora_rank": 8}), 10**9, ModelShape(4, 0, 128, 128, 384)).total
     assert adapted == pytest.approx(states() - 12e9, rel=1e-3)
 
 
 def test_memory_counts_frozen_models_whole_on_every_worker() -> None:
-    def estimate(dtype: str = "bfloat16", **fields: object) -> Estimate:
+    def estimate(dtype: str = "bfloat16", **fields: object) -> MemoryEstimate:
         learner = {"objective": "rltf", "workers": 4, "zero_stage": 3, "dtype": dtype}
         return learner_bytes(
-            Config(learner=learner, rltf=fields, actors={"greedy": True}), 10**9, Shape(4, 0, 128, 128, 384)
+            Config(learner=learner, rltf=fields, actors={"greedy": True}), 10**9, ModelShape(4, 0, 128, 128, 384)
         )
 
     both = {"kl": 0.1, "critic_weighting": True, "critic": "critics/NAME"}
@@ -172,18 +172,22 @@ def test_memory_counts_frozen_models_whole_on_every_worker() -> None:
 def test_memory_follows_the_number_format() -> None:
     assert [weight_bytes(10, dtype) for dtype in ("float32", "bfloat16", "float16")] == [40, 20, 20]
     totals = [
-        actor_bytes(Config(actors={"dtype": dtype, "gpus_per_actor": 1}), 10**9, Shape(4, 0, 128, 128, 384)).total
+        actor_bytes(Config(actors={"dtype": dtype, "gpus_per_actor": 1}), 10**9, ModelShape(4, 0, 128, 128, 384)).total
         for dtype in ("float32", "bfloat16", "float16")
     ]
     assert totals[0] - totals[1] > 2e9 and totals[2] == totals[1]
 
 
 def test_memory_follows_the_shape_of_the_model_that_is_loaded() -> None:
-    codet5 = Shape.of(T5Config(d_model=1024, num_layers=24, num_decoder_layers=24, num_heads=16, vocab_size=32100))
+    codet5 = ModelShape.from_model_config(
+        T5Config(d_model=1024, num_layers=24, num_decoder_layers=24, num_heads=16, vocab_size=32100)
+    )
     assert (codet5.layers, codet5.encoder_layers, codet5.width) == (24, 24, 1024)
     preset = configuration.load(ROOT / "configs" / "apps-codet5.yaml")
-    cache = actor_bytes(preset, 0, codet5).total - actor_bytes(preset, 0, Shape(0, 0, 0, 0, 0)).total
+    cache = actor_bytes(preset, 0, codet5).total - actor_bytes(preset, 0, ModelShape(0, 0, 0, 0, 0)).total
     assert cache == 2 * 24 * 1024 * 1312 * 84 * 2, "keys and values, layers, width, tokens, programs, bytes"
-    shared = Shape.of(Qwen2Config(hidden_size=512, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2))
+    shared = ModelShape.from_model_config(
+        Qwen2Config(hidden_size=512, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2)
+    )
     assert (shared.layers, shared.encoder_layers, shared.key_width) == (3, 0, 128)
-    assert Shape.of(GPT2Config(n_embd=64, n_layer=5, n_head=4)) == Shape(5, 0, 64, 64, 50257)
+    assert ModelShape.from_model_config(GPT2Config(n_embd=64, n_layer=5, n_head=4)) == ModelShape(5, 0, 64, 64, 50257)

@@ -8,9 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
-from rltf.monitor.pace import Pace
+from rltf.monitor.eta import EtaEstimator
 from rltf.monitor.state import RunState
-from rltf.monitor.status_line import MOST_LINES, Goal, StatusLine, fitted, status_parts
+from rltf.monitor.status_line import MAX_LINES, Goal, StatusLine, fitted, status_segments
 from tests.support.monitor_rows import BEGIN, held_out_row, phase, step_row, telemetry
 
 NOW = BEGIN + 55
@@ -40,8 +40,8 @@ def state_of_a_run() -> RunState:
 
 def shown(state: RunState, width: int, goal: Goal = GOAL) -> str:
     """The lines of a terminal, each as wide as it may be and no wider."""
-    lines = fitted(status_parts(state, goal, NOW), width)
-    assert all(len(line) <= width for line in lines) and len(lines) <= MOST_LINES
+    lines = fitted(status_segments(state, goal, NOW), width)
+    assert all(len(line) <= width for line in lines) and len(lines) <= MAX_LINES
     return " · ".join(lines)
 
 
@@ -74,7 +74,7 @@ def test_all_that_is_promised_fits_on_a_terminal(width: int) -> None:
 
 def test_a_wide_terminal_has_it_on_one_line_with_more_words() -> None:
     state = state_of_a_run()
-    assert len(fitted(status_parts(state, Goal(40), NOW), 300)) == 1
+    assert len(fitted(status_segments(state, Goal(40), NOW), 300)) == 1
     assert "held-out 0.61 at step 20" in shown(state, 225) and "ledger balances" in shown(state, 225)
 
 
@@ -207,16 +207,16 @@ def test_before_anything_happened_the_line_says_starting() -> None:
 
 
 def test_a_pace_begins_anew_where_work_is_done_again_or_a_clock_is_set_back() -> None:
-    pace = Pace()
+    pace = EtaEstimator()
     for at, done in ((0, 0), (1, 10), (2, 20)):
-        pace.see(at, done)
+        pace.update(at, done)
     assert pace.seconds_left(100, 2) == 8 and pace.seconds_left(100, 5) == 5 and pace.seconds_left(100, 99) == 0
-    pace.see(3, 10)
+    pace.update(3, 10)
     assert pace.seconds_left(100, 3) is None
     for at, done in ((5, 20), (7, 30)):
-        pace.see(at, done)
+        pace.update(at, done)
     assert pace.seconds_left(100, 7) == 14
-    pace.see(-3600, 30)
+    pace.update(-3600, 30)
     assert pace.seconds_left(100, -3600) is None
 
 

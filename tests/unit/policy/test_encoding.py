@@ -96,7 +96,7 @@ def test_a_sentencepiece_like_tokenizer_decodes_as_transformers_does() -> None:
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    from rltf.policy.byte_texts import TextPieces
+    from rltf.policy.offset_decoder import OffsetDecoder
 
     inner = Tokenizer(BPE(byte_fallback=True, unk_token="<unk>"))
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -114,7 +114,7 @@ def test_a_sentencepiece_like_tokenizer_decodes_as_transformers_does() -> None:
     settings["added_tokens"] = [token for token in settings["added_tokens"] if not token["content"].startswith("<0x")]
     inner = Tokenizer.from_str(__import__("json").dumps(settings))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
-    pieces = TextPieces.of(tokenizer)
+    pieces = OffsetDecoder.from_tokenizer(tokenizer)
     assert pieces.kind == "metaspace" and pieces.beginning == "strip_one" and len(vocabulary) >= 259
     ids = tokenizer("def f(xs):  return 'é👍'", add_special_tokens=False)["input_ids"]
     text, offsets = pieces.decode(ids)

@@ -3,7 +3,7 @@ import torch
 
 from rltf.policy.log_probs import collate, collate_rows, rows_of, token_log_probs
 from rltf.policy.tree_attention import FAMILIES as TREE_FAMILIES
-from rltf.policy.tree_attention import plug_into, takes_trees
+from rltf.policy.tree_attention import patch_attention, supports_trees
 from tests.support.policies import FAMILIES, policy_of
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [20]]
@@ -70,16 +70,16 @@ TREE_PROGRAMS = [
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("most_tokens", [100, 8])
-def test_shared_beginnings_change_neither_log_probs_nor_gradients(family: str, most_tokens: int) -> None:
+@pytest.mark.parametrize("max_tokens", [100, 8])
+def test_shared_beginnings_change_neither_log_probs_nor_gradients(family: str, max_tokens: int) -> None:
     assert family in TREE_FAMILIES
     plain, shared = policy_of(family), policy_of(family)
-    assert takes_trees(shared.model)
-    plug_into(shared.model, "cpu")
-    rows = rows_of(shared, TREE_PROMPTS, TREE_PROGRAMS, most_tokens, share=True)
-    assert len(rows) == 2 if most_tokens == 100 else len(rows) > 2
+    assert supports_trees(shared.model)
+    patch_attention(shared.model, "cpu")
+    rows = rows_of(shared, TREE_PROMPTS, TREE_PROGRAMS, max_tokens, share=True)
+    assert len(rows) == 2 if max_tokens == 100 else len(rows) > 2
     assert all(
-        row.tokens <= most_tokens or len({tuple(TREE_PROGRAMS[number]) for number in members}) == 1
+        row.tokens <= max_tokens or len({tuple(TREE_PROGRAMS[number]) for number in members}) == 1
         for members, row in rows
     )
     weights = torch.randn(len(TREE_PROGRAMS), 6, generator=torch.Generator().manual_seed(0))
@@ -122,5 +122,5 @@ def test_nothing_to_train_on_is_refused() -> None:
 
 def test_trees_are_refused_where_relative_positions_would_be_counted_wrong() -> None:
     policy = policy_of("t5")
-    with pytest.raises(ValueError, match="plug_into"):
+    with pytest.raises(ValueError, match="patch_attention"):
         collate_rows(policy, rows_of(policy, TREE_PROMPTS, TREE_PROGRAMS, 100, share=True), TREE_PROGRAMS)

@@ -17,7 +17,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from rltf.buffer.records import Program
 from rltf.learner.spans import line_span
-from rltf.policy.byte_texts import TextPieces
+from rltf.policy.offset_decoder import OffsetDecoder
 from rltf.policy.tokenizers import from_files, read_tokenizer, to_files
 from tests.support.equations import byte_pieces
 from tests.support.learner_parts import characters
@@ -133,11 +133,11 @@ EVERY_TEXT = ("gpt2", "codegen", "codet5", "qwen2", "llama", "gemma", "byt5")
 
 
 @pytest.fixture(scope="module", params=MAKES)
-def make(request: pytest.FixtureRequest) -> tuple[str, Any, TextPieces]:
+def make(request: pytest.FixtureRequest) -> tuple[str, Any, OffsetDecoder]:
     if request.param in FROM_FILES and not TOKENIZERS.is_dir():
         pytest.skip("../shared/data/tokenizers is absent")
     tokenizer = MAKES[request.param]()
-    return request.param, tokenizer, TextPieces.of(tokenizer)
+    return request.param, tokenizer, OffsetDecoder.from_tokenizer(tokenizer)
 
 
 def decoded(tokenizer: Any, ids: list[int]) -> str:
@@ -148,7 +148,7 @@ def encoded(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
-def test_kinds(make: tuple[str, Any, TextPieces]) -> None:
+def test_kinds(make: tuple[str, Any, OffsetDecoder]) -> None:
     name, _, pieces = make
     kinds = {
         "llama": "metaspace",
@@ -160,7 +160,7 @@ def test_kinds(make: tuple[str, Any, TextPieces]) -> None:
     assert pieces.kind == kinds.get(name, "byte_level")
 
 
-def test_random_tokens_decode_as_transformers_does(make: tuple[str, Any, TextPieces]) -> None:
+def test_random_tokens_decode_as_transformers_does(make: tuple[str, Any, OffsetDecoder]) -> None:
     _, tokenizer, pieces = make
     rng = random.Random(7)
     for _ in range(60):
@@ -176,7 +176,7 @@ def test_random_tokens_decode_as_transformers_does(make: tuple[str, Any, TextPie
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_lines_have_exactly_the_tokens_that_hold_bytes_of_them(make: tuple[str, Any, TextPieces], text: str) -> None:
+def test_lines_have_exactly_the_tokens_that_hold_bytes_of_them(make: tuple[str, Any, OffsetDecoder], text: str) -> None:
     name, tokenizer, pieces = make
     ids = [*encoded(tokenizer, text), tokenizer.eos_token_id]
     found, offsets = pieces.decode(ids)
@@ -205,7 +205,7 @@ def _check_lines(text: str, program: Program, parts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "é = 1\r\n日本 = 2\rß\n\n👍👍", "👍"])
-def test_tokens_without_text_anywhere_change_no_line(make: tuple[str, Any, TextPieces], text: str) -> None:
+def test_tokens_without_text_anywhere_change_no_line(make: tuple[str, Any, OffsetDecoder], text: str) -> None:
     """A token without text is in a line's span between two of its tokens alone, also where lines begin and end with
     split characters.
     """
@@ -252,7 +252,7 @@ def test_tokenizers_are_the_same_on_another_machine(name: str) -> None:
         pytest.skip("../shared/data/tokenizers is absent")
     tokenizer = MAKES[name]()
     again = from_files(to_files(tokenizer))
-    ours, theirs = TextPieces.of(again), TextPieces.of(tokenizer)
+    ours, theirs = OffsetDecoder.from_tokenizer(again), OffsetDecoder.from_tokenizer(tokenizer)
     assert len(again) == len(tokenizer) and again.eos_token_id == tokenizer.eos_token_id
     for text in TEXTS:
         ids = encoded(tokenizer, text)

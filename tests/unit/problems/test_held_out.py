@@ -11,7 +11,7 @@ import pytest
 
 from rltf import config as configuration
 from rltf.config import ProblemsConfig, UserError
-from rltf.problems import Problem, ProblemSets, load_problems, problem_sets, prompt_of
+from rltf.problems import Problem, ProblemSplit, load_problem_split, load_problems, prompt_of
 from tests.support.paths import ROOT
 
 
@@ -31,8 +31,8 @@ def write(folder: Path, count: int, name: str = "own.jsonl", first: int = 0, sta
     return f"jsonl:{folder / name}"
 
 
-def sets(**fields: str) -> ProblemSets:
-    return problem_sets(ProblemsConfig.model_validate(fields), 0)
+def sets(**fields: str) -> ProblemSplit:
+    return load_problem_split(ProblemsConfig.model_validate(fields), 0)
 
 
 def ids(problems: object) -> set[str]:
@@ -45,7 +45,7 @@ def test_own_training_problems_alone_are_evaluated_on_a_share_of_their_own(tmp_p
     for file in (None, *(ROOT / "configs" / f"{name}.yaml" for name in ("starter", "mbpp-gpt2", "apps-codet5"))):
         chosen = configuration.load(file, given).problems
         assert chosen.held_out == "auto", f"{file} names problems of another data set"
-        found = problem_sets(chosen, 0)
+        found = load_problem_split(chosen, 0)
         assert found.held_out is not None and len(found.held_out) == 4 and len(found.train) == 36
         assert ids(found.train) | ids(found.held_out) == ids(load_problems(spec)) and not ids(found.train) & ids(
             found.held_out
@@ -56,10 +56,10 @@ def test_own_training_problems_alone_are_evaluated_on_a_share_of_their_own(tmp_p
 def test_a_file_without_held_out_problems_holds_out_a_share_too(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(f'problems: {{train: "{write(tmp_path, 10)}"}}\n')
-    assert len(problem_sets(configuration.load(file).problems, 0).held_out or ()) == 1
+    assert len(load_problem_split(configuration.load(file).problems, 0).held_out or ()) == 1
     file.write_text(f'problems: {{train: "{write(tmp_path, 10)}", held_out: 0.3}}\n')
-    assert len(problem_sets(configuration.load(file).problems, 0).held_out or ()) == 3
-    assert problem_sets(configuration.load(file, {"problems.held_out": "none"}).problems, 0).held_out is None
+    assert len(load_problem_split(configuration.load(file).problems, 0).held_out or ()) == 3
+    assert load_problem_split(configuration.load(file, {"problems.held_out": "none"}).problems, 0).held_out is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,9 @@ def test_starter_has_a_held_out_set_of_its_own() -> None:
 def test_the_share_is_the_same_in_every_run_and_stays_where_problems_are_added(tmp_path: Path) -> None:
     spec = write(tmp_path, 200)
     chosen = ids(sets(train=spec, held_out="0.2").held_out)
-    assert len(chosen) == 40 and chosen == ids(problem_sets(ProblemsConfig(train=spec, held_out="0.2"), 7).held_out)
+    assert len(chosen) == 40 and chosen == ids(
+        load_problem_split(ProblemsConfig(train=spec, held_out="0.2"), 7).held_out
+    )
     lines = (tmp_path / "own.jsonl").read_text().splitlines()
     (tmp_path / "own.jsonl").write_text("\n".join(reversed(lines)))
     assert chosen == ids(sets(train=spec, held_out="0.2").held_out)
@@ -169,7 +171,7 @@ def test_shown_tests_are_a_setting(tmp_path: Path) -> None:
 
     def prompts(**fields: object) -> list[str]:
         config = ProblemsConfig.model_validate({"train": f"jsonl:{tmp_path / 'own.jsonl'}", "held_out": "0.5"} | fields)
-        found = problem_sets(config, 0)
+        found = load_problem_split(config, 0)
         problems: list[Problem] = [*found.train, *(found.held_out or ())]
         return [prompt_of(problem).text for problem in sorted(problems, key=lambda problem: problem.id)]
 

@@ -80,7 +80,7 @@ def test_a_checker_that_data_may_name_is_one_that_the_judge_has() -> None:
     assert list(problem.CHECKERS) == list(checkers.CHECKERS) and all(problem.CHECKERS.values())
     for name in problem.CHECKERS:
         judged = checkers.make_checker(TestSuite("stdin", None, ("",), ("1\n",), checker=name))
-        assert judged.texts("1\n", "1\n") and not judged.texts("1\n", "2\n")
+        assert judged.matches_output("1\n", "1\n") and not judged.matches_output("1\n", "2\n")
     with pytest.raises(ValueError, match="unknown checker 'lenient', known: standard, tokens, apps_compat"):
         TestSuite("stdin", None, ("",), ("",), checker="lenient")
 

@@ -67,7 +67,7 @@ def test_a_reward_of_the_docs(install: Install) -> None:
     passed = sum(test.outcome == "pass" for test in drawn.samples[1].feedback.tests) / 5
     assert right == pytest.approx(1 - 0.001 * 5) and wrong == pytest.approx(passed)
     baselines = Baselines("group_mean", [reward_named("mine:short_and_right")])
-    assert baselines.of(drawn) == (pytest.approx((right + wrong) / 2),)
+    assert baselines.baseline_for(drawn) == (pytest.approx((right + wrong) / 2),)
     assert baselines.state_dict()["rewards"] == ["mine:short_and_right"]
 
 
@@ -84,11 +84,11 @@ def test_a_checker_of_the_docs_of_a_spec_and_of_one_problem(install: Install, tm
     own = values | {"id": "own", "checker": "mine:any_order"}
     data.write_text("".join(json.dumps(record) + "\n" for record in (lines, values, own)))
     problems = load_problems(f"jsonl:{data},checker=mine:any_order").by_id
-    assert make_checker(problems["lines"].suite).texts("1\n2\n", "2\n1")
-    assert not make_checker(problems["lines"].suite).texts("1\n2", "2\n2")
-    assert make_checker(problems["values"].suite).values([2, 1], [1, 2])
+    assert make_checker(problems["lines"].suite).matches_output("1\n2\n", "2\n1")
+    assert not make_checker(problems["lines"].suite).matches_output("1\n2", "2\n2")
+    assert make_checker(problems["values"].suite).matches_value([2, 1], [1, 2])
     kept = load_problems(f"jsonl:{data}").by_id["own"].suite
-    assert make_checker(TestSuite.from_json(kept.to_json())).values([2, 1], [1, 2])
+    assert make_checker(TestSuite.from_json(kept.to_json())).matches_value([2, 1], [1, 2])
     grade = ["grade", "--problems", f"jsonl:{data},checker=mine:any", "--programs", str(data), "--out", "x"]
     assert launch.main([*grade, "--run.code", str(folder)]) == 2
 
@@ -222,15 +222,15 @@ def test_a_checker_that_does_not_say(install: Install) -> None:
     with pytest.raises(
         CheckerFailure, match=r"checker mine:f \(.*, line 1\) gave None for an output, not True or False$"
     ):
-        checker.texts("1", "1")
+        checker.matches_output("1", "1")
     with pytest.raises(CheckerFailure, match=r"failed for an output: .*mine.py, line 2: ZeroDivisionError: division"):
-        checker.texts("1", "")
+        checker.matches_output("1", "")
 
 
 def test_a_checker_cannot_change_what_is_expected(install: Install) -> None:
     install(mine="def f(expected, actual):\n    expected.sort()\n    return expected == actual\n")
     checker, expected = make_checker(TestSuite("call", "f", ([],), ([2, 1],), checker="mine:f")), [2, 1]
-    assert checker.values(expected, [1, 2]) and expected == [2, 1]
+    assert checker.matches_value(expected, [1, 2]) and expected == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rltf.buffer.control import Phase
 from rltf.buffer.records import OUTCOMES, Group, LearnerFate
 from rltf.config import Config
-from rltf.evaluation.held_out import summarise
+from rltf.evaluation.summary import summarise
 from rltf.learner.batching import Plan
 from rltf.learner.engine import StepResult
 from rltf.learner.error_classes import ErrorClass
-from rltf.learner.metrics import rl_row, supervised_row
 from rltf.learner.objectives import make_objective
-from rltf.learner.objectives.base import Signal
+from rltf.learner.objectives.base import LossInputs
+from rltf.learner.step_rows import rl_row, supervised_row
 from rltf.learner.training_step import Taken
 from rltf.monitor.report import write_report
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
-from rltf.monitor.status_line import Goal, status_parts
+from rltf.monitor.status_line import Goal, status_segments
 from rltf.telemetry.declarations import METRICS, STEP_FIGURES
 from rltf.telemetry.metric import Metric, Source
 from rltf.telemetry.metrics import declared, meaning, numbers_of, rank
@@ -73,7 +73,7 @@ def step_rows() -> list[dict[str, Any]]:
         prepared = objective.prepare(groups)
         weights = torch.stack([torch.as_tensor(item.weights) for item in prepared.items], dim=1)
         shape = weights.shape[1:]
-        signal = Signal(weights, torch.full(shape, -1.0), torch.full(shape, -1.2))
+        signal = LossInputs(weights, torch.full(shape, -1.0), torch.full(shape, -1.2))
         log_probs = torch.full(shape, -1.1, requires_grad=True)
         loss = objective.loss(log_probs, torch.ones(shape, dtype=torch.bool), signal, prepared.totals)
         sums = {name: float(value) for name, value in loss.sums.items()}
@@ -150,7 +150,7 @@ def test_the_runs_numbers_are_what_is_declared_and_nothing_else() -> None:
 
 def test_the_status_line_has_the_pieces_that_are_declared() -> None:
     state = a_run()
-    parts = {(part.rank, part.text) for part in status_parts(state, Goal(40), BEGIN + 55)}
+    parts = {(part.rank, part.text) for part in status_segments(state, Goal(40), BEGIN + 55)}
     numbers = state.numbers(BEGIN + 55)
     ranked = set(re.findall(r'rank\("(\w+)", "(.+?)"\)', (ROOT / "monitor" / "status_line.py").read_text()))
     for source, metrics in METRICS.items():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rltf.policy.policy import build_policy
-from rltf.weights.manifest import CHECKED_BYTES, ChecksumError, ManifestMismatch
+from rltf.weights.manifest import CHECKSUM_CHUNK_BYTES, ChecksumError, ManifestMismatch
 from rltf.weights.packing import named_weights, pack, pack_tensors
 from rltf.weights.unpacking import load_into, unpack
 from tests.support.policies import FAMILIES, policy_of, spec_of
@@ -80,7 +80,7 @@ def test_large_versions_are_summed_in_pieces_and_arrive_exactly() -> None:
     manifest, buckets = pack(model, 3, bucket_bytes=9_000_000)
     assert (
         [len(sums) for sums in manifest.checksums]
-        == [-(-size // CHECKED_BYTES) for size in manifest.bucket_bytes]
+        == [-(-size // CHECKSUM_CHUNK_BYTES) for size in manifest.bucket_bytes]
         == [3, 2]
     )
     together, others = pack_tensors(list(named_weights(model)), 3, bucket_bytes=9_000_000)
@@ -90,7 +90,7 @@ def test_large_versions_are_summed_in_pieces_and_arrive_exactly() -> None:
     half, _ = pack_tensors(list(named_weights(model)), 3, torch.bfloat16)
     assert half == pack(model, 3, torch.bfloat16)[0] and len(half.checksums[0]) == 2
     target = torch.nn.ParameterDict({name: torch.zeros_like(value) for name, value in model.items()})
-    for place in (0, CHECKED_BYTES, 2 * CHECKED_BYTES, buckets[0].nbytes - 1):
+    for place in (0, CHECKSUM_CHUNK_BYTES, 2 * CHECKSUM_CHUNK_BYTES, buckets[0].nbytes - 1):
         buckets[0][place] ^= 1
         with pytest.raises(ChecksumError, match="bucket 0 fails"):
             load_into(target, manifest, buckets)

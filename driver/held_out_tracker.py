@@ -1,0 +1,129 @@
+"""The held-out evaluations as the driver keeps them: rows for the run folder, the curve, programs before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rltf.buffer.flow import Flow
+from rltf.buffer.records import Sample
+from rltf.evaluation.collector import CompletedEvaluation, HeldOutCollector
+from rltf.evaluation.summary import Example, before_and_after
+from rltf.evaluation.tasks import HeldOutTasks
+from rltf.monitor.run_folder import RunFolder
+from rltf.monitor.state import RunState
+from rltf.telemetry.recorder import Row
+
+
+class HeldOutTracker:
+    """Reads each evaluation once it is complete; keeps the first and the last one's programs."""
+
+    def __init__(
+        self, flow: Flow, folder: RunFolder, state: RunState, tasks: HeldOutTasks | None, ks: Sequence[int] = (1,)
+    ) -> None:
+        """`tasks`: None where nothing is evaluated; `ks`: the k of pass@k."""
+        self._flow = flow
+        self._folder = folder
+        self._state = state
+        self._questions = {problem.id: problem.question for problem in tasks.asked} if tasks else {}
+        self._about = tasks.about() if tasks else {}
+        self._rows: list[Row] = folder.held_out()
+        known = [row["label"] for row in self._rows]
+        self._collector = HeldOutCollector(flow, list(self._questions), ks, known, len(tasks.too_long) if tasks else 0)
+        self._steps = [int(row["step"]) for row in folder.steps()]
+        """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
+        for row in self._rows:
+            flow.evaluations.close(row["label"], "driver")  # again, if the attempt before was killed in between
+        self._first: Sequence[Sample] = ()
+        self._last: Sequence[Sample] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an evaluation has been asked for and is not complete."""
+        return bool(self._collector.pending)
+
+    def progress(self) -> tuple[int, int] | None:
+        """Programs of the evaluations under way: finished, asked for; None while there is none."""
+        under_way = [self._flow.evaluations.progress(label) for label in self._collector.pending]
+        return (sum(one.finished for one in under_way), sum(one.expected for one in under_way)) if under_way else None
+
+    def read(self, step_rows: Sequence[Row]) -> list[str]:
+        """Takes in what has become complete; a sentence for each."""
+        if not self._questions:
+            return []
+        steps, self._steps = self._steps + [int(row["step"]) for row in step_rows], []
+        return [self._take(collected) for collected in self._collector.collect(steps)]
+
+    def _take(self, collected: CompletedEvaluation) -> str:
+        seconds = self._state.rl_seconds_of_step(collected.step)
+        row = collected.held_out.as_row(label=collected.label, step=collected.step, seconds=seconds, time=time.time())
+        self._folder.add_held_out(row)
+        self._flow.evaluations.close(collected.label, "driver")
+        for label in collected.superseded:
+            self._flow.evaluations.close(
+                label
+            )  # the learner that asked for it is dead, and the one that lives does not know it
+        self._state.fold_held_out(row)
+        self._rows = sorted(
+            [kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"])
+        )
+        if self._rows[0] is row:
+            self._first = collected.samples
+        self._last = collected.samples
+        scores = ", ".join(f"pass@{k} {estimate}" for k, estimate in collected.held_out.pass_at.items())
+        lost = (
+            f"; {collected.held_out.lost:,} programs without a verdict count as not passed"
+            if collected.held_out.lost
+            else ""
+        )
+        return f"step {collected.step}: held-out {scores} after {seconds:.0f} s of training{lost}"
+
+    def close(self) -> None:
+        """Sends the held-out programs to the archive that are not there yet; nobody needs them in the buffer
+        any more.
+        """
+        for row in self._rows:
+            self._flow.evaluations.close(row["label"])
+
+    def result(self) -> dict[str, Any]:
+        """`held_out` of result.json: what the figures are about (`HeldOutTasks.about`), and `scores` of the evaluations
+        so far.
+        """
+        return self._about | scores(self._rows) if self._rows else {}
+
+    def curve(self) -> list[list[float]]:
+        """`curve` of the evaluations so far."""
+        return curve(self._rows)
+
+    def examples(self) -> list[Example]:
+        """Three problems with the programs before and after training; none where only one evaluation was completed."""
+        if len(self._rows) < 2:
+            return []
+        first = self._first
+        if not first:  # an earlier attempt's
+            label = self._rows[0]["label"]
+            kept = (row.sample for row in self._folder.samples())
+            first = [sample for sample in kept if sample is not None and sample.program.label == label]
+        return before_and_after(first, self._last, self._questions)
+
+
+def scores(rows: Sequence[Row]) -> dict[str, Any]:
+    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; `rows`: of
+    evaluations, by step.
+
+    Without `after` where only one evaluation was completed, empty where none was.
+    """
+    if not rows:
+        return {}
+    found = zip(("before", "after"), [*rows[:1], *rows[1:][-1:]], strict=False)
+    kept = {
+        when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")}
+        for when, row in found
+    }
+    return {"tasks": rows[-1]["tasks"]} | kept
+
+
+def curve(rows: Sequence[Row]) -> list[list[float]]:
+    """[[step, seconds of training, pass@1], ...]."""
+    return [[row["step"], row["seconds"], row["pass@1"]] for row in rows]

@@ -1,0 +1,138 @@
+"""The run's Ray actors: what each is started with, and how they are stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from rltf.actors.ray_actor import generator_actor, generator_options
+from rltf.buffer.flow import Flow
+from rltf.buffer.worker_loop import STOP_TIMEOUT_S, requested_resources
+from rltf.config import Config
+from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.supervisor import START_TIMEOUT_S, OnRestart, Started, Supervisor
+from rltf.executor.ray_executor import executor_actor, executor_options
+from rltf.learner.checkpoints import Checkpoints
+from rltf.learner.ray_learner import LearnerGroup
+from rltf.learner.task import LearnerTask
+from rltf.policy.policy import PolicySpec
+from rltf.problems import Problem, prompt_of
+from rltf.weights.ray_store import start_store
+
+STOP_LEARNER_S = 120.0
+"""Longest wait for the learner to finish its step and write its checkpoint."""
+MARGIN_S = 5.0
+"""On top of what a loop may take to end."""
+_POLL_INTERVAL_S = 0.25
+
+
+class Workers:
+    """All workers of a run, in the charge of a supervisor."""
+
+    def __init__(
+        self,
+        config: Config,
+        spec: PolicySpec,
+        train: Sequence[Problem],
+        held_out: Sequence[Problem],
+        flow: Flow,
+        task: LearnerTask,
+        logs: Path,
+        on_restart: OnRestart,
+        start_timeout_s: float,
+        kinds: NodeKinds,
+    ) -> None:
+        """Starts everything and returns at once.
+
+        `logs`: folder with one log file per process; `on_restart`, `start_timeout_s`: see Supervisor.
+
+        Raises WeightStoreError when the weight store does not start.
+        """
+        self._flow = flow
+        self._folder = task.folder
+        self.supervisor = Supervisor(config.restart, on_restart, start_timeout_s)
+        self._store = start_store(START_TIMEOUT_S, logs)
+        address = flow.address
+        prompts = ray.put({problem.id: prompt_of(problem) for problem in train})
+        held_out_prompts = ray.put({problem.id: prompt_of(problem) for problem in held_out})
+
+        def actor(name: str) -> Started:
+            handle = generator_actor(config, name, kinds.offered()).remote(
+                name, spec, prompts, held_out_prompts, address, self._store, config, logs, task.code
+            )
+            return {name: (handle, handle.start.remote())}
+
+        def executor(name: str) -> Started:
+            handle = executor_actor(config.executor, name, kinds.offered()).remote(
+                name, address, config.executor, logs, task.code
+            )
+            return {name: (handle, handle.start.remote())}
+
+        learner = LearnerGroup(task, address, self._store, logs)
+        add = self.supervisor.add
+        add(
+            "learner",
+            lambda: learner.start(kinds.offered()),
+            self._on_learner_death,
+            lambda: requested_resources(learner.options(kinds.offered())),
+        )
+        resources = partial(_asked, lambda: generator_options(config.actors, kinds.offered()))
+        for name in (f"actor-{index}" for index in range(config.actors.count)):
+            add(name, partial(actor, name), partial(self._on_actor_death, name), resources, spare=True)
+        resources = partial(_asked, lambda: executor_options(config.executor, kinds.offered()))
+        for name in (f"executor-{index}" for index in range(config.executor.count)):
+            add(name, partial(executor, name), partial(self._on_executor_death, name), resources, spare=True)
+
+    def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Asks every loop to end, the learner to leave a checkpoint first, and waits until they have or `hurried`;
+        `kill` ends the rest.
+        """
+        handles = self.supervisor.handles()
+        learners = [
+            handle.stop.remote(STOP_LEARNER_S) for name, handle in handles.items() if name.startswith("learner")
+        ]
+        others = [
+            handle.stop.remote(STOP_TIMEOUT_S) for name, handle in handles.items() if not name.startswith("learner")
+        ]
+        begin = time.monotonic()
+        for answers, timeout_s in ((others, STOP_TIMEOUT_S), (learners, STOP_LEARNER_S)):
+            deadline = begin + timeout_s + MARGIN_S
+            while answers and not hurried() and time.monotonic() < deadline:
+                _, answers = ray.wait(answers, num_returns=len(answers), timeout=_POLL_INTERVAL_S)
+
+    def kill(self) -> None:
+        """Ends every process. Safe to call twice."""
+        self.supervisor.kill()
+        ray.kill(self._store)
+
+    def _on_actor_death(self, name: str, reason: str) -> dict[str, Any]:
+        self._flow.online.release(name)  # what it was to write goes to whoever asks first
+        return {}
+
+    def _on_executor_death(self, name: str, reason: str) -> dict[str, Any]:
+        # What it held goes back to the queue at once rather than when its lease ends.
+        return {
+            "given_back": sum(work.requeue_consumer(name) for work in (self._flow.evaluation_work, self._flow.work))
+        }
+
+    def _on_learner_death(self, reason: str) -> dict[str, Any]:
+        return resume_step(self._folder)
+
+
+def resume_step(run: Path) -> dict[str, int]:
+    """The `step` of the newest checkpoint in a run's folder, by which rank 0 begins; empty without one: it begins anew.
+
+    Looks at sizes alone, for the driver answers others meanwhile; rank 0 reads every byte, and its log says what it
+    passes over.
+    """
+    steps = Checkpoints.of_run(run).steps()
+    return {"step": steps[-1]} if steps else {}
+
+
+def _asked(options: Callable[[], dict[str, Any]]) -> dict[str, float]:
+    return requested_resources(options())

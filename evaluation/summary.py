@@ -1,0 +1,159 @@
+"""What the samples of one held-out evaluation say: pass@k, outcomes, error types, and example programs before and after
+training.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rltf.buffer.records import OUTCOMES, Sample, count_error_types
+from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k
+
+
+@dataclass(frozen=True)
+class HeldOutResult:
+    """One held-out evaluation."""
+
+    tasks: int
+    """Problems counted, those without a single graded program included."""
+    samples: int
+    """Programs graded."""
+    missing: int
+    """Problems asked for without a graded program (lost to infrastructure failures); they count as not passed."""
+    lost: int
+    """Programs asked for without a verdict (infrastructure failures), those of `missing` included; they count as not
+    passed."""
+    not_asked: int
+    """Problems that no program could be asked for (`evaluation.tasks`); they count as not passed."""
+    pass_at: Mapping[int, Estimate]
+    outcomes: Mapping[str, int]
+    """Programs by outcome, all four present."""
+    error_types: Mapping[str, int]
+    """Programs that did not pass, by error type, most frequent first; `WrongAnswer` for a failed test."""
+    versions: tuple[int, ...]
+    """Policy versions that wrote the programs, ascending."""
+
+    def as_row(self, *, label: str, step: int, seconds: float, time: float) -> dict[str, Any]:
+        """A JSON-able row for the run folder.
+
+        `seconds`: since the first training program was begun; `time`: since the epoch.
+        """
+        row: dict[str, Any] = {
+            "label": label,
+            "step": step,
+            "seconds": seconds,
+            "time": time,
+            "tasks": self.tasks,
+            "samples": self.samples,
+        }
+        row |= {
+            "missing": self.missing,
+            "lost": self.lost,
+            "not_asked": self.not_asked,
+            "versions": list(self.versions),
+        }
+        for k, estimate in self.pass_at.items():
+            row |= {f"pass@{k}": estimate.value, f"pass@{k}_se": estimate.standard_error}
+        return row | {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
+
+
+def summarise(
+    samples: Iterable[Sample],
+    problem_ids: Iterable[str] = (),
+    ks: Sequence[int] = (1,),
+    programs: int = 0,
+    not_asked: int = 0,
+) -> HeldOutResult:
+    """Folds the samples of one evaluation.
+
+    `problem_ids`: the problems that were asked for, `programs`: how many programs for each, `not_asked`: further
+    problems; what is missing of them all counts as not passed, so that it cannot raise the score. A greedy program
+    counts like any other. Raises ValueError when there is neither sample nor problem, and when `programs` and a
+    problem's samples both are fewer than the largest k.
+    """
+    graded: dict[str, list[bool]] = {problem_id: [] for problem_id in problem_ids}
+    outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    error_types: list[str] = []
+    versions: set[int] = set()
+    for sample in samples:
+        outcome = sample.feedback.outcome
+        graded.setdefault(sample.program.problem_id, []).append(outcome == "pass")
+        outcomes[outcome] += 1
+        versions.update(run.version for run in sample.program.versions)
+        if outcome != "pass":
+            error_types.append(sample.feedback.error_name)
+    if not graded:
+        raise ValueError("a held-out evaluation of no problems")
+    most = max(ks)
+    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()] + [
+        (most, 0)
+    ] * not_asked
+    return HeldOutResult(
+        tasks=len(graded) + not_asked,
+        samples=sum(len(passed) for passed in graded.values()),
+        missing=sum(not passed for passed in graded.values()),
+        lost=sum(max(0, programs - len(passed)) for passed in graded.values()),
+        not_asked=not_asked,
+        pass_at={k: mean_pass_at_k(counts, k) for k in ks},
+        outcomes=dict(outcomes),
+        error_types=count_error_types(error_types),
+        versions=tuple(sorted(versions)),
+    )
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the policy wrote for one held-out problem, before training and after."""
+
+    problem_id: str
+    question: str
+    before: Sample
+    after: Sample
+
+
+def before_and_after(
+    before: Iterable[Sample], after: Iterable[Sample], questions: Mapping[str, str], count: int = 3
+) -> list[Example]:
+    """Up to `count` problems with the programs written for them before and after, the most telling first.
+
+    A program that failed and then passed comes before any other pair, pairs whose first program erred in a way not
+    shown yet before repetitions, and short programs before long ones; the choice depends on nothing but the samples.
+    """
+    first = _by_problem(before)
+    last = _by_problem(after)
+    pairs = [
+        Example(problem_id, questions.get(problem_id, problem_id), first[problem_id][0], last[problem_id][0])
+        for problem_id in sorted(first.keys() & last.keys())
+    ]
+    pairs.sort(
+        key=lambda pair: (_rank(pair), len(pair.after.program.text) + len(pair.before.program.text), pair.problem_id)
+    )
+    chosen: list[Example] = []
+    kinds: Counter[tuple[str, str]] = Counter()
+    for repetitions in range(count + 1):
+        for pair in pairs:
+            kind = (pair.before.feedback.outcome, pair.before.feedback.error_name)
+            if (
+                len(chosen) < count
+                and pair not in chosen
+                and kinds[kind] <= repetitions
+                and (repetitions or _rank(pair) == 0)
+            ):
+                kinds[kind] += 1
+                chosen.append(pair)
+    return chosen
+
+
+def _rank(pair: Example) -> int:
+    was, is_now = pair.before.feedback.outcome == "pass", pair.after.feedback.outcome == "pass"
+    return {(False, True): 0, (True, True): 1, (False, False): 2, (True, False): 3}[was, is_now]
+
+
+def _by_problem(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    grouped: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda sample: sample.program.id):
+        grouped[sample.program.problem_id].append(sample)
+    return grouped
