@@ -18,7 +18,7 @@ from rltf.problems.fields import unread
 from rltf.problems.files import parse_json, read_text, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
-from rltf.problems.spec import Source, Spec, parse_ids
+from rltf.problems.spec import IdFilter, Source, Spec
 from rltf.problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
@@ -28,7 +28,7 @@ _FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.p
 def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of an `apps` SPEC. Raises UserError when the folder is missing or holds no problems."""
     difficulty = spec.one_of("difficulty", DIFFICULTIES, "")
-    chosen = parse_ids(spec)
+    chosen = IdFilter(spec)
     as_written = spec.options.get("checker") == "apps_compat"
     if spec.path is None:
         split = spec.one_of("split", ("train", "test"), "train")
@@ -45,6 +45,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     for record in records:
         if isinstance(record, Skipped) or not difficulty or record.difficulty == difficulty:
             yield record
+    chosen.require_matches()
 
 
 def _unread_files(folder: Path) -> dict[str, str]:

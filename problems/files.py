@@ -47,13 +47,27 @@ def _read_bytes(path: Path) -> bytes:
 def parse_json(text: str) -> Any:
     """Value of a JSON text. Raises ValueError with a short reason when it is none."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unambiguous)
     except json.JSONDecodeError as error:
         raise ValueError(f"broken JSON: {error}") from None
     except RecursionError:
         raise ValueError("broken JSON: nested too deeply") from None
+    except _KeyTwice as error:
+        raise ValueError(f"broken JSON: the key {error.args[0]!r} stands twice in one object") from None
     except ValueError:
         raise ValueError(f"an integer of more than {sys.get_int_max_str_digits():,} digits") from None
+
+
+class _KeyTwice(Exception):
+    """A key that an object has twice: json keeps the last, other readers the first."""
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _KeyTwice(next(key for key in keys if keys.count(key) > 1))
+    return value
 
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:

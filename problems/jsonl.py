@@ -17,7 +17,7 @@ from typing import Any
 from rltf.problems.fields import hinted, unread
 from rltf.problems.files import read_records, unix_lines
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
-from rltf.problems.spec import Source, Spec, parse_ids
+from rltf.problems.spec import IdFilter, Source, Spec
 
 _ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
@@ -32,7 +32,7 @@ _TESTED |= {"tolerance": _TESTED["checker"], "fn_name": "entry_point names what 
 def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of a `jsonl` SPEC. Raises UserError when the file cannot be read."""
     assert spec.path is not None, "parse_spec requires a path for jsonl"
-    chosen = parse_ids(spec)
+    chosen = IdFilter(spec)
     places: dict[str, str] = {}
     for place, record in read_records(spec.path):
         if isinstance(record, Skipped):
@@ -55,6 +55,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
             yield Skipped(name, f"the id occurs twice, the one of {places[name]} is used", place)
         else:
             yield found
+    chosen.require_matches()
 
 
 def _wrong_id(name: Any) -> str | None:

@@ -13,7 +13,7 @@ from rltf.problems.fields import unread
 from rltf.problems.files import read_records, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
-from rltf.problems.spec import Source, Spec, parse_ids
+from rltf.problems.spec import IdFilter, Source, Spec
 
 SPLITS = ("prompt", "test", "validation", "train")
 _FIELDS = (
@@ -32,7 +32,7 @@ _FIELDS = (
 
 def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of an `mbpp` SPEC. Raises UserError when the file cannot be read."""
-    chosen = parse_ids(spec)
+    chosen = IdFilter(spec)
     for place, record in _records(spec):
         if isinstance(record, Skipped):
             yield record
@@ -43,6 +43,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
                 yield UnreadFields(f"mbpp/{number}", place, fields)
             found = from_record(record)
             yield replace(found, place=place) if isinstance(found, Skipped) else found
+    chosen.require_matches()
 
 
 def _records(spec: Spec) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:

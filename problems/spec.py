@@ -62,32 +62,45 @@ class Source:
         return f"{self.name}:{self.path}" if self.path else self.name
 
 
-def parse_ids(spec: Spec) -> Callable[[str], bool]:
-    """Filter for the option `ids`: names and inclusive ranges of numbers joined by `+` (`ids=11-510`, `ids=0001+0111`).
+class IdFilter:
+    """The option `ids`: names and inclusive ranges of numbers joined by `+` (`ids=11-510`, `ids=0001+0111`).
 
-    A name is compared with the last part of an id; numbers are compared as numbers. Raises UserError for an empty part
-    or range.
+    A name is compared with the last part of an id; numbers are compared as numbers.
     """
-    written = spec.options.get("ids")
-    if written is None:
-        return lambda name: True
-    names: set[str] = set()
-    ranges: list[tuple[int, int]] = []
-    for part in written.split("+"):
+
+    def __init__(self, spec: Spec) -> None:
+        """All pass where `spec` has no such option. Raises UserError for an empty part or range."""
+        self._spec = spec
+        written = spec.options.get("ids")
+        self._parts = None if written is None else {part.strip(): self._range(part) for part in written.split("+")}
+        self._matched: set[str] = set()
+
+    def _range(self, part: str) -> range | None:
+        """The numbers that a part names, None for a name."""
         bounds = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if bounds:
-            first = int(bounds[1])
-            last = int(bounds[2] or first)
-            if last < first:
-                raise UserError(f"{spec.text}: the range {part} in ids is empty, its first number is the larger one")
-            ranges.append((first, last))
-        elif part.strip():
-            names.add(part.strip())
-        else:
-            raise UserError(f"{spec.text}: ids must be names or ranges joined by +, like 11-510 or 11+20-30")
+            numbers = range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1)
+            if not numbers:
+                raise UserError(
+                    f"{self._spec.text}: the range {part} in ids is empty, its first number is the larger one"
+                )
+            return numbers
+        if not part.strip():
+            raise UserError(f"{self._spec.text}: ids must be names or ranges joined by +, like 11-510 or 11+20-30")
+        return None
 
-    def chosen(name: str) -> bool:
-        number = int(name) if name.isascii() and name.isdigit() else None
-        return name in names or (number is not None and any(first <= number <= last for first, last in ranges))
+    def __call__(self, name: str) -> bool:
+        """Whether a record of that name is wanted."""
+        if self._parts is None:
+            return True
+        number = int(name) if name.isascii() and name.isdigit() else -1
+        found = {part for part, numbers in self._parts.items() if part == name or (numbers and number in numbers)}
+        self._matched |= found
+        return bool(found)
 
-    return chosen
+    def require_matches(self) -> None:
+        """To be called after the last record. Raises UserError for a part that no record matched."""
+        missing = [part for part in self._parts or () if part not in self._matched]
+        if missing:
+            several = "is the id" if len(missing) == 1 else "are ids"
+            raise UserError(f"{self._spec.text}: {', '.join(missing)} {several} of no record there")

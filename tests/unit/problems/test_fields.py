@@ -31,11 +31,24 @@ def test_an_integer_that_python_does_not_read_is_told_as_such(tmp_path: Path) ->
     assert [str(one) for one in loaded.skipped] == ["line 2: an integer of more than 4,300 digits"]
 
 
+def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
+    once = json.dumps({"id": "b"} | GOOD)
+    twice = once[:-1] + ', "outputs": [0]}'
+    nested = json.dumps({"id": "c"} | GOOD | {"inputs": [[{"k": 1}]]}).replace('{"k": 1}', '{"k": 1, "k": 2}')
+    loaded = load_problems(write(tmp_path, {"id": "a"} | GOOD, twice.encode(), nested.encode()))
+    assert [problem.id for problem in loaded] == ["a"]
+    assert [str(one) for one in loaded.skipped] == [
+        "line 2: broken JSON: the key 'outputs' stands twice in one object",
+        "line 3: broken JSON: the key 'k' stands twice in one object",
+    ]
+
+
 def test_data_without_a_usable_problem_is_refused_with_the_reason(tmp_path: Path) -> None:
     for data, options, reason in (
         ([], "", "it holds no problem"),
-        ([{"id": "a"} | GOOD], ",ids=b", "no problem is left; check its options against the data"),
+        ([{"id": "a"} | GOOD], ",ids=b", "b is the id of no record there"),
         ([{"id": "a"}], "", "its only problem cannot be used: line 1, a: it has no question"),
+        ([{"id": "a"} | GOOD], ",ids=a+b+3-5", "b, 3-5 are ids of no record there"),
         (
             [{"id": "a"}, {"id": "b"}],
             "",
