@@ -23,8 +23,8 @@ class WarmStartConfig(ConfigSection):
     learning_rate: float = Field(2e-3, gt=0)
     """Peak learning rate; warmed up over a twentieth of the steps, then decayed by a cosine to a tenth."""
     until_pass: bool = False
-    """Go on in rounds of `steps` until one sample at temperature 1 on a training problem passes (small models on real
-    problems)."""
+    """Go on in rounds of `steps` until one sample for a training problem, drawn as in evaluations, passes (small models
+    on real problems)."""
     reuse: Folder = ""
     """Folder of a warm-started model to begin from instead of training one (an earlier run's `warm_start` folder)."""
 

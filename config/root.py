@@ -128,6 +128,11 @@ class Config(ObjectiveSections, _Parts):
         if self.buffer.fill_before_start > self.buffer.capacity:
             raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
         most, greatest = max(self.evaluation.samples, self.evaluation.last_samples), max(self.evaluation.ks)
+        if most > 1 and not self.evaluation.temperature:
+            raise ValueError(
+                f"evaluation.temperature 0 gives one program per problem, and evaluation asks for {most}: set "
+                "evaluation.samples and final_samples to 1, or a temperature above 0"
+            )
         if most > self.buffer.work_capacity:
             raise ValueError(
                 f"buffer.work_capacity {self.buffer.work_capacity} is less than the {most} programs that one problem "

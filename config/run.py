@@ -45,10 +45,13 @@ class EvaluationConfig(ConfigSection):
     tasks: int = Field(256, ge=1)
     """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
     samples: int = Field(1, ge=1)
-    """Programs per held-out problem, sampled at temperature 1 over the whole distribution, whatever actors.temperature
-    and top_p are."""
+    """Programs per held-out problem, sampled as said here, whatever actors.temperature and top_p are."""
     final_samples: int | None = Field(None, ge=1)
     """The same in the evaluation after the last step; none: as many as in the others."""
+    temperature: float = Field(1.0, ge=0)
+    """Sampling temperature of evaluations; 0: greedy, the most probable token each time."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus of evaluations, as actors.top_p is that of training."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
     """The k of pass@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs per
     problem."""

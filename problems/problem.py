@@ -187,6 +187,12 @@ class Problem:
         _require_text("starter_code", self.starter_code)
         _require_text("solutions", *self.solutions)
 
+    @property
+    def example_tests(self) -> int:
+        """How many of its tests, the first ones, are examples that the model is shown."""
+        shows = self.prompt_style == "mbpp" and self.suite.kind == "assert"
+        return min(self.shown_tests, self.suite.count) if shows else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

@@ -30,6 +30,22 @@ def source_of(text: str) -> Source | None:
     return SOURCES.get(re.split("[:,]", text.strip())[0])
 
 
+def specs_of(text: str) -> list[str]:
+    """The SPECs of a list joined by commas, `starter,split=heldout,mbpp`: each begins with the name of a source.
+
+    Raises UserError where it does not begin with one.
+    """
+    specs: list[str] = []
+    for part in text.split(","):
+        if source_of(part) is not None and not _OPTION.match(part.strip()):
+            specs.append(part.strip())
+        elif specs:
+            specs[-1] += f",{part}"
+        else:
+            source_named(re.split("[:,]", text.strip())[0], text)
+    return specs
+
+
 def parse_spec(text: str, seed: int = 0) -> Spec:
     """Parse a SPEC. Raises UserError for an unknown source or option, naming the nearest right one.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from rltf.config.command_line import choose
-from rltf.driver.commands import check_data, doctor, grade, help, replay, status, train, train_critic
+from rltf.driver.commands import check_data, compare, doctor, evaluate, grade, help, replay, status, train, train_critic
 from rltf.driver.commands.command import Command
 from rltf.executor.protocol import LaneFailure
 from rltf.program import DONE, FAILED
@@ -20,6 +20,8 @@ from rltf.telemetry.console import print_error, warn
 COMMANDS: dict[str, Command] = {
     "train": train,
     "grade": grade,
+    "evaluate": evaluate,
+    "compare": compare,
     "check-data": check_data,
     "status": status,
     "replay": replay,

@@ -1,0 +1,90 @@
+"""`evaluate`: a model's pass@k on problem sets, by programs that it samples here or that were made elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from rltf import config as configuration
+from rltf.config import Config, UserError
+from rltf.driver.commands.command import JUDGE, Arguments, lanes, spec
+from rltf.driver.stopping import stopping
+from rltf.program import DONE, FAILED
+
+SENTENCE = "Score a model on problem sets: pass@k, n@k, max@k with intervals, tables, plots, every program."
+_READS = (
+    *JUDGE,
+    "problems.checked",
+    "problems.shown_tests",
+    "problems.prompt_style",
+    "run.code",
+    "run.seed",
+)
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """FAILED when a program has no verdict, or a line of the file is no program."""
+    parser = Arguments("evaluate", SENTENCE, _READS)
+    parser.add_argument("--problems", required=True, metavar="SPEC[,SPEC..]", help=spec())
+    parser.add_argument(
+        "--from-samples", type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..} to score'
+    )
+    parser.add_argument("--name", metavar="NAME", help="what the tables call the model")
+    parser.add_argument("--k", default="1", metavar="K[,K..]", help="the k of pass@k (default: 1)")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder, or one to go on in")
+    known, overrides = parser.read(arguments)
+    ks = _ks(known.k)
+    if known.from_samples is None:
+        raise UserError("give the programs: --from-samples FILE")
+    return _score(known, overrides, ks, console)
+
+
+def _ks(text: str) -> tuple[int, ...]:
+    """The k, ascending. Raises UserError for what is no list of numbers above zero."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
+        raise UserError(f"--k {text}: give numbers above zero with commas between them, say 1,5,10")
+    return tuple(sorted({int(word) for word in words}))
+
+
+def _score(known: argparse.Namespace, overrides: Mapping[str, str], ks: tuple[int, ...], console: Console) -> int:
+    """Programs made elsewhere: no GPU, no torch, no Ray."""
+    from contextlib import closing
+
+    from rltf.config.user_code import UserCode
+    from rltf.driver.evaluation_folder import open_folder, placed
+    from rltf.driver.evaluation_output import show, write_results
+    from rltf.driver.evaluation_sets import by_id, load_sets
+    from rltf.driver.judge_samples import judge_samples
+    from rltf.evaluation.scores import SetScores
+    from rltf.executor.judge import Judge
+    from rltf.monitor.run_lock import locked
+    from rltf.telemetry.console import print_error
+
+    wanted = dict(overrides) | {"problems.train": known.problems, "problems.held_out": "none"}
+    config: Config = placed(known.out, configuration.load(None, wanted))
+    console.print(f"Reading {known.problems} ...", markup=False)
+    UserCode.read(config.run.code).install()
+    sets = load_sets(known.problems, config)
+    asked = {"from_samples": str(known.from_samples.expanduser().absolute())}
+    if not known.from_samples.expanduser().is_file():
+        raise UserError(f"--from-samples {known.from_samples}: there is no such file")
+    with closing(open_folder(known.out, config, asked)) as folder, locked(folder.path):
+        stopping.work()
+        with Judge.from_config(config.executor, lanes(config, overrides)) as judge:
+            judged = judge_samples(known.from_samples.expanduser(), by_id(sets), folder, judge, console)
+        if not judged.asked:
+            first = f": {judged.refused[0]}" if judged.refused else ""
+            raise UserError(f"--from-samples {known.from_samples} holds no program of these problems{first}")
+        scores = [SetScores.of(one.name, one.problems, judged.asked, left_out=one.skipped) for one in sets]
+        facts = {"model": known.name or known.from_samples.name} | asked
+        results = write_results(folder, scores, ks, config.run.seed, facts)
+        whole = show(folder, results, console)
+    for sentence in (told := [*judged.refused, *judged.failures])[:10]:
+        print_error(sentence)
+    if told[10:]:
+        print_error(f"and {len(told) - 10:,} more")
+    return DONE if whole and not told else FAILED

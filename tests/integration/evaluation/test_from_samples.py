@@ -1,0 +1,180 @@
+"""`evaluate --from-samples` and `compare`: programs made elsewhere, judged here, without torch and Ray."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from rltf import launch
+from tests.support.paths import ROOT, SHARED
+from tests.support.problem_files import write
+
+ADD = "print(sum(map(int, input().split())))\n"
+PROBLEMS: list[dict[str, Any]] = [
+    {"id": "sum", "question": "Add.", "inputs": ["1 2\n", "3 4\n"], "outputs": ["3\n", "7\n"], "difficulty": "easy"},
+    {"id": "max", "question": "Max.", "inputs": ["1 2\n", "5 4\n"], "outputs": ["2\n", "5\n"], "difficulty": "hard"},
+    {"id": "none", "question": "No program.", "inputs": ["1\n"], "outputs": ["1\n"], "difficulty": "hard"},
+]
+PROGRAMS = [
+    ("sum", ADD),
+    ("sum", "print(3)\n"),
+    ("sum", "print(\n"),
+    ("max", "print(max(input().split()))\n"),
+    ("max", "print(input()[9])\n"),
+    ("max", "print('no')\n"),
+]
+
+
+def lines(file: Path, *programs: tuple[str, str], keys: tuple[str, str] = ("problem_id", "code")) -> str:
+    file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in programs))
+    return str(file)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def evaluate(out: Path, *arguments: str) -> int:
+    return launch.main(["evaluate", "--out", str(out), *arguments])
+
+
+def test_programs_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, out = write(tmp_path, *PROBLEMS), tmp_path / "out"
+    given = ["--problems", spec, "--from-samples", lines(tmp_path / "programs.jsonl", *PROGRAMS)]
+    assert evaluate(out, *given, "--k", "1,3", "--name", "two of six") == 0
+    (one,) = results(out)["sets"]
+    groups = one["groups"]
+    assert list(groups) == ["easy", "hard", "all"]
+    assert groups["all"]["metrics"]["pass@1"]["value"] == pytest.approx(2 / 9)
+    assert groups["all"]["metrics"]["pass@3"]["value"] == pytest.approx(2 / 3)
+    assert groups["hard"]["metrics"]["max@1"]["value"] == pytest.approx(1 / 6)
+    assert groups["easy"]["outcomes"] == {"pass": 1, "failure": 1, "runtime_error": 0, "compile_error": 1}
+    mix = groups["all"]["error_mix"]
+    assert (mix["pass"], mix["failure"], mix["error"]) == (2, 2, 2)
+    assert (mix["errors"]["Syntax"], mix["errors"]["Index"]) == (1, 1)
+    assert one["failed_without_program"] == [{"problem": "none", "reason": "there is no program for it"}]
+    rows = pq.read_table(out / "samples").to_pylist()
+    assert [(row["problem_id"], row["text"]) for row in rows] == PROGRAMS
+    assert [row["outcome"] == "pass" for row in rows] == [True, False, False, True, False, False]
+    assert "| two of six | – |" in (out / "results.md").read_text()
+    assert r"\multicolumn{3}{c}{pass@3}" in (out / "results.tex").read_text()
+    assert all((out / f"{name}.png").stat().st_size for name in ("errors", "pass_rate", "pass_at_k"))
+    # Again: nothing is judged twice, and another k needs no judge.
+    assert evaluate(out, *given, "--k", "2") == 0
+    assert len(pq.read_table(out / "samples")) == len(PROGRAMS)
+    assert results(out)["sets"][0]["groups"]["all"]["metrics"]["pass@2"]["value"] == pytest.approx(4 / 9)
+    assert "none" in capsys.readouterr().err
+
+
+def test_a_judging_that_was_broken_off_goes_on(tmp_path: Path) -> None:
+    spec, out, whole = write(tmp_path, *PROBLEMS), tmp_path / "out", tmp_path / "whole"
+    file = tmp_path / "programs.jsonl"
+    given = ["--problems", spec, "--from-samples", lines(file, *PROGRAMS), "--k", "1,2"]
+    assert evaluate(whole, *given) == 0
+    lines(file, *PROGRAMS[:4])  # as if the rest had not been judged yet
+    assert evaluate(out, *given) == 0
+    lines(file, *PROGRAMS)
+    assert evaluate(out, *given) == 0
+    assert results(out)["sets"] == results(whole)["sets"]
+
+
+def test_what_is_no_program_of_the_problems_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, file = write(tmp_path, *PROBLEMS), tmp_path / "programs.jsonl"
+    lines(file, ("sum", ADD), ("other", ADD), keys=("task_id", "solution"))
+    file.write_text(file.read_text() + 'nonsense\n{"problem_id": "sum"}\n')
+    assert evaluate(tmp_path / "out", "--problems", spec, "--from-samples", str(file)) == 1
+    told = capsys.readouterr().err
+    assert "line 2: no usable problem 'other' is in --problems" in told
+    assert "line 3: " in told and 'line 4: it is no {"problem_id": .., "code": ..}' in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--k", "0"], "--k 0: give numbers above zero"),
+        (["--k", "1,x"], "--k 1,x: give numbers"),
+        (["--from-samples", "absent.jsonl"], "there is no such file"),
+        (["--problems", "nonsense"], "'nonsense'"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"--problems": write(tmp_path, *PROBLEMS), "--from-samples": lines(tmp_path / "p.jsonl", *PROGRAMS)}
+    given |= dict([arguments])
+    assert evaluate(tmp_path / "out", *(word for pair in given.items() for word in pair)) == 2
+    told = capsys.readouterr().err
+    assert reason in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_evaluation_is_not_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = write(tmp_path, *PROBLEMS)
+    given = ["--problems", spec, "--from-samples", lines(tmp_path / "a.jsonl", *PROGRAMS)]
+    assert evaluate(tmp_path / "out", *given) == 0
+    other = ["--problems", spec, "--from-samples", lines(tmp_path / "b.jsonl", *PROGRAMS)]
+    assert evaluate(tmp_path / "out", *other) == 2
+    assert "give the same, or another --out" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert evaluate(tmp_path / "full", *given) == 2
+    assert "holds no evaluation" in capsys.readouterr().err
+
+
+def test_two_results_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = write(tmp_path, *PROBLEMS)
+    for name, programs in (("a", PROGRAMS), ("b", [*PROGRAMS[:3], *[("max", "print(9)\n")] * 3])):
+        file = lines(tmp_path / f"{name}.jsonl", *programs)
+        assert evaluate(tmp_path / name, "--problems", spec, "--from-samples", file) == 0
+    capsys.readouterr()
+    compare = ["compare", str(tmp_path / "a"), str(tmp_path / "b" / "results.json")]
+    assert launch.main([*compare, "--out", str(tmp_path / "compared.json")]) == 0
+    told = capsys.readouterr().out
+    assert "1 problems solved by A and not by B: max" in told and "p = 1.0000" in told
+    found = json.loads((tmp_path / "compared.json").read_text())
+    assert found["solved"] == {"both": 1, "neither": 1, "a_alone": ["max"], "b_alone": []}
+    assert found["differences"]["pass@1"]["difference"] == pytest.approx(-1 / 9)
+    assert launch.main(["compare", str(tmp_path / "a"), str(tmp_path)]) == 2
+    assert "holds no results.json" in capsys.readouterr().err
+
+
+def test_scoring_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
+    file = lines(tmp_path / "programs.jsonl", *PROGRAMS)
+    arguments = ["evaluate", "--problems", write(tmp_path, *PROBLEMS), "--from-samples", file]
+    script = (
+        "import sys; from rltf import launch; code = launch.main(sys.argv[1:]); "
+        "sys.exit(code or bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script, *arguments, "--out", str(tmp_path / "out")]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode == 0
+
+
+@pytest.mark.real_problems
+def test_published_programs_of_nine_models_have_their_pass_at_1(tmp_path: Path) -> None:
+    """A sixteenth of the programs; the share that passes is that of their labels, but for one program at most."""
+    data = SHARED / "data" / "gen_samples" / "mbpp_labeled.jsonl.gz"
+    if not data.is_file():
+        pytest.skip(f"{data} is not there")
+    of_model: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in gzip.open(data, "rt"):
+        row = json.loads(line)
+        of_model[row["src"]].append(row)
+    assert len(of_model) == 9 and sum(map(len, of_model.values())) == 4298
+    for model, rows in of_model.items():
+        chosen = rows[::16]
+        ids = "+".join(row["task"].removeprefix("MBPP/") for row in chosen)
+        spec = f"mbpp:{SHARED / 'data' / 'mbpp' / 'mbpp.jsonl'},ids={ids}"
+        programs = [(row["task"].removeprefix("MBPP/"), row["code"]) for row in chosen]
+        out = tmp_path / model.replace(":", "-")
+        assert evaluate(out, "--problems", spec, "--from-samples", lines(tmp_path / "p.jsonl", *programs)) == 0
+        value = results(out)["sets"][0]["groups"]["all"]["metrics"]["pass@1"]["value"]
+        labelled = sum(row["status"] == "pass" for row in chosen) / len(chosen)
+        assert value == pytest.approx(labelled, abs=1.5 / len(chosen)), model
