@@ -42,6 +42,7 @@ def programs_of(
                 log_probs=Floats(completion.log_probs),
                 versions=completion.versions,
                 finish_reason=completion.finish_reason,
+                end_tokens=int(completion.finish_reason == "stop"),
                 temperature=temperature,
                 top_p=top_p,
                 text=text,

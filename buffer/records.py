@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
@@ -57,6 +58,27 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     label: str = ""
     """Evaluation only: which evaluation the program belongs to."""
     text: str
+    """The response: all that the policy wrote."""
+    lead: str = ""
+    """What the prompt wrote of the program already: it stands before the spans."""
+    spans: Ints = msgspec.field(default_factory=Ints)
+    """Begin and end of each part of `text` that the program is made of, in order, as characters; none: all of it."""
+    has_program: bool = True
+    """False where the response holds no program, which is a compile error of its own kind."""
+
+    @property
+    def code(self) -> str:
+        """The program that is judged: `lead` and the spans of `text`; empty where there is none."""
+        if not self.has_program:
+            return ""
+        return self.lead + "".join(self.text[begin:end] for begin, end in self.parts)
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """The spans in pairs, half-open; of a response without a program none."""
+        if not self.has_program:
+            return []
+        return list(zip(self.spans[::2], self.spans[1::2], strict=True)) if self.spans else [(0, len(self.text))]
 
 
 class Program(Source, frozen=True, kw_only=True, gc=False):
@@ -78,6 +100,8 @@ class Program(Source, frozen=True, kw_only=True, gc=False):
     top_p: float
     offsets: Ints
     """(T,): index in `text` of the first character of each token; len(text) for a token without text."""
+    end_tokens: int = 0
+    """How many of the last tokens ended it: an end-of-sequence token, or those of a stop string."""
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -93,6 +117,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     temperature: float
     top_p: float
     offsets: Ints
+    end_tokens: int = 0
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -110,7 +135,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
     """The worst over the tests: compile_error, runtime_error, failure, pass."""
     error_type: str | None = None
-    """Exception class, or TimeLimit, MemoryLimit, OutputLimit, NonZeroExit, Crash."""
+    """Exception class, or TimeLimit, MemoryLimit, OutputLimit, NonZeroExit, Crash, NoProgram."""
     line: int | None = None
     """1-based line of the program."""
     message: str = ""
@@ -137,6 +162,8 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return "WrongAnswer" if self.outcome == "failure" else self.outcome
 
 
+NO_PROGRAM = "NoProgram"
+"""Error type of a response without a program."""
 MAX_ERROR_TYPES = 20
 
 
@@ -222,6 +249,9 @@ def source_of(program: Program) -> Source:
         purpose=p.purpose,
         label=p.label,
         text=p.text,
+        lead=p.lead,
+        spans=p.spans,
+        has_program=p.has_program,
     )
 
 
@@ -239,6 +269,7 @@ def encode_parts(program: Program) -> tuple[bytes, bytes]:
         temperature=p.temperature,
         top_p=p.top_p,
         offsets=p.offsets,
+        end_tokens=p.end_tokens,
     )
     return _encoder.encode(source_of(program)), _encoder.encode(trace)
 
@@ -255,6 +286,8 @@ def decode_parts(source: bytes, trace: bytes) -> Program:
         raise Malformed(
             f"program {s.id}: {len(t.token_ids)} tokens, {len(t.log_probs)} log-probabilities, {len(t.offsets)} offsets"
         )
+    if not 0 <= t.end_tokens <= len(t.token_ids):
+        raise Malformed(f"program {s.id}: {t.end_tokens} of {len(t.token_ids)} tokens are said to end it")
     if not t.versions or t.versions[0].first_token != 0:
         raise Malformed(f"program {s.id}: no policy version for its first token")
     return Program(
@@ -273,7 +306,11 @@ def decode_parts(source: bytes, trace: bytes) -> Program:
         temperature=t.temperature,
         top_p=t.top_p,
         text=s.text,
+        lead=s.lead,
+        spans=s.spans,
+        has_program=s.has_program,
         offsets=t.offsets,
+        end_tokens=t.end_tokens,
     )
 
 
@@ -287,8 +324,12 @@ def decode_program(data: bytes) -> Program:
 
 
 def decode_source(data: bytes) -> Source:
-    """Raises Malformed when `data` is no Source of this schema."""
-    return _decode(data, Source)
+    """Raises Malformed when `data` is no Source of this schema, or its spans are none of its text."""
+    source = _decode(data, Source)
+    places = [0, *source.spans, len(source.text)]
+    if len(places) % 2 or any(first > second for first, second in pairwise(places)):
+        raise Malformed(f"program {source.id}: spans {list(source.spans)} of {len(source.text)} characters")
+    return source
 
 
 def decode_feedback(data: bytes) -> Feedback:

@@ -6,6 +6,7 @@ the project, so every process, an executor node's too, can read it.
 
 from rltf.config.base import ConfigSection, UserError, first_line
 from rltf.config.buffer import BufferConfig, RedisConfig
+from rltf.config.credit import CreditConfig
 from rltf.config.disk import (
     DiskFailure,
     atomic_write,
@@ -41,6 +42,7 @@ __all__ = [
     "BufferConfig",
     "CheckpointConfig",
     "Config",
+    "CreditConfig",
     "DETERMINISTIC",
     "DiskFailure",
     "EvaluationConfig",

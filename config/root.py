@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError, model_validator
 
 from rltf.config.base import ConfigSection
 from rltf.config.buffer import BufferConfig, RedisConfig
+from rltf.config.credit import CreditConfig
 from rltf.config.learner import LearnerConfig, WarmStartConfig
 from rltf.config.objectives import SUPERVISED, CustomConfig, ObjectiveConfig, ObjectiveSections, SupervisedConfig
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
@@ -48,6 +49,7 @@ class _Parts(ConfigSection):
     redis: RedisConfig = RedisConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     learner: LearnerConfig = LearnerConfig()
+    credit: CreditConfig = CreditConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     restart: RestartConfig = RestartConfig()

@@ -16,6 +16,7 @@ from rltf.buffer.records import Feedback
 from rltf.buffer.work_queue import Claim, WorkQueue
 from rltf.config import ExecutorConfig
 from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.responses import judged
 from rltf.problems.problem import TestSuite, hash_of
 from rltf.telemetry.recorder import Recorder
 
@@ -105,7 +106,7 @@ class ExecutorWorker:
         hits = judge.hits
         with self._recorder.phase("grade"):
             try:
-                for index, result in judge.grade_each([(suite, claim.program.text) for claim, suite in batch]):
+                for index, result in judged(judge, [(suite, claim.program) for claim, suite in batch], self._config):
                     claim = batch[index][0]
                     if isinstance(result, InfrastructureFailure):
                         self._nack(work, claim, result.reason)

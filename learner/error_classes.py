@@ -32,10 +32,12 @@ def error_class(program: Program, feedback: Feedback, config: RltfConfig) -> Err
     end of a program that was cut off; any other syntax error is U_global if the program ended at the token limit and
     the error is on its last line that is not blank, or nothing but that line's end is wrong and Python names an earlier
     one, as where a bracket was opened: the code was unfinished. Classes that the table does not name are its "Else"
-    row, U_line.
+    row, U_line. A response without a program has nothing that could be blamed: U_ignore.
     """
     if feedback.outcome not in ("runtime_error", "compile_error"):
         return None
+    if not program.has_program:
+        return "U_ignore"
     kind = feedback.error_type
     compiled = feedback.outcome == "runtime_error"
     left_out = kind in WITHOUT_TRACEBACK if compiled else kind not in SYNTAX_ERRORS
@@ -51,13 +53,13 @@ def error_class(program: Program, feedback: Feedback, config: RltfConfig) -> Err
 
 
 def _syntax(program: Program, feedback: Feedback, config: RltfConfig) -> ErrorClass:
-    if config.triple_quoted == "ignore" and unterminated_triple_quote(program.text, feedback.line):
+    if config.triple_quoted == "ignore" and unterminated_triple_quote(program.code, feedback.line):
         return "U_ignore"
     if config.other_errors == "ignore" and any(message in feedback.message for message in AFTER_PARSING):
         return "U_ignore"
-    at_the_end = feedback.line is not None and is_last_line(program.text, feedback.line)
+    at_the_end = feedback.line is not None and is_last_line(program.code, feedback.line)
     if config.unfinished == "length":
-        unfinished = program.finish_reason == "length" and (at_the_end or broken_at_the_end(program.text))
+        unfinished = program.finish_reason == "length" and (at_the_end or broken_at_the_end(program.code))
     else:
         unfinished = at_the_end and any(message in feedback.message for message in UNFINISHED_MESSAGES)
     return "U_global" if unfinished else "U_line"

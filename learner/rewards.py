@@ -20,7 +20,7 @@ from rltf.config import RltfConfig
 from rltf.config.choice import chosen
 from rltf.config.user_code import UserFunction, is_user_name
 from rltf.learner.error_classes import ErrorClass, error_class
-from rltf.learner.spans import first_text_span, line_span
+from rltf.learner.spans import first_text_span, line_span, program_span
 
 Span = tuple[int, int]
 Reward = Callable[[Sample, Group], float]
@@ -117,9 +117,8 @@ def fine_feedback(
     kind = error_class(program, feedback, config)
     if kind is None:
         return None
-    length = len(program.token_ids)
     if kind != "U_line":
-        return FineFeedback(0.0 if kind == "U_ignore" else config.fine_reward, (0, length) if length else None, kind)
+        return FineFeedback(0.0 if kind == "U_ignore" else config.fine_reward, program_span(program), kind)
     if not encoder_decoder and not config.decoder_only_lines:
         return FineFeedback(config.fine_reward, None, kind)
     if config.lines == "offsets":
@@ -130,14 +129,16 @@ def fine_feedback(
 
 
 def fine_weights(
-    fine: FineFeedback | None, length: int, alpha: Literal["span_ratio", "const"] = "span_ratio"
+    fine: FineFeedback | None, chosen: npt.NDArray[np.bool_], alpha: Literal["span_ratio", "const"] = "span_ratio"
 ) -> npt.NDArray[np.float32]:
-    """(T,) factors of log p(w_t) in -L_fine (Eq. 9): alpha R_fine where S <= t < E, else 0; T is `length`.
+    """(T,) factors of log p(w_t) in -L_fine (Eq. 9): alpha R_fine where S <= t < E, else 0.
 
-    alpha = T / (E - S), or 1 for ``const``.
+    `chosen` (T,): the tokens that are trained on (`learner.credit`); the others have 0. alpha = T / (E - S), T being
+    the number of those chosen, or 1 for ``const``.
     """
-    weights = np.zeros(length, np.float32)
+    weights = np.zeros(len(chosen), np.float32)
     if fine is not None and fine.span is not None:
         start, end = fine.span
-        weights[start:end] = fine.reward * (length / (end - start) if alpha == "span_ratio" else 1.0)
-    return weights
+        factor = np.count_nonzero(chosen) / (end - start) if alpha == "span_ratio" else 1.0
+        weights[start:end] = fine.reward * factor
+    return weights * chosen

@@ -1,8 +1,11 @@
-"""From a line of a program to its tokens, exactly: through the character offset that each sampled token carries."""
+"""From a line of a program to its tokens, exactly: through the spans of the response that the program is made of, and
+the character offset that each sampled token carries.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rltf.buffer.records import Program
 
@@ -50,7 +53,18 @@ def line_span(program: Program, line: int | None) -> tuple[int, int] | None:
     None when there is no line, or no token of it. Raises ValueError when there are not as many offsets as tokens.
     """
     characters = _characters(program, line)
-    return tokens_over(program, *characters) if characters else None
+    return tokens_over(program, _in_text(program, *characters)) if characters else None
+
+
+def program_span(program: Program) -> tuple[int, int] | None:
+    """[S, E) from the first to the last token of the program; of a response that is one as a whole all tokens.
+
+    None when there is none.
+    """
+    if program.has_program and program.spans:
+        return tokens_over(program, program.parts)
+    length = len(program.token_ids)
+    return (0, length) if length else None
 
 
 def first_text_span(program: Program, line: int | None, indented: bool = False) -> tuple[int, int] | None:
@@ -63,41 +77,62 @@ def first_text_span(program: Program, line: int | None, indented: bool = False) 
     characters = _characters(program, line)
     if characters is None:
         return None
-    text = program.text[slice(*characters)]
+    code = program.code
+    text = code[slice(*characters)]
     text = text.rstrip() if indented else text.strip()
-    begin = program.text.find(text)
-    return tokens_over(program, begin, begin + len(text))
+    begin = code.find(text)
+    return tokens_over(program, _in_text(program, begin, begin + len(text)))
 
 
-def tokens_over(program: Program, begin: int, end: int) -> tuple[int, int] | None:
-    """[S, E) from the first to the last token that shares one of the characters [begin, end) of the text; None where
-    there is none.
+def tokens_over(program: Program, parts: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """[S, E) from the first to the last of `tokens_in`; None where there is none."""
+    touched = tokens_in(program, parts)
+    return (touched[0], touched[-1] + 1) if touched else None
 
-    A token without text, whose offset is the text's length, shares none, but lies in [S, E) where it stands between two
-    that do. Of neighbours with the same offset each holds bytes of the one character there, and the last reaches to the
-    next greater one.
+
+def tokens_in(program: Program, parts: Sequence[tuple[int, int]]) -> list[int]:
+    """The tokens that share a character with one of the parts [begin, end) of the text, which are in order.
+
+    A token without text, whose offset is the text's length, shares none. Of neighbours with the same offset each holds
+    bytes of the one character there, and the last reaches to the next greater one.
     """
     offsets, length = program.offsets, len(program.text)
     touched: list[int] = []
     following = length
     previous = -1
+    left = list(parts)
     for index in reversed(range(len(offsets))):
         start = offsets[index]
         if start == length:
             continue
         stop = start + 1 if start == previous else following
         following, previous = start, start
-        if start < end and stop > begin:
+        while left and left[-1][0] >= stop:
+            left.pop()  # it lies behind this token, and so behind all that are left
+        if left and start < left[-1][1]:
             touched.append(index)
-    return (touched[-1], touched[0] + 1) if touched else None
+    return touched[::-1]
 
 
 def _characters(program: Program, line: int | None) -> tuple[int, int] | None:
-    """Half-open character span of a line, its line end included."""
+    """Half-open character span of a line in the code, its line end included."""
     if len(program.offsets) != len(program.token_ids):
         raise ValueError(f"program {program.id}: {len(program.offsets)} offsets for {len(program.token_ids)} tokens")
-    resolved = resolve_line(program.text, line) if line is not None else None
-    return lines_of(program.text)[resolved - 1] if resolved is not None else None
+    code = program.code
+    resolved = resolve_line(code, line) if line is not None else None
+    return lines_of(code)[resolved - 1] if resolved is not None else None
+
+
+def _in_text(program: Program, begin: int, end: int) -> list[tuple[int, int]]:
+    """The parts of the response that hold the characters [begin, end) of the code; none for what the prompt wrote."""
+    found: list[tuple[int, int]] = []
+    position = len(program.lead)
+    for first, last in program.parts:
+        cut = max(first, first + begin - position), min(last, first + end - position)
+        if cut[0] < cut[1]:
+            found.append(cut)
+        position += last - first
+    return found
 
 
 def _last_line(text: str, spans: list[tuple[int, int]]) -> int | None:

@@ -32,7 +32,8 @@ COLUMNS = pa.schema(
         ("fate", pa.string()), ("step", pa.int64()), ("reason", pa.string()), ("malformed", pa.binary()),
         # The program; `text` is null where there is none.
         ("purpose", pa.string()), ("label", pa.string()), ("greedy", pa.bool_()), ("text", pa.string()),
-        ("finish_reason", pa.string()),
+        ("lead", pa.string()), ("spans", _INTS), ("has_program", pa.bool_()),
+        ("finish_reason", pa.string()), ("end_tokens", pa.int64()),
         ("temperature", pa.float64()), ("top_p", pa.float64()),
         ("prompt_ids", _INTS), ("token_ids", _INTS), ("offsets", _INTS), ("log_probs", _FLOATS),
         ("versions", _INTS), ("version_starts", _INTS),
@@ -52,12 +53,17 @@ came in its place."""
 REPEATED = [
     field.name
     for field in COLUMNS
-    if field.type == pa.string() and field.name not in ("id", "text", "message", "reason")
+    if field.type == pa.string() and field.name not in ("id", "text", "lead", "message", "reason")
 ]
 ENCODINGS = {"log_probs.list.element": "BYTE_STREAM_SPLIT"}
 
 _OF_ROW = ("id", "group_id", "problem_id", "fate", "step", "reason")
-_OF_PROGRAM = ("purpose", "label", "greedy", "text", "finish_reason", "temperature", "top_p")
+_OF_PROGRAM = (
+    "purpose", "label", "greedy", "text", "lead", "has_program", "finish_reason", "end_tokens", "temperature", "top_p",
+)  # fmt: skip
+_LATER = {"lead": "", "has_program": True, "end_tokens": 0}
+"""Columns of a program that records of earlier versions do not have, `spans` beside them, and what they mean there."""
+_COUNTS = ("spans", "prompt_ids", "token_ids", "offsets")
 _OF_FEEDBACK = (
     "outcome", "error_type", "line", "message", "passed", "run", "cpu_s", "wall_s", "memory_mb", "problem_hash",
     "time_limit_s",
@@ -144,7 +150,7 @@ def _columns(rows: Sequence[RecordedSample]) -> pa.Table:
     found |= {name: [getattr(program, name, None) for program in programs] for name in _OF_PROGRAM}
     found |= {name: [getattr(feedback, name, None) for feedback in feedbacks] for name in _OF_FEEDBACK}
     arrays = {name: pa.array(values, COLUMNS.field(name).type) for name, values in found.items()}
-    for name in ("prompt_ids", "token_ids", "offsets"):
+    for name in _COUNTS:
         arrays[name] = _lists([getattr(program, name, ()) for program in programs], np.int32)
     arrays["log_probs"] = _lists([program.log_probs if program else () for program in programs], np.float32)
     runs = [program.versions if program else [] for program in programs]
@@ -169,7 +175,8 @@ def _starts(rows: Sequence[Sequence[Any]]) -> pa.Array:
 
 def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
     """The rows of a piece of such a table. Raises whatever the columns of a damaged one lead to."""
-    nested = {"prompt_ids", "token_ids", "offsets", "log_probs", "versions", "version_starts", "tests"}
+    batch = _completed(batch)
+    nested = {*_COUNTS, "log_probs", "versions", "version_starts", "tests"}
     plain = {name: batch.column(name).to_pylist() for name in COLUMNS.names if name not in nested}
     lists = {name: _parts(batch.column(name), lambda column: column.to_numpy()) for name in sorted(nested - {"tests"})}
     tests = _parts(batch.column("tests"), lambda column: column.to_pylist())
@@ -178,7 +185,8 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
         program = feedback = None
         if row["text"] is not None:
             facts: dict[str, Any] = {name: row[name] for name in ("id", "group_id", "problem_id", *_OF_PROGRAM)}
-            facts |= {name: Ints(lists[name][index].tobytes()) for name in ("prompt_ids", "token_ids", "offsets")}
+            facts |= {name: value for name, value in _LATER.items() if facts[name] is None}
+            facts |= {name: Ints(lists[name][index].tobytes()) for name in _COUNTS}
             facts["log_probs"] = Floats(lists["log_probs"][index].tobytes())
             facts["versions"] = list(
                 map(VersionRun, lists["versions"][index].tolist(), lists["version_starts"][index].tolist())
@@ -190,6 +198,14 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
         yield RecordedSample(
             **{name: row[name] for name in _OF_ROW}, program=program, feedback=feedback, raw=row["malformed"] or b""
         )
+
+
+def _completed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the columns that earlier versions did not write, empty."""
+    for name in (*_LATER, "spans"):
+        if name not in batch.schema.names:
+            batch = batch.append_column(name, pa.nulls(batch.num_rows, COLUMNS.field(name).type))
+    return batch
 
 
 def _parts(column: pa.ListArray, convert: Callable[[pa.Array], Any]) -> list[Any]:

@@ -111,7 +111,7 @@ class SampleWriter:
             except _DAMAGE:  # it stays as it is, and what is written from now on lies behind it
                 self._ranges[number] = self._ranges[number][0], 0
                 return
-        self._write(numbers[0], pa.concat_tables(tables), self._ranges[numbers[0]][0])
+        self._write(numbers[0], pa.concat_tables(tables, promote_options="default"), self._ranges[numbers[0]][0])
         for number in numbers[1:]:
             _path(self._folder, number).unlink()
             del self._ranges[number]

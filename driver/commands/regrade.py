@@ -20,6 +20,7 @@ from rltf.config import Config, UserError, run_files
 from rltf.driver.resume import code_of
 from rltf.executor.checkers import require_checkers
 from rltf.executor.judge import InfrastructureFailure, Judge
+from rltf.executor.responses import judged
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import kept_rows
 from rltf.problems import Problem, TestSuite, load_problem_split
@@ -86,8 +87,10 @@ def regrade(folder: RunRecord, config: Config, lanes: int, console: Console) -> 
     ):
         work = _work(folder, problems, found)
         while batch := list(islice(work, PROGRAMS_PER_LANE * judge.lanes)):
-            results = judge.grade([(suite, sample.program.text) for sample, suite in batch], advance)
-            for (sample, _), now in zip(batch, results, strict=True):
+            responses = [(suite, sample.program) for sample, suite in batch]
+            for index, now in judged(judge, responses, config.executor):
+                advance(1)
+                sample = batch[index][0]
                 if isinstance(now, InfrastructureFailure):
                     found.unjudged[f"they could not be judged: {now.reason}"] += 1
                 elif verdict(now) == verdict(sample.feedback):
@@ -191,5 +194,5 @@ def _difference(sample: Sample, now: Feedback) -> dict[str, Any]:
         "problem_id": program.problem_id,
         "recorded": verdict(then) | {"message": then.message, "cpu_s": then.cpu_s, "executor": then.executor_version},
         "now": verdict(now) | {"message": now.message, "cpu_s": now.cpu_s, "executor": now.executor_version},
-        "text": program.text,
+        "text": program.code,
     }

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rltf.buffer.records import Group
-from rltf.config import GrpoConfig, RltfConfig
+from rltf.config import CreditConfig, GrpoConfig, RltfConfig
 from rltf.learner.objectives.base import LossInputs, LossResult, Totals
 from rltf.learner.objectives.policy_gradient import PolicyGradient
 from rltf.learner.objectives.surrogates import clipped
@@ -40,8 +40,15 @@ class Grpo(PolicyGradient):
 
     name = "grpo"
 
-    def __init__(self, config: GrpoConfig, rltf: RltfConfig, encoder_decoder: bool, token_limit: int) -> None:
-        super().__init__(config, rltf, encoder_decoder, token_limit)
+    def __init__(
+        self,
+        config: GrpoConfig,
+        rltf: RltfConfig,
+        encoder_decoder: bool,
+        token_limit: int,
+        credit: CreditConfig | None = None,
+    ) -> None:
+        super().__init__(config, rltf, encoder_decoder, token_limit, credit)
         self._config = config
 
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from rltf.buffer.records import Group, LearnerFate
-from rltf.config import AdvantageConfig, Config, RltfConfig
+from rltf.config import AdvantageConfig, Config, CreditConfig, RltfConfig
 from rltf.learner.baselines import Baselines
+from rltf.learner.credit import credited
 from rltf.learner.objectives.base import (
     LossInputs,
     LossResult,
@@ -36,9 +37,17 @@ class PolicyGradient(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, config: AdvantageConfig, rltf: RltfConfig, encoder_decoder: bool, token_limit: int) -> None:
+    def __init__(
+        self,
+        config: AdvantageConfig,
+        rltf: RltfConfig,
+        encoder_decoder: bool,
+        token_limit: int,
+        credit: CreditConfig | None = None,
+    ) -> None:
         """`rltf` says what the fine term is, `token_limit` is the most tokens of a program."""
         self._options = config
+        self._credit = credit or CreditConfig()
         self._rltf = rltf
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
@@ -50,7 +59,7 @@ class PolicyGradient(ABC):
     def from_config(cls, config: Config, encoder_decoder: bool) -> Self:
         """The objective that its own section describes."""
         section: Any = config.objective
-        return cls(section, config.rltf, encoder_decoder, config.policy.max_program_tokens)
+        return cls(section, config.rltf, encoder_decoder, config.policy.max_program_tokens, config.credit)
 
     @abstractmethod
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -66,10 +75,11 @@ class PolicyGradient(ABC):
             for sample, advantage in zip(group.samples, row, strict=True):
                 program, length = sample.program, len(sample.program.token_ids)
                 weights = np.zeros((len(self.terms), length), np.float32)
-                weights[0] = advantage
+                chosen = credited(program, self._credit)
+                weights[0] = chosen * advantage
                 if self._options.fine:
                     fine = fine_feedback(program, sample.feedback, self._rltf, self._encoder_decoder)
-                    weights[1] = fine_weights(fine, length, self._rltf.alpha)
+                    weights[1] = fine_weights(fine, chosen, self._rltf.alpha)
                 has_signal = bool(weights.any())
                 without += not has_signal
                 # A divergence from the reference is counted over all programs of the step.

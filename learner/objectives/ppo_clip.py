@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rltf.buffer.records import Group
-from rltf.config import PpoClipConfig, RltfConfig
+from rltf.config import CreditConfig, PpoClipConfig, RltfConfig
 from rltf.learner.objectives.base import LossInputs, LossResult, Totals
 from rltf.learner.objectives.policy_gradient import PolicyGradient
 from rltf.learner.objectives.surrogates import clipped
@@ -34,8 +34,15 @@ class PpoClip(PolicyGradient):
 
     name = "ppo_clip"
 
-    def __init__(self, config: PpoClipConfig, rltf: RltfConfig, encoder_decoder: bool, token_limit: int) -> None:
-        super().__init__(config, rltf, encoder_decoder, token_limit)
+    def __init__(
+        self,
+        config: PpoClipConfig,
+        rltf: RltfConfig,
+        encoder_decoder: bool,
+        token_limit: int,
+        credit: CreditConfig | None = None,
+    ) -> None:
+        super().__init__(config, rltf, encoder_decoder, token_limit, credit)
         self._config = config
 
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:

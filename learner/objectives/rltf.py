@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from rltf.buffer.records import Group, LearnerFate, Sample
-from rltf.config import Config, RltfConfig
+from rltf.config import Config, CreditConfig, RltfConfig
 from rltf.learner.baselines import Baselines
+from rltf.learner.credit import credited
 from rltf.learner.objectives.base import (
     LossInputs,
     LossResult,
@@ -46,8 +47,11 @@ class Rltf:
     name = "rltf"
     terms = ("coarse", "fine", "adaptive")
 
-    def __init__(self, config: RltfConfig, encoder_decoder: bool, token_limit: int) -> None:
+    def __init__(
+        self, config: RltfConfig, encoder_decoder: bool, token_limit: int, credit: CreditConfig | None = None
+    ) -> None:
         self._config = config
+        self._credit = credit or CreditConfig()
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
         self._baselines = Baselines(config.baseline, [REWARDS["coarse"], REWARDS["adaptive"]])
@@ -55,7 +59,7 @@ class Rltf:
     @classmethod
     def from_config(cls, config: Config, encoder_decoder: bool) -> Rltf:
         """The objective that the section `rltf` describes."""
-        return cls(config.rltf, encoder_decoder, config.policy.max_program_tokens)
+        return cls(config.rltf, encoder_decoder, config.policy.max_program_tokens, config.credit)
 
     def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """Weights of every sampled program; those whose weights are all zero are not forwarded."""
@@ -92,19 +96,19 @@ class Rltf:
 
         `baseline`: its coarse and its adaptive reward.
         """
-        config, feedback, length = self._config, sample.feedback, len(sample.program.token_ids)
+        config, feedback, chosen = self._config, sample.feedback, credited(sample.program, self._credit)
         base_coarse, base_adaptive = baseline
-        weights = np.zeros((3, length), np.float32)
+        weights = np.zeros((3, len(chosen)), np.float32)
         failed = config.adaptive and feedback.outcome == "failure"
         if config.adaptive and config.adaptive_mode == "replace":
             # One reward R - R_b: that of a failure is the adaptive one, of the program as of the baseline.
             base_coarse = base_adaptive
         if config.coarse and not (failed and config.adaptive_mode == "replace"):
-            weights[0] = coarse_reward(feedback) - base_coarse
+            weights[0] = chosen * (coarse_reward(feedback) - base_coarse)
         if config.fine:
-            weights[1] = fine_weights(fine, length, config.alpha)
+            weights[1] = fine_weights(fine, chosen, config.alpha)
         if failed:
-            weights[2] = adaptive_reward(feedback) - base_adaptive
+            weights[2] = chosen * (adaptive_reward(feedback) - base_adaptive)
         return weights
 
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rltf.buffer.columns import Ints
 from rltf.buffer.connection import ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
@@ -20,7 +21,7 @@ from rltf.config import BufferConfig, ExecutorConfig, workers
 from rltf.executor.judges import JUDGES
 from rltf.executor.worker import ExecutorWorker
 from rltf.telemetry.recorder import Recorder, Row
-from tests.support.buffer_programs import group_of
+from tests.support.buffer_programs import group_of, program
 from tests.support.executor_suites import HONEST_SUMS, SUM, assert_suite, stdin_suite
 from tests.support.judges import UNJUDGED, InProcessJudge
 
@@ -101,6 +102,31 @@ def test_programs_are_graded_and_handed_over(make_flow: Callable[..., Flow]) -> 
     assert {row["name"] for row in rows if row["kind"] == "phase"} == {"grade", "wait"}
     assert {row["waits_for"] for row in rows if row["kind"] == "phase" and row["name"] == "wait"} == {"actor"}
     assert sum(row["value"] for row in rows if row["kind"] == "count" and row["name"] == "programs") == 20
+
+
+def test_the_program_in_a_response_is_judged_and_one_without_has_a_verdict_of_its_own(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(group_size=2)
+    _store(flow)
+    words = f"Sure:\n```\n{RIGHT}```\n"
+    begin = words.index(RIGHT)
+    inside, without = (
+        program("g", number, problem_id="sum", text=words, **fields)
+        for number, fields in enumerate([{"spans": Ints([begin, begin + len(RIGHT)])}, {"has_program": False}])
+    )
+    with _working(flow):
+        assert flow.work.push([inside, without])
+        _until(lambda: flow.ledger.counts()["buffered"] == 2)
+    groups = flow.online.draw(1, 1, 0)
+    assert groups is not None
+    (group,) = groups
+    first, second = (sample.feedback for sample in group.samples)
+    assert first.outcome == "pass" and first.passed == SUM.count
+    assert (second.outcome, second.error_type, second.line, second.run) == ("compile_error", "NoProgram", None, 0)
+    assert [test.outcome for test in second.tests] == ["compile_error"] * SUM.count
+    assert second.problem_hash == first.problem_hash and second.time_limit_s == first.time_limit_s == SUM.time_limit_s
+    assert second.executor == first.executor == "executor-0"
 
 
 def test_a_worker_judges_by_whatever_judge_is_named(

@@ -41,14 +41,16 @@ def test_what_is_no_log_probability_is_refused(value):
 
 
 def test_records_that_were_written_earlier_are_read():
-    """A program's bytes as they lie in Redis and travel: another order or name of fields would be another schema."""
+    """A program's bytes as they lay in Redis and travelled before responses had spans: other names or another order of
+    fields would be another schema.
+    """
     written = bytes.fromhex(
         "92c44287a6736368656d6102a26964a161aa70726f626c656d5f6964a162a867726f75705f6964a163a7707572706f7365a5747261696ea56c6162656ca0"
         "a474657874a178c4369a02c2c40401000000c40402000000c404000080bf91920000a473746f70cb3ff0000000000000cb3ff0000000000000c40400000000"
     )
     found = decode_program(written)
     assert (found.id, found.problem_id, found.group_id, found.text, list(found.token_ids)) == ("a", "b", "c", "x", [2])
-    assert encode(found) == written and isinstance(found, Source)
+    assert decode_program(encode(found)) == found and isinstance(found, Source) and found.code == "x"
 
 
 def test_a_program_with_such_numbers_is_malformed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from rltf.buffer.records import Feedback, Program, Sample
@@ -22,6 +23,8 @@ from rltf.learner.rewards import (
 )
 from tests.support.learner_parts import characters, feedback, group
 
+ALL = np.ones(8, np.bool_)
+"""All tokens are trained on."""
 BOTH = (REWARDS["coarse"], REWARDS["adaptive"])
 PAPER, RELEASED = RltfConfig(), RltfConfig(preset="released_code")
 
@@ -128,7 +131,7 @@ def test_fine_applies_to_errors_only() -> None:
         found = fine_feedback(
             blameless, feedback("runtime_error", "Crash", 1 if blameless is not program else None), PAPER, True
         )
-        assert found is not None and found.span is None and not fine_weights(found, 6).any()
+        assert found is not None and found.span is None and not fine_weights(found, ALL[:6]).any()
     milder = fine_feedback(program, feedback("runtime_error", "KeyError", 1), RltfConfig(fine_reward=-0.1), True)
     assert milder is not None and milder.reward == -0.1
 
@@ -137,9 +140,9 @@ def test_alpha_is_length_over_span() -> None:
     program = characters("ab\ncdef\n")
     fine = fine_feedback(program, feedback("runtime_error", "KeyError", 2), PAPER, True)
     assert fine is not None and fine.span == (3, 8)
-    assert fine_weights(fine, 8).tolist() == pytest.approx([0, 0, 0] + [-0.3 * 8 / 5] * 5)
-    assert fine_weights(fine, 8, "const").tolist() == pytest.approx([0, 0, 0] + [-0.3] * 5)
-    assert not fine_weights(None, 8).any()
+    assert fine_weights(fine, ALL).tolist() == pytest.approx([0, 0, 0] + [-0.3 * 8 / 5] * 5)
+    assert fine_weights(fine, ALL, "const").tolist() == pytest.approx([0, 0, 0] + [-0.3] * 5)
+    assert not fine_weights(None, ALL).any()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rltf.config import RltfConfig
@@ -77,7 +78,7 @@ def test_alpha_counts_what_lies_in_the_span() -> None:
     program = characters("ab\ncd\n", token_ids=[5, 6, 1, 7, 0], offsets=[0, 3, 6, 4, 6])
     fine = fine_feedback(program, feedback("runtime_error", "KeyError", 2), RltfConfig(), True)
     assert fine is not None and fine.span == (1, 4)
-    assert fine_weights(fine, 5).tolist() == pytest.approx([0.0, *[-0.3 * 5 / 3] * 3, 0.0])
+    assert fine_weights(fine, np.ones(5, np.bool_)).tolist() == pytest.approx([0.0, *[-0.3 * 5 / 3] * 3, 0.0])
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rltf.monitor.samples
+from rltf.buffer.columns import Ints
 from rltf.buffer.records import Archived, Feedback, VersionRun, encode
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import SampleWriter, dropped_samples, read_samples
@@ -39,8 +40,11 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
         greedy=True,
         purpose="evaluation",
         label="step-3",
+        lead="import math\n",
+        spans=Ints([0, 3, 4, 8]),
+        end_tokens=1,
     )
-    bare = sample("c", "pass", text="", token_ids=[], log_probs=[], offsets=[])
+    bare = sample("c", "pass", has_program=False, text="", token_ids=[], log_probs=[], offsets=[])
     last = sample("f", "failure", text="", token_ids=[], log_probs=[], offsets=[])
     rows = [
         archived(full, "evaluated"),
@@ -65,6 +69,20 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
     assert fourth.sample == last and fourth.step == 7
     assert fifth.program is None and fifth.raw == encode(bare.program)  # another program than the buffer took it for
     assert sixth.sample is None and sixth.program is not None and sixth.raw == b"\xff\x01"
+
+
+def test_parts_of_earlier_versions_are_read_and_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rltf.monitor.samples, "SMALL_PARTS", 2)
+    SampleWriter(tmp_path, LOTS).add([one(0)])
+    part = tmp_path / "part-000000.parquet"
+    table = pq.read_table(part)
+    later = ["lead", "spans", "has_program", "end_tokens"]
+    pq.write_table(table.drop_columns(later).replace_schema_metadata(table.schema.metadata), part)
+    assert [row.sample for row in read_samples(tmp_path)] == [sample("p", "pass", id="s0", text="x")]
+    reply = sample("p", "pass", id="s1", text="xyz", spans=Ints([1, 2]))
+    SampleWriter(tmp_path, LOTS).add([archived(reply, "trained")])
+    assert names(tmp_path) == ["part-000000.parquet"]
+    assert [row.sample for row in read_samples(tmp_path)] == [sample("p", "pass", id="s0", text="x"), reply]
 
 
 def test_a_number_that_no_column_holds_is_kept_as_it_came(tmp_path: Path) -> None:
