@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from rltf.actors.sampling import PLAIN, SamplingParams
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec
@@ -25,8 +26,7 @@ class Request:
     prompt_ids: list[int]
     samples: int
     greedy: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
+    sampling: SamplingParams = PLAIN
     seed: int = 0
     """Of the samples. With the same weights the same requests, submitted in the same order, are answered alike."""
     max_tokens: int | None = None
@@ -46,9 +46,9 @@ class Request:
         return self.samples + int(self.greedy)
 
     @property
-    def settings(self) -> tuple[int, bool, float, float, int | None]:
+    def settings(self) -> tuple[int, bool, SamplingParams, int | None]:
         """All but prompt and seed."""
-        return self.samples, self.greedy, self.temperature, self.top_p, self.max_tokens
+        return self.samples, self.greedy, self.sampling, self.max_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Completion:
     token_ids: list[int]
     """T tokens, the one that ended it included."""
     log_probs: list[float]
-    """(T,) of each token under the policy that sampled it, temperature and nucleus not applied."""
+    """(T,) of each token under the policy that sampled it, nothing of `sampling` applied."""
+    sampled_log_probs: list[float]
+    """(T,) of each token under the distribution that it was drawn from; empty where that is the policy's own."""
     finish_reason: Literal["stop", "length"]
     greedy: bool
     versions: list[VersionRun]

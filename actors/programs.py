@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rltf.actors.engine import Completion
+from rltf.actors.sampling import PLAIN, SamplingParams
 from rltf.buffer.columns import Floats, Ints
 from rltf.buffer.records import Program, Purpose
 from rltf.policy.encoding import decode_with_offsets
@@ -18,8 +19,7 @@ def programs_of(
     group_id: str,
     problem_id: str,
     prompt_ids: list[int],
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    sampling: SamplingParams = PLAIN,
     purpose: Purpose = "train",
     label: str = "",
 ) -> list[Program]:
@@ -43,8 +43,12 @@ def programs_of(
                 versions=completion.versions,
                 finish_reason=completion.finish_reason,
                 end_tokens=int(completion.finish_reason == "stop"),
-                temperature=temperature,
-                top_p=top_p,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                min_p=sampling.min_p,
+                repetition_penalty=sampling.repetition_penalty,
+                sampled_log_probs=Floats(completion.sampled_log_probs),
                 text=text,
                 offsets=Ints(offsets),
             )

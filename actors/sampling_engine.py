@@ -16,7 +16,7 @@ from torch import Tensor
 from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
 from rltf.actors.engine import Completion, Request
 from rltf.actors.fused_step import FusedStep, is_supported
-from rltf.actors.sampling import choose
+from rltf.actors.sampling import PLAIN, SamplingParams, choose
 from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
@@ -79,8 +79,7 @@ class SamplingEngine:
             [request.prompt_ids for request in alike.values()],
             first.samples,
             first.greedy,
-            first.temperature,
-            first.top_p,
+            first.sampling,
             torch.Generator().manual_seed(first.seed),
             first.max_tokens,
         )
@@ -111,8 +110,7 @@ class SamplingEngine:
         prompts: list[list[int]],
         samples_per_prompt: int,
         greedy: bool,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
+        sampling: SamplingParams = PLAIN,
         generator: torch.Generator | None = None,
         max_tokens: int | None = None,
     ) -> list[list[Completion]]:
@@ -138,6 +136,8 @@ class SamplingEngine:
             is_greedy[:, -1] = True
         tokens = torch.zeros(count, limit, dtype=torch.long, device=self._device)
         log_probs = torch.zeros(count, limit, device=self._device)
+        sampled = None if sampling.is_plain else torch.zeros_like(log_probs)
+        seen = self._seen(prompts, per_prompt) if sampling.repetition_penalty != 1.0 else None
         lengths = torch.full((count,), limit, device=self._device)
         stopped = torch.zeros(count, dtype=torch.bool, device=self._device)
 
@@ -146,9 +146,16 @@ class SamplingEngine:
         greedy_rows = is_greedy.flatten() if greedy else None
         decoding, logits = self._prefill(prompts, per_prompt)
         for step in range(limit):
-            chosen, chosen_log_probs = choose(logits, uniforms[step, rows], temperature, top_p, greedy_rows)
+            drawn = choose(
+                logits, uniforms[step, rows], sampling, greedy_rows, seen[rows] if seen is not None else None
+            )
+            chosen = drawn.tokens
             tokens[rows, step] = chosen
-            log_probs[rows, step] = chosen_log_probs
+            log_probs[rows, step] = drawn.log_probs
+            if sampled is not None:
+                sampled[rows, step] = drawn.sampled_log_probs
+            if seen is not None:
+                seen[rows, chosen] = True
             ended = torch.isin(chosen, ends)
             if ended.any():
                 finished = rows[ended]
@@ -161,7 +168,15 @@ class SamplingEngine:
                 greedy_rows = greedy_rows[keep] if greedy_rows is not None else None
             if step + 1 < limit:
                 logits = decoding.step(chosen, step)
-        return _completions(tokens, log_probs, lengths, stopped, is_greedy, self._version)
+        return _completions(tokens, log_probs, sampled, lengths, stopped, is_greedy, self._version)
+
+    def _seen(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
+        """(G * per_prompt, V): the tokens that rows have before their first own; an encoder's are none of them."""
+        starts = [[self.policy.decoder_start_id]] * len(prompts) if self.policy.is_encoder_decoder else prompts
+        seen = torch.zeros(len(prompts), self.policy.model.get_output_embeddings().out_features, dtype=torch.bool)
+        for row, ids in zip(seen, starts, strict=True):
+            row[ids] = True
+        return seen.to(self._device).repeat_interleave(per_prompt, dim=0)
 
     def _prefill(self, prompts: list[list[int]], per_prompt: int) -> tuple[Decoding, Tensor]:
         decoding: Decoding
@@ -175,19 +190,28 @@ class SamplingEngine:
 
 
 def _completions(
-    tokens: Tensor, log_probs: Tensor, lengths: Tensor, stopped: Tensor, is_greedy: Tensor, version: int
+    tokens: Tensor,
+    log_probs: Tensor,
+    sampled: Tensor | None,
+    lengths: Tensor,
+    stopped: Tensor,
+    is_greedy: Tensor,
+    version: int,
 ) -> list[list[Completion]]:
     longest = int(lengths.max())
     columns: list[list[Any]] = [
         tokens[:, :longest].tolist(),
         log_probs[:, :longest].tolist(),
+        [[]] * len(tokens) if sampled is None else sampled[:, :longest].tolist(),
         lengths.tolist(),
         stopped.tolist(),
         is_greedy.flatten().tolist(),
     ]
     flat = [
-        Completion(ids[:length], values[:length], "stop" if stop else "length", best, [VersionRun(version, 0)])
-        for ids, values, length, stop, best in zip(*columns, strict=True)
+        Completion(
+            ids[:length], plain[:length], drawn[:length], "stop" if stop else "length", best, [VersionRun(version, 0)]
+        )
+        for ids, plain, drawn, length, stop, best in zip(*columns, strict=True)
     ]
     per_prompt = is_greedy.shape[1]
     return [flat[start : start + per_prompt] for start in range(0, len(flat), per_prompt)]

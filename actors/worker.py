@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.programs import programs_of
+from rltf.actors.sampling import SamplingParams
 from rltf.actors.visits import Visits
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
@@ -133,8 +134,13 @@ class ActorWorker:
                 self._prompt(problem_id),
                 settings.samples_per_problem,
                 settings.greedy,
-                settings.temperature,
-                settings.top_p,
+                SamplingParams(
+                    settings.temperature,
+                    settings.top_p,
+                    settings.top_k,
+                    settings.min_p,
+                    settings.repetition_penalty,
+                ),
                 self._seed("train", visit, self.version),
             )
             asked[self._flow.control.visit_id(visit)] = _Asked(problem_id, request)
@@ -239,8 +245,7 @@ class ActorWorker:
             group_id=group_id,
             problem_id=asked.problem_id,
             prompt_ids=asked.request.prompt_ids,
-            temperature=asked.request.temperature,
-            top_p=asked.request.top_p,
+            sampling=asked.request.sampling,
             purpose="evaluation" if label else "train",
             label=label,
         )

@@ -93,7 +93,8 @@ class Program(Source, frozen=True, kw_only=True, gc=False):
     token_ids: Ints
     """(T,): exactly as sampled, end-of-sequence included if it was sampled; never re-tokenised."""
     log_probs: Floats
-    """(T,): log p of each token under the policy that sampled it, temperature and nucleus not applied."""
+    """(T,): log p of each token under the policy that sampled it, temperature, truncation and penalty not applied, so
+    that a ratio to the learner's own carries nothing of what they cut."""
     versions: list[VersionRun]
     finish_reason: Literal["stop", "length"]
     temperature: float
@@ -102,6 +103,12 @@ class Program(Source, frozen=True, kw_only=True, gc=False):
     """(T,): index in `text` of the first character of each token; len(text) for a token without text."""
     end_tokens: int = 0
     """How many of the last tokens ended it: an end-of-sequence token, or those of a stop string."""
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    sampled_log_probs: Floats = msgspec.field(default_factory=Floats)
+    """(T,): log p of each token under the distribution that it was drawn from, all of these applied; empty where that
+    is the policy's own."""
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -118,6 +125,10 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     top_p: float
     offsets: Ints
     end_tokens: int = 0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    sampled_log_probs: Floats = msgspec.field(default_factory=Floats)
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -270,6 +281,10 @@ def encode_parts(program: Program) -> tuple[bytes, bytes]:
         top_p=p.top_p,
         offsets=p.offsets,
         end_tokens=p.end_tokens,
+        top_k=p.top_k,
+        min_p=p.min_p,
+        repetition_penalty=p.repetition_penalty,
+        sampled_log_probs=p.sampled_log_probs,
     )
     return _encoder.encode(source_of(program)), _encoder.encode(trace)
 
@@ -311,6 +326,10 @@ def decode_parts(source: bytes, trace: bytes) -> Program:
         has_program=s.has_program,
         offsets=t.offsets,
         end_tokens=t.end_tokens,
+        top_k=t.top_k,
+        min_p=t.min_p,
+        repetition_penalty=t.repetition_penalty,
+        sampled_log_probs=t.sampled_log_probs,
     )
 
 

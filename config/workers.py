@@ -104,6 +104,12 @@ class ActorsConfig(ConfigSection):
     """Sampling temperature."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus: the smallest set of tokens whose probabilities add up to this is sampled from."""
+    top_k: int = Field(0, ge=0)
+    """The k most probable tokens are sampled from; 0: all."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Tokens at least min_p times as probable as the most probable one are sampled from."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """Divides the logits, and multiplies negative ones, of tokens that prompt and program have so far; 1: none."""
 
 
 JUDGES = {"sandbox": "processes of the executor's machine, isolated (docs/sandbox.md)"}

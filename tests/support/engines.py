@@ -79,6 +79,6 @@ def _completions(request: Request, length: int, versions: list[int]) -> list[Com
     ]
     ids = [ScriptedEngine.TOKEN + version for version in versions]
     return [
-        Completion(ids, [-1.0] * length, "length", request.greedy and number == request.samples, runs)
+        Completion(ids, [-1.0] * length, [], "length", request.greedy and number == request.samples, runs)
         for number in range(request.completions)
     ]

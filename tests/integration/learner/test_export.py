@@ -63,9 +63,7 @@ def test_every_end_token_of_the_base_ends_a_program(family: str, tmp_path: Path)
             assert after.finish_reason == "stop"
         assert after.token_ids == expected and len(after.log_probs) == len(expected)
     assert ended_early > 3
-    (program,) = programs_of(
-        two, _sampled(two)[:1], group_id="g", problem_id="p", prompt_ids=[5], temperature=1.0, top_p=1.0
-    )
+    (program,) = programs_of(two, _sampled(two)[:1], group_id="g", problem_id="p", prompt_ids=[5])
     assert len(program.token_ids) == len(program.offsets), "T counts the end token"
     assert encode_program(two, "x")[-1] == 2, "programs of the corpus end as the tokenizer ends a text"
 

@@ -37,7 +37,7 @@ def test_a_rewarded_program_becomes_likely(name: str) -> None:
     def draw() -> list[Group]:
         groups = []
         for index, (prompt, completions) in enumerate(
-            zip(PROMPTS, sampler.sample(PROMPTS, 48, True, 1.0, 1.0, generator), strict=True)
+            zip(PROMPTS, sampler.sample(PROMPTS, 48, True, generator=generator), strict=True)
         ):
             samples, greedy = [], None
             for completion in completions:

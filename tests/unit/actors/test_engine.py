@@ -4,14 +4,17 @@ import pytest
 import torch
 
 from rltf.actors.engine import Completion
+from rltf.actors.sampling import PLAIN, SamplingParams
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.packing import pack
 from rltf.weights.unpacking import load_into
+from tests.support.logits_processors import processors
 from tests.support.policies import FAMILIES, policy_of, spec_of, with_end_likely
 
 WAYS = [{}, {"fuse": False}, {"share_prefix": False}]
+HOW = [PLAIN, SamplingParams(0.7, 0.8), SamplingParams(0.9, top_k=9, min_p=0.02, repetition_penalty=1.3)]
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [20], [21, 22]]
 
 
@@ -63,8 +66,8 @@ def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[st
     policy = _ending_policy(family)
     reference = _reference(family)
     engine = SamplingEngine(policy, **way)
-    for temperature, top_p in ((1.0, 1.0), (0.7, 0.8)):
-        groups = engine.sample(PROMPTS, 6, True, temperature, top_p, torch.Generator().manual_seed(0))
+    for how in HOW:
+        groups = engine.sample(PROMPTS, 6, True, how, torch.Generator().manual_seed(0))
         flat = _flat(PROMPTS, groups)
         assert len({len(completion.token_ids) for _, completion in flat}) > 1, (
             "all programs have one length: nothing was dropped"
@@ -77,6 +80,28 @@ def test_sampled_log_probs_are_the_teacher_forced_ones(family: str, way: dict[st
             ended = completion.token_ids[-1] == policy.eos_id
             assert policy.eos_id not in completion.token_ids[:-1]
             assert completion.finish_reason == ("stop" if ended else "length") and (ended or length == 16)
+        prompt, drawn = flat[0]  # of the greedy ones each token was certain
+        expected = _drawn_from(reference, prompt, drawn.token_ids, how)
+        torch.testing.assert_close(
+            torch.tensor(drawn.sampled_log_probs or drawn.log_probs), expected, atol=2e-4, rtol=0
+        )
+        assert bool(drawn.sampled_log_probs) == (how != PLAIN)
+        assert not any(flat[6][1].sampled_log_probs)
+
+
+def _drawn_from(policy: Policy, prompt: list[int], ids: list[int], how: SamplingParams) -> torch.Tensor:
+    """(T,): log-probabilities of `ids` under what `transformers` would sample from, the whole text computed anew for
+    each of them."""
+    found = []
+    start = [policy.decoder_start_id] if policy.is_encoder_decoder else prompt
+    for index, token in enumerate(ids):
+        before = torch.tensor([start + ids[:index]])
+        if policy.is_encoder_decoder:
+            logits = policy.model(input_ids=torch.tensor([prompt]), decoder_input_ids=before).logits[:, -1]
+        else:
+            logits = policy.model(input_ids=before).logits[:, -1]
+        found.append(torch.log_softmax(processors(how)(before, logits.detach().float()), -1)[0, token])
+    return torch.stack(found)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

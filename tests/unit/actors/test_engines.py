@@ -10,6 +10,7 @@ import torch
 
 from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.engines import make_engine
+from rltf.actors.sampling import SamplingParams
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
@@ -49,7 +50,7 @@ def test_requests_come_back_under_their_keys_with_the_version_that_wrote_them(en
     engine.load(*pack(policy_of("llama", 12, seed=3).model, 7))
     for number, prompt in enumerate(PROMPTS):
         engine.submit(f"r{number}", Request(prompt, 2, greedy=True, seed=number))
-    engine.submit("other", Request(PROMPTS[0], 1, temperature=0.5))
+    engine.submit("other", Request(PROMPTS[0], 1, sampling=SamplingParams(0.5)))
     assert engine.unfinished() == 4
     found = _finished(engine)
     assert list(map(len, found.values())) == [3, 3, 3, 1] and found.keys() == {"r0", "r1", "r2", "other"}
@@ -94,13 +95,13 @@ def test_own_steps_are_batches_of_like_requests_in_their_order() -> None:
     engine = make_engine(spec_of("llama", 12), Config(), "cpu")
     engine.load(*pack(policy.model, 0))
     for number, prompt in enumerate(PROMPTS):
-        engine.submit(f"r{number}", Request(prompt, 2, True, 0.8, 0.9, seed=40 + number))
+        engine.submit(f"r{number}", Request(prompt, 2, True, SamplingParams(0.8, 0.9), seed=40 + number))
     engine.submit("alone", Request(PROMPTS[0], 4, seed=9))
-    engine.submit("r3", Request(PROMPTS[0], 2, True, 0.8, 0.9, seed=50))
+    engine.submit("r3", Request(PROMPTS[0], 2, True, SamplingParams(0.8, 0.9), seed=50))
     ended = engine.step()
     assert [key for key, _ in ended] == ["r0", "r1", "r2", "r3"] and engine.unfinished() == 1
     generator = torch.Generator().manual_seed(40)
-    batch = SamplingEngine(policy).sample([*PROMPTS, PROMPTS[0]], 2, True, 0.8, 0.9, generator)
+    batch = SamplingEngine(policy).sample([*PROMPTS, PROMPTS[0]], 2, True, SamplingParams(0.8, 0.9), generator)
     assert [_tokens(group) for _, group in ended] == [_tokens(group) for group in batch]
     [(key, group)] = engine.step()
     generator = torch.Generator().manual_seed(9)
