@@ -301,6 +301,10 @@ def decode_parts(source: bytes, trace: bytes) -> Program:
         raise Malformed(
             f"program {s.id}: {len(t.token_ids)} tokens, {len(t.log_probs)} log-probabilities, {len(t.offsets)} offsets"
         )
+    if len(t.sampled_log_probs) not in (0, len(t.token_ids)):
+        raise Malformed(
+            f"program {s.id}: {len(t.token_ids)} tokens, {len(t.sampled_log_probs)} log-probabilities as sampled"
+        )
     if not 0 <= t.end_tokens <= len(t.token_ids):
         raise Malformed(f"program {s.id}: {t.end_tokens} of {len(t.token_ids)} tokens are said to end it")
     if not t.versions or t.versions[0].first_token != 0:

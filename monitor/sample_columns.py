@@ -34,8 +34,10 @@ COLUMNS = pa.schema(
         ("purpose", pa.string()), ("label", pa.string()), ("greedy", pa.bool_()), ("text", pa.string()),
         ("lead", pa.string()), ("spans", _INTS), ("has_program", pa.bool_()),
         ("finish_reason", pa.string()), ("end_tokens", pa.int64()),
-        ("temperature", pa.float64()), ("top_p", pa.float64()),
+        ("temperature", pa.float64()), ("top_p", pa.float64()), ("top_k", pa.int64()), ("min_p", pa.float64()),
+        ("repetition_penalty", pa.float64()),
         ("prompt_ids", _INTS), ("token_ids", _INTS), ("offsets", _INTS), ("log_probs", _FLOATS),
+        ("sampled_log_probs", _FLOATS),
         ("versions", _INTS), ("version_starts", _INTS),
         # What the tests said; `outcome` is null where they said nothing.
         ("outcome", pa.string()), ("error_type", pa.string()), ("line", pa.int64()), ("message", pa.string()),
@@ -55,15 +57,19 @@ REPEATED = [
     for field in COLUMNS
     if field.type == pa.string() and field.name not in ("id", "text", "lead", "message", "reason")
 ]
-ENCODINGS = {"log_probs.list.element": "BYTE_STREAM_SPLIT"}
+ENCODINGS = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in ("log_probs", "sampled_log_probs")}
 
 _OF_ROW = ("id", "group_id", "problem_id", "fate", "step", "reason")
 _OF_PROGRAM = (
     "purpose", "label", "greedy", "text", "lead", "has_program", "finish_reason", "end_tokens", "temperature", "top_p",
+    "top_k", "min_p", "repetition_penalty",
 )  # fmt: skip
-_LATER = {"lead": "", "has_program": True, "end_tokens": 0}
-"""Columns of a program that records of earlier versions do not have, `spans` beside them, and what they mean there."""
+_LATER = {"lead": "", "has_program": True, "end_tokens": 0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Columns of a program that records of earlier versions do not have, and what they mean there."""
+_LATER_LISTS = ("spans", "sampled_log_probs")
+"""The same, empty there."""
 _COUNTS = ("spans", "prompt_ids", "token_ids", "offsets")
+_LOG_PROBS = ("log_probs", "sampled_log_probs")
 _OF_FEEDBACK = (
     "outcome", "error_type", "line", "message", "passed", "run", "cpu_s", "wall_s", "memory_mb", "problem_hash",
     "time_limit_s",
@@ -152,7 +158,8 @@ def _columns(rows: Sequence[RecordedSample]) -> pa.Table:
     arrays = {name: pa.array(values, COLUMNS.field(name).type) for name, values in found.items()}
     for name in _COUNTS:
         arrays[name] = _lists([getattr(program, name, ()) for program in programs], np.int32)
-    arrays["log_probs"] = _lists([program.log_probs if program else () for program in programs], np.float32)
+    for name in _LOG_PROBS:
+        arrays[name] = _lists([getattr(program, name, ()) for program in programs], np.float32)
     runs = [program.versions if program else [] for program in programs]
     arrays["versions"] = _lists([[run.version for run in each] for each in runs], np.int32)
     arrays["version_starts"] = _lists([[run.first_token for run in each] for each in runs], np.int32)
@@ -176,7 +183,7 @@ def _starts(rows: Sequence[Sequence[Any]]) -> pa.Array:
 def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
     """The rows of a piece of such a table. Raises whatever the columns of a damaged one lead to."""
     batch = _completed(batch)
-    nested = {*_COUNTS, "log_probs", "versions", "version_starts", "tests"}
+    nested = {*_COUNTS, *_LOG_PROBS, "versions", "version_starts", "tests"}
     plain = {name: batch.column(name).to_pylist() for name in COLUMNS.names if name not in nested}
     lists = {name: _parts(batch.column(name), lambda column: column.to_numpy()) for name in sorted(nested - {"tests"})}
     tests = _parts(batch.column("tests"), lambda column: column.to_pylist())
@@ -187,7 +194,7 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
             facts: dict[str, Any] = {name: row[name] for name in ("id", "group_id", "problem_id", *_OF_PROGRAM)}
             facts |= {name: value for name, value in _LATER.items() if facts[name] is None}
             facts |= {name: Ints(lists[name][index].tobytes()) for name in _COUNTS}
-            facts["log_probs"] = Floats(lists["log_probs"][index].tobytes())
+            facts |= {name: Floats(lists[name][index].tobytes()) for name in _LOG_PROBS}
             facts["versions"] = list(
                 map(VersionRun, lists["versions"][index].tolist(), lists["version_starts"][index].tolist())
             )
@@ -202,7 +209,7 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[RecordedSample]:
 
 def _completed(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with the columns that earlier versions did not write, empty."""
-    for name in (*_LATER, "spans"):
+    for name in (*_LATER, *_LATER_LISTS):
         if name not in batch.schema.names:
             batch = batch.append_column(name, pa.nulls(batch.num_rows, COLUMNS.field(name).type))
     return batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rltf.buffer.columns import Ints
+from rltf.buffer.columns import Floats, Ints
 from rltf.buffer.records import Malformed, decode_program, decode_source, encode, encode_parts, join
 from tests.support.buffer_programs import program
 
@@ -29,7 +29,7 @@ def test_records_of_earlier_versions_are_programs_as_a_whole() -> None:
     source, trace = (msgspec.msgpack.decode(part) for part in encode_parts(program("g", 0)))
     for later in ("lead", "spans", "has_program"):
         del source[later]
-    found = decode_program(join(msgspec.msgpack.encode(source), msgspec.msgpack.encode(trace[:-1])))
+    found = decode_program(join(msgspec.msgpack.encode(source), msgspec.msgpack.encode(trace[:10])))
     assert found == program("g", 0) and found.code == "print(1)" and found.end_tokens == 0
 
 
@@ -37,6 +37,13 @@ def test_records_of_earlier_versions_are_programs_as_a_whole() -> None:
 def test_spans_that_are_none_of_the_text_are_malformed(spans: list[int]) -> None:
     with pytest.raises(Malformed, match="spans"):
         decode_program(encode(program("g", 0, **(REPLY | {"spans": Ints(spans)}))))
+
+
+def test_log_probs_as_sampled_are_those_of_all_tokens_or_none() -> None:
+    with pytest.raises(Malformed, match="2 tokens, 1 log-probabilities as sampled"):
+        decode_program(encode(program("g", 0, sampled_log_probs=Floats([-0.5]))))
+    sent = program("g", 0, top_k=3, sampled_log_probs=Floats([-0.5, -0.125]))
+    assert decode_program(encode(sent)) == sent
 
 
 @pytest.mark.parametrize("number", [3, -1])

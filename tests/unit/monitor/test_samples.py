@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rltf.monitor.samples
-from rltf.buffer.columns import Ints
+from rltf.buffer.columns import Floats, Ints
 from rltf.buffer.records import Archived, Feedback, VersionRun, encode
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import SampleWriter, dropped_samples, read_samples
@@ -43,6 +43,10 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
         lead="import math\n",
         spans=Ints([0, 3, 4, 8]),
         end_tokens=1,
+        top_k=5,
+        min_p=0.25,
+        repetition_penalty=1.5,
+        sampled_log_probs=Floats([-0.5, 0.0, -2.0]),
     )
     bare = sample("c", "pass", has_program=False, text="", token_ids=[], log_probs=[], offsets=[])
     last = sample("f", "failure", text="", token_ids=[], log_probs=[], offsets=[])
@@ -76,7 +80,7 @@ def test_parts_of_earlier_versions_are_read_and_merged(tmp_path: Path, monkeypat
     SampleWriter(tmp_path, LOTS).add([one(0)])
     part = tmp_path / "part-000000.parquet"
     table = pq.read_table(part)
-    later = ["lead", "spans", "has_program", "end_tokens"]
+    later = ["lead", "spans", "has_program", "end_tokens", "top_k", "min_p", "repetition_penalty", "sampled_log_probs"]
     pq.write_table(table.drop_columns(later).replace_schema_metadata(table.schema.metadata), part)
     assert [row.sample for row in read_samples(tmp_path)] == [sample("p", "pass", id="s0", text="x")]
     reply = sample("p", "pass", id="s1", text="xyz", spans=Ints([1, 2]))
