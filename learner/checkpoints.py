@@ -109,6 +109,16 @@ class Checkpoints:
                 f"checkpoint {folder}, from which rank 0 goes on, is not whole on this machine: {damage}"
             ) from damage
 
+    def at(self, step: int) -> Checkpoint | None:
+        """The checkpoint of `step`; None when there is none. Raises UserError when it is not as it was written."""
+        if step not in self.folders():
+            return None
+        folder = self.folders()[step]
+        try:
+            return Checkpoint(folder)
+        except Damaged as damage:
+            raise UserError(f"checkpoint {folder} is damaged: {damage}") from damage
+
     def steps(self) -> list[int]:
         """Steps of those whose files have the right sizes, ascending; their contents are not looked at."""
         return sorted(step for step, folder in self.folders().items() if is_complete(folder))

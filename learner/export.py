@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from rltf.config import Config, UserError, first_line, saving
 from rltf.learner.atomic_files import replace_atomically
+from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.model_card import write_card
 from rltf.policy import generation_config
@@ -25,7 +26,15 @@ from rltf.policy.lora import load_adapters, merged, save_adapters
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.packing import named_weights
 
-__all__ = ["check_weights", "export", "load_weights", "save_model", "missing_checksums_warning", "write_card"]
+__all__ = [
+    "check_weights",
+    "export",
+    "export_checkpoint",
+    "load_weights",
+    "save_model",
+    "missing_checksums_warning",
+    "write_card",
+]
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +53,21 @@ def save_model(
         if engine.world.rank == 0:
             state[name] = tensor.detach().cpu().clone()
     if engine.world.rank == 0:
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        with saving(unfinished):
-            _write(policy, state, unfinished, facts)
-            replace_atomically(unfinished, folder)
+        _write(policy, state, folder, facts)
 
 
 def _write(
+    policy: Policy, state: dict[str, torch.Tensor], folder: Path, facts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Puts the files into `folder`, whole or not at all."""
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with saving(unfinished):
+        _write_files(policy, state, unfinished, facts)
+        replace_atomically(unfinished, folder)
+
+
+def _write_files(
     policy: Policy, state: dict[str, torch.Tensor], folder: Path, facts: Mapping[str, Mapping[str, Any]]
 ) -> None:
     lora, model = policy.spec.lora, policy.model
@@ -128,6 +144,18 @@ def load_weights(policy: Policy, folder: Path) -> None:
 def missing_checksums_warning(folder: Path) -> str:
     """A sentence about a model without checksums."""
     return f"the model in {folder} has no {LIST}: whether its files are as they were written is not known"
+
+
+def export_checkpoint(
+    policy: Policy, checkpoint: Checkpoint, folder: Path, config: Config, facts: Mapping[str, Any]
+) -> None:
+    """As `export`, of the weights in a checkpoint: one process, no engine. `policy` may have any weights before.
+
+    Raises UserError when the checkpoint is of another model, DiskFailure when the folder cannot be written.
+    """
+    checkpoint.load_model(policy)
+    _write(policy, {name: tensor.detach().cpu() for name, tensor in named_weights(policy.model)}, folder, {})
+    write_card(folder, config, facts)
 
 
 def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config, facts: Mapping[str, Any]) -> None:

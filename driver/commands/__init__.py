@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from rltf.config.command_line import choose
-from rltf.driver.commands import check_data, compare, doctor, evaluate, grade, help, replay, status, train, train_critic
+from rltf.driver.commands import (
+    check_data,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    grade,
+    help,
+    replay,
+    status,
+    train,
+    train_critic,
+)
 from rltf.driver.commands.command import Command
 from rltf.executor.protocol import LaneFailure
 from rltf.program import DONE, FAILED
@@ -26,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "status": status,
     "replay": replay,
     "train-critic": train_critic,
+    "export": export,
     "doctor": doctor,
     "help": help,
 }

@@ -42,8 +42,8 @@ def _help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("arguments", "words"),
     [
         (
-            ["evaluate"],
-            "there is no command 'evaluate': the commands are train, grade, check-data, status, replay, train-critic, doctor",
+            ["publish"],
+            "there is no command 'publish': the commands are train, grade, evaluate, compare, check-data, status, replay, ",
         ),
         (["grde"], "there is no command 'grde': did you mean grade?"),
         (["check_data", "starter"], "did you mean check-data?"),

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rltf import launch
 from rltf.buffer.records import Archived, encode
 from rltf.config import Config
+from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.memory import step_bytes
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import SampleWriter
@@ -116,6 +119,36 @@ def test_the_export_loads_with_transformers(run: Launched) -> None:
     model = AutoModelForCausalLM.from_pretrained(run.folder / "export")
     tokenizer = AutoTokenizer.from_pretrained(run.folder / "export")
     assert model.config.vocab_size >= len(tokenizer)
+
+
+def test_any_checkpoint_becomes_a_model_folder(
+    run: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exported(name: str, *arguments: str) -> dict[str, torch.Tensor]:
+        assert launch.main(["export", str(run.folder), "--out", str(tmp_path / name), *arguments]) == 0
+        return load_file(tmp_path / name / "model.safetensors")
+
+    last, best = exported("last"), exported("best", "--best")
+    whole = load_file(run.folder / "export" / "model.safetensors")
+    assert last.keys() == whole.keys() and all(torch.equal(last[name], whole[name]) for name in whole)
+    card = (tmp_path / "last" / "README.md").read_text()
+    assert "8 steps" in card and "prompt = " in card and "| after | 8 |" in card and str(run.folder) not in card
+    AutoTokenizer.from_pretrained(tmp_path / "last")
+    kept = Checkpoints.of_run(run.folder)
+    chosen = kept.best()
+    assert chosen is not None
+    again = exported("again", "--step", str(chosen.step))
+    assert all(torch.equal(best[name], again[name]) for name in best)
+    capsys.readouterr()
+    for arguments, words in (
+        (["--out", str(tmp_path / "last")], "exists: name a folder that does not"),
+        (["--out", str(tmp_path / "new"), "--step", "3"], "it has no checkpoint of step 3; there are those of steps"),
+        (["--out", str(tmp_path / "new"), "--step", "8", "--best"], "give one of them"),
+    ):
+        assert launch.main(["export", str(run.folder), *arguments]) == 2
+        said = capsys.readouterr().err
+        assert words in said and said.count("\n") == 1, said
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_terminal_shows_plan_status_and_result(run: Launched) -> None:
