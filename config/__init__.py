@@ -30,6 +30,7 @@ from rltf.config.objectives import (
     RlooConfig,
     RltfConfig,
 )
+from rltf.config.prompt import PromptConfig
 from rltf.config.reading import load, preset
 from rltf.config.root import DETERMINISTIC, Config
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
@@ -56,6 +57,7 @@ __all__ = [
     "PolicyConfig",
     "PpoClipConfig",
     "ProblemsConfig",
+    "PromptConfig",
     "RayConfig",
     "RedisConfig",
     "ReinforceConfig",

@@ -19,11 +19,12 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _from_anywhere(folder: str) -> str:
+def from_anywhere(folder: str) -> str:
+    """An absolute path, for workers have other working directories; empty where it is empty."""
     return os.path.realpath(os.path.expanduser(folder)) if folder else ""
 
 
-Folder = Annotated[str, AfterValidator(_from_anywhere)]
+Folder = Annotated[str, AfterValidator(from_anywhere)]
 """A folder that workers read, whose working directory is another one: an absolute path, or empty."""
 
 LIMIT = 2**31

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
-from rltf.config.base import ConfigSection
+from rltf.config.base import ConfigSection, from_anywhere
 from rltf.config.choice import OneOf, Word
 
 
@@ -30,16 +30,20 @@ class ProblemsConfig(ConfigSection):
     problems, which are then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1;
     none or empty: no evaluation."""
     prompt_style: Annotated[str, Word("STYLE")] = "auto"
-    """Format in which problems are shown to the model; auto: each data set's own; MODULE:NAME: your own, of
-    run.code."""
+    """Format in which problems are shown to the model; auto: each data set's own; FILE.jinja: a Jinja file of your own
+    (docs/prompts.md); MODULE:NAME: a function of your own, of run.code."""
     shown_tests: int = Field(3, ge=0)
-    """Assert statements of a problem's `tests` list (MBPP: test_list) that the prompt shows the model, the first ones;
-    0: none."""
+    """Tests of a problem that prompt styles which show tests show the model, the first ones; 0: none."""
     checked: str = ""
     """File that the command check-data wrote: problems quarantined there are left out, the others get their calibrated
     time limits."""
     limit: int | None = Field(None, ge=1)
     """Use only so many training problems, drawn at random, the same in every run."""
+
+    @field_validator("prompt_style")
+    @classmethod
+    def _file_from_anywhere(cls, style: str) -> str:
+        return from_anywhere(style) if style.endswith(".jinja") else style
 
 
 class PolicyConfig(ConfigSection):

@@ -4,23 +4,14 @@ the character offset that each sampled token carries.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rltf.buffer.records import Program
-
-# What the compiler counts as the end of a line. Not str.splitlines, which also breaks at form feeds and Unicode
-# separators.
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
+from rltf.problems.fences import lines_of, within
 
 _BLANK = " \t\f\r\n"
 """What the compiler passes over. Not str.strip's own, which has no-break spaces and others that it refuses, with their
 line."""
-
-
-def lines_of(text: str) -> list[tuple[int, int]]:
-    """Half-open character spans of the lines of `text`, line ends included, as the compiler counts them."""
-    return [match.span() for match in _LINE.finditer(text)]
 
 
 def resolve_line(text: str, line: int) -> int | None:
@@ -125,14 +116,8 @@ def _characters(program: Program, line: int | None) -> tuple[int, int] | None:
 
 def _in_text(program: Program, begin: int, end: int) -> list[tuple[int, int]]:
     """The parts of the response that hold the characters [begin, end) of the code; none for what the prompt wrote."""
-    found: list[tuple[int, int]] = []
-    position = len(program.lead)
-    for first, last in program.parts:
-        cut = max(first, first + begin - position), min(last, first + end - position)
-        if cut[0] < cut[1]:
-            found.append(cut)
-        position += last - first
-    return found
+    lead = len(program.lead)
+    return within(program.parts, begin - lead, end - lead)
 
 
 def _last_line(text: str, spans: list[tuple[int, int]]) -> int | None:

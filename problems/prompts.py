@@ -7,15 +7,21 @@ with the format line chosen by how the tests really call the program.
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rltf.config.choice import chosen
 from rltf.config.user_code import UserFunction, is_user_name
 from rltf.problems.problem import Problem
+from rltf.problems.prompt_templates import ENDING, FOLDER, PromptTemplate
 
 MAX_QUESTION_CHARS = 150_000
 """Characters of a question that are looked at before it is cut to a number of tokens."""
+_CALLED = re.compile(r"(?<![\w.])([^\W\d]\w*)\s*\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,16 @@ class Prompt:
     before: str
     question: str
     after: str
+    answer_prefix: str = ""
+    """How the response begins, by the prompt itself (`prompt.answer_prefix`)."""
+    program: str = ""
+    """Which part of the response is the program (`prompt.program`); empty: the prompt does not say."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a response, beside those of `prompt.stop`."""
+    entry_point: str = ""
+    """The function asked for; empty where there is none."""
+    starter_code: str = ""
+    """Code that the program is to begin with."""
 
     @property
     def text(self) -> str:
@@ -32,36 +48,47 @@ class Prompt:
         return self.before + self.question + self.after
 
 
-def apps(problem: Problem) -> Prompt:
-    """APPS' own (arXiv 2105.09938), which CodeRL and RLTF train with: question, starter code, how it is called."""
-    call_based = problem.suite.kind != "stdin"
-    answer_format = "\nUse Call-Based format\n" if call_based else "\nUse Standard Input format\n"
-    return Prompt("\nQUESTION:\n", problem.question, f"\n{problem.starter_code}\n{answer_format}\nANSWER:\n")
-
-
-def mbpp(problem: Problem) -> Prompt:
-    """MBPP's own (arXiv 2108.07732), zero-shot: the question and the first of the tests.
-
-    Those tests are among the ones that judge the program; the paper shows three.
-    """
-    starter = f"\n\n{problem.starter_code}\n" if problem.starter_code else ""
-    shown = problem.suite.asserts[: problem.shown_tests]
-    if not shown:
-        return Prompt("", problem.question, f"{starter}\n")
-    tests = "".join(f"{statement}\n" for statement in shown)
-    return Prompt("", problem.question, f"{starter or ' '}Your code should satisfy these tests:\n\n{tests}\n")
-
-
-def starter(problem: Problem) -> Prompt:
-    """The question and a line end."""
-    return Prompt("", problem.question, "\n")
-
-
 Style = Callable[[Problem], Prompt]
-STYLES: dict[str, Style] = {"apps": apps, "mbpp": mbpp, "starter": starter}
+
+
+class TemplateStyle:
+    """A prompt style that is a Jinja file (`problems.prompt_templates`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._template = PromptTemplate(path)
+
+    @property
+    def about(self) -> str:
+        """What it is, in a sentence."""
+        return self._template.about
+
+    def __call__(self, problem: Problem) -> Prompt:
+        """The prompt. Raises UserError as PromptTemplate.parts."""
+        return Prompt(**self._template.parts(problem, shown_tests(problem), entry_point(problem)))
+
+
+STYLES: dict[str, TemplateStyle] = {
+    name: TemplateStyle(FOLDER / f"{name}{ENDING}")
+    for name in ("apps", "mbpp", "mbpp_marked", "humaneval", "evalplus", "instruct", "starter")
+}
 """Every format in which a problem can be shown, by the names that `Problem.prompt_style` gives them."""
 AUTO = "auto"
 """The `problems.prompt_style` that leaves each problem its data set's own."""
+
+
+def shown_tests(problem: Problem) -> list[str]:
+    """The tests that a prompt may show, `Problem.shown_tests` at most: statements of a list of asserts."""
+    statements = [test for test in problem.suite.asserts if test.startswith("assert")]
+    return statements[: problem.shown_tests]
+
+
+def entry_point(problem: Problem) -> str:
+    """The function that a problem asks for: the one its tests name, or the first of the program's that they call."""
+    suite = problem.suite
+    if suite.fn_name or suite.kind != "assert":
+        return suite.fn_name or ""
+    called = (name for test in suite.asserts for name in _CALLED.findall(test))
+    return next((name for name in called if not keyword.iskeyword(name) and not hasattr(builtins, name)), "")
 
 
 def _is_text(given: object) -> bool:
@@ -85,11 +112,21 @@ class UserStyle(UserFunction):
 
 
 def style_named(name: str) -> Style:
-    """A prompt style, the user's own for `module:name`. Raises UserError for a name that none has."""
+    """A prompt style: the user's own for `module:name` and for a Jinja file.
+
+    Raises UserError for a name that none has.
+    """
+    if name.endswith(ENDING):
+        return TemplateStyle(Path(name))
     return UserStyle(name) if is_user_name(name) else chosen(STYLES, name, "problems.prompt_style")
 
 
 def prompt_of(problem: Problem) -> Prompt:
     """Prompt of a problem in its `prompt_style`."""
     prompt = style_named(problem.prompt_style)(problem)
-    return replace(prompt, question=prompt.question[:MAX_QUESTION_CHARS])
+    return replace(
+        prompt,
+        question=prompt.question[:MAX_QUESTION_CHARS],
+        entry_point=prompt.entry_point or entry_point(problem),
+        starter_code=prompt.starter_code or problem.starter_code,
+    )

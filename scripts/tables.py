@@ -19,7 +19,6 @@ sys.path.insert(0, str(ROOT))
 
 from rltf.actors import engine, engines  # noqa: E402
 from rltf.config import objectives as named  # noqa: E402
-from rltf.config.choice import first_sentence  # noqa: E402
 from rltf.executor import checkers, judge, judges  # noqa: E402
 from rltf.learner import objectives, rewards  # noqa: E402
 from rltf.problems import problem, prompts, sources, spec  # noqa: E402
@@ -63,7 +62,7 @@ def of_sources() -> list[list[str]]:
 def of_styles() -> list[list[str]]:
     """Every `problems.prompt_style`."""
     rows = [["`problems.prompt_style`", "how a problem is shown"]]
-    rows += [[f"`{name}`", first_sentence(style.__doc__ or "")] for name, style in prompts.STYLES.items()]
+    rows += [[f"`{name}`", style.about] for name, style in prompts.STYLES.items()]
     return [*rows, [f"`{prompts.AUTO}`", "each data set's problems in its own style"]]
 
 
@@ -80,7 +79,7 @@ def of_seams() -> list[list[str]]:
         ("reward", "`OBJECTIVE.reward`", None, rewards, "REWARDS"),
         ("problem source", "a SPEC", spec.Source, sources, "SOURCES"),
         ("checker", "`checker` of a SPEC or a problem", checkers.Checker, checkers, "CHECKERS"),
-        ("prompt style", "`problems.prompt_style`", None, prompts, "STYLES"),
+        ("prompt style", "`problems.prompt_style`", prompts.TemplateStyle, prompts, "STYLES"),
         ("sampling engine", "`actors.engine`", engine.Engine, engines, "ENGINES"),
         ("judge", "`executor.judge`", judge.Judge, judges, "JUDGES"),
     ):
