@@ -87,7 +87,7 @@ class PromptTemplate:
             return template.make_module(values)
         except Exception as error:  # of whatever kind: the template is the user's
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(self.path)]
-            line = f", line {frames[-1].lineno}" if frames else ""
+            line = f", line {template.get_corresponding_lineno(frames[-1].lineno)}" if frames else ""
             raise UserError(f"{self.path}{line}, for problem {problem.id}: {first_line(error)}") from error
 
 

@@ -74,7 +74,10 @@ def test_a_reward_of_the_docs(install: Install) -> None:
 def test_a_prompt_style_of_the_docs(install: Install) -> None:
     install(mine=EXAMPLES)
     problem = load_problems("starter,split=heldout", prompt_style="mine:as_comment").problems[0]
-    assert prompt_of(problem) == Prompt("# ", problem.question.replace("\n", "\n# "), f"\n{problem.starter_code}\n")
+    question = problem.question.replace("\n", "\n# ")
+    assert prompt_of(problem) == Prompt(
+        "# ", question, f"\n{problem.starter_code}\n", entry_point=problem.suite.fn_name
+    )
 
 
 def test_a_checker_of_the_docs_of_a_spec_and_of_one_problem(install: Install, tmp_path: Path) -> None:
