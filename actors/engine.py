@@ -29,6 +29,9 @@ class Request:
     sampling: SamplingParams = PLAIN
     seed: int = 0
     """Of the samples. With the same weights the same requests, submitted in the same order, are answered alike."""
+    first: int = 0
+    """Number of the first sample: random numbers depend on seed and number, so that samples can be asked for in
+    parts."""
     max_tokens: int | None = None
     """None: the policy's max_program_tokens."""
 
@@ -47,7 +50,7 @@ class Request:
 
     @property
     def settings(self) -> tuple[int, bool, SamplingParams, int | None]:
-        """All but prompt and seed."""
+        """All but prompt, seed and number."""
         return self.samples, self.greedy, self.sampling, self.max_tokens
 
 

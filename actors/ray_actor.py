@@ -18,7 +18,9 @@ from rltf.config import ActorsConfig, Config, UserError
 from rltf.config.user_code import NO_CODE, UserCode
 from rltf.policy.encoding import PromptText
 from rltf.policy.policy import PolicySpec
+from rltf.weights.folder_source import FolderSource
 from rltf.weights.manifest import ManifestMismatch
+from rltf.weights.protocol import WeightSource
 from rltf.weights.ray_source import StoreSource
 
 FETCH_TIMEOUT_S = 300.0
@@ -42,8 +44,8 @@ class GeneratorActor(WorkerLoop):
         logs: Path,
         code: UserCode = NO_CODE,
     ) -> None:
-        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store; `logs`: folder of
-        log files; `code`: the user's files.
+        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store, None where
+        weights do not change; `logs`: folder of log files; `code`: the user's files.
         """
         super().__init__(name, address, logs, code)
         settings = config.actors
@@ -52,7 +54,9 @@ class GeneratorActor(WorkerLoop):
             torch.set_num_threads(settings.threads)
         with self.recorder.phase("build"):
             engine = make_engine(spec, config, device)
-        source = StoreSource(store, FETCH_TIMEOUT_S)
+        source: WeightSource = FolderSource(spec, config.run.seed, settings.dtype)
+        if store is not None:
+            source = StoreSource(store, FETCH_TIMEOUT_S)
         self._worker = ActorWorker(name, engine, train, held_out, self.flow, source, config, self.recorder)
 
     def work(self, stop: threading.Event) -> None:

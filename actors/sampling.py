@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from rltf.config import ActorsConfig, EvaluationConfig
 
 _BLOCK = 256
 
@@ -42,6 +45,12 @@ PLAIN = SamplingParams()
 """The policy's own distribution."""
 
 
+def sampling_params(settings: ActorsConfig | EvaluationConfig) -> SamplingParams:
+    """What is configured for training, or for evaluations; of a greedy one the temperature says nothing and is 1."""
+    s = settings
+    return SamplingParams(s.temperature or 1.0, s.top_p, s.top_k, s.min_p, s.repetition_penalty)
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """Next tokens of n rows."""
@@ -52,6 +61,21 @@ class Chosen:
     """(n,): under the policy itself, nothing of SamplingParams applied."""
     sampled_log_probs: Tensor
     """(n,): under the distribution that it was drawn from; 0 where it was the most probable token's turn."""
+
+
+_PER_COUNT = 4
+"""Numbers that the generator draws for each step of its counter."""
+
+
+def uniforms_of(seed: int, first: int, samples: int, length: int) -> Tensor:
+    """(length, samples) float64 in [0, 1): a column for each sample from number `first` on, which depends on the seed,
+    the number and `length` alone.
+
+    The generator counts (Philox, Salmon et al., 2011), so no number before the first has to be drawn.
+    """
+    counts = -(-length // _PER_COUNT)
+    stream = np.random.Generator(np.random.Philox(key=seed).advance(first * counts))
+    return torch.from_numpy(stream.random((samples, counts * _PER_COUNT))[:, :length].T)
 
 
 def choose(

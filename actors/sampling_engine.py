@@ -16,7 +16,7 @@ from torch import Tensor
 from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
 from rltf.actors.engine import Completion, Request
 from rltf.actors.fused_step import FusedStep, is_supported
-from rltf.actors.sampling import PLAIN, SamplingParams, choose
+from rltf.actors.sampling import PLAIN, SamplingParams, choose, uniforms_of
 from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
@@ -67,21 +67,24 @@ class SamplingEngine:
         self._waiting[key] = request
 
     def step(self) -> list[tuple[str, list[Completion]]]:
-        """Runs what was submitted as one batch to its end, with the first request's seed.
+        """Runs what was submitted as one batch to its end.
 
-        Requests that differ from the first in anything but prompt and seed wait for the next step.
+        Requests that differ from the first in anything but prompt, seed and number wait for the next step. The random
+        numbers of a request are its own, whatever others are beside it.
         """
         if not self._waiting:
             return []
         first = next(iter(self._waiting.values()))
         alike = {key: request for key, request in self._waiting.items() if request.settings == first.settings}
+        limit = self.policy.spec.max_program_tokens if first.max_tokens is None else first.max_tokens
         found = self.sample(
             [request.prompt_ids for request in alike.values()],
             first.samples,
             first.greedy,
             first.sampling,
-            torch.Generator().manual_seed(first.seed),
-            first.max_tokens,
+            max_tokens=limit,
+            # The greedy completion, a request's last, has a column too, which is not looked at.
+            uniforms=torch.cat([uniforms_of(one.seed, one.first, one.completions, limit) for one in alike.values()], 1),
         )
         for key in alike:
             del self._waiting[key]
@@ -113,12 +116,14 @@ class SamplingEngine:
         sampling: SamplingParams = PLAIN,
         generator: torch.Generator | None = None,
         max_tokens: int | None = None,
+        uniforms: Tensor | None = None,
     ) -> list[list[Completion]]:
         """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
         list.
 
-        `generator` (on the CPU) makes the result reproducible; `max_tokens` defaults to the policy's
-        max_program_tokens. Raises ValueError when there is nothing to do.
+        `generator` (on the CPU) makes the result reproducible, or `uniforms`, (max_tokens, completions) float64 in
+        [0, 1), in its place; `max_tokens` defaults to the policy's max_program_tokens. Raises ValueError when there is
+        nothing to do.
         """
         per_prompt = samples_per_prompt + int(greedy)
         limit = self.policy.spec.max_program_tokens if max_tokens is None else max_tokens
@@ -130,7 +135,9 @@ class SamplingEngine:
         count = len(prompts) * per_prompt
         # All random numbers are drawn beforehand, one per row and token, so dropping rows changes no other row's
         # sample.
-        uniforms = torch.rand(limit, count, generator=generator, dtype=torch.float64).to(self._device)
+        if uniforms is None:
+            uniforms = torch.rand(limit, count, generator=generator, dtype=torch.float64)
+        uniforms = uniforms.to(self._device)
         is_greedy = torch.zeros(len(prompts), per_prompt, dtype=torch.bool, device=self._device)
         if greedy:
             is_greedy[:, -1] = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.programs import programs_of
-from rltf.actors.sampling import SamplingParams
+from rltf.actors.sampling import sampling_params
 from rltf.actors.visits import Visits
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
@@ -134,13 +134,7 @@ class ActorWorker:
                 self._prompt(problem_id),
                 settings.samples_per_problem,
                 settings.greedy,
-                SamplingParams(
-                    settings.temperature,
-                    settings.top_p,
-                    settings.top_k,
-                    settings.min_p,
-                    settings.repetition_penalty,
-                ),
+                sampling_params(settings),
                 self._seed("train", visit, self.version),
             )
             asked[self._flow.control.visit_id(visit)] = _Asked(problem_id, request)
@@ -187,15 +181,24 @@ class ActorWorker:
         return self._flow.evaluations.next_chunk(self.name, self.version) is not None
 
     def _evaluate(self, chunk: Chunk) -> None:
-        """Writes the programs of one chunk at temperature 1 over the whole distribution."""
+        """Writes the programs of one chunk that are not written yet."""
+        settings = self._config.evaluation
+        greedy, sampling = not settings.temperature, sampling_params(settings)
         size = max(1, self._config.actors.problems_per_batch * self._config.actors.samples_per_problem // chunk.samples)
-        for start in range(0, len(chunk.problem_ids), size):
+        problem_ids = self._flow.evaluations.unwritten(chunk)
+        for start in range(0, len(problem_ids), size):
             if start:  # asking again holds the chunk for another lease
                 self._flow.evaluations.next_chunk(self.name, self.version)
             asked: dict[str, _Asked] = {}
-            for problem_id in chunk.problem_ids[start : start + size]:
-                seed = self._seed(chunk.label, problem_id, self.version)
-                request = Request(self._prompt(problem_id), chunk.samples, seed=seed)
+            for problem_id in problem_ids[start : start + size]:
+                request = Request(
+                    self._prompt(problem_id),
+                    0 if greedy else chunk.samples,
+                    greedy,
+                    sampling,
+                    self._seed(chunk.series or chunk.label, problem_id, self.version),
+                    chunk.first,
+                )
                 asked[f"{chunk.label}/{problem_id}"] = _Asked(problem_id, request)
             self._write(asked, self._flow.evaluation_work, chunk.label)
         self._flow.evaluations.finish_chunk(chunk)
@@ -268,14 +271,14 @@ class ActorWorker:
         return self._encoded[problem_id]
 
     def _idle(self, without_work: Callable[[], bool]) -> None:
-        """Waits for work outside of training: for the learner and, once it is done, for the driver, which
-        ends the run.
+        """Waits for work outside of training: for the learner and, where there is none or it is done, for the driver,
+        which asks for evaluations and ends the run.
         """
 
         def blocked() -> str:
             if not without_work():
                 return ""
-            return "driver" if self._flow.control.phase() == "done" else "learner"
+            return "driver" if self._flow.control.phase() in ("evaluation", "done") else "learner"
 
         self._wait(blocked, _IDLE_POLL_INTERVAL_S)
 

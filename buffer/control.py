@@ -10,8 +10,9 @@ from rltf.buffer.idempotent import IdempotentSender
 from rltf.buffer.keys import Keys
 from rltf.buffer.lua import Scripts
 
-Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "done"]
-"""imitation: training steps without programs of the actors, which write only what evaluations ask for."""
+Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "evaluation", "done"]
+"""imitation: training steps without programs of the actors, which write only what evaluations ask for; evaluation:
+there is no learner, and the driver asks for them."""
 Role = Literal["learner", "driver"]
 """Who shows life: the learner while it runs, the driver while it waits for a worker's place in the cluster."""
 

@@ -44,6 +44,21 @@ class Chunk:
     problem_ids: list[str]
     samples: int
     """Programs to write for each problem."""
+    first: int = 0
+    """Number of the first of them."""
+    series: str = ""
+    """What numbers count in, of one seed: with equal numbers programs of a problem are the same; empty: the label."""
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    """A chunk in Redis; the scripts read its version, the second."""
+
+    label: str
+    version: int
+    problem_ids: list[str]
+    samples: int
+    first: int = 0
+    series: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +89,18 @@ class Evaluations:
         self._scripts = scripts
         self._keys = keys
 
-    def request(self, label: str, version: int, chunks: Sequence[Sequence[str]], programs_per_problem: int = 1) -> None:
+    def request(
+        self,
+        label: str,
+        version: int,
+        chunks: Sequence[Sequence[str]],
+        programs_per_problem: int = 1,
+        first: int = 0,
+        series: str = "",
+    ) -> None:
         """Offers problems to the actors, chunk by chunk; a label is requested once, again has no effect.
+
+        `first`, `series`: see Chunk; by them a problem's programs can be asked for in parts, under several labels.
 
         Raises:
             ValueError: a problem occurs twice (a problem's programs are one group).
@@ -83,7 +108,10 @@ class Evaluations:
         problem_ids = [problem_id for chunk in chunks for problem_id in chunk]
         if len(set(problem_ids)) < len(problem_ids):
             raise ValueError(f"evaluation {label} names a problem twice")
-        packed = [msgspec.msgpack.encode([label, version, list(chunk), programs_per_problem]) for chunk in chunks]
+        packed = [
+            msgspec.msgpack.encode(_Packed(label, version, list(chunk), programs_per_problem, first, series))
+            for chunk in chunks
+        ]
         parts = [part for chunk, bytes_ in zip(chunks, packed, strict=True) for part in (len(chunk), bytes_)]
         self._scripts.run("request", label, version, programs_per_problem, *parts)
 
@@ -115,10 +143,13 @@ class Evaluations:
         answer = self._scripts.run("next_chunk", actor, version)
         if not answer:
             return None
-        label, chunk_version, problem_ids, samples = msgspec.msgpack.decode(
-            answer[1], type=tuple[str, int, list[str], int]
-        )
-        return Chunk(answer[0].decode(), label, chunk_version, problem_ids, samples)
+        found = msgspec.msgpack.decode(answer[1], type=_Packed)
+        return Chunk(id=answer[0].decode(), **msgspec.structs.asdict(found))
+
+    def unwritten(self, chunk: Chunk) -> list[str]:
+        """Problems of the chunk whose programs are not pushed yet: an actor that held it before may have died."""
+        pushed = self._client.smismember(self._keys.label(chunk.label) + ":pushed", chunk.problem_ids)
+        return [problem_id for problem_id, there in zip(chunk.problem_ids, pushed, strict=True) if not there]
 
     def finish_chunk(self, chunk: Chunk) -> None:
         """All programs of the chunk are pushed."""

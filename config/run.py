@@ -52,9 +52,28 @@ class EvaluationConfig(ConfigSection):
     """Sampling temperature of evaluations; 0: greedy, the most probable token each time."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus of evaluations, as actors.top_p is that of training."""
+    top_k: int = Field(0, ge=0)
+    """The k most probable tokens are sampled from; 0: all."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Tokens at least min_p times as probable as the most probable one are sampled from."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """Divides the logits, and multiplies negative ones, of tokens that prompt and program have so far; 1: none."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
     """The k of pass@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs per
     problem."""
+
+    @property
+    def sampling(self) -> str:
+        """How programs are drawn, in words."""
+        if not self.temperature:
+            return "greedily"
+        names = {"top-p": "top_p", "top-k": "top_k", "min-p": "min_p", "repetition penalty": "repetition_penalty"}
+        defaults = EvaluationConfig()
+        found = [f"temperature {self.temperature:g}"]
+        for word, name in names.items():
+            if (value := getattr(self, name)) != getattr(defaults, name):
+                found.append(f"{word} {value:g}")
+        return f"at {', '.join(found)}"
 
     @property
     def ks(self) -> tuple[int, ...]:

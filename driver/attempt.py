@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -21,6 +22,7 @@ from rltf.driver.notices import Notices
 from rltf.driver.ray_cluster import node_address
 from rltf.driver.ray_thread import CALL_TIMEOUT_S, RayThread
 from rltf.driver.redis_supervisor import RedisSupervisor
+from rltf.evaluation.summary import Example
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.task import LearnerTask
 from rltf.monitor.clipping import ClipWatch, clip_watch
@@ -28,6 +30,33 @@ from rltf.monitor.ray_metrics import RaySink
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
+from rltf.telemetry.recorder import Row
+
+
+class Tracker(Protocol):
+    """What looks after the evaluations of an attempt while it is watched."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether an evaluation has been asked for and is not complete."""
+
+    def progress(self) -> tuple[int, int] | None:
+        """Programs of the evaluations under way: finished, asked for; None while there is none."""
+
+    def read(self, step_rows: Sequence[Row]) -> list[str]:
+        """Takes in what has become complete, `step_rows` being new; sentences to be shown."""
+
+    def close(self) -> None:
+        """The workers have ended: sends to the archive what nobody needs in the buffer any more."""
+
+    def result(self) -> dict[str, Any]:
+        """`held_out` of result.json."""
+
+    def curve(self) -> list[list[float]]:
+        """`curve` of result.json."""
+
+    def examples(self) -> list[Example]:
+        """Problems with programs of before and after."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +82,9 @@ class Attempt:
     state: RunState
     sink: RaySink
     watcher: Watcher
-    held_out: HeldOutTracker
+    held_out: Tracker
+    learns: bool
+    """Whether it has a learner; one without evaluates a model that does not change."""
     clip: ClipWatch
     code_version: str
 
@@ -108,10 +139,12 @@ def wire(
     stack: ExitStack,
     saved: Checkpoint | None,
     goes_on: bool,
+    tracker: Callable[[Flow, RunFolder], Tracker] | None = None,
 ) -> Attempt:
     """Starts the run's Redis, or connects to the one that is named, and takes charge of the run there.
 
-    `stack`: ends what is started here, after everything else. Raises UserError where the run cannot go on.
+    `stack`: ends what is started here, after everything else; `tracker`: makes what looks after the evaluations of an
+    attempt without a learner. Raises UserError where the run cannot go on.
     """
     notices = Notices(folder)
     redis = None
@@ -141,7 +174,10 @@ def wire(
         state=state,
         sink=sink,
         watcher=Watcher(flow, folder, state, sink),
-        held_out=HeldOutTracker(flow, folder, state, inputs.held_out, config.evaluation.ks),
+        held_out=HeldOutTracker(flow, folder, state, inputs.held_out, config.evaluation.ks)
+        if tracker is None
+        else tracker(flow, folder),
+        learns=tracker is None,
         clip=clip_watch(config),
         code_version=code_version(),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rltf.config import Config, UserError, atomic_write, run_files
+from rltf.config import Config, UserError, atomic_write
 from rltf.driver.resume import FIXED
 from rltf.monitor.run_folder import RunFolder
 
@@ -67,8 +67,3 @@ def _refuse_other(out: Path, begun: Mapping[str, Any], wanted: Mapping[str, Any]
                 f"--out {out} holds an evaluation with {name} {before[name]!r}, and this one has {now[name]!r}: give "
                 "the same, or another --out"
             )
-
-
-def finished(folder: RunFolder) -> bool:
-    """Whether results.json is there."""
-    return (folder.path / run_files.RESULTS).is_file()

@@ -51,15 +51,17 @@ def _prefix(spec: str, number: int, of: int) -> str:
 def show(folder: RunFolder, results: Mapping[str, Any], console: Console) -> bool:
     """Prints the figures, and what is missing last; whether every program has its verdict."""
     for one in results["sets"]:
-        names = list(one["groups"][ALL]["metrics"])
-        table = Table("", "problems", "programs", *names, title=f"{results['model']}: {one['problems']}, percent")
-        for group, figures in one["groups"].items():
-            found = [figures["metrics"].get(name) for name in names]
-            cells = [
-                f"{percent(each['value'])} [{percent(each['low'])}, {percent(each['high'])}]" if each else "–"
-                for each in found
-            ]
-            table.add_row(heading(group), f"{figures['problems']:,}", f"{figures['programs']:,}", *cells)
+        groups = one["groups"]
+        table = Table("percent", title=f"{results['model']}: {one['problems']}")
+        for group in groups:
+            table.add_column(heading(group), justify="right")
+        table.add_column(f"95% interval of {ALL}")
+        for name, whole in groups[ALL]["metrics"].items():
+            found = [figures["metrics"].get(name) for figures in groups.values()]
+            values = [percent(each and each["value"]) for each in found]
+            table.add_row(name, *values, f"[{percent(whole['low'])}, {percent(whole['high'])}]")
+        for name in ("problems", "programs"):
+            table.add_row(name, *[f"{figures[name]:,}" for figures in groups.values()])
         console.print(table)
     for one in results["sets"]:
         for sentence in remarks(one):

@@ -17,15 +17,15 @@ from rltf.driver.workers import MARGIN_S, STOP_LEARNER_S, Workers
 from rltf.monitor.status_line import Goal, StatusLine
 
 
-def run(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float) -> None:
+def run(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float, kind: type[Result] = Result) -> None:
     """Starts the parts, watches them to the end, stops them, reports; what was gathered is kept whatever ends the run.
 
-    `start_timeout_s`: longest wait for a worker's process. Raises as `Watch.until_done` does, and the first OSError or
-    DiskFailure of what is written at the end.
+    `start_timeout_s`: longest wait for a worker's process; `kind`: how it ends. Raises as `Watch.until_done` does, and
+    the first OSError or DiskFailure of what is written at the end.
     """
     attempt.begin()
     parts = _start(attempt, kinds, start_timeout_s)
-    config, result = attempt.config, Result(attempt)
+    config, result = attempt.config, kind(attempt)
     # Each step of the end is done, whatever becomes of the others; the last that is named here first.
     with ExitStack() as ending:
         ending.callback(result.report)
@@ -55,11 +55,12 @@ def _start(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float) -> Worker
         inputs.problems.problems,
         inputs.held_out_problems,
         attempt.flow,
-        attempt.learner_task(),
+        inputs.code,
         attempt.logs,
         attempt.notices.restarted,
         start_timeout_s,
         kinds,
+        attempt.learner_task() if attempt.learns else None,
     )
     return attempt.calls.call("the start of the workers", starts, START_TIMEOUT_S + start_timeout_s + CALL_TIMEOUT_S)
 
@@ -67,7 +68,7 @@ def _start(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float) -> Worker
 def _stop(attempt: Attempt, parts: Workers) -> None:
     """Ends the workers; a Ray that is gone is left to the guard."""
     calls = attempt.calls
-    if stopping.stop_requests:
+    if stopping.stop_requests and attempt.learns:
         attempt.console.print(
             "Stopping: the learner finishes its step and writes a checkpoint. Once more: without that. A third "
             "time: at once.",

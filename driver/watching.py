@@ -105,7 +105,11 @@ class Watch:
         on.
         """
         phase = self._attempt.state.phase
-        if phase and (rows or phase in ("final_evaluation", "done")) and not self._attempt.folder.config_kept:
+        if (
+            phase
+            and (rows or phase in ("final_evaluation", "evaluation", "done"))
+            and not self._attempt.folder.config_kept
+        ):
             self._attempt.folder.keep_config()
 
     def _show(self, rows: Sequence[Row]) -> None:

@@ -14,6 +14,7 @@ from rltf.actors.ray_actor import generator_actor, generator_options
 from rltf.buffer.flow import Flow
 from rltf.buffer.worker_loop import STOP_TIMEOUT_S, requested_resources
 from rltf.config import Config
+from rltf.config.user_code import UserCode
 from rltf.driver.node_kinds import NodeKinds
 from rltf.driver.supervisor import START_TIMEOUT_S, OnRestart, Started, Supervisor
 from rltf.executor.ray_executor import executor_actor, executor_options
@@ -41,46 +42,48 @@ class Workers:
         train: Sequence[Problem],
         held_out: Sequence[Problem],
         flow: Flow,
-        task: LearnerTask,
+        code: UserCode,
         logs: Path,
         on_restart: OnRestart,
         start_timeout_s: float,
         kinds: NodeKinds,
+        task: LearnerTask | None = None,
     ) -> None:
         """Starts everything and returns at once.
 
-        `logs`: folder with one log file per process; `on_restart`, `start_timeout_s`: see Supervisor.
+        `code`: the user's files; `logs`: folder with one log file per process; `on_restart`, `start_timeout_s`: see
+        Supervisor; `task`: the learner's, None where nothing is learned and the actors load the model of `spec`.
 
         Raises WeightStoreError when the weight store does not start.
         """
         self._flow = flow
-        self._folder = task.folder
         self.supervisor = Supervisor(config.restart, on_restart, start_timeout_s)
-        self._store = start_store(START_TIMEOUT_S, logs)
+        self._store = start_store(START_TIMEOUT_S, logs) if task is not None else None
         address = flow.address
         prompts = ray.put({problem.id: prompt_of(problem) for problem in train})
         held_out_prompts = ray.put({problem.id: prompt_of(problem) for problem in held_out})
 
         def actor(name: str) -> Started:
             handle = generator_actor(config, name, kinds.offered()).remote(
-                name, spec, prompts, held_out_prompts, address, self._store, config, logs, task.code
+                name, spec, prompts, held_out_prompts, address, self._store, config, logs, code
             )
             return {name: (handle, handle.start.remote())}
 
         def executor(name: str) -> Started:
             handle = executor_actor(config.executor, name, kinds.offered()).remote(
-                name, address, config.executor, logs, task.code
+                name, address, config.executor, logs, code
             )
             return {name: (handle, handle.start.remote())}
 
-        learner = LearnerGroup(task, address, self._store, logs)
         add = self.supervisor.add
-        add(
-            "learner",
-            lambda: learner.start(kinds.offered()),
-            self._on_learner_death,
-            lambda: requested_resources(learner.options(kinds.offered())),
-        )
+        if task is not None:
+            learner = LearnerGroup(task, address, self._store, logs)
+            add(
+                "learner",
+                lambda: learner.start(kinds.offered()),
+                lambda reason: resume_step(task.folder),
+                lambda: requested_resources(learner.options(kinds.offered())),
+            )
         resources = partial(_asked, lambda: generator_options(config.actors, kinds.offered()))
         for name in (f"actor-{index}" for index in range(config.actors.count)):
             add(name, partial(actor, name), partial(self._on_actor_death, name), resources, spare=True)
@@ -108,7 +111,8 @@ class Workers:
     def kill(self) -> None:
         """Ends every process. Safe to call twice."""
         self.supervisor.kill()
-        ray.kill(self._store)
+        if self._store is not None:
+            ray.kill(self._store)
 
     def _on_actor_death(self, name: str, reason: str) -> dict[str, Any]:
         self._flow.online.release(name)  # what it was to write goes to whoever asks first
@@ -119,9 +123,6 @@ class Workers:
         return {
             "given_back": sum(work.requeue_consumer(name) for work in (self._flow.evaluation_work, self._flow.work))
         }
-
-    def _on_learner_death(self, reason: str) -> dict[str, Any]:
-        return resume_step(self._folder)
 
 
 def resume_step(run: Path) -> dict[str, int]:

@@ -22,7 +22,8 @@ def pass_curve(samples: int, passed: int) -> Numbers:
     if samples < 1 or not 0 <= passed <= samples:
         raise ValueError(f"{passed} of {samples} samples passed: not a count")
     drawn = np.arange(samples)
-    curve: Numbers = 1.0 - np.cumprod(np.clip(samples - passed - drawn, 0, None) / (samples - drawn))
+    factors = np.clip(samples - passed - drawn, 0, None) / (samples - drawn)
+    curve: Numbers = np.float64(1.0) - np.cumprod(factors, dtype=np.float64)
     curve.flags.writeable = False
     return curve
 

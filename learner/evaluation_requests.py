@@ -83,7 +83,7 @@ class EvaluationRequests:
             position.evaluate = step
 
     def count_passing(self, version: int, training_ids: Sequence[str]) -> int:
-        """How many of the first training problems a sample of `version` at temperature 1 passes.
+        """How many of the first training problems a sample of `version` passes.
 
         Collective; rank 0 alone gets the number.
 

@@ -94,10 +94,11 @@ def _evaluation(config: Config, held_out: Mapping[str, Any]) -> str:
     )
     if not scores:
         return "It was not evaluated on held-out problems.\n"
+    head = f"| | step | {' | '.join(f'pass@{k}' for k in ks)} |\n|---|---{'|---' * len(ks)}|\n"
     return (
-        f"Share of programs, sampled at temperature 1, that pass all tests of {held_out['tasks']} held-out problems "
-        f"({_about(config, held_out)}); pass@k by the unbiased estimator of arXiv 2107.03374, with its standard error "
-        f"over problems:\n\n| | step | {' | '.join(f'pass@{k}' for k in ks)} |\n|---|---{'|---' * len(ks)}|\n{scores}"
+        f"Share of programs, sampled {config.evaluation.sampling}, that pass all tests of {held_out['tasks']} held-out "
+        f"problems ({_about(config, held_out)}); pass@k by the unbiased estimator of arXiv 2107.03374, with its "
+        f"standard error over problems:\n\n{head}{scores}"
     )
 
 

@@ -120,7 +120,7 @@ class LearnerWorker:
             save_model(self._engine, self._policy, self._task.folder / WARM_START, facts)
 
     def _a_program_passes(self) -> bool:
-        """Whether one sample at temperature 1 on a training problem passes, as the actors and executors of the run see
+        """Whether one sample for a training problem passes, as the actors and executors of the run see
         it.
         """
         passed = self._evaluations.count_passing(self._publish(), self._task.training_ids)

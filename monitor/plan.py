@@ -102,9 +102,8 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         else "before the first step and after the last"
     )
     scores = ", ".join(f"pass@{k}" for k in evaluation.ks)
-    evaluated = (
-        f"{scores} of {tasks} tasks x {_many(evaluation.samples, 'sample')} at temperature 1, {when}{_finally(config)}"
-    )
+    sampled = f"{_many(evaluation.samples, 'sample')} {evaluation.sampling}"
+    evaluated = f"{scores} of {tasks} tasks x {sampled}, {when}{_finally(config)}"
     return (
         ("folder", facts.folder),
         ("it grows to", _folder(config, facts)),

@@ -186,7 +186,7 @@ def _evaluation(state: RunState, now: float) -> Iterator[Segment]:
     if state.evaluation is not None:
         seconds = state.seconds_left("evaluation", state.evaluation[1], now)
         left = f", {time_left(seconds)}" if seconds is not None else ""
-        place = ALWAYS if state.phase == "final_evaluation" else 6
+        place = ALWAYS if state.phase in ("final_evaluation", "evaluation") else 6
         yield Segment(place, f"evaluated {state.evaluation[0]}/{state.evaluation[1]}{left}")
 
 

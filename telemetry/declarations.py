@@ -212,6 +212,7 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
         _gauge("training", "The run trains.", by=_RUN),
         _gauge("imitation", "The run trains on the corpus alone.", by=_RUN),
         _gauge("final_evaluation", "The run's last evaluation is under way.", by=_RUN),
+        _gauge("evaluation", "A model that does not change is evaluated, without a learner.", by=_RUN),
         _gauge("done", "The run ends its parts.", by=_RUN),
     ),
     "run": (

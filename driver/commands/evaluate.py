@@ -15,31 +15,47 @@ from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
 
 SENTENCE = "Score a model on problem sets: pass@k, n@k, max@k with intervals, tables, plots, every program."
-_READS = (
-    *JUDGE,
-    "problems.checked",
-    "problems.shown_tests",
-    "problems.prompt_style",
-    "run.code",
-    "run.seed",
+_SCORING = (*JUDGE, "problems.checked", "problems.shown_tests", "problems.prompt_style", "run.code", "run.seed")
+_SAMPLING = (
+    "policy.max_prompt_tokens",
+    "policy.max_program_tokens",
+    "policy.tokenizer the model's own",
+    "actors",
+    "executor.count",
+    "executor.cpus_per_executor",
+    "buffer.work_capacity",
+    "redis",
+    "restart",
+    "ray",
+    "run.stall_timeout_s",
 )
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED when a program has no verdict, or a line of the file is no program."""
-    parser = Arguments("evaluate", SENTENCE, _READS)
-    parser.add_argument("--problems", required=True, metavar="SPEC[,SPEC..]", help=spec())
-    parser.add_argument(
-        "--from-samples", type=Path, metavar="FILE", help='JSON lines {"problem_id": .., "code": ..} to score'
+    parser = Arguments("evaluate", SENTENCE, (*_SCORING, *_SAMPLING))
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--model", metavar="DIR|HUB|RUN", help="a model's folder or hub name, or a run that has ended")
+    given.add_argument(
+        "--from-samples",
+        type=Path,
+        metavar="FILE",
+        help='programs made elsewhere, {"problem_id": .., "code": ..} a line',
     )
+    parser.add_argument("--problems", required=True, metavar="SPEC[,SPEC..]", help=spec())
+    parser.add_argument("--samples", type=int, default=None, metavar="N", help="programs per problem (default: 1)")
+    parser.add_argument("--k", default="1", metavar="K[,K..]", help="the k of pass@k beside 1")
+    parser.add_argument("--temperature", default=None, metavar="T", help="sampling temperature; 0: greedy (default: 1)")
+    parser.add_argument("--top-p", default=None, metavar="P", help="nucleus (default: 1)")
     parser.add_argument("--name", metavar="NAME", help="what the tables call the model")
-    parser.add_argument("--k", default="1", metavar="K[,K..]", help="the k of pass@k (default: 1)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder, or one to go on in")
     known, overrides = parser.read(arguments)
-    ks = _ks(known.k)
     if known.from_samples is None:
-        raise UserError("give the programs: --from-samples FILE")
-    return _score(known, overrides, ks, console)
+        return _sample(known, overrides, console)
+    for option in ("samples", "temperature", "top_p"):
+        if getattr(known, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')} goes with --model: the programs of --from-samples are there")
+    return _score(known, overrides, _ks(known.k), console)
 
 
 def _ks(text: str) -> tuple[int, ...]:
@@ -48,6 +64,32 @@ def _ks(text: str) -> tuple[int, ...]:
     if not all(word.isascii() and word.isdigit() and int(word) for word in words):
         raise UserError(f"--k {text}: give numbers above zero with commas between them, say 1,5,10")
     return tuple(sorted({int(word) for word in words}))
+
+
+def _sample(known: argparse.Namespace, overrides: Mapping[str, str], console: Console) -> int:
+    """Programs sampled by a model, on the actors and executors of a run."""
+    from rltf.driver import RunFailed
+    from rltf.driver.evaluation_folder import placed
+    from rltf.driver.evaluation_model import settings_of
+    from rltf.driver.extras import require
+    from rltf.driver.host_limits import refuse_narrow_addresses
+    from rltf.telemetry.console import print_error
+
+    samples, ks = 1 if known.samples is None else known.samples, _ks(known.k)
+    if samples < 1 or max(ks) > samples:
+        raise UserError(f"--samples {samples}: pass@{max(ks)} needs at least {max(ks)} programs of a problem")
+    model, config = settings_of(known, overrides, samples, ks)
+    refuse_narrow_addresses()
+    require("train", "evaluate --model")
+    console.print("Loading torch and Ray ...")
+    from rltf.driver.evaluate import evaluate
+
+    try:
+        whole = evaluate(placed(known.out, config), known.problems, samples, known.name or model, known.out, console)
+    except RunFailed as failure:
+        print_error(f"evaluate failed: {failure}")
+        return FAILED
+    return DONE if whole else FAILED
 
 
 def _score(known: argparse.Namespace, overrides: Mapping[str, str], ks: tuple[int, ...], console: Console) -> int:

@@ -43,13 +43,13 @@ class Launched:
     """`launch.py` in a process of its own; every process that it starts inherits a mark by which it is found."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
-        """`settings`: fields of the configuration with `__` for the dot, on top of TINY unless `--resume` is among the
-        arguments.
+        """`settings`: fields of the configuration with `__` for the dot, on top of TINY unless `--resume` or another
+        command is among the arguments.
         """
         self.mark = f"rltf-test-{uuid.uuid4().hex}"
         self.folder = folder / "run"
         self.log = folder / "terminal.txt"
-        fields = {} if "--resume" in arguments else TINY | {"run.folder": folder, "run.name": "run"}
+        fields = {} if {"--resume", "evaluate"} & set(arguments) else TINY | {"run.folder": folder, "run.name": "run"}
         fields |= {key.replace("__", "."): value for key, value in settings.items()}
         command = [sys.executable, str(ROOT / "launch.py"), *arguments]
         command += [word for key, value in fields.items() for word in (f"--{key}", str(value))]
@@ -64,6 +64,13 @@ class Launched:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def driver(self) -> int:
+        """Process id of the driver; the process that was started is its guard."""
+        guard = self.process.pid
+        (driver,) = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()[:1]
+        return int(driver)
 
     def wait(self, timeout_s: float = 240.0) -> int:
         """The exit code."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.engines import make_engine
@@ -90,24 +89,40 @@ def test_a_request_for_nothing_cannot_be_made(wrong: dict[str, Any]) -> None:
         Request(**{"prompt_ids": [5], "samples": 1} | wrong)
 
 
-def test_own_steps_are_batches_of_like_requests_in_their_order() -> None:
+def test_own_steps_are_batches_of_like_requests_each_with_random_numbers_of_its_own() -> None:
     policy = policy_of("llama", 12)
     engine = make_engine(spec_of("llama", 12), Config(), "cpu")
     engine.load(*pack(policy.model, 0))
-    for number, prompt in enumerate(PROMPTS):
-        engine.submit(f"r{number}", Request(prompt, 2, True, SamplingParams(0.8, 0.9), seed=40 + number))
-    engine.submit("alone", Request(PROMPTS[0], 4, seed=9))
-    engine.submit("r3", Request(PROMPTS[0], 2, True, SamplingParams(0.8, 0.9), seed=50))
+    requests = {
+        f"r{number}": Request(prompt, 2, True, SamplingParams(0.8, 0.9), 40 + number)
+        for number, prompt in enumerate(PROMPTS)
+    }
+    requests |= {
+        "alone": Request(PROMPTS[0], 4, seed=9),
+        "last": Request(PROMPTS[0], 2, True, SamplingParams(0.8, 0.9), seed=50),
+    }
+    for key, request in requests.items():
+        engine.submit(key, request)
     ended = engine.step()
-    assert [key for key, _ in ended] == ["r0", "r1", "r2", "r3"] and engine.unfinished() == 1
-    generator = torch.Generator().manual_seed(40)
-    batch = SamplingEngine(policy).sample([*PROMPTS, PROMPTS[0]], 2, True, SamplingParams(0.8, 0.9), generator)
-    assert [_tokens(group) for _, group in ended] == [_tokens(group) for group in batch]
-    [(key, group)] = engine.step()
-    generator = torch.Generator().manual_seed(9)
-    assert key == "alone" and _tokens(group) == _tokens(
-        SamplingEngine(policy).sample([PROMPTS[0]], 4, False, generator=generator)[0]
-    )
+    assert [key for key, _ in ended] == ["r0", "r1", "r2", "last"] and engine.unfinished() == 1
+    ended += engine.step()
+    for key, group in ended:
+        engine.submit(key, requests[key])
+        [(_, again)] = engine.step()
+        assert [one.token_ids for one in again] == [one.token_ids for one in group]
+    assert len({str(group[0].token_ids) for _, group in ended}) == len(ended)
+
+
+def test_samples_asked_for_in_parts_are_those_asked_for_together() -> None:
+    engine = make_engine(spec_of("llama", 12), Config(), "cpu")
+    engine.load(*pack(policy_of("llama", 12).model, 0))
+    written: dict[str, list[list[int]]] = {}
+    for key, samples, first in (("all", 7, 0), ("begin", 3, 0), ("end", 4, 3)):
+        engine.submit(key, Request(PROMPTS[0], samples, seed=9, first=first))
+        [(_, group)] = engine.step()
+        written[key] = [one.token_ids for one in group]
+    assert written["begin"] + written["end"] == written["all"]
+    assert len(set(map(str, written["all"]))) > 1
 
 
 def _tokens(group: list[Completion]) -> list[tuple[list[int], list[float], str, bool]]:

@@ -1,0 +1,164 @@
+"""`evaluate --model`: a small model sampled and judged for real, broken off and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from rltf import launch
+from rltf.config import PolicyConfig
+from rltf.monitor.run_folder import RunFolder
+from rltf.policy.policy import build_policy, make_spec
+from tests.support.problem_files import write
+from tests.support.run_parts import Launched
+
+TEXTS = ["x = 1\n", "print(2)\n", "pass\n"] * 20
+SAMPLES, PROBLEMS = 30, 24
+TOO_LONG = "word " * 200
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fresh weights, so that a token is about as likely as another; some programs of four tokens run."""
+    folder = tmp_path_factory.mktemp("model")
+    shape = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32, "vocab_size": 270, "max_prompt_tokens": 60}
+    policy = build_policy(make_spec(PolicyConfig.model_validate(shape), TEXTS), seed=3)
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Problems that whatever runs to its end passes, of two difficulties, and one whose prompt does not fit."""
+    records: list[dict[str, Any]] = [
+        {
+            "id": f"p{number}",
+            "question": "Q",
+            "tests": ["assert 1", "assert 2"],
+            "difficulty": ("easy", "hard")[number % 2],
+        }
+        for number in range(PROBLEMS)
+    ]
+    records.append(
+        {"id": "long", "question": "Q", "starter_code": TOO_LONG, "tests": ["assert 1"], "difficulty": "hard"}
+    )
+    return write(tmp_path_factory.mktemp("problems"), *records)
+
+
+def arguments(model: Path, spec: str, out: Path) -> list[str]:
+    given = {"--model": model, "--problems": spec, "--samples": SAMPLES, "--k": "1,5,30", "--out": out}
+    given |= {"--policy.max_prompt_tokens": 60, "--policy.max_program_tokens": 4, "--ray.address": "local"}
+    given |= {"--ray.dashboard": "false", "--actors.problems_per_batch": 4, "--run.stall_timeout_s": 120}
+    return ["evaluate", *(str(word) for pair in given.items() for word in pair)]
+
+
+def results(out: Path) -> dict[str, Any]:
+    return json.loads((out / "results.json").read_text())
+
+
+def programs(out: Path) -> dict[str, tuple[str, str]]:
+    rows = pq.read_table(out / "samples", columns=["id", "text", "outcome"]).to_pylist()
+    assert len({row["id"] for row in rows}) == len(rows), "a program was kept twice"
+    return {row["id"]: (row["text"], row["outcome"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = Launched(folder, *arguments(model, spec, folder / "run"))
+    assert run.wait() == 0, run.terminal
+    return folder / "run"
+
+
+def test_a_model_is_evaluated(
+    whole: Path, model: Path, spec: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (one,) = results(whole)["sets"]
+    assert list(one["groups"]) == ["easy", "hard", "all"]
+    figures = one["groups"]["all"]
+    assert (figures["programs"], figures["problems"]) == (SAMPLES * PROBLEMS, PROBLEMS + 1)
+    assert [row["problem"] for row in one["failed_without_program"]] == ["long"] and not one["without_verdict"]
+    metrics = figures["metrics"]
+    assert 0 < metrics["pass@1"]["value"] < metrics["pass@5"]["value"] < metrics["pass@30"]["value"] < 1
+    assert metrics["pass@1"]["low"] < metrics["pass@1"]["value"] < metrics["pass@1"]["high"]
+    assert len({text for text, _ in programs(whole).values()}) > PROBLEMS
+    assert RunFolder.open(whole).finished
+    # It is whole: figures of another k are made from what is there, other programs are not mixed in.
+    given = arguments(model, spec, whole)
+    assert launch.main([*given, "--run.seed", "1"]) == 2
+    assert "run.seed" in capsys.readouterr().err
+    given[given.index("1,5,30")] = "2"
+    assert launch.main(given) == 0
+    assert "Starting Ray" not in capsys.readouterr().out
+    assert "pass@2" in results(whole)["sets"][0]["groups"]["all"]["metrics"]
+
+
+def test_an_evaluation_that_is_killed_goes_on_and_gives_the_same_table(
+    whole: Path, model: Path, spec: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run = Launched(tmp_path, *arguments(model, spec, out))
+    run.until(lambda: any((out / "samples").glob("part-*.parquet")))
+    (actor,) = [pid for pid, command in _processes(run).items() if command.startswith("ray::GeneratorActor")]
+    os.kill(actor, signal.SIGKILL)
+    run.until(lambda: "actor-0 is dead" in run.terminal)
+    os.kill(run.driver, signal.SIGKILL)
+    assert run.wait() != 0 and run.gone()
+    assert "the same command goes on" in run.terminal and not (out / "results.json").exists()
+    everything, kept = programs(whole), programs(out)
+    assert 0 < len(kept) < len(everything), "it was to be broken off half way"
+    run = Launched(tmp_path, *arguments(model, spec, out), actors__count=2)
+    assert run.wait() == 0, run.terminal
+    assert kept.items() <= programs(out).items() and programs(out) == everything
+    assert launch.main(arguments(model, spec, whole)) == 0  # with the same k
+    for key in ("sets", "problems"):
+        assert results(out)[key] == results(whole)[key]
+
+
+def _processes(run: Launched) -> dict[int, str]:
+    found = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                if run.mark.encode() in (path / "environ").read_bytes():
+                    found[int(path.name)] = (
+                        (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    )
+            except OSError:  # ended meanwhile, or not ours to look at
+                continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"--k": "1,31"}, "pass@31 needs at least 31 programs"),
+        ({"--samples": "0"}, "--samples 0"),
+        ({"--temperature": "0"}, "--temperature 0 gives the same program each time"),
+        ({"--temperature": "warm"}, "evaluation.temperature"),
+        ({"--top-p": "2"}, "evaluation.top_p"),
+        ({"--model": "./absent"}, "./absent"),
+        ({"--from-samples": "x.jsonl"}, "not allowed with argument"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_anything_is_started(
+    changed: dict[str, str], reason: str, model: Path, spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments(model, spec, tmp_path / "out")
+    for name, value in changed.items():
+        if name in given:
+            given[given.index(name) + 1] = value
+        else:
+            given += [name, value]
+    assert launch.main(given) == 2
+    told = capsys.readouterr().err
+    assert reason in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
