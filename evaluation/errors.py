@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rltf.buffer.records import NO_PROGRAM
+
 CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "Syntax": ("SyntaxError", "IndentationError", "TabError"),
     "Index": ("IndexError",),
@@ -16,8 +18,10 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "Key": ("KeyError",),
     "Import": ("ImportError", "ModuleNotFoundError"),
     "ZeroDivision": ("ZeroDivisionError",),
+    "No program": (NO_PROGRAM,),
 }
-"""Error types (`Feedback.error_type`) of each of the figure's bars, in its order."""
+"""Error types (`Feedback.error_type`) of each of the figure's bars, in its order; responses without a program, which
+the paper does not have, are a bar of their own."""
 ELSE = "Else"
 _CATEGORY_OF = {error: category for category, errors in CATEGORIES.items() for error in errors}
 

@@ -13,7 +13,7 @@ from rltf.monitor import style
 
 _ERROR_COLOURS = (
     *(style.RED, style.ORANGE, style.YELLOW, style.PURPLE, style.SKY, style.BLUE, style.GREEN),
-    *(style.tint(colour, 0.5) for colour in (style.RED, style.BLUE, style.GREEN, style.PURPLE)),
+    *(style.tint(colour, 0.5) for colour in (style.RED, style.BLUE, style.ORANGE, style.SKY, style.PURPLE)),
 )
 
 
