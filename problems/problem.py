@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Any, Literal, get_args
 
 from rltf.config.user_code import is_user_name
@@ -189,9 +190,9 @@ class Problem:
 
     @property
     def example_tests(self) -> int:
-        """How many of its tests, the first ones, are examples that the model is shown."""
-        shows = self.prompt_style == "mbpp" and self.suite.kind == "assert"
-        return min(self.shown_tests, self.suite.count) if shows else 0
+        """How many of its tests, the first ones, are examples: those that a prompt may show (`shown_tests`)."""
+        first = takewhile(lambda test: test.startswith("assert"), self.suite.asserts[: self.shown_tests])
+        return len(list(first))
 
 
 @dataclass(frozen=True, slots=True)
