@@ -38,7 +38,7 @@ class ProblemsConfig(ConfigSection):
     """File that the command check-data wrote: problems quarantined there are left out, the others get their calibrated
     time limits."""
     limit: int | None = Field(None, ge=1)
-    """Use only so many training problems, drawn at random, the same in every run."""
+    """Use only so many training problems, of `evaluate` so many of each set, drawn at random, the same each time."""
 
     @field_validator("prompt_style")
     @classmethod

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rltf.config import Config, UserError, atomic_write
+from rltf.config import Config, UserError, atomic_write, run_files
 from rltf.driver.resume import FIXED
 from rltf.monitor.run_folder import RunFolder
 
-ASKED = "evaluation.json"
-"""What was asked for: an evaluation that goes on has to be the same."""
 _FIXED = (*FIXED, "evaluation.", "executor.judge", "executor.time_limit_s", "executor.memory_limit_mb") + (
     "actors.dtype",
     "actors.engine",
@@ -38,15 +36,15 @@ def open_folder(out: Path, config: Config, asked: Mapping[str, Any]) -> RunFolde
     """
     wanted = dict(asked) | {"settings": _settings(config)}
     path = Path(config.run.folder) / config.run.name
-    if (path / ASKED).is_file():
-        _refuse_other(out, json.loads((path / ASKED).read_text()), wanted)
+    if (path / run_files.ASKED).is_file():
+        _refuse_other(out, json.loads((path / run_files.ASKED).read_text()), wanted)
         return RunFolder.resume(path, config)
     if path.exists():
         if not path.is_dir() or any(path.iterdir()):
             raise UserError(f"--out {out} exists and holds no evaluation: name another folder")
         path.rmdir()  # an empty one may have been made beforehand
     folder = RunFolder.create(config)
-    with atomic_write(path / ASKED, durable=True) as temporary:
+    with atomic_write(path / run_files.ASKED, durable=True) as temporary:
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
     return folder
 

@@ -9,7 +9,7 @@ from rltf.problems.sources import specs_of
 
 
 def load_sets(text: str, config: Config) -> list[ProblemSet]:
-    """The problems of each SPEC.
+    """The problems of each SPEC, at most `problems.limit` of them, drawn at random but the same each time.
 
     Raises UserError as `load_problems` does, and when a problem's id is in two sets.
     """
@@ -22,7 +22,7 @@ def load_sets(text: str, config: Config) -> list[ProblemSet]:
             must_match=False,
             shown_tests=settings.shown_tests,
             prompt_style=settings.prompt_style,
-        )
+        ).sample(settings.limit)
         for spec in specs_of(text)
     ]
     seen: dict[str, str] = {}

@@ -18,7 +18,6 @@ from rltf.buffer.connection import ServerError, ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError, first_line, run_files
-from rltf.driver.evaluation_folder import ASKED
 from rltf.driver.held_out_tracker import curve, scores
 from rltf.driver.stopping import SIGNALS
 from rltf.monitor.clipping import clip_watch
@@ -126,7 +125,7 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
 def main(run: str, reason: str) -> int:
     """The command; FAILED with a sentence when the report cannot be written."""
     folder = Path(run)
-    if (folder / ASKED).is_file():
+    if (folder / run_files.ASKED).is_file():
         print(f"evaluate has ended ({reason}); the same command goes on with {folder}", file=sys.stderr)
         return DONE
     try:

@@ -45,6 +45,8 @@ def load(run: str, overrides: Mapping[str, str]) -> tuple[Config, Path]:
     `overrides` or in the file, it is given another Redis, or the password of its own is needed.
     """
     path = find(run)
+    if (path / run_files.ASKED).is_file():
+        raise UserError(f"--resume {run}: it is an evaluation, which the same `evaluate` command goes on with")
     for key in overrides:
         if key.startswith(FIXED):
             raise UserError(f"--{key} cannot be changed when a run goes on: begin a new run for it")

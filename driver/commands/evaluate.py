@@ -15,7 +15,15 @@ from rltf.driver.stopping import stopping
 from rltf.program import DONE, FAILED
 
 SENTENCE = "Score a model on problem sets: pass@k, n@k, max@k with intervals, tables, plots, every program."
-_SCORING = (*JUDGE, "problems.checked", "problems.shown_tests", "problems.prompt_style", "run.code", "run.seed")
+_SCORING = (
+    *JUDGE,
+    "problems.checked",
+    "problems.limit",
+    "problems.shown_tests",
+    "problems.prompt_style",
+    "run.code",
+    "run.seed",
+)
 _SAMPLING = (
     "policy.max_prompt_tokens",
     "policy.max_program_tokens",

@@ -16,6 +16,7 @@ from rltf.telemetry.recorder import Recorder, Row
 from rltf.weights.loader import MAX_FAILURES, WeightLoader
 from rltf.weights.manifest import ChecksumError
 from tests.support.actor_run import HELD_OUT, TRAIN, Run, Source
+from tests.support.buffer_programs import group_of
 from tests.support.policies import policy_of
 
 
@@ -109,6 +110,48 @@ def test_an_evaluation_comes_first_and_is_sampled_at_temperature_one_without_a_g
     run.until(lambda: run.flow.evaluation_work.length() == 2)
     assert {run_.version for program in run.take("evaluation_work") for run_ in program.versions} == {1}
     assert run.flow.work.length() == 0
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0])
+def test_evaluations_have_sampling_settings_of_their_own_and_0_is_greedy(
+    temperature: float, start: Callable[..., Run]
+) -> None:
+    settings = {"temperature": temperature, "top_p": 0.9, "samples": 1}
+    run = start(evaluation=settings, actors={"temperature": 0.7, "top_p": 0.8})
+    run.source.publish(0, seed=1)
+    run.flow.evaluations.request("step-000000", 0, [["held-0", "held-1"]])
+    run.until(lambda: run.flow.evaluation_work.length() == 2)
+    programs = run.take("evaluation_work")
+    assert {(one.temperature, one.top_p, one.greedy) for one in programs} == {
+        (temperature or 1.0, 0.9, not temperature)
+    }
+    assert run.flow.evaluations.is_complete("step-000000")
+    results = run.flow.evaluations.results("step-000000")
+    assert sorted(one.program.problem_id for one in results) == ["held-0", "held-1"]
+
+
+def test_a_series_asked_for_in_parts_is_the_one_asked_for_at_once(start: Callable[..., Run]) -> None:
+    run = start()
+    run.source.publish(0, seed=1)
+    for label, samples, first in (("all", 4, 0), ("begin", 1, 0), ("end", 3, 1)):
+        run.flow.evaluations.request(label, 0, [["held-0"]], samples, first, "series")
+    run.until(lambda: run.flow.evaluation_work.length() == 8)
+    texts: dict[str, list[list[int]]] = {}
+    for one in sorted(run.take("evaluation_work"), key=lambda one: one.id):
+        texts.setdefault(one.label, []).append(list(one.token_ids))
+    assert texts["begin"] + texts["end"] == texts["all"]
+
+
+def test_what_is_pushed_of_a_chunk_is_not_written_again(start: Callable[..., Run]) -> None:
+    run = start()
+    run.flow.evaluations.request("step-000000", 0, [["held-0", "held-1"]], 2)
+    pushed = group_of("before", 2, problem_id="held-0", purpose="evaluation", label="step-000000")
+    assert run.flow.evaluation_work.push(pushed, "actor-0")
+    run.source.publish(0, seed=1)
+    run.until(lambda: run.flow.evaluations.progress("step-000000").chunks_done == 1)
+    programs = run.take("evaluation_work")
+    assert sorted(one.problem_id for one in programs) == ["held-0"] * 2 + ["held-1"] * 2
+    assert sum(row["value"] for row in run.rows if row["kind"] == "count" and row["name"] == "programs") == 2
 
 
 def test_a_full_work_queue_stops_the_actor_and_the_wait_names_the_executor(start: Callable[..., Run]) -> None:

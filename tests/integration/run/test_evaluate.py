@@ -91,6 +91,8 @@ def test_a_model_is_evaluated(
     assert metrics["pass@1"]["low"] < metrics["pass@1"]["value"] < metrics["pass@1"]["high"]
     assert len({text for text, _ in programs(whole).values()}) > PROBLEMS
     assert RunFolder.open(whole).finished
+    assert launch.main(["--resume", str(whole)]) == 2
+    assert "the same `evaluate` command" in capsys.readouterr().err
     # It is whole: figures of another k are made from what is there, other programs are not mixed in.
     given = arguments(model, spec, whole)
     assert launch.main([*given, "--run.seed", "1"]) == 2
@@ -101,26 +103,36 @@ def test_a_model_is_evaluated(
     assert "pass@2" in results(whole)["sets"][0]["groups"]["all"]["metrics"]
 
 
-def test_an_evaluation_that_is_killed_goes_on_and_gives_the_same_table(
-    whole: Path, model: Path, spec: str, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    run = Launched(tmp_path, *arguments(model, spec, out))
-    run.until(lambda: any((out / "samples").glob("part-*.parquet")))
+@pytest.fixture(scope="module")
+def broken(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """The same one, whose actor and then its driver were killed."""
+    folder = tmp_path_factory.mktemp("broken")
+    run = Launched(folder, *arguments(model, spec, folder / "run"))
+    run.until(lambda: any((run.folder / "samples").glob("part-*.parquet")))
     (actor,) = [pid for pid, command in _processes(run).items() if command.startswith("ray::GeneratorActor")]
     os.kill(actor, signal.SIGKILL)
     run.until(lambda: "actor-0 is dead" in run.terminal)
     os.kill(run.driver, signal.SIGKILL)
     assert run.wait() != 0 and run.gone()
-    assert "the same command goes on" in run.terminal and not (out / "results.json").exists()
-    everything, kept = programs(whole), programs(out)
+    return run
+
+
+def test_an_evaluation_that_is_killed_keeps_what_was_judged(whole: Path, broken: Launched) -> None:
+    assert "the same command goes on" in broken.terminal and not (broken.folder / "results.json").exists()
+    everything, kept = programs(whole), programs(broken.folder)
     assert 0 < len(kept) < len(everything), "it was to be broken off half way"
-    run = Launched(tmp_path, *arguments(model, spec, out), actors__count=2)
+    assert kept.items() <= everything.items()
+
+
+def test_it_goes_on_with_nothing_sampled_twice_and_gives_the_same_table(
+    whole: Path, broken: Launched, model: Path, spec: str, tmp_path: Path
+) -> None:
+    run = Launched(tmp_path, *arguments(model, spec, broken.folder))
     assert run.wait() == 0, run.terminal
-    assert kept.items() <= programs(out).items() and programs(out) == everything
+    assert programs(broken.folder) == programs(whole)
     assert launch.main(arguments(model, spec, whole)) == 0  # with the same k
     for key in ("sets", "problems"):
-        assert results(out)[key] == results(whole)[key]
+        assert results(broken.folder)[key] == results(whole)[key]
 
 
 def _processes(run: Launched) -> dict[int, str]:
