@@ -21,9 +21,8 @@ from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
-from rltf.weights.adapters import AdapterLoader
 from rltf.weights.manifest import Bucket, Manifest
-from rltf.weights.unpacking import load_into
+from rltf.weights.unpacking import AdapterLoader, load_into
 
 
 class SamplingEngine:

@@ -6,9 +6,8 @@ from typing import Any, Literal, cast
 
 import redis
 
-from rltf.buffer.idempotent import IdempotentSender
 from rltf.buffer.keys import Keys
-from rltf.buffer.lua import Scripts
+from rltf.buffer.lua import IdempotentSender, Scripts
 
 Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "evaluation", "done"]
 """imitation: training steps without programs of the actors, which write only what evaluations ask for; evaluation:

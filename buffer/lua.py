@@ -7,6 +7,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -98,3 +100,25 @@ class Scripts:
             "back without its data, "
             "or with another run's)"
         )
+
+
+class IdempotentSender:
+    """The messages of one sender.
+
+    One is under way at a time, since a script remembers only the last number of each sender.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._sender = uuid.uuid4().hex
+        self._number = 0
+        self._one_at_a_time = threading.Lock()
+
+    def send(self, script: str, *arguments: Argument) -> Any:
+        """The answer of `script`, whose first arguments are the sender and the number of the message.
+
+        Raises what `Scripts.run` does.
+        """
+        with self._one_at_a_time:
+            self._number += 1
+            return self._scripts.run(script, self._sender, self._number, *arguments)

@@ -14,9 +14,8 @@ import redis
 
 from rltf.buffer.connection import DataLost
 from rltf.buffer.groups import read_groups
-from rltf.buffer.idempotent import IdempotentSender
 from rltf.buffer.keys import Keys
-from rltf.buffer.lua import Scripts
+from rltf.buffer.lua import IdempotentSender, Scripts
 from rltf.buffer.position import BufferPosition, Consumed, Resumed
 from rltf.buffer.records import Group, LearnerFate, Program
 

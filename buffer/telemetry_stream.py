@@ -13,9 +13,8 @@ import msgspec
 import redis
 
 from rltf.buffer.groups import Fields, archived_of, read_fields
-from rltf.buffer.idempotent import IdempotentSender
 from rltf.buffer.keys import Keys
-from rltf.buffer.lua import Scripts
+from rltf.buffer.lua import IdempotentSender, Scripts
 from rltf.buffer.records import Archived
 
 Row = dict[str, Any]

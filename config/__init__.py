@@ -8,13 +8,16 @@ from rltf.config.base import ConfigSection, UserError, first_line
 from rltf.config.buffer import BufferConfig, RedisConfig
 from rltf.config.credit import CreditConfig
 from rltf.config.disk import (
+    REPLACED,
     DiskFailure,
     atomic_write,
     disk_sentence,
     fsync_path,
     gone_on_failure,
     or_disk_failure,
+    replace_atomically,
     saving,
+    write_atomically,
     writing,
 )
 from rltf.config.learner import LearnerConfig, WarmStartConfig
@@ -58,6 +61,7 @@ __all__ = [
     "PpoClipConfig",
     "ProblemsConfig",
     "PromptConfig",
+    "REPLACED",
     "RayConfig",
     "RedisConfig",
     "ReinforceConfig",
@@ -74,7 +78,9 @@ __all__ = [
     "load",
     "or_disk_failure",
     "preset",
+    "replace_atomically",
     "saving",
     "fsync_path",
+    "write_atomically",
     "writing",
 ]

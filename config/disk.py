@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+REPLACED = ".replaced"
+"""What the name of a folder ends in while another one takes its place."""
+
 _ADVICE = {
     errno.EDQUOT: "the user's quota there is used up: make room in it",
     errno.EROFS: "the file system is mounted read-only: mount it for writing, or look into the kernel's log for why "
@@ -126,3 +129,28 @@ def or_disk_failure(path: Path) -> Iterator[None]:
         if number is None:
             raise
         raise DiskFailure(disk_sentence(OSError(int(number[1]), str(error)), path)) from error
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Writes a small file in place of one that is there.
+
+    Raises config.DiskFailure; the one that is there is untouched then.
+    """
+    with or_disk_failure(file), atomic_write(file, durable=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def replace_atomically(finished: Path, place: Path) -> None:
+    """Renames the folder `finished` to `place`.
+
+    What is there is renamed aside (REPLACED) first and removed last: one of both stays.
+    """
+    aside = place.with_name(place.name + REPLACED)
+    if place.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        os.replace(place, aside)
+    os.replace(finished, place)
+    fsync_path(place.parent)
+    if aside.exists():
+        shutil.rmtree(aside)

@@ -18,7 +18,6 @@ from rltf.driver import resume_checks
 from rltf.driver.extras import code_version
 from rltf.driver.held_out_tracker import HeldOutTracker
 from rltf.driver.inputs import Inputs
-from rltf.driver.notices import Notices
 from rltf.driver.ray_cluster import node_address
 from rltf.driver.ray_thread import CALL_TIMEOUT_S, RayThread
 from rltf.driver.redis_supervisor import RedisSupervisor
@@ -30,6 +29,7 @@ from rltf.monitor.ray_metrics import RaySink
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
+from rltf.telemetry.console import warn
 from rltf.telemetry.recorder import Row
 
 
@@ -57,6 +57,32 @@ class Tracker(Protocol):
 
     def examples(self) -> list[Example]:
         """Problems with programs of before and after."""
+
+
+class Notices:
+    """Of one attempt; `restarted` is called by other threads too."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._restarts: list[str] = []
+
+    def died(self, name: str, reason: str) -> None:
+        """A part has died."""
+        self._folder.add_event({"time": time.time(), "event": "died", "part": name, "reason": reason})
+        warn(f"{name} is dead: {reason}")
+
+    def restarted(self, name: str, reason: str, facts: dict[str, Any]) -> None:
+        """A part that died for `reason` runs again; `facts` go into the event. It is told by `tell_restarts`."""
+        self._folder.add_event({"time": time.time(), "event": "restarted", "part": name, "reason": reason} | facts)
+        more = f" after step {facts['step']}" if "step" in facts else ""
+        self._restarts.append(f"{name} died and goes on{more}: {reason}")
+
+    def tell_restarts(self) -> bool:
+        """Tells of the restarts since the last call; whether there were any."""
+        told = bool(self._restarts)
+        while self._restarts:
+            warn(self._restarts.pop(0))
+        return told
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from rltf.driver.evaluation_sets import load_sets
 from rltf.driver.evaluation_tracker import EvaluationTracker, parts_of
 from rltf.driver.failures import raising_run_failed
 from rltf.driver.inputs import Inputs
-from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.nodes import NodeKinds
 from rltf.driver.ray_address import find_cluster_address
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s
 from rltf.driver.ray_thread import CALL_TIMEOUT_S, OnRayThread, RayThread

@@ -21,8 +21,8 @@ from rltf.config import Config, UserError, first_line, run_files
 from rltf.driver.held_out_tracker import curve, scores
 from rltf.driver.stopping import SIGNALS
 from rltf.monitor.clipping import clip_watch
-from rltf.monitor.data_loss import MAX_DEAD_LETTERS, data_loss_warnings, dead_letter_rows
 from rltf.monitor.report import write_report
+from rltf.monitor.report_fates import MAX_DEAD_LETTERS, data_loss_warnings, dead_letter_rows
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import locked
 from rltf.monitor.run_record import RunRecord

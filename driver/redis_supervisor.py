@@ -11,8 +11,7 @@ from pathlib import Path
 from rltf.buffer.server import EmbeddedRedis, url_in
 from rltf.config import Config, UserError
 from rltf.driver import RunFailed
-from rltf.driver.back_off import BackOff
-from rltf.driver.supervisor import OnRestart
+from rltf.driver.supervisor import BackOff, OnRestart
 
 POLL_INTERVAL_S = 0.1
 """Between two looks whether the server lives."""

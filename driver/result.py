@@ -11,9 +11,9 @@ from rltf.config import disk_sentence, first_line, run_files
 from rltf.driver.attempt import Attempt
 from rltf.driver.failures import collecting_failures
 from rltf.learner.export import write_card
-from rltf.monitor.data_loss import MAX_DEAD_LETTERS, data_loss_warnings, dead_letter_rows
 from rltf.monitor.examples import as_rows
 from rltf.monitor.report import write_report
+from rltf.monitor.report_fates import MAX_DEAD_LETTERS, data_loss_warnings, dead_letter_rows
 from rltf.monitor.status import print_end
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from rltf.buffer.connection import DataLost, ServerLost
 from rltf.driver.attempt import Attempt
-from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.nodes import NodeKinds
 from rltf.driver.ray_thread import CALL_TIMEOUT_S, KILL_TIMEOUT_S
 from rltf.driver.result import Result
 from rltf.driver.stopping import stopping

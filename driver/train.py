@@ -15,7 +15,7 @@ from rltf.driver import RunFailed, resume_checks
 from rltf.driver.attempt import wire
 from rltf.driver.failures import raising_run_failed
 from rltf.driver.inputs import Inputs
-from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.nodes import NodeKinds
 from rltf.driver.ray_address import find_cluster_address
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s, this_machine
 from rltf.driver.ray_thread import CALL_TIMEOUT_S, OnRayThread, RayThread

@@ -15,7 +15,7 @@ from rltf.buffer.flow import Flow
 from rltf.buffer.worker_loop import STOP_TIMEOUT_S, requested_resources
 from rltf.config import Config
 from rltf.config.user_code import UserCode
-from rltf.driver.node_kinds import NodeKinds
+from rltf.driver.nodes import NodeKinds
 from rltf.driver.supervisor import START_TIMEOUT_S, OnRestart, Started, Supervisor
 from rltf.executor.ray_executor import executor_actor, executor_options
 from rltf.learner.checkpoints import Checkpoints

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from rltf.config import saving
-from rltf.learner.atomic_files import REPLACED, replace_atomically, write_atomically
+from rltf.config import REPLACED, replace_atomically, saving, write_atomically
 from rltf.learner.checkpoint import FORMAT, SEAL
 from rltf.learner.checkpoints import SCORES, Checkpoints, Score
 from rltf.learner.optimizer_state import OptimizerState

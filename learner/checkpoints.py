@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from rltf.config import UserError
-from rltf.learner.atomic_files import REPLACED
+from rltf.config import REPLACED, UserError
 from rltf.learner.checkpoint import Checkpoint, is_complete
 from rltf.learner.world import World, broadcast_int
 from rltf.policy.checksums import Damaged

@@ -1,12 +1,15 @@
-"""Batches of corpus programs without end, of similar length within a batch so that little is padded."""
+"""Batches of corpus programs without end, of similar length within a batch so that little is padded, and the objective
+that imitates them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from rltf.learner.objectives.base import Totals, TrainItem
+from rltf.buffer.records import Group
+from rltf.config import Normalise
+from rltf.learner.objectives.base import PreparedStep, Totals, TrainItem
 from rltf.learner.objectives.supervised import Supervised
 from rltf.policy.encoding import PromptText, encode_program, encode_prompt
 from rltf.policy.policy import Policy
@@ -92,3 +95,25 @@ class CorpusStream:
         if program_ids is None:
             program_ids = self._encoded[program] = encode_program(self._policy, program)
         return prompt_ids, program_ids
+
+
+class Imitation(Supervised):
+    """Cross-entropy of the corpus programs of a stream, a batch of them for each step."""
+
+    def __init__(self, stream: CorpusStream, normalise: Normalise = "token_mean", token_limit: int = 1) -> None:
+        """As Supervised."""
+        super().__init__(normalise, token_limit)
+        self.stream = stream
+
+    def prepare(self, groups: Sequence[Group] = ()) -> PreparedStep:
+        """The next batch, whatever the groups."""
+        items, totals = self.stream.next()
+        return PreparedStep(items, totals, fates={}, rewards=[])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The stream's."""
+        return self.stream.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As CorpusStream."""
+        self.stream.load_state_dict(state)

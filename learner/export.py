@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from rltf.config import Config, UserError, first_line, saving
-from rltf.learner.atomic_files import replace_atomically
+from rltf.config import Config, UserError, first_line, replace_atomically, saving
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.model_card import write_card
@@ -23,7 +22,7 @@ from rltf.policy import generation_config
 from rltf.policy.checksums import LIST, has_checksums, refuse_damaged, write_checksums
 from rltf.policy.lora import FOLDER as ADAPTERS
 from rltf.policy.lora import load_adapters, merged, save_adapters
-from rltf.policy.policy import Policy, build_policy
+from rltf.policy.policy import Policy, PolicySpec, build_policy
 from rltf.weights.packing import named_weights
 
 __all__ = [
@@ -163,3 +162,30 @@ def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config,
     save_model(engine, policy, folder)
     if engine.world.rank == 0:
         write_card(folder, config, facts)
+
+
+WARM_START = "warm_start"
+"""Folder of the warm-started model in the run's folder."""
+
+
+def first_weights(config: Config, run: Path) -> Path | None:
+    """Folder of the warm-started model of the run in `run`; None where it trains on from the policy's own weights."""
+    if config.warm_start.reuse:
+        return Path(config.warm_start.reuse)
+    return run / WARM_START if config.warm_start.steps else None
+
+
+def keeps_first_weights(config: Config, run: Path) -> bool:
+    """Whether the weights that the run in `run` began to train with can be had to the last bit."""
+    if config.learner.dtype != "float32":
+        return False  # the folder has what the model computes with, not the optimizer's float32 copy
+    folder = first_weights(config, run)
+    return folder is None or folder.is_dir()
+
+
+def first_policy(spec: PolicySpec, config: Config, run: Path) -> Policy:
+    """The policy with which the run in `run` began to train. Raises UserError when the warm start does not fit it."""
+    policy = build_policy(spec, config.run.seed, config.learner.dtype)
+    if (folder := first_weights(config, run)) is not None:
+        load_weights(policy, folder)
+    return policy

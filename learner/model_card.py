@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from rltf.config import Config
-from rltf.learner.atomic_files import write_atomically
+from rltf.config import Config, write_atomically
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
 _SPEC_PATH = re.compile(r"^(\w+:)([^,]*)")

@@ -9,7 +9,7 @@ import torch
 
 from rltf.config import Config
 from rltf.learner.batching import Plan, tensors
-from rltf.learner.first_weights import first_policy
+from rltf.learner.export import first_policy
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import DTYPES, Policy, PolicySpec
 from rltf.policy.tree_attention import patch_attention, supports_trees

@@ -22,8 +22,8 @@ from rltf.config.user_code import is_user_name
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.corpus_stream import Corpus
 from rltf.learner.engine import StepResult
+from rltf.learner.export import first_weights
 from rltf.learner.fingerprints import fingerprints
-from rltf.learner.first_weights import first_weights
 from rltf.learner.objectives.base import PreparedStep
 from rltf.learner.run_objectives import RunObjectives
 from rltf.learner.training_step import TrainingStep, build_training_step

@@ -6,8 +6,7 @@ from typing import Any
 
 from rltf.config import Config, UserError
 from rltf.learner.checkpoint import Checkpoint
-from rltf.learner.corpus_stream import Corpus, CorpusStream
-from rltf.learner.imitation import Imitation
+from rltf.learner.corpus_stream import Corpus, CorpusStream, Imitation
 from rltf.learner.objectives import make_objective, with_supervised
 from rltf.learner.objectives.base import Objective
 from rltf.policy.policy import Policy

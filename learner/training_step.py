@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,10 +19,11 @@ from rltf.config import Config
 from rltf.learner.batching import Plan
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.corpus_stream import Corpus
+from rltf.learner.critic import load_critic
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.export import load_weights
-from rltf.learner.frozen import Annotate, frozen_models
 from rltf.learner.objectives.base import Objective, PreparedStep
+from rltf.learner.reference import load_reference
 from rltf.learner.run_objectives import RunObjectives
 from rltf.learner.world import World
 from rltf.policy.policy import Policy, PolicySpec, build_policy
@@ -130,3 +132,21 @@ def build_training_step(
     elif weights is not None:
         load_weights(policy, weights)
     return TrainingStep(config, policy, TrainingEngine(policy, config.learner, world), corpus)
+
+
+Annotate = Callable[[Plan], Plan]
+
+
+def frozen_models(policy: Policy, config: Config, folder: Path, device: torch.device | str) -> list[Annotate]:
+    """The reference and the critic, as far as the objective asks for them; `folder` is the run's.
+
+    Raises UserError when a folder does not hold the model that it should.
+    """
+    found: list[Annotate] = []
+    if config.objective.kl:
+        found.append(load_reference(policy.spec, config, folder, device).annotate)
+    if config.objective.weighed_by_critic:
+        critic = load_critic(Path(config.rltf.critic), policy, config.learner.micro_batch_tokens, device)
+        inside = config.rltf.fine_grained_type == 1
+        found.append(partial(critic.weigh, terms=(True, inside, True)))
+    return found

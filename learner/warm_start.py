@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 from rltf.config import Config
-from rltf.learner.corpus_stream import Corpus, CorpusStream
+from rltf.learner.corpus_stream import Corpus, CorpusStream, Imitation
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.imitation import Imitation
 from rltf.learner.learning_rates import cosine
 from rltf.learner.training_step import TrainingStep
 from rltf.telemetry.recorder import Recorder

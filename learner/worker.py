@@ -15,8 +15,7 @@ from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import FOLDER
 from rltf.learner.evaluation_requests import EvaluationRequests
-from rltf.learner.export import export, save_model
-from rltf.learner.first_weights import WARM_START, first_policy
+from rltf.learner.export import WARM_START, export, first_policy, save_model
 from rltf.learner.position import Position
 from rltf.learner.publish import VersionPublisher
 from rltf.learner.schedule import Before, Schedule

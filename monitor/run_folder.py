@@ -16,15 +16,13 @@ import yaml
 
 from rltf.buffer.connection import redacted
 from rltf.buffer.records import Archived
-from rltf.config import Config, RunConfig, atomic_write, run_files
+from rltf.config import Config, RunConfig, atomic_write, run_files, writing
 from rltf.monitor.event_files import TensorBoard
 from rltf.monitor.jsonl_parts import PartWriter
-from rltf.monitor.line_file import LineFile
 from rltf.monitor.new_run import make_folder
-from rltf.monitor.run_phases import RunPhases
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.samples import SampleWriter
-from rltf.telemetry.metric import Source
+from rltf.telemetry.declarations import Source
 from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.recorder import Row
 
@@ -207,3 +205,65 @@ class RunFolder(RunRecord):
             if self._telemetry is not None:
                 ending.callback(self._telemetry.flush)
                 self._telemetry = None
+
+
+class LineFile:
+    """Appends rows. What a killed writer, or a full disk, has left of a line is cut off before the next."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._whole = False
+        """Whether the file is known to end with a whole line."""
+
+    def append(self, row: Row) -> None:
+        """Writes a row, and hands it to the system. Raises OSError."""
+        if not self._whole:
+            _cut_broken_tail(self._path)
+        self._whole = False
+        with writing(self._path), self._path.open("a") as lines:
+            lines.write(json.dumps(row, default=_number) + "\n")
+        self._whole = True
+
+
+def _cut_broken_tail(path: Path) -> None:
+    """Cuts off a last line without its newline, so that the next line does not grow onto it."""
+    if path.exists():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def _number(value: Any) -> float | int:
+    """Numpy scalars as plain numbers."""
+    number: float | int = value.item()
+    return number
+
+
+class RunPhases:
+    """The phases of one attempt, on the wall clock, on top of those of earlier ones."""
+
+    def __init__(self, earlier: Mapping[str, float]) -> None:
+        """`earlier`: seconds by phase of the attempts before."""
+        self.seconds = {name: float(seconds) for name, seconds in earlier.items()}
+        """Of the phases that have ended, by name."""
+        self._name = ""
+        self._since = 0.0
+
+    def enter(self, name: str, now: float) -> Row | None:
+        """The run enters a phase (`buffer.control.Phase`), or with an empty name none; the row of the one that ends so.
+
+        Repeated calls with one name are one phase.
+        """
+        if name == self._name:
+            return None
+        ended, since = self._name, self._since
+        self.seconds = self.seconds_until(now)
+        self._name, self._since = name, now
+        row = {"kind": "phase", "role": "run", "name": ended, "waits_for": None, "start": since, "end": now}
+        return row if ended else None
+
+    def seconds_until(self, now: float) -> dict[str, float]:
+        """`seconds` with the phase that goes on."""
+        if not self._name:
+            return dict(self.seconds)
+        return self.seconds | {self._name: self.seconds.get(self._name, 0.0) + now - self._since}

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from rltf.monitor.state import RunState
 from rltf.telemetry.console import LINE_INTERVAL_S, redirects_stderr, time_left, updates_in_place
-from rltf.telemetry.declarations import METRICS
-from rltf.telemetry.metric import ALWAYS
+from rltf.telemetry.declarations import ALWAYS, METRICS
 from rltf.telemetry.metrics import rank
 from rltf.telemetry.vocabulary import few
 

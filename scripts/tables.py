@@ -22,8 +22,7 @@ from rltf.config import objectives as named  # noqa: E402
 from rltf.executor import checkers, judge, judges  # noqa: E402
 from rltf.learner import objectives, rewards  # noqa: E402
 from rltf.problems import problem, prompts, sources, spec  # noqa: E402
-from rltf.telemetry.declarations import METRICS, STEP_FIGURES  # noqa: E402
-from rltf.telemetry.metric import Metric, Source  # noqa: E402
+from rltf.telemetry.declarations import METRICS, STEP_FIGURES, Metric, Source  # noqa: E402  # noqa: E402
 
 TEXTS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

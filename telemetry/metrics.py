@@ -8,8 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from rltf.telemetry.declarations import METRICS
-from rltf.telemetry.metric import EVERYWHERE, Metric, Place, Source
+from rltf.telemetry.declarations import EVERYWHERE, METRICS, Metric, Place, Source
 
 _EXACT = {(source, metric.name): metric for source, metrics in METRICS.items() for metric in metrics}
 _FAMILIES = [(source, metric) for (source, name), metric in _EXACT.items() if "*" in name]

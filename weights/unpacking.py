@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rltf.policy.lora import AdapterMerger, LoraSettings
 from rltf.weights.manifest import CHECKSUM_CHUNK_BYTES, THREADS, Bucket, Manifest, ManifestMismatch, pool
 from rltf.weights.packing import named_weights
 
@@ -58,3 +59,22 @@ def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     """Of each pair the second into the first."""
     for target, source in pairs:
         target.copy_(source, non_blocking=True)
+
+
+class AdapterLoader:
+    """Merges published adapters into a plain model, in place; keeps a copy of the weights that they change."""
+
+    def __init__(self, model: Any, settings: LoraSettings) -> None:
+        self._merger = AdapterMerger(model, settings)
+
+    def __call__(self, model: Any, manifest: Manifest, buckets: Sequence[Bucket]) -> None:
+        """As `weights.unpacking.load_into`: everything is checked before anything is written.
+
+        Raises ChecksumError when a bucket is corrupt, ManifestMismatch when the model lacks a layer or it has another
+        shape.
+        """
+        manifest.verify(buckets)
+        try:
+            self._merger.merge(dict(unpack(manifest, buckets)))
+        except ValueError as error:
+            raise ManifestMismatch(f"version {manifest.version}: {error}") from error

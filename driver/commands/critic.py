@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rltf.config import DiskFailure, PolicyConfig, UserError
 from rltf.learner.critic import Critic, default_device, items_of, train_critic
-from rltf.learner.first_weights import first_weights
+from rltf.learner.export import first_weights
 from rltf.monitor.run_record import RunRecord
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.files import or_user_error

@@ -14,8 +14,8 @@ from rltf.config import Config, UserError, run_files
 from rltf.driver.inputs import Inputs
 from rltf.driver.resume import code_of
 from rltf.learner.checkpoints import Checkpoints
+from rltf.learner.export import keeps_first_weights
 from rltf.learner.fingerprints import CORPUS
-from rltf.learner.first_weights import keeps_first_weights
 from rltf.learner.replay import RecordedStep, Replay, ReplayedStep, depends_on_history
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.sample_columns import RecordedSample

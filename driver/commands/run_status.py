@@ -24,7 +24,7 @@ from rltf.buffer.server import url_in
 from rltf.config import Config, UserError, run_files
 from rltf.driver import resume
 from rltf.monitor.absent import read_absent
-from rltf.monitor.data_loss import dead_letter_rows
+from rltf.monitor.report_fates import dead_letter_rows
 from rltf.monitor.run_lock import in_use
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.state import RunState

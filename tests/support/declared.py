@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rltf.monitor.run_folder import RunFolder
-from rltf.telemetry.metric import Source
+from rltf.telemetry.declarations import Source
 from rltf.telemetry.metrics import declared
 from rltf.telemetry.vocabulary import kind_of
 

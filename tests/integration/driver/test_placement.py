@@ -19,8 +19,7 @@ from rltf.buffer.flow import FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.buffer.worker_loop import NotSchedulable, ray_options, requested_resources
 from rltf.config import Config, RestartConfig
-from rltf.driver.node_kinds import NodeKinds
-from rltf.driver.nodes import actor_host, shortage
+from rltf.driver.nodes import NodeKinds, actor_host, shortage
 from rltf.driver.supervisor import Started, Supervisor
 from rltf.monitor.absent import read_absent, write_absent
 from rltf.monitor.state import RunState

@@ -17,9 +17,9 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, RestartConfig, UserError
 from rltf.driver import RunFailed
-from rltf.driver.back_off import BackOff
 from rltf.driver.failures import raising_run_failed
 from rltf.driver.redis_supervisor import RedisSupervisor
+from rltf.driver.supervisor import BackOff
 
 
 def until(seen: Callable[[], object], bound_s: float = 60.0) -> None:

@@ -23,9 +23,9 @@ from rltf.learner.world import World
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy, build_policy
-from rltf.weights.adapters import AdapterLoader
 from rltf.weights.manifest import ChecksumError, ManifestMismatch
 from rltf.weights.packing import named_weights
+from rltf.weights.unpacking import AdapterLoader
 from tests.support.learner_engines import engine_of, programs
 from tests.support.learner_parts import learner_config, policy
 from tests.support.learner_run import Run

@@ -155,7 +155,7 @@ from rltf.config import DiskFailure
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.critic import Critic
 from rltf.learner.export import load_weights, save_model
-from rltf.learner.atomic_files import write_atomically
+from rltf.config import write_atomically
 
 def refused(what):
     try:

@@ -22,8 +22,8 @@ from rltf.buffer.records import Feedback, Group, Sample
 from rltf.config import Config, PolicyConfig
 from rltf.learner.batching import plan
 from rltf.learner.critic import OUTCOME_CLASSES, Critic
-from rltf.learner.frozen import frozen_models
 from rltf.learner.objectives.rltf import Rltf
+from rltf.learner.training_step import frozen_models
 from rltf.policy.encoding import decode_with_offsets, encode_program
 from rltf.policy.policy import Policy, build_policy, make_spec
 from tests.support.learner_parts import characters, feedback, group

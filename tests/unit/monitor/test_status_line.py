@@ -8,8 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from rltf.monitor.eta import EtaEstimator
-from rltf.monitor.state import RunState
+from rltf.monitor.state import EtaEstimator, RunState
 from rltf.monitor.status_line import MAX_LINES, Goal, StatusLine, fitted, status_segments
 from tests.support.monitor_rows import BEGIN, held_out_row, phase, step_row, telemetry
 

@@ -26,8 +26,7 @@ from rltf.monitor.report import write_report
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.status_line import Goal, status_segments
-from rltf.telemetry.declarations import METRICS, STEP_FIGURES
-from rltf.telemetry.metric import Metric, Source
+from rltf.telemetry.declarations import METRICS, STEP_FIGURES, Metric, Source
 from rltf.telemetry.metrics import declared, meaning, numbers_of, rank
 from rltf.telemetry.vocabulary import OUTCOME_WORDS
 from tests.support.declared import undeclared, undeclared_in
