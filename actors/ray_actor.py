@@ -11,8 +11,9 @@ import ray
 import torch
 
 from rltf.actors.engines import make_engine
-from rltf.actors.worker import ActorWorker, StallTimeout
+from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import FlowAddress
+from rltf.buffer.stall_clock import StallTimeout
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import ActorsConfig, Config, UserError
 from rltf.config.user_code import NO_CODE, UserCode

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from rltf.policy.tree_attention import plug_in
 
 NAME = "shared_prefix"
 FAMILIES = frozenset({"llama", "qwen2", "gpt2", "t5"})
@@ -80,7 +81,6 @@ class GeneratedKV:
         self.length = 0
         self.rows = 0
         self._layers = layers
-        self._capacity = 0
         self._block: Tensor | None = None  # (layers, 2, rows, heads, tokens, head width)
 
     def start(self, rows: int) -> None:
@@ -277,8 +277,4 @@ def _mix(weights: Tensor, values: Tensor) -> Tensor:
 
 def patch_attention(model: Any) -> None:
     """Makes `model` attend through `attention`, which is torch's own wherever no `prefix` is passed."""
-    AttentionInterface.register(NAME, attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    configs = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
-    for config in configs.values():
-        config._attn_implementation = NAME
+    plug_in(model, NAME, attention, sdpa_mask)

@@ -19,7 +19,7 @@ from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import format_counts
 from rltf.buffer.records import Program
-from rltf.buffer.stall_clock import StallClock
+from rltf.buffer.stall_clock import StallClock, StallTimeout, StopRequested
 from rltf.buffer.work_queue import WorkQueue
 from rltf.config import Config
 from rltf.policy.encoding import PromptText, encode_prompt
@@ -38,14 +38,6 @@ _HEARTBEAT_CHECK_INTERVAL_S = 1.0
 """Seconds of a wait between two looks whether the run goes on."""
 _FULL_BATCH_TIMEOUT_S = 0.25
 """Seconds after which a smaller batch than asked for is better than none."""
-
-
-class StallTimeout(Exception):
-    """Nothing happened for run.stall_timeout_s; the message names the part waited for."""
-
-
-class StopRequested(Exception):
-    """The run is to end while something was waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +101,14 @@ class ActorWorker:
         """One piece of work, or the wait for one."""
         self._weights.refresh()
         if self.version < 0:
-            self._idle(lambda: not self._weights.refresh())
+            self._idle(self._weights.refresh)
         chunk = self._flow.evaluations.next_chunk(self.name, self.version)
         if chunk is not None:
             self._evaluate(chunk)
         elif self._flow.control.phase() == "training":
             self._generate()
         else:
-            self._idle(lambda: not self._has_work())
+            self._idle(self._has_work)
 
     def _has_work(self) -> bool:
         return self._flow.control.phase() == "training" or self._evaluation_waits()
@@ -157,7 +149,8 @@ class ActorWorker:
                 if now - looked_at < _OTHER_WORK_INTERVAL_S:
                     return admission.waits_for
                 looked_at = now
-                return admission.waits_for if self._training_goes_on() else ""
+                goes_on = self._flow.control.phase() == "training" and not self._evaluation_waits()
+                return admission.waits_for if goes_on else ""  # an evaluation is written first
             if admission.groups < groups and now - asked_at < _FULL_BATCH_TIMEOUT_S:
                 return admission.waits_for
             # Admit, then load: so the version sampled with is not older than the one the admission was reckoned with.
@@ -171,10 +164,6 @@ class ActorWorker:
         if not granted:
             self._flow.online.release(self.name)
         return granted
-
-    def _training_goes_on(self) -> bool:
-        """False when an evaluation is to be written first, or the training phase is over."""
-        return self._flow.control.phase() == "training" and not self._evaluation_waits()
 
     def _evaluation_waits(self) -> bool:
         self._weights.refresh()
@@ -270,13 +259,13 @@ class ActorWorker:
             self._encoded[problem_id] = encode_prompt(self._engine.policy, self._prompts[problem_id])
         return self._encoded[problem_id]
 
-    def _idle(self, without_work: Callable[[], bool]) -> None:
+    def _idle(self, has_work: Callable[[], bool]) -> None:
         """Waits for work outside of training: for the learner and, where there is none or it is done, for the driver,
         which asks for evaluations and ends the run.
         """
 
         def blocked() -> str:
-            if not without_work():
+            if has_work():
                 return ""
             return "driver" if self._flow.control.phase() in ("evaluation", "done") else "learner"
 

@@ -219,7 +219,7 @@ def measure(server: EmbeddedRedis, samples: int, size: int, rounds: int, tcp: bo
 
 def _once(condition: Condition, address: FlowAddress, samples: int, size: int) -> dict[str, float]:
     """One run on the emptied server."""
-    flow = Flow.connect(address)
+    flow = Flow(address)
     client: Any = flow.client
     client.flushall()
     if condition.name == "raw":
@@ -253,7 +253,7 @@ def _once(condition: Condition, address: FlowAddress, samples: int, size: int) -
 
 
 def _process(part: Part, address: FlowAddress, samples: int, size: int, barrier: Any, spent: Any) -> None:
-    flow = Flow.connect(address)
+    flow = Flow(address)
     run = part(flow, samples, size)
     barrier.wait(WAIT_S)
     before = time.process_time()

@@ -48,7 +48,7 @@ DAY_S = 86_400.0
 
 def push(address: FlowAddress, stop: Any) -> None:
     """The actor."""
-    flow, rng = Flow.connect(address), random.Random(0)
+    flow, rng = Flow(address), random.Random(0)
     recorder = Recorder("actor-0", flow.telemetry.append)
     templates = [[program(f"{kind:08d}", number, rng) for number in range(GROUP)] for kind in range(8)]
     while not stop.is_set():
@@ -82,7 +82,7 @@ def push(address: FlowAddress, stop: Any) -> None:
 
 def label(address: FlowAddress, stop: Any) -> None:
     """The executor."""
-    flow, rng = Flow.connect(address), random.Random(1)
+    flow, rng = Flow(address), random.Random(1)
     recorder = Recorder("executor-0", flow.telemetry.append)
     while not stop.is_set():
         claims = flow.work.claim("executor-0", CLAIM, block_s=0.5)
@@ -100,7 +100,7 @@ def label(address: FlowAddress, stop: Any) -> None:
 
 def draw(address: FlowAddress, stop: Any) -> None:
     """The learner."""
-    flow = Flow.connect(address)
+    flow = Flow(address)
     recorder = Recorder("learner-0", flow.telemetry.append)
     step = 0
     while not stop.is_set():
@@ -171,7 +171,7 @@ def soak(minutes: float, samples_gb: float, place: Path, console: Console) -> di
     )
     folder = RunFolder.create(config)
     server = EmbeddedRedis.start(folder.path / "redis")
-    flow = Flow.connect(FlowAddress.from_config(config, server.url, folder.key, server.socket))
+    flow = Flow(FlowAddress.from_config(config, server.url, folder.key, server.socket))
     watcher = Watcher(flow, folder, RunState())
     spawn = multiprocessing.get_context("spawn")
     stop, sizes = spawn.Event(), Sizes()

@@ -135,9 +135,7 @@ def _pool_rate(url: str, work: Work, count: int, run: str, folder: Path) -> floa
     from rltf.executor.ray_executor import executor_actor
 
     size = BufferConfig(capacity=len(work) + 1, work_capacity=len(work) + 1, max_staleness=None)
-    flow = Flow.connect(
-        FlowAddress(url=url, run=run, buffer=size, groups_per_step=1, groups_per_version=1, group_size=1)
-    )
+    flow = Flow(FlowAddress(url=url, run=run, buffer=size, groups_per_step=1, groups_per_version=1, group_size=1))
     suites = {problem.id: problem.suite for problem, _ in work}
     flow.problems.put_many((name, suite.to_json(), suite.content_hash) for name, suite in suites.items())
     config = ExecutorConfig(count=count, cpus_per_executor=0.25, time_limit_s=30.0)

@@ -264,7 +264,7 @@ class Run(Command):
         """The run's data flow; `url` is the embedded server's own unless given."""
         folder = RunFolder.open(self.folder)
         config = Config.model_validate(folder.config())
-        return Flow.connect(FlowAddress.from_config(config, url or url_in(self.folder / "redis"), folder.key))
+        return Flow(FlowAddress.from_config(config, url or url_in(self.folder / "redis"), folder.key))
 
 
 def kill(run: Run, part: str, node: Callable[[], None] | None = None) -> float:

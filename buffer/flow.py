@@ -103,11 +103,6 @@ class Flow:
         self.telemetry = TelemetryStream(self.client, for_training, train)
         self.control = Control(self.client, for_training, train)
 
-    @classmethod
-    def connect(cls, address: FlowAddress) -> Flow:
-        """The flow at `address`."""
-        return cls(address)
-
     def resume(self) -> int:
         """To be called by the driver of a run that goes on, before it starts the first worker; returns the programs
         given back.

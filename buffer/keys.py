@@ -67,40 +67,27 @@ class Keys:
 
     def __init__(self, run: str, purpose: Purpose) -> None:
         self.base = base_of(run)
-        self.archive = self.base + "archive"
-        self.totals = self.base + "totals"
-        self.rows = self.base + "rows"
-        self.steps = self.base + "steps"
-        self.control = self.base + "control"
-        self.problems = self.base + "problems"
-        self.suites = self.base + "suites"
-        self.marker = self.base + "marker"
-        self.alive = self.base + "alive"
-        own = f"{self.base}{purpose}:"
-        self.work = own + "work"
-        self.counts = own + "counts"
-        self.events = own + "events"
-        self.state = own + "state"
-        self.dead = own + "dead"
-        self.reserved = own + "reserved"
-        self.open = own + "open"
-        self.buffer = own + "buffer"
-        self.drawn = own + "drawn"
-        self._group = own + "group:"
-        self._staged = own + "staged:"
-        self._label = own + "label:"
+        self._own = f"{self.base}{purpose}:"
+
+    def __getattr__(self, name: str) -> str:
+        """A key without a name behind it. Raises AttributeError where there is none of the name."""
+        if name in RUN_KEYS:
+            return self.base + name
+        if name in QUEUE_KEYS and name not in PREFIXES:
+            return self._own + name
+        raise AttributeError(name)
 
     def group(self, group_id: str) -> str:
         """The hash of one group."""
-        return self._group + group_id
+        return f"{self._own}group:{group_id}"
 
     def staged(self, nonce: str) -> str:
         """The hash in which one push brings a group's bytes."""
-        return self._staged + nonce
+        return f"{self._own}staged:{nonce}"
 
     def label(self, label: str) -> str:
         """The hash of one evaluation."""
-        return self._label + label
+        return f"{self._own}label:{label}"
 
 
 def lua_prelude() -> str:

@@ -5,6 +5,14 @@ from __future__ import annotations
 import time
 
 
+class StopRequested(Exception):
+    """The run was asked to end while something was waited for."""
+
+
+class StallTimeout(Exception):
+    """Nothing moved for longer than `run.stall_timeout_s`; the message names who was waited for."""
+
+
 class StallClock:
     """Runs out when what it is shown has stayed the same for `timeout_s`."""
 

@@ -70,11 +70,11 @@ class WorkerLoop(ABC):
     """Failures that another start would not mend."""
 
     def __init__(self, name: str, address: FlowAddress, logs: Path, code: UserCode = NO_CODE) -> None:
-        """`logs`: folder of log files; `code`: the user's files. Raises what Flow.connect raises."""
+        """`logs`: folder of log files; `code`: the user's files. Raises what Flow raises."""
         redirect_output(logs, name)
         code.install()
         self.name = name
-        self.flow = Flow.connect(address)
+        self.flow = Flow(address)
         self.recorder = Recorder(name, self.flow.telemetry.append)
         self._stop = threading.Event()
         self._error: Exception | None = None

@@ -12,6 +12,12 @@ from pydantic.fields import FieldInfo
 from rltf.config.choice import USER_NAME, OneOf, Word, first_sentence
 from rltf.config.root import Config
 
+_BOUNDS: dict[type, tuple[str, str]] = {
+    Ge: ("at least", "ge"),
+    Gt: ("above", "gt"),
+    Le: ("at most", "le"),
+    Lt: ("below", "lt"),
+}
 _NAMES: dict[Any, str] = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
@@ -87,18 +93,8 @@ def _values(annotation: Any) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    words = []
-    for bound in field.metadata:
-        match bound:
-            case Ge():
-                words.append(f"at least {bound.ge}")
-            case Gt():
-                words.append(f"above {bound.gt}")
-            case Le():
-                words.append(f"at most {bound.le}")
-            case Lt():
-                words.append(f"below {bound.lt}")
-    return ", ".join(words)
+    found = [(*_BOUNDS[type(bound)], bound) for bound in field.metadata if type(bound) in _BOUNDS]
+    return ", ".join(f"{words} {getattr(bound, name)}" for words, name, bound in found)
 
 
 def _bounds_of_each(annotation: Any) -> str:

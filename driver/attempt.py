@@ -180,9 +180,7 @@ def wire(
         redis = RedisSupervisor(folder.path / run_files.REDIS, address, config, notices.restarted)
         stack.callback(redis.stop)
     url, near = (config.redis.url, "") if redis is None else (redis.url, redis.socket)
-    flow = stack.enter_context(
-        closing(Flow.connect(FlowAddress.from_config(config, url, folder.key, near, uuid.uuid4().hex)))
-    )
+    flow = stack.enter_context(closing(Flow(FlowAddress.from_config(config, url, folder.key, near, uuid.uuid4().hex))))
     logs = resume_checks.take_charge(flow, folder, saved)
     state, sink = RunState(clock=time.monotonic), RaySink()
     return Attempt(

@@ -64,7 +64,7 @@ class HeldOutTracker:
             self._flow.evaluations.close(
                 label
             )  # the learner that asked for it is dead, and the one that lives does not know it
-        self._state.fold_held_out(row)
+        self._state.held_out = row
         self._rows = sorted(
             [kept for kept in self._rows if kept["step"] != row["step"]] + [row], key=lambda kept: int(kept["step"])
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NoReturn
@@ -85,7 +84,7 @@ def _result(folder: RunFolder) -> dict[str, Any]:
         "examples": [],
         "dead_letters": [],
         "attempts": folder.attempts(),
-        "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
+        "restarts": folder.restarts(),
         "finished": False,
     }
 
@@ -94,7 +93,7 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
     """Takes what the driver had not yet read out of the run's Redis: warnings, and the result's keys that are known
     there.
 
-    Raises as Flow.connect and EmbeddedRedis.start do.
+    Raises as Flow and EmbeddedRedis.start do.
     """
     if config.redis.url:
         raise UserError("the run's Redis at redis.url was not asked; the next attempt reads what it holds")
@@ -102,7 +101,7 @@ def _rest(folder: RunFolder, config: Config) -> tuple[list[str], dict[str, Any]]
     with ExitStack() as stack:
         server = EmbeddedRedis.start(folder.path / run_files.REDIS)
         stack.callback(server.stop)
-        flow = stack.enter_context(closing(Flow.connect(FlowAddress.from_config(config, server.url, folder.key))))
+        flow = stack.enter_context(closing(Flow(FlowAddress.from_config(config, server.url, folder.key))))
         watcher = Watcher(flow, folder, state)
         watcher.finish()
         watcher.check_ledger()

@@ -19,6 +19,7 @@ from ray._private.authentication.authentication_token_setup import maybe_enable_
 from ray._private.services import get_ray_address_from_environment
 
 from rltf.config import Config, UserError, first_line
+from rltf.driver.guard import children
 from rltf.driver.host_limits import memory_bytes, object_store_bytes
 from rltf.driver.ray_address import HERE, ClusterAddress, check_reachable, find_cluster_address
 from rltf.driver.ray_probe import probe
@@ -151,7 +152,7 @@ def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], e
     ending.enter_context(_loopback_only())
     dashboard, tries = config.ray.dashboard, 0
     while True:
-        before = _children()
+        before = children()
         try:
             context = ray.init(
                 address="local",
@@ -172,7 +173,7 @@ def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], e
                 continue
             tries += 1
             if tries == MAX_START_ATTEMPTS or "timed out" not in str(error):
-                raise UserError(f"Ray could not be started here: {_reason(error)}{wrote}") from None
+                raise UserError(f"Ray could not be started here: {first_line(error)[:300]}{wrote}") from None
             say(f"Ray has not started in time: it is started again{wrote}")
     session = SessionLock(Path(context.address_info["session_dir"]))
     ending.callback(session.close)
@@ -182,7 +183,7 @@ def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], e
 def _end_since(before: set[int]) -> None:
     """Ends the processes of a start that failed: this process's children but for those `before`."""
     ray.shutdown()
-    for child in _children() - before:
+    for child in children() - before:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
 
@@ -236,7 +237,7 @@ def _join(wanted: ClusterAddress, common: dict[str, Any], free_to_choose: bool) 
     except ray.exceptions.AuthenticationError:
         raise _wants_token(wanted) from None
     except Exception as error:  # Ray raises anything, `Exception` itself too
-        reason = _reason(error.__cause__ or error)
+        reason = first_line(error.__cause__ or error)[:300]
         raise UserError(f"the Ray cluster at {wanted} cannot be joined ({reason}): {wanted.remedy}") from None
 
 
@@ -268,14 +269,3 @@ def _wants_token(wanted: ClusterAddress) -> UserError:
     return UserError(
         f"the Ray cluster at {wanted} wants a token: set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token"
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of Ray's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
-
-
-def _children() -> set[int]:
-    """This process's children."""
-    return {int(pid) for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()}

@@ -80,13 +80,9 @@ class RayThread:
             )
             raise RunFailed(self.gone) from None
 
-    def _dead(self) -> list[str]:
-        """Ray's processes that have died, of those that its driver does not outlive for long."""
-        return [f"{name} (process {pid})" for name, pid in self._processes.items() if not state_of(pid)]
-
     def check(self) -> None:
-        """Raises RunFailed when one of Ray's processes has died."""
-        if dead := self._dead():
+        """Raises RunFailed when one of Ray's processes has died, without which its driver does not live for long."""
+        if dead := [f"{name} (process {pid})" for name, pid in self._processes.items() if not state_of(pid)]:
             raise RunFailed(f"Ray's {' and '.join(dead)} has died")
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from rltf.buffer.connection import DataLost, ServerError, ServerLost
@@ -43,7 +42,7 @@ class Result:
             attempt.held_out.close()
             attempt.watcher.finish()
             self._imbalance = attempt.watcher.check_ledger() or attempt.state.imbalance
-            attempt.state.fold_ledger(flow.ledger.counts())
+            attempt.state.ledger = flow.ledger.counts()
             self._buffer_events = flow.ledger.events()
             for work in (flow.work, flow.evaluation_work):
                 self._dead_letters += work.dead_letters(MAX_DEAD_LETTERS)
@@ -114,6 +113,6 @@ class Result:
             ],
             "dead_letters": dead_letter_rows(self._dead_letters),
             "attempts": folder.attempts(),
-            "restarts": Counter(row["part"] for row in folder.events() if row["event"] == "restarted"),
+            "restarts": folder.restarts(),
             "finished": state.phase == "done",
         }

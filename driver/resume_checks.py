@@ -44,7 +44,7 @@ def take_charge(flow: Flow, folder: RunFolder, saved: Checkpoint | None) -> Path
     Raises UserError, with nothing changed, when Redis does not have what an earlier attempt left there.
     """
     if folder.attempts():
-        with closing(Flow.connect(replace(flow.address, token=""))) as reader:  # this attempt is not in charge yet
+        with closing(Flow(replace(flow.address, token=""))) as reader:  # this attempt is not in charge yet
             check_data(reader, folder, saved)
     logs = folder.new_log_folder().resolve()
     attempt = folder.attempts()

@@ -74,7 +74,6 @@ class Member:
     question: Any = None
     """The question under way."""
     asked_at: float = 0.0
-    state: str = "starting"
 
 
 @dataclass
@@ -177,10 +176,6 @@ class Supervisor:
         """Handles of all workers that were started, by name."""
         return {name: member.handle for unit in self.units.values() for name, member in unit.members.items()}
 
-    def restarts(self) -> dict[str, int]:
-        """How often each unit that died was started again."""
-        return {unit.name: unit.restarts for unit in self.units.values() if unit.restarts}
-
     def kill(self) -> None:
         """Ends every process. Safe to call twice."""
         for unit in self.units.values():
@@ -242,7 +237,7 @@ class Supervisor:
             member.question, member.asked_at = member.handle.health.remote(), now
         elif member.question is not None and _is_ready(member.question):
             health: Health = ray.get(member.question)
-            member.question, member.state = None, health["state"]
+            member.question = None
             if health["final"]:
                 raise RunFailed(f"{name}: {health['failure']}")
             return f"{name}: {health['failure']}" if health["failure"] else ""

@@ -15,7 +15,6 @@ from rltf.driver.attempt import Attempt
 from rltf.driver.ray_thread import CALL_TIMEOUT_S
 from rltf.driver.stopping import stopping
 from rltf.driver.supervisor import Supervisor
-from rltf.monitor.absent import write_absent
 from rltf.monitor.status_line import StatusLine
 from rltf.monitor.watcher import CONFIRMING_CHECKS
 from rltf.telemetry.console import warn
@@ -85,7 +84,7 @@ class Watch:
             absent = self._attempt.calls.call("a look at who does not run", supervisor.absent, CALL_TIMEOUT_S)
         if absent != state.absent:
             state.absent = absent
-            write_absent(self._attempt.folder.path, absent)
+            self._attempt.folder.write_absent(absent)
 
     def _look_at_ledger(self) -> None:
         """Raises RunFailed when it stays out of balance; it is looked at whenever a part was started again."""

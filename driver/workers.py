@@ -84,12 +84,22 @@ class Workers:
                 lambda reason: resume_step(task.folder),
                 lambda: requested_resources(learner.options(kinds.offered())),
             )
-        resources = partial(_asked, lambda: generator_options(config.actors, kinds.offered()))
         for name in (f"actor-{index}" for index in range(config.actors.count)):
-            add(name, partial(actor, name), partial(self._on_actor_death, name), resources, spare=True)
-        resources = partial(_asked, lambda: executor_options(config.executor, kinds.offered()))
+            add(
+                name,
+                partial(actor, name),
+                partial(self._on_actor_death, name),
+                lambda: requested_resources(generator_options(config.actors, kinds.offered())),
+                spare=True,
+            )
         for name in (f"executor-{index}" for index in range(config.executor.count)):
-            add(name, partial(executor, name), partial(self._on_executor_death, name), resources, spare=True)
+            add(
+                name,
+                partial(executor, name),
+                partial(self._on_executor_death, name),
+                lambda: requested_resources(executor_options(config.executor, kinds.offered())),
+                spare=True,
+            )
 
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
         """Asks every loop to end, the learner to leave a checkpoint first, and waits until they have or `hurried`;
@@ -133,7 +143,3 @@ def resume_step(run: Path) -> dict[str, int]:
     """
     steps = Checkpoints.of_run(run).steps()
     return {"step": steps[-1]} if steps else {}
-
-
-def _asked(options: Callable[[], dict[str, Any]]) -> dict[str, float]:
-    return requested_resources(options())

@@ -187,8 +187,3 @@ def make_checker(suite: TestSuite) -> Checker:
 def _lines(text: str) -> Iterator[str]:
     """Lines that are not blank, one by one: a wrong output may have millions."""
     return (found[1] for found in _LINE.finditer(text.rstrip()))
-
-
-def equal(expected: Any, actual: Any) -> bool:
-    """Python's own `==`, for `assert f(x) == literal`. Both sides are plain data."""
-    return bool(expected == actual)

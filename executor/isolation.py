@@ -84,7 +84,6 @@ class Isolation:
         self._ruleset = -1
         self._filter: seccomp.Filter | None = None
         self._processes: int | None = None
-        self._parent = os.getpid()
 
     def enter(self) -> bool:
         """Unshares the lane's namespaces; whether there are any, and the next fork's child is inside.

@@ -48,9 +48,6 @@ class _LanePair(NamedTuple):
     plain: Lane
     with_numpy: Lane
 
-    def for_program(self, program: str) -> Lane:
-        return self.with_numpy if "numpy" in program else self.plain
-
 
 class SandboxJudge(Judge):
     """Grades programs on `lanes` sandboxed processes. Used by one thread; as a context manager it ends them."""
@@ -181,7 +178,7 @@ class SandboxJudge(Judge):
     def _run(self, ready: ReadySuite, program: str) -> Feedback | InfrastructureFailure:
         """Grades on a free lane; after a failure the lane is started anew and the program gets one more try."""
         pair = self._lanes.get()
-        lane = pair.for_program(program)
+        lane = pair.with_numpy if "numpy" in program else pair.plain
         time_limit_s = ready.suite.time_limit_s or self._time_limit_s
         memory_limit_mb = ready.suite.memory_limit_mb or self._memory_limit_mb
         reasons: list[str] = []

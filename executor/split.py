@@ -92,15 +92,12 @@ class _Server:
                 os._exit(0)
             _send(self._connection, answer)
 
-    def _plain(self, data: Any) -> Any:
-        return decode(data, MAX_CALL_NODES, self._objects.__getitem__)
-
     def _do(self, message: list[Any]) -> Any:
         operation, target, *rest = message
         if operation == "begin":
             return self._begin(target)
         subject = self._objects[target]
-        arguments = [self._plain(argument) for argument in rest]
+        arguments = [decode(argument, MAX_CALL_NODES, self._objects.__getitem__) for argument in rest]
         if operation == "call":
             return subject(*arguments[0], **arguments[1])
         if operation == "get":

@@ -6,6 +6,7 @@ import ast
 import builtins
 import json
 import marshal
+import operator
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from rltf.executor import protocol
 from rltf.executor.apps_compat import int_keys
-from rltf.executor.checkers import equal, make_checker
+from rltf.executor.checkers import make_checker
 from rltf.executor.plaindata import encode, nodes
 from rltf.problems.problem import TestSuite
 
@@ -114,10 +115,10 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     if all(isinstance(node, ast.Import | ast.ImportFrom) for node in setup.body):
         whole = [call for call in calls if call is not None]
         if len(whole) == len(calls):
-            return _calls(suite, whole, equal)
+            return _calls(suite, whole, operator.eq)
     names, modules = _free_names([setup, *trees])
     tester = Tester(suite.setup, suite.asserts, names, modules)
-    return _ready(suite, "split", (), (), equal, tester=tester)
+    return _ready(suite, "split", (), (), operator.eq, tester=tester)
 
 
 def _calls(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from rltf.buffer.flow import Flow
 from rltf.buffer.records import Feedback
@@ -42,7 +42,8 @@ class ExecutorWorker:
         self._flow = flow
         self._config = config
         self._recorder = recorder
-        self._suites: OrderedDict[str, TestSuite] = OrderedDict()
+        self._suite = lru_cache(MAX_CACHED_SUITES)(self._read_suite)
+        """A problem's tests, from memory if seen before: they never change within a run."""
         self._held: dict[str, Claim] = {}
         self._held_in: WorkQueue = flow.work
         self._ready: list[tuple[Claim, Feedback]] = []
@@ -150,19 +151,12 @@ class ExecutorWorker:
         with self._lock:
             self._held.pop(claim.entry, None)
 
-    def _suite(self, problem_id: str) -> TestSuite:
-        """A problem's tests, from memory if seen before: they never change within a run."""
-        suite = self._suites.get(problem_id)
-        if suite is None:
-            content_hash, data = self._flow.problems.suite(problem_id)
-            if hash_of(data) != content_hash:
-                raise ValueError(f"their content is not that of {content_hash}")
-            suite = self._suites[problem_id] = TestSuite.from_json(data)
-            if len(self._suites) > MAX_CACHED_SUITES:
-                self._suites.popitem(last=False)
-        else:
-            self._suites.move_to_end(problem_id)
-        return suite
+    def _read_suite(self, problem_id: str) -> TestSuite:
+        """Raises KeyError for tests that are not there, ValueError for others than were stored."""
+        content_hash, data = self._flow.problems.suite(problem_id)
+        if hash_of(data) != content_hash:
+            raise ValueError(f"their content is not that of {content_hash}")
+        return TestSuite.from_json(data)
 
     @contextmanager
     def _beside(self) -> Iterator[None]:

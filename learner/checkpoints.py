@@ -11,13 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from rltf.config import REPLACED, UserError
+from rltf.config import REPLACED, UserError, run_files
 from rltf.learner.checkpoint import Checkpoint, is_complete
 from rltf.learner.world import World, broadcast_int
 from rltf.policy.checksums import Damaged
 
-FOLDER = "checkpoints"
-"""In the run's folder."""
 SCORES = "scores.json"
 _NONE, _REFUSED = -1, -2
 """What rank 0 tells the others in place of a step."""
@@ -51,7 +49,7 @@ class Checkpoints:
     @classmethod
     def of_run(cls, run: Path) -> Checkpoints:
         """Those in the folder of a run. Raises as the constructor."""
-        return cls(run / FOLDER)
+        return cls(run / run_files.CHECKPOINTS)
 
     def newest(self, most: int | None = None) -> Checkpoint | None:
         """The newest whole one, of at most `most` steps if that is given; None when there is none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rltf.buffer.records import Group
 from rltf.config import Normalise
@@ -13,16 +13,10 @@ from rltf.learner.objectives.base import PreparedStep, Totals, TrainItem
 from rltf.learner.objectives.supervised import Supervised
 from rltf.policy.encoding import PromptText, encode_program, encode_prompt
 from rltf.policy.policy import Policy
+from rltf.problems import Corpus
 
 POOL_BATCHES = 16
 _KEPT_ENCODINGS = 100_000
-
-
-class Corpus(Protocol):
-    """A source of programs to imitate (`problems.corpus.Corpus`)."""
-
-    def draw(self, rng: random.Random) -> tuple[PromptText, str]:
-        """A prompt and the text of a program for it."""
 
 
 class CorpusStream:

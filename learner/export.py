@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from rltf.config import Config, UserError, first_line, replace_atomically, saving
+from rltf.config import Config, UserError, first_line, replace_atomically, run_files, saving
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.model_card import write_card
@@ -164,15 +164,11 @@ def export(engine: TrainingEngine, policy: Policy, folder: Path, config: Config,
         write_card(folder, config, facts)
 
 
-WARM_START = "warm_start"
-"""Folder of the warm-started model in the run's folder."""
-
-
 def first_weights(config: Config, run: Path) -> Path | None:
     """Folder of the warm-started model of the run in `run`; None where it trains on from the policy's own weights."""
     if config.warm_start.reuse:
         return Path(config.warm_start.reuse)
-    return run / WARM_START if config.warm_start.steps else None
+    return run / run_files.WARM_START if config.warm_start.steps else None
 
 
 def keeps_first_weights(config: Config, run: Path) -> bool:

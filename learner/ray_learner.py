@@ -12,10 +12,10 @@ from ray.util.placement_group import placement_group, placement_group_table, rem
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rltf.buffer.flow import FlowAddress
+from rltf.buffer.stall_clock import StallTimeout
 from rltf.buffer.worker_loop import NotSchedulable, WorkerLoop, ray_options, requested_resources
 from rltf.config import DiskFailure, UserError
 from rltf.learner.task import LearnerTask
-from rltf.learner.waiting import StallTimeout
 from rltf.learner.warm_start import WarmStartFailed
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World, free_address

@@ -20,7 +20,6 @@ from rltf.config import Config
 from rltf.config.objectives import SUPERVISED
 from rltf.config.user_code import is_user_name
 from rltf.learner.checkpoint import Checkpoint
-from rltf.learner.corpus_stream import Corpus
 from rltf.learner.engine import StepResult
 from rltf.learner.export import first_weights
 from rltf.learner.fingerprints import fingerprints
@@ -29,6 +28,7 @@ from rltf.learner.run_objectives import RunObjectives
 from rltf.learner.training_step import TrainingStep, build_training_step
 from rltf.learner.world import World
 from rltf.policy.policy import PolicySpec, build_policy
+from rltf.problems import Corpus
 
 ROUNDING = 1e-4
 """Largest difference of two losses, relative to 1 or the loss, where sums are taken in another order than they were."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from rltf.config import Config, UserError
 from rltf.learner.checkpoint import Checkpoint
-from rltf.learner.corpus_stream import Corpus, CorpusStream, Imitation
+from rltf.learner.corpus_stream import CorpusStream, Imitation
 from rltf.learner.objectives import make_objective, with_supervised
 from rltf.learner.objectives.base import Objective
 from rltf.policy.policy import Policy
+from rltf.problems import Corpus
 
 
 class RunObjectives:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rltf.config import Config, UserError
 from rltf.config.user_code import NO_CODE, UserCode
-from rltf.learner.corpus_stream import Corpus
 from rltf.policy.policy import PolicySpec
+from rltf.problems import Corpus
 
 
 def hash_of_inputs(

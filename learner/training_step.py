@@ -18,7 +18,6 @@ from rltf.buffer.records import Group
 from rltf.config import Config
 from rltf.learner.batching import Plan
 from rltf.learner.checkpoint import Checkpoint
-from rltf.learner.corpus_stream import Corpus
 from rltf.learner.critic import load_critic
 from rltf.learner.engine import StepResult, TrainingEngine
 from rltf.learner.export import load_weights
@@ -27,6 +26,7 @@ from rltf.learner.reference import load_reference
 from rltf.learner.run_objectives import RunObjectives
 from rltf.learner.world import World
 from rltf.policy.policy import Policy, PolicySpec, build_policy
+from rltf.problems import Corpus
 
 
 @dataclass(frozen=True, slots=True)

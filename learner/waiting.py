@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import format_counts
 from rltf.buffer.records import Group, Sample
-from rltf.buffer.stall_clock import StallClock
+from rltf.buffer.stall_clock import StallClock, StallTimeout, StopRequested
 from rltf.learner.engine import TrainingEngine
 from rltf.telemetry.recorder import Recorder
 
@@ -20,14 +20,6 @@ KEEPALIVE_INTERVAL_S = 20.0
 """Rank 0 tells the other ranks so often that it still waits: their wait in a collective has a bound of its own
 (`World.timeout_s`)."""
 _DONE, _STOPPED, _STALLED, _WAITING = range(4)
-
-
-class StopRequested(Exception):
-    """The run was asked to end."""
-
-
-class StallTimeout(RuntimeError):
-    """Nothing moved for longer than `run.stall_timeout_s`; the message names who was waited for."""
 
 
 class Waiter:
@@ -69,7 +61,8 @@ class Waiter:
                 return None
             counts = self._flow.ledger.counts()
             what = f"step {step} needs {groups} groups, and nothing was generated or graded ({format_counts(counts)})"
-            return _Seen(_waited_for(counts), self._flow.ledger.activity(), what)
+            part = "executor" if counts["queued"] + counts["executing"] > 0 else "actor"
+            return _Seen(part, self._flow.ledger.activity(), what)
 
         def wait() -> None:
             nonlocal drawn
@@ -147,8 +140,3 @@ class _Seen(NamedTuple):
     """Stay the same when nothing moves."""
     what: str
     """For the sentence that ends the wait."""
-
-
-def _waited_for(counts: dict[str, int]) -> str:
-    """Who has to act for more groups to be buffered: whoever holds most of the programs under way."""
-    return "executor" if counts["queued"] + counts["executing"] > 0 else "actor"

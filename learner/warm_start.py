@@ -7,16 +7,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from rltf.config import Config
-from rltf.learner.corpus_stream import Corpus, CorpusStream, Imitation
+from rltf.learner.corpus_stream import CorpusStream, Imitation
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.learning_rates import cosine
 from rltf.learner.training_step import TrainingStep
+from rltf.problems import Corpus
 from rltf.telemetry.recorder import Recorder
 
 BETAS = (0.9, 0.95)
@@ -41,10 +41,6 @@ class WarmStartReport:
     padding_share: float
     stopped: bool
     """Whether the run was stopped meanwhile."""
-
-    def as_row(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 def warm_start(

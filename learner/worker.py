@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rltf.buffer.control import Phase
 from rltf.buffer.flow import Flow
 from rltf.buffer.position import BufferPosition
+from rltf.buffer.stall_clock import StopRequested
+from rltf.config import run_files
 from rltf.config.objectives import SUPERVISED
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoint_writer import CheckpointWriter
-from rltf.learner.checkpoints import FOLDER
 from rltf.learner.evaluation_requests import EvaluationRequests
-from rltf.learner.export import WARM_START, export, first_policy, save_model
+from rltf.learner.export import export, first_policy, save_model
 from rltf.learner.position import Position
 from rltf.learner.publish import VersionPublisher
 from rltf.learner.schedule import Before, Schedule
@@ -23,7 +25,7 @@ from rltf.learner.step_rows import rl_row, sampled_by, supervised_row
 from rltf.learner.task import LearnerTask
 from rltf.learner.training_step import build_training_step
 from rltf.learner.validation import make_validator
-from rltf.learner.waiting import StopRequested, Waiter
+from rltf.learner.waiting import Waiter
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
 from rltf.policy.policy import DTYPES
@@ -48,7 +50,9 @@ class LearnerWorker:
         self._position = Position()
         self._schedule = Schedule(task.config)
         kept = task.config.checkpoint
-        self._checkpoints = CheckpointWriter(task.folder / FOLDER, kept.keep, kept.best, writes=world.rank == 0)
+        self._checkpoints = CheckpointWriter(
+            task.folder / run_files.CHECKPOINTS, kept.keep, kept.best, writes=world.rank == 0
+        )
         self._saved: Position | None = None
         self.resumed_at: int | None = None
         """Step of the checkpoint that this learner began from; none for one that began at the beginning."""
@@ -58,7 +62,7 @@ class LearnerWorker:
 
         Raises:
             UserError: the run's folder is not here, or the warm start or the checkpoint to begin from does not fit.
-            learner.waiting.StallTimeout: nothing came for `run.stall_timeout_s`; the message names the part waited for.
+            buffer.stall_clock.StallTimeout: nothing came for `run.stall_timeout_s`; the message says from whom.
             FloatingPointError: a loss or gradient was not finite.
         """
         config, task = self._config, self._task
@@ -115,8 +119,8 @@ class LearnerWorker:
                 )
             if report.stopped:
                 raise StopRequested("during the warm start")
-            facts = {"warm_start.json": report.as_row()}
-            save_model(self._engine, self._policy, self._task.folder / WARM_START, facts)
+            facts = {"warm_start.json": asdict(report)}
+            save_model(self._engine, self._policy, self._task.folder / run_files.WARM_START, facts)
 
     def _a_program_passes(self) -> bool:
         """Whether one sample for a training problem passes, as the actors and executors of the run see
@@ -250,7 +254,7 @@ class LearnerWorker:
             "prompt": self._task.prompt,
         }
         with self._recorder.phase("export"):
-            export(self._engine, self._policy, self._task.folder / "export", config, facts)
+            export(self._engine, self._policy, self._task.folder / run_files.EXPORT, config, facts)
         self._set_phase("done")
 
     # ---- shared

@@ -61,13 +61,10 @@ def not_in_force(config: Config) -> list[str]:
     found += [
         f"rltf.{name} {_text(own[name])} (paper: {_text(usual[name])})"
         for name in own
-        if _counts(name) and own[name] != usual[name]
+        if name not in ("preset", "critic")  # the one sets the others, the other is a folder
+        and own[name] != usual[name]
     ]
     return found
-
-
-def _counts(name: str) -> bool:
-    return name not in ("preset", "critic")  # the one sets the others, the other is a folder
 
 
 def _text(value: Any) -> str:

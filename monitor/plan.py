@@ -18,7 +18,7 @@ from rltf.monitor.memory import (
 )
 from rltf.monitor.paper import not_in_force
 from rltf.monitor.run_folder import LOG_BYTES
-from rltf.telemetry.vocabulary import plural
+from rltf.telemetry.console import counted
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         else "before the first step and after the last"
     )
     scores = ", ".join(f"pass@{k}" for k in evaluation.ks)
-    sampled = f"{_many(evaluation.samples, 'sample')} {evaluation.sampling}"
+    sampled = f"{counted(evaluation.samples, 'sample')} {evaluation.sampling}"
     evaluated = f"{scores} of {tasks} tasks x {sampled}, {when}{_finally(config)}"
     return (
         ("folder", facts.folder),
@@ -133,7 +133,7 @@ def _folder(config: Config, facts: PlanInputs) -> str:
         f"samples {_size(1e9 * run.samples_gb)}",
         f"telemetry {_size(1e9 * run.telemetry_gb)}",
         f"Redis's file {_size(aof_bytes(config))}",
-        f"{_many(kept, 'checkpoint')} of {_size(12.0 * facts.parameters)}",
+        f"{counted(kept, 'checkpoint')} of {_size(12.0 * facts.parameters)}",
         f"metrics and TensorBoard {_size(1000 * step_bytes(config))} per 1,000 steps",
         f"logs {_size(2 * LOG_BYTES)} per process",
     ]
@@ -154,7 +154,7 @@ def _at_most(learner: LearnerConfig) -> str:
 def _finally(config: Config) -> str:
     evaluation = config.evaluation
     different = evaluation.last_samples != evaluation.samples
-    return f" with {_many(evaluation.last_samples, 'sample')} then" if different else ""
+    return f" with {counted(evaluation.last_samples, 'sample')} then" if different else ""
 
 
 def wanted_cpus(config: Config) -> float:
@@ -185,18 +185,18 @@ def _placement(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]
         f"; {threads} busy threads share {cluster.cores:g} cores" if threads > cluster.cores > 0 and not gpus else ""
     )
     return (
-        ("cluster", f"{cluster.found}: {_many(cluster.nodes, 'node')}, {_size(cluster.memory_bytes)} of memory"),
+        ("cluster", f"{cluster.found}: {counted(cluster.nodes, 'node')}, {_size(cluster.memory_bytes)} of memory"),
         (
-            _many(actors.count, "actor"),
-            f"{_device(actors.cpus_per_actor, actors.gpus_per_actor)} each, {_many(actors.threads, 'torch thread')}, "
+            counted(actors.count, "actor"),
+            f"{_device(actors.cpus_per_actor, actors.gpus_per_actor)} each, {counted(actors.threads, 'torch thread')}, "
             f"{actors.dtype}",
         ),
         (
-            _many(executor.count, "executor"),
-            f"{_device(executor.cpus_per_executor, 0)} each, {_many(executor.lanes, 'program')} at a time",
+            counted(executor.count, "executor"),
+            f"{_device(executor.cpus_per_executor, 0)} each, {counted(executor.lanes, 'program')} at a time",
         ),
         (
-            _many(learner.workers, "learner worker"),
+            counted(learner.workers, "learner worker"),
             f"{_device(learner.cpus_per_worker, learner.gpus_per_worker)} each, DeepSpeed ZeRO {learner.zero_stage}, "
             f"{learner.dtype}",
         ),
@@ -211,9 +211,9 @@ def _device(cpus: float, gpus: float) -> str:
 
 def _step(config: Config) -> tuple[tuple[str, str], ...]:
     learner, actors, buffer = config.learner, config.actors, config.buffer
-    group = _many(actors.samples_per_problem, "sample")
+    group = counted(actors.samples_per_problem, "sample")
     batch = (
-        f"{_many(learner.groups_per_step, 'group')} x {group} = {config.samples_per_step} samples per "
+        f"{counted(learner.groups_per_step, 'group')} x {group} = {config.samples_per_step} samples per "
         f"step{micro_batches(config)}"
     )
     if learner.objective == "supervised":
@@ -235,7 +235,7 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     rows.append(
         (
             "generation",
-            f"{_many(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an "
+            f"{counted(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an "
             "actor",
         )
     )
@@ -248,24 +248,24 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     bound = (
         "no bound on staleness"
         if buffer.max_staleness is None
-        else f"at most {_many(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
+        else f"at most {counted(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
     )
     beside = (
-        f" and the {_many(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups"
+        f" and the {counted(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups"
         if actors.greedy
         else ""
     )
     rows.append(
         (
             "online buffer",
-            f"{buffer.capacity:,} samples{beside}, snapshot every {_many(buffer.refresh_steps, 'step')}, {bound}",
+            f"{buffer.capacity:,} samples{beside}, snapshot every {counted(buffer.refresh_steps, 'step')}, {bound}",
         )
     )
     return tuple(rows)
 
 
 def _supervised(learner: LearnerConfig) -> str:
-    ratio, batch = learner.supervised_ratio, _many(learner.supervised_batch_size, "program")
+    ratio, batch = learner.supervised_ratio, counted(learner.supervised_batch_size, "program")
     if learner.supervised_mixing == "micro_batch":
         return f"{batch} of the corpus in every step, {ratio / (1 + ratio):.0%} of its loss"
     return f"{ratio:g} supervised steps of {batch} per reinforcement step"
@@ -282,13 +282,13 @@ def _versions(config: Config) -> tuple[str, int]:
         return "after the last step alone (offline)", 2
     ratio = learner.supervised_ratio if learner.supervised_mixing == "step" else 0.0
     steps = math.ceil(learner.steps / (1 + ratio))
-    return f"every {_many(learner.publish_every, 'reinforcement step')}", math.ceil(steps / learner.publish_every) + 1
+    return f"every {counted(learner.publish_every, 'reinforcement step')}", math.ceil(steps / learner.publish_every) + 1
 
 
 def micro_batches(config: Config) -> str:
     """In words: " on 2 workers, in micro-batches of at most 2,048 tokens"."""
     return (
-        f" on {_many(config.learner.workers, 'worker')}, in micro-batches of at most "
+        f" on {counted(config.learner.workers, 'worker')}, in micro-batches of at most "
         f"{config.learner.micro_batch_tokens:,} tokens"
     )
 
@@ -315,7 +315,7 @@ def _memory(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         ("an actor", f"{_size(actor.total)}: {actor.words}"),
         (
             "an executor",
-            f"up to {_size(executor_bytes(config))}: {_many(executor.lanes, 'lane')} of at most "
+            f"up to {_size(executor_bytes(config))}: {counted(executor.lanes, 'lane')} of at most "
             f"{executor.memory_limit_mb} MiB",
         ),
         (
@@ -340,7 +340,7 @@ def _waits(config: Config) -> tuple[tuple[str, str], ...]:
         rows.append(
             (
                 "actors",
-                f"for the learner when {_many(ahead, 'group')} ({ahead * config.group_size:,} programs) are written "
+                f"for the learner when {counted(ahead, 'group')} ({ahead * config.group_size:,} programs) are written "
                 "and not yet trained on",
             )
         )
@@ -360,10 +360,6 @@ def _waits(config: Config) -> tuple[tuple[str, str], ...]:
         )
     )
     return tuple(rows)
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {plural(noun, number)}"
 
 
 def _size(size: float) -> str:

@@ -179,8 +179,12 @@ class RunFolder(RunRecord):
         """Writes result.json, atomically."""
         self._replace(run_files.RESULT, json.dumps(result, indent=2) + "\n")
 
-    def _replace(self, file: str, text: str) -> None:
-        with atomic_write(self.path / file, durable=True) as temporary:
+    def write_absent(self, absent: Mapping[str, str]) -> None:
+        """Replaces absent.json, atomically: workers that do not run, and what each waits for. Raises OSError."""
+        self._replace(run_files.ABSENT, json.dumps(absent) + "\n", durable=False)
+
+    def _replace(self, file: str, text: str, durable: bool = True) -> None:
+        with atomic_write(self.path / file, durable) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def flush(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +13,7 @@ from msgspec import Struct
 
 from rltf import config as configuration
 from rltf.config import Config, UserError, first_line, run_files
+from rltf.config.help import keys
 from rltf.monitor.jsonl_parts import deleted_parts, read_parts
 from rltf.monitor.rows import EventRow, HeldOutRow, ProgressFile, Result, StepRow, TelemetryRow, read_object, readable
 from rltf.monitor.sample_columns import RecordedSample
@@ -77,8 +80,8 @@ class RunRecord:
         if file != _FIRST and first:
             expected = _keys(first)
         else:
-            expected = set() if (self.path / file).read_text(encoding="utf-8").endswith(CONFIG_END) else set(_known())
-        missing = [key for key in _known() if key in expected - _keys(found)]
+            expected = set() if (self.path / file).read_text(encoding="utf-8").endswith(CONFIG_END) else set(keys())
+        missing = [key for key in keys() if key in expected - _keys(found)]
         if missing:
             more = f" and {len(missing) - 1} more fields" if missing[1:] else ""
             copy = (
@@ -128,6 +131,10 @@ class RunRecord:
         """Rows of events.jsonl."""
         return self._read(run_files.EVENTS, EventRow)
 
+    def restarts(self) -> dict[str, int]:
+        """How often each part that died was started again."""
+        return dict(Counter(row["part"] for row in self.events() if row["event"] == "restarted"))
+
     def progress(self) -> dict[str, Any]:
         """progress.json; empty before the first attempt has written it. Raises UserError when it cannot be read."""
         path = self.path / run_files.PROGRESS
@@ -139,6 +146,15 @@ class RunRecord:
             raise UserError(
                 f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time"
             ) from error
+
+    def absent(self) -> dict[str, str]:
+        """absent.json: by name what each worker that does not run waits for; empty before it was written."""
+        path = self.path / run_files.ABSENT
+        try:
+            found = json.loads(path.read_text()) if path.exists() else {}
+            return {str(name): str(words) for name, words in found.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            return {run_files.ABSENT: f"cannot be read ({first_line(error)})"}
 
     def samples(self) -> Iterator[RecordedSample]:
         """Every program with its fate, in the order in which the fates were known."""
@@ -225,12 +241,6 @@ class RunRecord:
         if not found or not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
             raise UserError(f"{path} holds no configuration; bring it back from a copy")
         return found
-
-
-def _known() -> list[str]:
-    """Every dotted key of this version, in the order in which a file has them."""
-    parts: dict[str, Any] = {part: field.annotation for part, field in Config.model_fields.items()}
-    return [f"{part}.{name}" for part, model in parts.items() for name in model.model_fields]
 
 
 def _keys(tree: Mapping[str, Any]) -> set[str]:

@@ -11,7 +11,6 @@ it: what is damaged or missing is noticed, and what is whole is read (`MissingSa
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rltf.buffer.records import Archived
-from rltf.config import first_line, gone_on_failure, writing
+from rltf.config import atomic_write, first_line
 from rltf.monitor.sample_columns import ENCODINGS, REPEATED, RecordedSample, samples_of, table_of
 
 ROWS_PER_PART = 4096
@@ -84,10 +83,8 @@ class SampleWriter:
         self._keep_within_bound()
 
     def _write(self, number: int, table: pa.Table, before: int) -> None:
-        final = _path(self._folder, number)
-        temporary = self._folder / "_part.tmp"  # readers of a whole folder leave names with an underscore out
         table = table.replace_schema_metadata({_BEFORE: str(before)})
-        with writing(final), gone_on_failure(temporary):
+        with atomic_write(_path(self._folder, number), durable=True) as temporary:
             pq.write_table(
                 table,
                 temporary,
@@ -96,9 +93,6 @@ class SampleWriter:
                 column_encoding=ENCODINGS,
                 write_page_checksum=True,
             )
-            _fsync_path(temporary)
-            os.replace(temporary, final)
-            _fsync_path(self._folder)
         self._ranges[number] = before, table.num_rows
 
     def _merge(self, numbers: Sequence[int]) -> None:
@@ -122,10 +116,8 @@ class SampleWriter:
             number = min(sizes)
             del sizes[number]
             self._dropped, self._oldest = self._dropped + self._ranges.pop(number)[1], min(sizes)
-            temporary = self._folder / "_dropped.tmp"
-            with writing(temporary), gone_on_failure(temporary):
+            with atomic_write(self._folder / "_dropped.json") as temporary:
                 temporary.write_text(json.dumps({"programs": self._dropped, "oldest_part": self._oldest}) + "\n")
-                os.replace(temporary, self._folder / "_dropped.json")
             _path(self._folder, number).unlink()
 
 
@@ -235,11 +227,3 @@ def _numbers(folder: Path) -> list[int]:
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
-
-
-def _fsync_path(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

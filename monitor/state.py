@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rltf.telemetry.declarations import METRICS
@@ -192,10 +192,6 @@ class RunState:
             self._step_times[int(row["step"])] = float(row["time"])
             self._paces["steps"].update(float(row["time"]), int(row["step"]))
 
-    def fold_held_out(self, row: Row) -> None:
-        """Takes in one row of held_out.jsonl."""
-        self.held_out = row
-
     def fold_evaluation(self, progress: tuple[int, int] | None, now: float) -> None:
         """Takes in how far the evaluations under way are."""
         if progress is None or (self.evaluation is not None and progress[1] != self.evaluation[1]):
@@ -213,10 +209,6 @@ class RunState:
             role.waits.clear()
         self.training_since = None
         self._first_heard = None
-
-    def fold_ledger(self, counts: Mapping[str, int]) -> None:
-        """Takes in the ledger's counts."""
-        self.ledger = dict(counts)
 
     def rl_seconds(self, now: float) -> float:
         """Seconds since the first training program was begun (of a run without: the first training step), over all

@@ -90,7 +90,7 @@ class Watcher:
         self.lost["steps"] += steps.lost
         if steps.items or self._folder.telemetry_on_disk:
             self._keep()
-        self._state.fold_ledger(self._flow.ledger.counts())
+        self._state.ledger = self._flow.ledger.counts()
         if self.imbalances or time.monotonic() - self._checked_at >= _CHECK_INTERVAL_S:
             self.check_ledger()
             self._folder.bound_logs()

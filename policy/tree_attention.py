@@ -8,6 +8,7 @@ torch's own. Model classes stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -115,9 +116,14 @@ class _Dense(torch.autograd.Function):
 
 def patch_attention(model: Any, device: str) -> None:
     """Makes `model` attend through `attention` wherever its classes use the interface; the others go on as they are."""
-    AttentionInterface.register(NAME, attention)
     # Off the CPU no mask is made where torch's kernel can do without.
-    AttentionMaskInterface.register(NAME, eager_mask if device == "cpu" else sdpa_mask)
+    plug_in(model, NAME, attention, eager_mask if device == "cpu" else sdpa_mask)
+
+
+def plug_in(model: Any, name: str, function: Callable[..., Any], mask: Callable[..., Any]) -> None:
+    """Registers an attention function with `transformers`, and makes `model` attend through it."""
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, mask)
     configs = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
     for config in configs.values():
-        config._attn_implementation = NAME
+        config._attn_implementation = name

@@ -69,7 +69,7 @@ def make_flow(redis_server: EmbeddedRedis) -> Iterator[Callable[..., Flow]]:
         address = FlowAddress(
             url=redis_server.url, run=f"test-{next(_numbers)}", buffer=BufferConfig(**fields), **numbers
         )
-        flows.append(Flow.connect(address))
+        flows.append(Flow(address))
         return flows[-1]
 
     yield make

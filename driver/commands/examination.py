@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -107,30 +107,21 @@ def _system() -> Iterator[Finding]:
 
 
 def _redis(config: Config) -> Iterator[Finding]:
-    if config.redis.url:
-        try:
-            with connect(config.redis.url, config.redis.timeout_s) as client:
-                version = client.info("server")["redis_version"]
-        except UserError as error:
-            yield Finding("Redis", "redis.url", "bad", str(error))
-            return
-        yield Finding("Redis", "redis.url", "on", f"version {version} at {redacted(config.redis.url)}")
+    url, timeout_s = config.redis.url, config.redis.timeout_s
+    name = "redis.url" if url else "embedded server"
+    try:
+        with ExitStack() as stack:
+            if not url:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="doctor-redis-"))
+                server = EmbeddedRedis.start(Path(folder))
+                stack.callback(server.stop)
+            client = stack.enter_context(connect(url or server.url, timeout_s))
+            version = client.info("server")["redis_version"]
+    except (UserError, RuntimeError) as error:
+        yield Finding("Redis", name, "bad", str(error))
         return
-    with tempfile.TemporaryDirectory(prefix="doctor-redis-") as folder:
-        try:
-            server = EmbeddedRedis.start(Path(folder))
-        except (UserError, RuntimeError) as error:
-            yield Finding("Redis", "embedded server", "bad", str(error))
-            return
-        try:
-            with connect(server.url, config.redis.timeout_s) as client:
-                version = client.info("server")["redis_version"]
-        except UserError as error:
-            yield Finding("Redis", "embedded server", "bad", str(error))
-            return
-        finally:
-            server.stop()
-    yield Finding("Redis", "embedded server", "on", f"starts and answers, version {version}")
+    found = f"version {version} at {redacted(url)}" if url else f"starts and answers, version {version}"
+    yield Finding("Redis", name, "on", found)
 
 
 def _ray(config: Config) -> Iterator[Finding]:

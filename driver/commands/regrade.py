@@ -72,7 +72,8 @@ def regrade(folder: RunRecord, config: Config, lanes: int, console: Console) -> 
         )
     console.print("Reading problems ...")
     code_of(config, folder.path).install()
-    problems = _problems(config)
+    sets = load_problem_split(config.problems, config.run.seed, must_match=False)
+    problems = {problem.id: problem for part in (sets.train, sets.held_out) if part is not None for problem in part}
     require_checkers(problems.values())
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()
@@ -152,11 +153,6 @@ def show(found: Regraded, folder: RunRecord, console: Console) -> None:
         print_error("replay failed: no recorded program has a verdict to compare with")
     else:
         console.print(f"all {found.same:,} verdicts are the same", style="green", markup=False)
-
-
-def _problems(config: Config) -> dict[str, Problem]:
-    found = load_problem_split(config.problems, config.run.seed, must_match=False)
-    return {problem.id: problem for part in (found.train, found.held_out) if part is not None for problem in part}
 
 
 def _work(folder: RunRecord, problems: dict[str, Problem], found: Regraded) -> Iterator[tuple[Sample, TestSuite]]:

@@ -23,7 +23,6 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import url_in
 from rltf.config import Config, UserError, run_files
 from rltf.driver import resume
-from rltf.monitor.absent import read_absent
 from rltf.monitor.report_fates import dead_letter_rows
 from rltf.monitor.run_lock import in_use
 from rltf.monitor.run_record import RunRecord
@@ -92,22 +91,19 @@ def read_status(run: str, url: str = "") -> RunStatus:
     """
     folder = RunRecord.open(resume.find(run))
     config = folder.settings()
-    result, events = folder.result(), folder.events()
+    result = folder.result()
     found = RunStatus(
         run=str(folder.path),
         going_on=in_use(folder.path),
         finished=folder.finished,
         attempts=folder.attempts(),
-        restarts={},
+        restarts=folder.restarts(),
         steps=config.learner.steps,
         step=folder.newest_step(),
         held_out=(folder.held_out() or [{}])[-1],
     )
     if found.going_on:
-        found.absent = read_absent(folder.path)
-    for row in events:
-        if row["event"] == "restarted":
-            found.restarts[row["part"]] = found.restarts.get(row["part"], 0) + 1
+        found.absent = folder.absent()
     try:
         position = int(folder.progress().get("position", {}).get("rows", 0))
     except UserError as error:
@@ -137,7 +133,7 @@ def _ask_redis(found: RunStatus, folder: RunRecord, config: Config, url: str, po
         update={"redis": config.redis.model_copy(update={"timeout_s": _REDIS_TIMEOUT_S, "outage_s": _REDIS_TIMEOUT_S})}
     )
     try:
-        flow = Flow.connect(FlowAddress.from_config(quick, url, folder.key))
+        flow = Flow(FlowAddress.from_config(quick, url, folder.key))
     except (ServerLost, UserError) as error:
         found.redis = "has ended with the run" if not found.going_on and not config.redis.url else str(error)
         return

@@ -25,18 +25,13 @@ OBJECTIVES: dict[str, ObjectiveKind | None] = {
 """By the names that `learner.objective` gives them; None trains on the corpus alone."""
 
 
-def objective_named(name: str) -> ObjectiveKind | None:
-    """The class of an objective; None for `supervised`. Raises UserError for a name that none has."""
-    return chosen(OBJECTIVES, name, "learner.objective")
-
-
 def make_objective(config: Config, encoder_decoder: bool) -> Objective | None:
     """The reinforcement objective that `learner.objective` names; None for `supervised`, which trains on the corpus
     alone. Raises UserError for a name that no objective has, and for a user's own that cannot be used.
     """
     if is_user_name(config.learner.objective):
         return UserObjective(config, encoder_decoder)
-    kind = objective_named(config.learner.objective)
+    kind = chosen(OBJECTIVES, config.learner.objective, "learner.objective")
     return None if kind is None else kind.from_config(config, encoder_decoder)
 
 

@@ -14,13 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from rltf.buffer.records import Group
-from rltf.config import CreditConfig, GrpoConfig, RltfConfig
-from rltf.learner.objectives.base import LossInputs, LossResult, Totals
-from rltf.learner.objectives.policy_gradient import PolicyGradient
-from rltf.learner.objectives.surrogates import clipped
+from rltf.config import GrpoConfig
+from rltf.learner.objectives.policy_gradient import ClippedGradient
 
 
 def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:
@@ -35,29 +32,13 @@ def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:
     return [(reward - mean) / divisor for reward in rewards]
 
 
-class Grpo(PolicyGradient):
+class Grpo(ClippedGradient):
     """Group-normalised advantage with a ratio clip; a group whose programs earned the same teaches nothing by it."""
 
     name = "grpo"
 
-    def __init__(
-        self,
-        config: GrpoConfig,
-        rltf: RltfConfig,
-        encoder_decoder: bool,
-        token_limit: int,
-        credit: CreditConfig | None = None,
-    ) -> None:
-        super().__init__(config, rltf, encoder_decoder, token_limit, credit)
-        self._config = config
+    _options: GrpoConfig
 
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
         """Relative to each program's group."""
-        return [advantages(row, self._config.scale == "deviation") for row in rewards]
-
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
-        """The clipped surrogate of one micro-batch, normalised as configured."""
-        divisor = self._divisor(mask, totals)
-        return clipped(
-            self.terms, log_probs, mask, inputs, divisor, self._config, self._config.clip_low, self._config.clip_high
-        )
+        return [advantages(row, self._options.scale == "deviation") for row in rewards]

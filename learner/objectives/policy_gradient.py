@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rltf.buffer.records import Group, LearnerFate
-from rltf.config import AdvantageConfig, Config, CreditConfig, RltfConfig
+from rltf.config import AdvantageConfig, Config, CreditConfig, GrpoConfig, PpoClipConfig, RltfConfig
 from rltf.learner.baselines import Baselines
 from rltf.learner.credit import credited
 from rltf.learner.objectives.base import (
@@ -26,7 +26,7 @@ from rltf.learner.objectives.base import (
     greedy_fates,
     totals_of,
 )
-from rltf.learner.objectives.surrogates import divisor_of, linear
+from rltf.learner.objectives.surrogates import clipped, divisor_of, linear
 from rltf.learner.rewards import fine_feedback, fine_weights, reward_named
 
 
@@ -117,3 +117,14 @@ class PolicyGradient(ABC):
             found.append([reward - baseline for reward in row])
             self.baselines.update(group)
         return found
+
+
+class ClippedGradient(PolicyGradient):
+    """An advantage per program on the surrogate that clips the ratio to the sampling policy."""
+
+    _options: GrpoConfig | PpoClipConfig
+
+    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
+        """The clipped surrogate of one micro-batch, normalised as configured."""
+        options, divisor = self._options, self._divisor(mask, totals)
+        return clipped(self.terms, log_probs, mask, inputs, divisor, options, options.clip_low, options.clip_high)

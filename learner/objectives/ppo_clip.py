@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from rltf.buffer.records import Group
-from rltf.config import CreditConfig, PpoClipConfig, RltfConfig
-from rltf.learner.objectives.base import LossInputs, LossResult, Totals
-from rltf.learner.objectives.policy_gradient import PolicyGradient
-from rltf.learner.objectives.surrogates import clipped
+from rltf.config import PpoClipConfig
+from rltf.learner.objectives.policy_gradient import ClippedGradient
 
 
 def whitened(rows: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -29,30 +26,14 @@ def whitened(rows: Sequence[Sequence[float]]) -> list[list[float]]:
     return [[(value - mean) / deviation for value in row] for row in rows]
 
 
-class PpoClip(PolicyGradient):
+class PpoClip(ClippedGradient):
     """The reward less a baseline, whitened, with a ratio clip."""
 
     name = "ppo_clip"
 
-    def __init__(
-        self,
-        config: PpoClipConfig,
-        rltf: RltfConfig,
-        encoder_decoder: bool,
-        token_limit: int,
-        credit: CreditConfig | None = None,
-    ) -> None:
-        super().__init__(config, rltf, encoder_decoder, token_limit, credit)
-        self._config = config
+    _options: PpoClipConfig
 
     def advantages(self, groups: Sequence[Group], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
         """r_i - b, whitened over the step where configured."""
         found = self._less_baseline(groups, rewards)
-        return whitened(found) if self._config.whiten else found
-
-    def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
-        """The clipped surrogate of one micro-batch, normalised as configured."""
-        divisor = self._divisor(mask, totals)
-        return clipped(
-            self.terms, log_probs, mask, inputs, divisor, self._config, self._config.clip_low, self._config.clip_high
-        )
+        return whitened(found) if self._options.whiten else found

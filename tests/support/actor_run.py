@@ -43,7 +43,7 @@ class Run:
         for part, values in parts.items():
             settings[part] = settings.get(part, {}) | values
         self.config = Config.model_validate(settings)
-        self.flow = Flow.connect(FlowAddress.from_config(self.config, url, name))
+        self.flow = Flow(FlowAddress.from_config(self.config, url, name))
         self.source = Source()
         self.rows: list[Row] = []
         self.stop = threading.Event()

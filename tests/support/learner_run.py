@@ -74,7 +74,7 @@ class Run:
         self.spec = make_spec(
             self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
         )
-        self.flow = Flow.connect(FlowAddress.from_config(self.config, server.url, folder.name))
+        self.flow = Flow(FlowAddress.from_config(self.config, server.url, folder.name))
         self.published = KeptVersions()
         corpus = SolutionCorpus(PROBLEMS)
         ids = [task.id for task in PROBLEMS]

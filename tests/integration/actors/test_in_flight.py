@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rltf.actors.worker import StallTimeout
 from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.stall_clock import StallTimeout
 from tests.support.actor_run import Run
 from tests.support.engines import ScriptedEngine
 from tests.support.policies import policy_of

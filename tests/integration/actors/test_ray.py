@@ -34,7 +34,7 @@ def test_an_actor_generates_in_a_thread_and_its_failure_is_seen(cluster: Any, tm
         }
     )
     address = FlowAddress.from_config(config, server.url, "ray")
-    flow = Flow.connect(address)
+    flow = Flow(address)
     prompts = {f"p{index}": Prompt("", f"task {index}", "\n") for index in range(3)}
     try:
         actor = generator_actor(config, "actor-0", {}).remote(

@@ -6,10 +6,10 @@ import pytest
 
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.actors.visits import Visits
-from rltf.actors.worker import StallTimeout
 from rltf.buffer.control import Phase
 from rltf.buffer.records import Program
 from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.stall_clock import StallTimeout
 from rltf.policy.encoding import decode_with_offsets, encode_prompt
 from rltf.policy.log_probs import collate, token_log_probs
 from rltf.telemetry.recorder import Recorder, Row

@@ -22,7 +22,7 @@ ACTORS = 3
 
 
 def act(address: FlowAddress, name: str) -> None:
-    flow = Flow.connect(address)
+    flow = Flow(address)
     for number in range(GROUPS_PER_ACTOR):
         while not flow.online.admit(name, 1).granted:
             time.sleep(0.002)
@@ -35,7 +35,7 @@ def act(address: FlowAddress, name: str) -> None:
 
 def execute(address: FlowAddress, name: str, seed: int, stop: Any) -> None:
     """Grades; now and then fails, or forgets what it claimed and comes back under another name."""
-    flow = Flow.connect(address)
+    flow = Flow(address)
     rng = random.Random(seed)
     life = 0
     while not stop.is_set():

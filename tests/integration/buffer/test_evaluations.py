@@ -63,7 +63,7 @@ def test_an_evaluation_larger_than_the_archive_loses_nothing(redis_server):
         "buffer": {"archive_capacity": 2},
         "evaluation": {"tasks": 3, "samples": 2},
     }
-    flow = Flow.connect(FlowAddress.from_config(Config.model_validate(settings), redis_server.url, "large"))
+    flow = Flow(FlowAddress.from_config(Config.model_validate(settings), redis_server.url, "large"))
     buffered(flow, "a")
     flow.online.finish(1, fates(flow.online.draw(1, 1, 0)))
     flow.evaluations.request("step-000000", 0, [["p", "q", "r"]], programs_per_problem=2)

@@ -151,7 +151,7 @@ def test_the_loss_of_any_key_that_matters_is_noticed(marked: Flow) -> None:
 
 
 def test_another_attempt_takes_over_and_the_one_before_is_out(marked: Flow, make_flow: Callable[..., Flow]) -> None:
-    second = Flow.connect(replace(marked.address, token="second"))
+    second = Flow(replace(marked.address, token="second"))
     second.marker.take_over(2, "attempt 2 in /runs/copy on elsewhere", marked.marker.beats)
     with pytest.raises(DataLost, match="have been taken over by attempt 2 in /runs/copy on elsewhere"):
         marked.work.push(group_of("late"))
@@ -163,7 +163,7 @@ def test_another_attempt_takes_over_and_the_one_before_is_out(marked: Flow, make
     assert mark is not None and (mark.attempt, mark.alive) == (2, "attempt 2 in /runs/copy on elsewhere")
     second.marker.release()
     assert second.marker.read().alive == ""
-    reader = Flow.connect(replace(marked.address, token=""))
+    reader = Flow(replace(marked.address, token=""))
     reader.marker.check()
     assert reader.ledger.check() is None, "`status` may look at any time"
     for flow in (second, reader):
@@ -243,7 +243,7 @@ class Server:
 
     def flow(self, **fields: Any) -> Flow:
         address = FlowAddress(self.server.url, "run", BufferConfig(), 1, 1, 2, timeout_s=0.5, outage_s=30.0, token="t")
-        return Flow.connect(replace(address, **fields))
+        return Flow(replace(address, **fields))
 
     def restart(self, empty: bool = False) -> None:
         """Killed, and up again at the same address, with or without its data."""

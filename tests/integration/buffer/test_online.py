@@ -60,7 +60,7 @@ def test_with_refresh_1_the_oldest_version_comes_first(flow):
 def test_draw_is_the_same_for_every_rank_and_each_sample_is_used_once(flow):
     buffered(flow, "a", "b", "c")
     first = flow.online.draw(1, 2, 0)
-    other_rank = Flow.connect(flow.address)
+    other_rank = Flow(flow.address)
     assert other_rank.online.draw(1, 2, 0) == first == flow.online.draw(1, 2, 0)
     other_rank.close()
     assert flow.online.draw(2, 2, 0) is None

@@ -81,7 +81,7 @@ def test_after_a_power_loss_what_the_checkpoint_used_is_not_used_again(tmp_path)
     address = FlowAddress(
         server.url, "power", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2, timeout_s=20.0
     )
-    flow = Flow.connect(address)
+    flow = Flow(address)
     buffered(flow, *"abc")
     flow.work.push(group_of("open"))
     (claim,) = flow.work.claim("executor-0", 1)
@@ -120,7 +120,7 @@ def test_visits_of_a_dead_actor_are_its_own_and_those_of_a_released_one_come_fir
     control = flow.control
     assert control.next_visits(3, "actor-0") == [0, 1, 2] and control.next_visits(2, "actor-1") == [3, 4]
     flow.work.push(group_of(control.visit_id(1)), "actor-0")
-    restarted = Flow.connect(flow.address)
+    restarted = Flow(flow.address)
     assert restarted.control.next_visits(3, "actor-0") == [0, 2, 5], "what was pushed is not visited again"
     restarted.close()
     flow.online.release("actor-1")

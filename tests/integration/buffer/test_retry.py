@@ -209,9 +209,7 @@ def test_answers_lost_on_the_way_lose_and_double_nothing(make_flow, redis_server
     direct = make_flow(capacity=1000)
     port = int(redis_server.url.rsplit(":", 1)[1].split("/")[0])
     proxy = LossyProxy(port)
-    lossy = Flow.connect(
-        dataclasses.replace(direct.address, url=redis_server.url.replace(f":{port}/", f":{proxy.port}/"))
-    )
+    lossy = Flow(dataclasses.replace(direct.address, url=redis_server.url.replace(f":{port}/", f":{proxy.port}/")))
     trained: list[str] = []
     visits = []
     for step in range(12):

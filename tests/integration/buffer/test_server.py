@@ -40,7 +40,7 @@ def address_of(server: EmbeddedRedis, near: bool) -> FlowAddress:
 @pytest.mark.parametrize("near", [False, True], ids=["tcp", "unix socket"])
 def test_killed_and_restarted_on_its_file_everything_is_there_for_the_same_clients(tmp_path, near):
     server = EmbeddedRedis.start(tmp_path / "redis")
-    flow = Flow.connect(address_of(server, near))
+    flow = Flow(address_of(server, near))
     assert ("path" in flow.client.connection_pool.connection_kwargs) == near
     for name in "abcdef":
         flow.work.push(group_of(name))

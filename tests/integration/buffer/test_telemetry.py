@@ -85,7 +85,7 @@ def test_the_archive_frees_what_the_driver_has_and_counts_what_it_missed(make_fl
 
 
 def test_visits_are_shared_out_without_overlap(flow):
-    other = Flow.connect(flow.address)
+    other = Flow(flow.address)
     taken: list[int] = []
 
     def take(who, name):
@@ -129,4 +129,4 @@ def test_an_address_travels_and_hides_its_password(redis_server):
     again = pickle.loads(pickle.dumps(address))
     assert again == address and (again.groups_per_version, again.group_size) == (24, 8)
     assert redis_server.url not in repr(address)
-    Flow.connect(again).close()
+    Flow(again).close()

@@ -144,7 +144,7 @@ def test_a_run_lives_on_a_server_with_tls_user_password_and_database(
 ) -> None:
     cert, key = certificate
     url = f"rediss://{user}@127.0.0.1:{tls_port}/3?ssl_ca_certs={cert}&ssl_certfile={cert}&ssl_keyfile={key}"
-    flow = Flow.connect(FlowAddress(url, "tls", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2))
+    flow = Flow(FlowAddress(url, "tls", BufferConfig(), groups_per_step=1, groups_per_version=1, group_size=2))
     buffered(flow, "a")
     assert flow.work.push(group_of("b"))
     assert places(flow) == {"generated": 4, "queued": 2, "buffered": 2}

@@ -63,7 +63,7 @@ def test_what_is_no_group_is_not_pushed(flow, group):
 
 def test_a_claim_waits_for_the_first_program_and_not_for_all(flow):
     assert flow.work.claim("executor-0", 4, block_s=0.05) == []
-    patient = Flow.connect(dataclasses.replace(flow.address, timeout_s=3600.0))
+    patient = Flow(dataclasses.replace(flow.address, timeout_s=3600.0))
 
     def claim(claimed):
         claimed.append(patient.work.claim("executor-0", 4, block_s=3600))
@@ -82,7 +82,7 @@ def test_a_claim_waits_for_the_first_program_and_not_for_all(flow):
 
 
 def test_a_claim_may_wait_longer_than_the_time_limit_of_an_answer(flow):
-    hasty = Flow.connect(dataclasses.replace(flow.address, timeout_s=0.2))
+    hasty = Flow(dataclasses.replace(flow.address, timeout_s=0.2))
     pushing = threading.Timer(0.6, lambda: flow.work.push(group_of("g")))
     pushing.start()
     assert len(hasty.work.claim("executor-0", 1, block_s=60)) == 1

@@ -62,7 +62,7 @@ class Stopped:
         flow.close()
 
     def flow(self) -> Flow:
-        return Flow.connect(FlowAddress.from_config(self.settings, self.server.url, self.folder.key, token="t"))
+        return Flow(FlowAddress.from_config(self.settings, self.server.url, self.folder.key, token="t"))
 
     def checkpoint(self, step: int, buffer: str) -> None:
         folder = self.folder.path / "checkpoints" / f"step_{step:06d}"
@@ -75,7 +75,7 @@ class Stopped:
 
     def refused(self) -> str:
         """Why it cannot go on; empty when it can. A look changes nothing."""
-        flow = Flow.connect(replace(self.flow().address, token=""))
+        flow = Flow(replace(self.flow().address, token=""))
         before = flow.client.dbsize()
         try:
             saved = self.saved()
@@ -280,7 +280,7 @@ def test_an_imbalance_is_confirmed_soon(stopped: Stopped) -> None:
 
 def test_two_runs_of_one_name_share_a_server(make_flow: Callable[..., Flow], tmp_path: Path) -> None:
     runs = [RunFolder.create(config(tmp_path), "run") for _ in range(2)]
-    first, second = (Flow.connect(replace(make_flow().address, run=run.key, token=run.key)) for run in runs)
+    first, second = (Flow(replace(make_flow().address, run=run.key, token=run.key)) for run in runs)
     for flow in (first, second):
         flow.marker.take_over(1, "attempt 1")
         flow.work.push(group_of("a"))

@@ -21,7 +21,7 @@ from rltf.buffer.worker_loop import NotSchedulable, ray_options, requested_resou
 from rltf.config import Config, RestartConfig
 from rltf.driver.nodes import NodeKinds, actor_host, shortage
 from rltf.driver.supervisor import Started, Supervisor
-from rltf.monitor.absent import read_absent, write_absent
+from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.status_line import Goal, status_segments
 from tests.support.ordered_worker import OrderedWorker
@@ -152,8 +152,9 @@ def test_who_does_not_run_is_told_and_said_to_wait_for_nobody(tmp_path: Path) ->
     )
     (told,) = [part for part in status_segments(state, Goal(10), 89.0) if "dead" in part.text]
     assert told.text == state.absent_in_words() and told.short == "not running: executor-0, executor-2, learner"
-    assert read_absent(tmp_path) == {}
-    write_absent(tmp_path, state.absent)
-    assert read_absent(tmp_path) == state.absent
+    folder = RunFolder(tmp_path)
+    assert folder.absent() == {}
+    folder.write_absent(state.absent)
+    assert folder.absent() == state.absent
     (tmp_path / "absent.json").write_text("{")
-    assert "cannot be read" in read_absent(tmp_path)["absent.json"]
+    assert "cannot be read" in folder.absent()["absent.json"]

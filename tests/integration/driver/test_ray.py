@@ -50,7 +50,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(
 
     def goes_on(restarts: int) -> bool:
         supervisor.poll()
-        return supervisor.running and supervisor.restarts().get("worker-0", 0) == restarts
+        return supervisor.running and supervisor.units["worker-0"].restarts == restarts
 
     until(lambda: goes_on(0))
     os.kill(ray.get(supervisor.handles()["worker-0"].pid.remote(), timeout=30), signal.SIGKILL)

@@ -12,7 +12,6 @@ from rltf import launch
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.driver.commands import run_status
-from rltf.monitor.absent import write_absent
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import in_use, locked
 from tests.support.buffer_programs import buffered, group_of
@@ -26,11 +25,11 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     folder.add_step(step_row(3))
     folder.add_held_out(held_out_row(0, 0.25))
     folder.add_event({"time": 1.0, "event": "restarted", "part": "actor-0", "reason": "killed"})
-    write_absent(folder.path, {"learner": "dead, waiting for a trainer host: none is up"})
+    folder.write_absent({"learner": "dead, waiting for a trainer host: none is up"})
     server = EmbeddedRedis.start(folder.path / "redis")
     out = tmp_path / "status.json"
     try:
-        flow = Flow.connect(FlowAddress.from_config(settings, server.url, folder.key))
+        flow = Flow(FlowAddress.from_config(settings, server.url, folder.key))
         buffered(flow, "a", "b")
         flow.work.push(group_of("c"))
         flow.control.set_phase("training")
@@ -93,7 +92,7 @@ def test_status_tells_no_waits_of_an_earlier_attempt(tmp_path: Path, capsys: pyt
         return capsys.readouterr().out
 
     try:
-        flow = Flow.connect(FlowAddress.from_config(settings, server.url, folder.key))
+        flow = Flow(FlowAddress.from_config(settings, server.url, folder.key))
         flow.telemetry.append([wait("learner-0", "executor", 2431)])
         folder.add_event({"time": now - 3000, "event": "started", "attempt": 1})
         assert "who waits" not in told(), "it has stopped"

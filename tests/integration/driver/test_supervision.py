@@ -93,7 +93,7 @@ def test_a_server_that_stays_away_is_waited_for_with_a_bound(tmp_path: Path) -> 
         client.ping()
     address = FlowAddress.from_config(Config.model_validate({"redis": {"outage_s": 0.5}}), server.url, "lost")
     with pytest.raises(ServerLost):
-        Flow.connect(address)  # a worker that starts meanwhile waits as long
+        Flow(address)  # a worker that starts meanwhile waits as long
     with pytest.raises(UserError, match="cannot be used"):
         connect(server.url, 1.0)  # a person is told at once
 

@@ -233,7 +233,7 @@ def test_a_lease_that_could_not_be_kept_ends_the_loop(tmp_path: Path) -> None:
     address = FlowAddress(
         server.url, "leases", BufferConfig(lease_s=0.3), 1, 1, group_size=1, timeout_s=0.5, outage_s=0.5
     )
-    flow = Flow.connect(address)
+    flow = Flow(address)
     suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
     flow.problems.put("slow", suite.to_json(), suite.content_hash)
     flow.work.push(group_of("quick", size=1, problem_id="slow", text="print('done')\n"))

@@ -48,7 +48,7 @@ def _started(group: LearnerGroup) -> dict[str, tuple[Any, Any]]:
 
 def test_two_workers_train_publish_and_export(ray_job: Any, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
     address = FlowAddress.from_config(CONFIG, redis_server.url, "two-workers")
-    flow = Flow.connect(address)
+    flow = Flow(address)
     spec = make_spec(CONFIG.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])])
     task = LearnerTask(CONFIG, spec, SolutionCorpus(PROBLEMS), [], [], tmp_path)
     store = start_store(60)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from rltf.buffer.stall_clock import StallTimeout
 from rltf.config import Config, UserError
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
@@ -20,7 +21,6 @@ from rltf.learner.export import load_weights, save_model, write_card
 from rltf.learner.position import Position
 from rltf.learner.step_rows import age_distribution
 from rltf.learner.training_step import TrainingStep
-from rltf.learner.waiting import StallTimeout
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec

@@ -259,7 +259,7 @@ from rltf.driver.failures import raising_run_failed
 mount("size=16m")
 server = EmbeddedRedis.start(disk / "redis")
 numbers = {"groups_per_step": 2, "groups_per_version": 2, "group_size": 2, "seed": 0}
-flow = Flow.connect(FlowAddress(url=server.url, run="x", buffer=BufferConfig(), **numbers))
+flow = Flow(FlowAddress(url=server.url, run="x", buffer=BufferConfig(), **numbers))
 flow.work.push(group_of("first"))
 fill()
 
@@ -291,7 +291,7 @@ assert flow.ledger.check() is None
 before = flow.ledger.counts()
 server.stop()
 server = EmbeddedRedis.start(disk / "redis")
-again = Flow.connect(FlowAddress(url=server.url, run="x", buffer=BufferConfig(), **numbers))
+again = Flow(FlowAddress(url=server.url, run="x", buffer=BufferConfig(), **numbers))
 assert again.ledger.check() is None and again.ledger.counts() == before
 server.stop()
 """

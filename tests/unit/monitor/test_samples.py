@@ -122,7 +122,7 @@ def test_small_parts_become_one_and_a_crash_on_the_way_changes_nothing(
         patch.setattr(Path, "unlink", killed)
         writer.add([one(3)])
     assert [row.id for row in read_samples(tmp_path)] == ["s0", "s1", "s2", "s3"]
-    (tmp_path / "_part.tmp").write_bytes(b"half")
+    (tmp_path / ".part-000004.parquet.tmp").write_bytes(b"half")
     writer = SampleWriter(tmp_path, LOTS)
     for number in range(4, 14):
         writer.add([one(number)])

@@ -105,7 +105,7 @@ def test_numbers_for_ray_are_plain_and_named() -> None:
     state = RunState()
     state.fold([count("actor-0", "programs", 50, 1.0)])
     state.fold_step(step_row(20))
-    state.fold_ledger({"queued": 3})
+    state.ledger = {"queued": 3}
     numbers = state.numbers(BEGIN + 1)
     assert numbers["step"] == 20 and numbers["ledger_queued"] == 3 and numbers["generated_per_second"] == 50
     assert all(name.replace("_", "").isalnum() for name in numbers)

@@ -31,8 +31,8 @@ def state_of_a_run() -> RunState:
     state.fold(telemetry(steps=20))
     for step in range(1, 21):
         state.fold_step(step_row(step))
-    state.fold_held_out(held_out_row(20, 0.61))
-    state.fold_ledger({"queued": 24, "executing": 8, "buffered": 192})
+    state.held_out = held_out_row(20, 0.61)
+    state.ledger = {"queued": 24, "executing": 8, "buffered": 192}
     state.phase = "training"
     return state
 
@@ -94,7 +94,7 @@ def test_large_figures_keep_the_essentials(width: int) -> None:
             }
         ]
     )
-    state.fold_ledger({"queued": 102_048, "executing": 99_999, "buffered": 106_400})
+    state.ledger = {"queued": 102_048, "executing": 99_999, "buffered": 106_400}
     state.evaluation = (1_000, 5_000)
     line = shown(state, width, Goal(24_000))
     for words in (

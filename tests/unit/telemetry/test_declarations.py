@@ -92,8 +92,8 @@ def a_run() -> RunState:
     state = RunState()
     state.fold(telemetry(steps=20))
     state.fold_step(full_row(20))
-    state.fold_held_out(held_out_row(20, 0.61))
-    state.fold_ledger({"queued": 24, "executing": 8, "buffered": 192})
+    state.held_out = held_out_row(20, 0.61)
+    state.ledger = {"queued": 24, "executing": 8, "buffered": 192}
     state.phase = "training"
     return state
 
