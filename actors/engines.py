@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rltf.actors.engine import Engine, EngineKind
 from rltf.actors.sampling_engine import SamplingEngine
-from rltf.config import Config
-from rltf.config.choice import chosen
+from rltf.config import Config, chosen
 from rltf.policy.policy import PolicySpec
 
 ENGINES: dict[str, EngineKind] = {"own": SamplingEngine}

@@ -15,8 +15,7 @@ from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.stall_clock import StallTimeout
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
-from rltf.config import ActorsConfig, Config, UserError
-from rltf.config.user_code import NO_CODE, UserCode
+from rltf.config import NO_CODE, ActorsConfig, Config, UserCode, UserError
 from rltf.policy.encoding import PromptText
 from rltf.policy.policy import PolicySpec
 from rltf.weights.folder_source import FolderSource

@@ -13,8 +13,7 @@ from typing import Any, Literal, TypedDict
 
 from rltf.buffer.connection import DataLost
 from rltf.buffer.flow import Flow, FlowAddress
-from rltf.config import UserError
-from rltf.config.user_code import NO_CODE, UserCode
+from rltf.config import NO_CODE, UserCode, UserError
 from rltf.telemetry.recorder import Recorder, redirect_output
 
 STOP_TIMEOUT_S = 10.0

@@ -6,6 +6,7 @@ the project, so every process, an executor node's too, can read it.
 
 from rltf.config.base import ConfigSection, UserError, first_line
 from rltf.config.buffer import BufferConfig, RedisConfig
+from rltf.config.choice import chosen, suggest
 from rltf.config.credit import CreditConfig
 from rltf.config.disk import (
     REPLACED,
@@ -22,6 +23,7 @@ from rltf.config.disk import (
 )
 from rltf.config.learner import LearnerConfig, WarmStartConfig
 from rltf.config.objectives import (
+    SUPERVISED,
     AdvantageConfig,
     Baseline,
     GrpoConfig,
@@ -37,9 +39,19 @@ from rltf.config.prompt import PromptConfig
 from rltf.config.reading import load, preset
 from rltf.config.root import DETERMINISTIC, Config
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from rltf.config.user_code import NO_CODE, UserCode, UserFunction, is_user_name, said, user_class
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
 __all__ = [
+    "NO_CODE",
+    "UserCode",
+    "UserFunction",
+    "is_user_name",
+    "said",
+    "user_class",
+    "chosen",
+    "suggest",
+    "SUPERVISED",
     "ActorsConfig",
     "AdvantageConfig",
     "Baseline",

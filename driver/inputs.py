@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rltf.actors.engines import engine_named
-from rltf.config import Config, PolicyConfig, UserError
-from rltf.config.user_code import UserCode
+from rltf.config import Config, PolicyConfig, UserCode, UserError
 from rltf.evaluation.tasks import HeldOutTasks
 from rltf.executor.checkers import require_checkers
 from rltf.executor.judges import judge_named

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from rltf import config as configuration
 from rltf.buffer.connection import redacted, server_of
-from rltf.config import Config, UserError, run_files
-from rltf.config.user_code import NO_CODE, UserCode
+from rltf.config import NO_CODE, Config, UserCode, UserError, run_files
 from rltf.monitor.run_record import RunRecord
 
 FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed", "run.code")

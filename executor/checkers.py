@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Protocol
 
-from rltf.config.choice import chosen
-from rltf.config.user_code import UserFunction, is_user_name
+from rltf.config import UserFunction, chosen, is_user_name
 from rltf.executor.apps_compat import AppsCompat
 from rltf.problems.problem import Problem, TestSuite
 

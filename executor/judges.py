@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rltf.config.choice import chosen
+from rltf.config import chosen
 from rltf.executor.judge import Judge
 from rltf.executor.sandbox_judge import SandboxJudge
 

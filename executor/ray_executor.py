@@ -11,8 +11,7 @@ import ray
 
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
-from rltf.config import ExecutorConfig
-from rltf.config.user_code import NO_CODE, UserCode
+from rltf.config import NO_CODE, ExecutorConfig, UserCode
 from rltf.executor.worker import ExecutorWorker
 
 

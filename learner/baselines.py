@@ -71,3 +71,18 @@ class Baselines:
 
     def _values(self, sample: Sample, group: Group) -> tuple[float, ...]:
         return tuple(reward(sample, group) for reward in self._rewards)
+
+
+class KeepsBaselines:
+    """What an objective keeps over a restart, where that is its baselines."""
+
+    baselines: Baselines
+
+    def state_dict(self) -> dict[str, Any]:
+        """The baselines."""
+        return {"baselines": self.baselines.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError when the baselines are of another kind."""
+        if state:
+            self.baselines.load_state_dict(state["baselines"])

@@ -16,9 +16,7 @@ from typing import Any
 import torch
 
 from rltf.buffer.records import Group
-from rltf.config import Config
-from rltf.config.objectives import SUPERVISED
-from rltf.config.user_code import is_user_name
+from rltf.config import SUPERVISED, Config, is_user_name
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.engine import StepResult
 from rltf.learner.export import first_weights

@@ -16,9 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rltf.buffer.records import Feedback, Group, Outcome, Program, Sample
-from rltf.config import RltfConfig
-from rltf.config.choice import chosen
-from rltf.config.user_code import UserFunction, is_user_name
+from rltf.config import RltfConfig, UserFunction, chosen, is_user_name
 from rltf.learner.error_classes import ErrorClass, error_class
 from rltf.learner.spans import first_text_span, line_span, program_span
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from rltf.config import Config
-from rltf.config.objectives import SUPERVISED
+from rltf.config import SUPERVISED, Config
 from rltf.learner.learning_rates import linear
 from rltf.learner.position import Position
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rltf.config import Config, UserError
-from rltf.config.user_code import NO_CODE, UserCode
+from rltf.config import NO_CODE, Config, UserCode, UserError
 from rltf.policy.policy import PolicySpec
 from rltf.problems import Corpus
 

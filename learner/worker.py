@@ -12,8 +12,7 @@ from rltf.buffer.control import Phase
 from rltf.buffer.flow import Flow
 from rltf.buffer.position import BufferPosition
 from rltf.buffer.stall_clock import StopRequested
-from rltf.config import run_files
-from rltf.config.objectives import SUPERVISED
+from rltf.config import SUPERVISED, run_files
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.evaluation_requests import EvaluationRequests

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rltf.config import UserError
-from rltf.config.user_code import is_user_name
+from rltf.config import UserError, is_user_name
 from rltf.problems.corpus import Corpus, SolutionCorpus
 from rltf.problems.problem import CHECKERS, Problem, ProblemSet, Skipped, UnreadFields
 from rltf.problems.prompts import AUTO, style_named

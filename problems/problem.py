@@ -11,7 +11,7 @@ from hashlib import blake2b
 from itertools import takewhile
 from typing import Any, Literal, get_args
 
-from rltf.config.user_code import is_user_name
+from rltf.config import is_user_name
 
 Kind = Literal["stdin", "call", "assert"]
 CHECKERS = {

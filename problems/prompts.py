@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rltf.config.choice import chosen
-from rltf.config.user_code import UserFunction, is_user_name
+from rltf.config import UserFunction, chosen, is_user_name
 from rltf.problems.problem import Problem
 from rltf.problems.prompt_templates import ENDING, FOLDER, PromptTemplate
 

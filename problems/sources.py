@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rltf.config import UserError
-from rltf.config.choice import chosen, suggest
+from rltf.config import UserError, chosen, suggest
 from rltf.problems import apps, jsonl, mbpp
 from rltf.problems.spec import Source, Spec
 from rltf.problems.starter import source as starter

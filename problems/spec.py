@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rltf.config import UserError
-from rltf.config.choice import suggest
+from rltf.config import UserError, suggest
 from rltf.problems.corpus import Corpus
 from rltf.problems.problem import Problem, Skipped, UnreadFields
 

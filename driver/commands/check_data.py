@@ -30,7 +30,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("--strict", action="store_true", help=strict)
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
-    from rltf.config.user_code import UserCode
     from rltf.executor import check_data as checking
     from rltf.executor.checkers import require_checkers
     from rltf.problems import read_problems
@@ -38,7 +37,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.spec} ...", markup=False)
-    UserCode.read(config.run.code).install()
+    configuration.UserCode.read(config.run.code).install()
     problems = read_problems(known.spec, config.run.seed)
     require_checkers(problems)
     stopping.work()

@@ -30,7 +30,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
     )
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
-    from rltf.config.user_code import UserCode
     from rltf.executor.checkers import require_checkers
     from rltf.executor.grade import grade_file
     from rltf.executor.judge import Judge
@@ -38,7 +37,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.problems.sources import parse_spec
 
     console.print(f"Reading {known.problems} ...", markup=False)
-    UserCode.read(config.run.code).install()
+    configuration.UserCode.read(config.run.code).install()
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
     require_checkers(problems)
     read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)

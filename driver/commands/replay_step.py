@@ -19,6 +19,7 @@ from rltf.learner.fingerprints import CORPUS
 from rltf.learner.replay import RecordedStep, Replay, ReplayedStep, depends_on_history
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.sample_columns import RecordedSample
+from rltf.problems.files import or_user_error
 from rltf.telemetry.console import print_error, progress, warn
 from rltf.telemetry.recorder import Row
 
@@ -145,15 +146,13 @@ def _write(
     facts = {key: row[key] for key in ("step", "version", "objective", "learning_rate", "loss", "gradient_norm")}
     result = again.result
     now = {"loss": result.loss, "gradient_norm": result.gradient_norm} if result is not None else None
-    try:
+    with or_user_error(out):
         out.mkdir(exist_ok=True)
         summary = {"recorded": facts, "now": now, "begun_at": where, "differences": list(sentences)}
         (out / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         with (out / f"{name}.jsonl").open("w", encoding="utf-8") as file:
             for line in _programs(step, again, terms):
                 file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
 def _programs(step: RecordedStep, again: ReplayedStep, terms: Sequence[str]) -> Iterable[dict[str, Any]]:

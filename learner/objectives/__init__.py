@@ -1,8 +1,6 @@
 """What can be minimised: one module per objective, one small interface (`learner.objectives.base`)."""
 
-from rltf.config import Config
-from rltf.config.choice import chosen
-from rltf.config.user_code import is_user_name
+from rltf.config import Config, chosen, is_user_name
 from rltf.learner.objectives.base import Objective, ObjectiveKind
 from rltf.learner.objectives.grpo import Grpo
 from rltf.learner.objectives.mixed import Mixed, Stream

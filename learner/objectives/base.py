@@ -151,9 +151,25 @@ def not_finite(
     return [index for index, part in zip(rows, parts, strict=True) if not bool(torch.isfinite(part))]
 
 
-def greedy_fates(groups: Sequence[Group]) -> dict[str, LearnerFate]:
-    """Greedy programs are compared with, not trained on."""
-    return {group.greedy.program.id: "baseline" for group in groups if group.greedy is not None}
+def prepared(groups: Sequence[Group], weights: Sequence[Weights], rewards: list[float], kl: float) -> PreparedStep:
+    """The step of sampled programs with such weights: those without any are not forwarded, unless a divergence (`kl`)
+    is counted over all. Greedy programs are compared with, not trained on.
+    """
+    fates: dict[str, LearnerFate] = {
+        group.greedy.program.id: "baseline" for group in groups if group.greedy is not None
+    }
+    samples = [sample for group in groups for sample in group.samples]
+    items: list[TrainItem] = []
+    for sample, own in zip(samples, weights, strict=True):
+        program = sample.program
+        used = bool(own.any()) or (kl > 0 and len(program.token_ids) > 0)
+        fates[program.id] = "trained" if used else "no_signal"
+        if used:
+            ids = program.prompt_ids, program.token_ids
+            items.append(TrainItem(program.id, *ids, own, program.log_probs, outcome=sample.feedback.outcome))
+    without = sum(not own.any() for own in weights)
+    row = {"zero_advantage_share": without / max(1, len(samples))}
+    return PreparedStep(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
 
 
 def totals_of(programs: Sequence[Program] | Sequence[TrainItem]) -> Totals:

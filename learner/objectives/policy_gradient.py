@@ -7,30 +7,22 @@ R_fine on the failing line, before any ratio and clip. It is not part of what is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from rltf.buffer.records import Group, LearnerFate
+from rltf.buffer.records import Group, Sample
 from rltf.config import AdvantageConfig, Config, CreditConfig, GrpoConfig, PpoClipConfig, RltfConfig
-from rltf.learner.baselines import Baselines
+from rltf.learner.baselines import Baselines, KeepsBaselines
 from rltf.learner.credit import credited
-from rltf.learner.objectives.base import (
-    LossInputs,
-    LossResult,
-    PreparedStep,
-    Totals,
-    TrainItem,
-    greedy_fates,
-    totals_of,
-)
+from rltf.learner.objectives.base import LossInputs, LossResult, PreparedStep, Totals, Weights, prepared
 from rltf.learner.objectives.surrogates import clipped, divisor_of, linear
 from rltf.learner.rewards import fine_feedback, fine_weights, reward_named
 
 
-class PolicyGradient(ABC):
+class PolicyGradient(KeepsBaselines, ABC):
     """An advantage per program on the linear surrogate; a program without any weight teaches nothing and is not
     forwarded.
     """
@@ -67,44 +59,24 @@ class PolicyGradient(ABC):
 
     def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """Programs with a weight, with the log-probabilities that they were sampled with."""
-        items: list[TrainItem] = []
-        fates: dict[str, LearnerFate] = greedy_fates(groups)
         rewards = [[self._reward(sample, group) for sample in group.samples] for group in groups]
-        without = 0
+        weights: list[Weights] = []
         for group, row in zip(groups, self.advantages(groups, rewards), strict=True):
-            for sample, advantage in zip(group.samples, row, strict=True):
-                program, length = sample.program, len(sample.program.token_ids)
-                weights = np.zeros((len(self.terms), length), np.float32)
-                chosen = credited(program, self._credit)
-                weights[0] = chosen * advantage
-                if self._options.fine:
-                    fine = fine_feedback(program, sample.feedback, self._rltf, self._encoder_decoder)
-                    weights[1] = fine_weights(fine, chosen, self._rltf.alpha)
-                has_signal = bool(weights.any())
-                without += not has_signal
-                # A divergence from the reference is counted over all programs of the step.
-                used = has_signal or (self._options.kl > 0 and length > 0)
-                fates[program.id] = "trained" if used else "no_signal"
-                if used:
-                    items.append(
-                        TrainItem(program.id, program.prompt_ids, program.token_ids, weights, program.log_probs)
-                    )
-        programs = [sample.program for group in groups for sample in group.samples]
-        row_facts = {"zero_advantage_share": without / max(1, len(programs))}
-        return PreparedStep(items, totals_of(programs), fates, [value for row in rewards for value in row], row_facts)
+            weights += [self._weights(sample, advantage) for sample, advantage in zip(group.samples, row, strict=True)]
+        return prepared(groups, weights, [value for row in rewards for value in row], self._options.kl)
+
+    def _weights(self, sample: Sample, advantage: float) -> Weights:
+        credit = credited(sample.program, self._credit)
+        weights = np.zeros((len(self.terms), len(credit)), np.float32)
+        weights[0] = credit * advantage
+        if self._options.fine:
+            fine = fine_feedback(sample.program, sample.feedback, self._rltf, self._encoder_decoder)
+            weights[1] = fine_weights(fine, credit, self._rltf.alpha)
+        return weights
 
     def loss(self, log_probs: torch.Tensor, mask: torch.Tensor, inputs: LossInputs, totals: Totals) -> LossResult:
         """-sum_t A_t log p(w_t) of one micro-batch, normalised as configured."""
         return linear(self.terms, log_probs, mask, inputs, self._divisor(mask, totals), self._options)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The baselines."""
-        return {"baselines": self.baselines.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError when the baselines are of another kind."""
-        if state:
-            self.baselines.load_state_dict(state["baselines"])
 
     def _divisor(self, mask: torch.Tensor, totals: Totals) -> torch.Tensor | float:
         return divisor_of(self._options.normalise, mask, totals, self._token_limit)

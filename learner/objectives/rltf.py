@@ -14,31 +14,22 @@ docs/objectives.md has the table. The critic's factor, where it has one, is put 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from rltf.buffer.records import Group, LearnerFate, Sample
+from rltf.buffer.records import Group, Sample
 from rltf.config import Config, CreditConfig, RltfConfig
-from rltf.learner.baselines import Baselines
+from rltf.learner.baselines import Baselines, KeepsBaselines
 from rltf.learner.credit import credited
-from rltf.learner.objectives.base import (
-    LossInputs,
-    LossResult,
-    PreparedStep,
-    Totals,
-    TrainItem,
-    Weights,
-    greedy_fates,
-    totals_of,
-)
+from rltf.learner.objectives.base import LossInputs, LossResult, PreparedStep, Totals, Weights, prepared
 from rltf.learner.objectives.surrogates import divisor_of, linear
 from rltf.learner.rewards import REWARDS, FineFeedback, adaptive_reward, coarse_reward, fine_feedback, fine_weights
 
 
-class Rltf:
+class Rltf(KeepsBaselines):
     """The paper's objective, sections 3.3 and 3.4.
 
     What it leaves open is decided in `learner.rewards`, `spans` and `baselines`.
@@ -54,7 +45,7 @@ class Rltf:
         self._credit = credit or CreditConfig()
         self._encoder_decoder = encoder_decoder
         self._token_limit = token_limit
-        self._baselines = Baselines(config.baseline, [REWARDS["coarse"], REWARDS["adaptive"]])
+        self.baselines = Baselines(config.baseline, [REWARDS["coarse"], REWARDS["adaptive"]])
 
     @classmethod
     def from_config(cls, config: Config, encoder_decoder: bool) -> Rltf:
@@ -63,33 +54,21 @@ class Rltf:
 
     def prepare(self, groups: Sequence[Group]) -> PreparedStep:
         """Weights of every sampled program; those whose weights are all zero are not forwarded."""
-        items: list[TrainItem] = []
-        fates: dict[str, LearnerFate] = greedy_fates(groups)
+        weights: list[Weights] = []
+        rewards: list[float] = []
         baselines: dict[str, list[float]] = {}
         kinds: Counter[str] = Counter()
-        without = 0
         for group in groups:
-            coarse, adaptive = self._baselines.baseline_for(group)
+            coarse, adaptive = self.baselines.baseline_for(group)
             baselines[group.id] = [coarse, adaptive]
             for sample in group.samples:
-                program = sample.program
-                fine = fine_feedback(program, sample.feedback, self._config, self._encoder_decoder)
-                weights = self.weights(sample, (coarse, adaptive), fine)
+                fine = fine_feedback(sample.program, sample.feedback, self._config, self._encoder_decoder)
+                weights.append(self.weights(sample, (coarse, adaptive), fine))
                 kinds["no_error" if fine is None else fine.error_class if fine.span else "no_line"] += 1
-                has_signal = bool(weights.any())
-                without += not has_signal
-                used = has_signal or (self._config.kl > 0 and len(program.token_ids) > 0)
-                fates[program.id] = "trained" if used else "no_signal"
-                if used:
-                    ids = program.prompt_ids, program.token_ids
-                    items.append(
-                        TrainItem(program.id, *ids, weights, program.log_probs, outcome=sample.feedback.outcome)
-                    )
-            self._baselines.update(group)
-        samples = [sample for group in groups for sample in group.samples]
-        rewards = [coarse_reward(sample.feedback) for sample in samples]
-        row = {"baselines": baselines, "fine": dict(kinds), "zero_advantage_share": without / max(1, len(samples))}
-        return PreparedStep(items, totals_of([sample.program for sample in samples]), fates, rewards, row)
+                rewards.append(coarse_reward(sample.feedback))
+            self.baselines.update(group)
+        step = prepared(groups, weights, rewards, self._config.kl)
+        return replace(step, row={"baselines": baselines, "fine": dict(kinds)} | step.row)
 
     def weights(self, sample: Sample, baseline: tuple[float, float], fine: FineFeedback | None) -> Weights:
         """(3, T): the factor of log p(w_t) in -L_coarse, -L_fine and -L_adaptive.
@@ -115,12 +94,3 @@ class Rltf:
         """Eq. 8 + 9 + 10 of one micro-batch."""
         divisor = divisor_of(self._config.normalise, mask, totals, self._token_limit)
         return linear(self.terms, log_probs, mask, inputs, divisor, self._config)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The baselines."""
-        return {"baselines": self._baselines.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError when the baselines are of another kind."""
-        if state:
-            self._baselines.load_state_dict(state["baselines"])

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from rltf.buffer.records import Group
-from rltf.config import Config, UserError
-from rltf.config.user_code import said, user_class
+from rltf.config import Config, UserError, said, user_class
 from rltf.learner.objectives.base import LossInputs, LossResult, Objective, PreparedStep, Totals
 
 T = TypeVar("T")
