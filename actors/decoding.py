@@ -25,6 +25,12 @@ class Decoding(ABC):
         self._policy = policy
         self._model: Any = policy.model
         self._device = device
+        self._cache: Any = None
+        self._encoder_states: Any = None
+        self._mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+        """What is attended to. One of four dimensions is handed through as it is: no mask is built per token."""
+        self._more: dict[str, Any] = {}
+        """More arguments of the model."""
 
     @abstractmethod
     def prefill(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
@@ -44,6 +50,19 @@ class Decoding(ABC):
         ids, mask = pad(prompts, self._policy.pad_id, left=not self._policy.is_encoder_decoder)
         return ids.to(self._device), mask.to(self._device)
 
+    def _encode(self, ids: Tensor, mask: Tensor) -> Any:
+        return self._model.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+
+    def _decode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        inputs: dict[str, Any] = {"input_ids": tokens, "position_ids": positions}
+        if self._policy.is_encoder_decoder:
+            states = BaseModelOutput(last_hidden_state=self._encoder_states)
+            inputs = {"decoder_input_ids": tokens, "encoder_outputs": states}
+        logits: Tensor = self._model(
+            **inputs, **self._more, attention_mask=self._mask, past_key_values=self._cache, use_cache=True
+        ).logits
+        return logits[:, -1]
+
     def _start(self, rows: int) -> Tensor:
         return torch.full((rows, 1), self._policy.decoder_start_id, dtype=torch.long, device=self._device)
 
@@ -57,8 +76,6 @@ class SharedPrefixDecoding(Decoding):
         self._fused = fused
         config = policy.model.config
         self._layers = getattr(config, "num_decoder_layers", None) or config.num_hidden_layers
-        # A mask of four dimensions is handed through as it is: no mask is built per token, and none is needed.
-        self._no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
 
     def prefill(self, prompts: list[list[int]], per_prompt: int) -> Tensor:
         """See Decoding."""
@@ -74,11 +91,10 @@ class SharedPrefixDecoding(Decoding):
         self._own.start(count)
         cache = GeneratedKVCache(self._own, self._layers)
         if self._policy.is_encoder_decoder:
-            self._encoder_states = self._model.get_encoder()(
-                input_ids=ids, attention_mask=mask.long()
-            ).last_hidden_state
-            self._cache: Any = EncoderDecoderCache(cache, DynamicCache())
+            self._encoder_states = self._encode(ids, mask)
+            self._cache = EncoderDecoderCache(cache, DynamicCache())
             self._prefix = SharedPrefix(self._rows, [], [])
+            self._more = {"prefix": self._prefix, "decoder_attention_mask": self._mask}
             return self._decode(self._start(count), None)
         self._cache = cache
         prompt_cache = DynamicCache()
@@ -93,6 +109,7 @@ class SharedPrefixDecoding(Decoding):
         )
         layers = prompt_cache.layers
         self._prefix = SharedPrefix(self._rows, [layer.keys for layer in layers], [layer.values for layer in layers])
+        self._more = {"prefix": self._prefix}
         self._next_position = mask.sum(dim=1)[prompt_of_row]
         first: Tensor = output.logits[:, -1].index_select(0, prompt_of_row)
         return first
@@ -142,18 +159,6 @@ class SharedPrefixDecoding(Decoding):
             self._encoder_states = self._encoder_states[used]
             self._cache.cross_attention_cache.batch_select_indices(used)
 
-    def _decode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
-        inputs: dict[str, Any]
-        if self._policy.is_encoder_decoder:
-            inputs = {"decoder_input_ids": tokens, "decoder_attention_mask": self._no_mask}
-            inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=self._encoder_states)
-        else:
-            inputs = {"input_ids": tokens, "position_ids": positions}
-        logits: Tensor = self._model(
-            **inputs, attention_mask=self._no_mask, past_key_values=self._cache, use_cache=True, prefix=self._prefix
-        ).logits
-        return logits[:, -1]
-
 
 class PlainDecoding(Decoding):
     """Any model: the prompt's cache is repeated for each of its samples, finished rows are selected away."""
@@ -164,10 +169,9 @@ class PlainDecoding(Decoding):
         config = self._model.config
         rows = torch.arange(len(prompts), device=self._device).repeat_interleave(per_prompt)
         if self._policy.is_encoder_decoder:
-            states = self._model.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-            self._encoder_states = states[rows]
+            self._encoder_states = self._encode(ids, mask)[rows]
             self._mask = mask.long()[rows]
-            self._cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
             return self._decode(self._start(len(rows)), None)
         self._cache = DynamicCache(config=config)
         output = self._model(
@@ -203,17 +207,3 @@ class PlainDecoding(Decoding):
         else:
             self._next_position = self._next_position[kept]
         return kept
-
-    def _decode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
-        inputs: dict[str, Any]
-        if self._policy.is_encoder_decoder:
-            inputs = {
-                "decoder_input_ids": tokens,
-                "encoder_outputs": BaseModelOutput(last_hidden_state=self._encoder_states),
-            }
-        else:
-            inputs = {"input_ids": tokens, "position_ids": positions}
-        logits: Tensor = self._model(
-            **inputs, attention_mask=self._mask, past_key_values=self._cache, use_cache=True
-        ).logits
-        return logits[:, -1]

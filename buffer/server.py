@@ -5,7 +5,6 @@ started it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -23,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from rltf.buffer.connection import MIN_SERVER_VERSION
-from rltf.config import UserError
+from rltf.config import UserError, try_lock
 
 READY_TIMEOUT_S = 60.0
 """Longest wait for the server to answer; reading a large append-only file takes a while."""
@@ -259,15 +258,12 @@ def _lock(folder: Path) -> int:
     """
     lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(lock)
-                raise UserError(f"another Redis server runs on {folder}: is the run still going on?") from None
-            time.sleep(0.05)
+    while not try_lock(lock):
+        if time.monotonic() > deadline:
+            os.close(lock)
+            raise UserError(f"another Redis server runs on {folder}: is the run still going on?")
+        time.sleep(0.05)
+    return lock
 
 
 def _launch(binary: str, folder: Path, lock: int) -> subprocess.Popen[bytes]:

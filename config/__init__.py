@@ -18,6 +18,7 @@ from rltf.config.disk import (
     or_disk_failure,
     replace_atomically,
     saving,
+    try_lock,
     write_atomically,
     writing,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "preset",
     "replace_atomically",
     "saving",
+    "try_lock",
     "fsync_path",
     "write_atomically",
     "writing",

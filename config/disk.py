@@ -5,12 +5,14 @@ and what to do.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 REPLACED = ".replaced"
 """What the name of a folder ends in while another one takes its place."""
@@ -97,6 +99,15 @@ def atomic_write(file: Path, durable: bool = False) -> Iterator[Path]:
         os.replace(temporary, file)
         if durable:
             fsync_path(file.parent)
+
+
+def try_lock(file: int | IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    """Locks an open file (flock) unless another has it; whether it did. The lock ends with what has the file open."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def fsync_path(path: Path) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from rltf.config import UserError, first_line
+from rltf.config import UserError, first_line, try_lock
 from rltf.driver.ray_address import temporary_folder
 
 LOOPBACK = "127.0.0.1"
@@ -145,8 +145,4 @@ def remove_old_sessions(folder: Path) -> list[Path]:
 
 def _is_free(mark: Path) -> bool:
     with mark.open() as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return try_lock(opened, fcntl.LOCK_SH)

@@ -40,7 +40,6 @@ class RedisSupervisor:
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._failure: Exception | None = None
-        self._server: EmbeddedRedis | None = None
         self._thread = threading.Thread(target=self._keep, name="redis-keeper", daemon=True)
         self._thread.start()
         if not self._ready.wait(START_TIMEOUT_S):
@@ -53,19 +52,17 @@ class RedisSupervisor:
     @property
     def url(self) -> str:
         """Address of the server, the same after every restart."""
-        assert self._server is not None
         return self._server.url
 
     @property
     def socket(self) -> str:
         """Path of the server's Unix socket, the same after every restart; empty where it has none."""
-        assert self._server is not None
         return self._server.socket
 
     @property
     def running(self) -> bool:
         """Whether the server lives."""
-        return self._failure is None and self._server is not None and self._server.running()
+        return self._failure is None and self._server.running()
 
     def check(self) -> None:
         """Raises RunFailed when the server cannot be kept running."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rltf.config import UserError, disk_sentence, run_files
+from rltf.config import UserError, disk_sentence, run_files, try_lock
 
 
 @contextmanager
@@ -23,13 +23,11 @@ def locked(folder: Path) -> Iterator[None]:
         raise UserError(disk_sentence(error, folder)) from None
     with file as lock:
         for pause_s in (0.05, 0.1, 0.2, None):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if try_lock(lock):
                 break
-            except BlockingIOError:
-                if pause_s is None:
-                    raise UserError(f"the run in {folder} is still going on: stop it first") from None
-                time.sleep(pause_s)  # it may be `in_use`, which looks
+            if pause_s is None:
+                raise UserError(f"the run in {folder} is still going on: stop it first")
+            time.sleep(pause_s)  # it may be `in_use`, which looks
         yield
 
 
@@ -41,11 +39,8 @@ def in_use(folder: Path) -> bool:
     file = folder / run_files.LOCK
     try:
         with file.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
+            return not try_lock(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror or error}") from None

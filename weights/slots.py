@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rltf.config import try_lock
+
 _HEADER = 4096
 """Bytes before the data: the token, then the version that the data belongs to."""
 _TOKEN = 16
@@ -79,7 +81,7 @@ class Slot:
 
     def begin_writing(self) -> bool:
         """Locks the slot for writing; false when another process reads or writes it. What was in it counts as gone."""
-        if not self._lock(fcntl.LOCK_EX):
+        if not try_lock(self._fd):
             return False
         self._version[0] = _NONE
         return True
@@ -91,7 +93,7 @@ class Slot:
 
     def begin_reading(self, version: int) -> bool:
         """Locks the slot for reading; false when its data is not that of `version` (any more)."""
-        if not self._lock(fcntl.LOCK_SH):
+        if not try_lock(self._fd, fcntl.LOCK_SH):
             return False
         if self._version[0] != version:
             self.unlock()
@@ -105,10 +107,3 @@ class Slot:
     def close(self) -> None:
         """Lets go of the slot; arrays on its data stay valid."""
         os.close(self._fd)
-
-    def _lock(self, kind: int) -> bool:
-        try:
-            fcntl.flock(self._fd, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
