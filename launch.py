@@ -54,13 +54,13 @@ def start() -> NoReturn:
             f"the package {error.name} is not installed for {sys.executable}",
             f"`{sys.executable} -m pip install {error.name}` does it",
         )
-    streams = harden_streams()
+    written = harden_streams()
     try:
         code = main(sys.argv[1:])
     except SystemExit as ended:  # after its help
         code = int(ended.code or DONE)
-    if streams.lost:
-        code = commands.lost_output(code, sys.argv[1:], streams.lost)
+    if written.lost:
+        code = commands.lost_output(code, sys.argv[1:], written.lost)
     exit_process(code)
 
 

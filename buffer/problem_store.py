@@ -37,21 +37,14 @@ class ProblemStore:
         Raises:
             KeyError: no problem of this id was stored.
         """
-        content_hash = self.hash_of(problem_id)
+        found = self._client.hget(self._keys.problems, problem_id)
+        if found is None:
+            raise KeyError(f"problem {problem_id!r} is not in the problem store")
+        content_hash = bytes(found).decode()
         suite = self._client.hget(self._keys.suites, content_hash)
         if suite is None:
             raise KeyError(f"tests {content_hash} of problem {problem_id!r} are not in the problem store")
         return content_hash, bytes(suite)
-
-    def hash_of(self, problem_id: str) -> str:
-        """Content hash of the problem's tests, what an executor's cache is asked for first.
-
-        Raises KeyError like `suite`.
-        """
-        content_hash = self._client.hget(self._keys.problems, problem_id)
-        if content_hash is None:
-            raise KeyError(f"problem {problem_id!r} is not in the problem store")
-        return bytes(content_hash).decode()
 
     def __len__(self) -> int:
         """Number of problems stored."""

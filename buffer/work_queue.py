@@ -211,10 +211,6 @@ class WorkQueue:
         """Programs that nobody has claimed; the bound `work_capacity` is on these."""
         return int(self._client.hget(self._keys.counts, "queued") or 0)
 
-    def executing(self) -> int:
-        """Programs that are claimed and have no verdict."""
-        return int(self._client.hget(self._keys.counts, "executing") or 0)
-
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
         """The newest programs that were given up, newest first; the last 1,000 are kept."""
         rows = self._client.lrange(self._keys.dead, 0, count - 1)

@@ -38,7 +38,8 @@ class Guards(ConfigSection):
 class ObjectiveConfig(Guards):
     """What the sections of all reinforcement objectives have in common, and what the rest of a run asks of them."""
 
-    _presets: ClassVar[tuple[str, dict[str, dict[str, Any]]]] = ("", {})
+    presets: ClassVar[tuple[str, dict[str, dict[str, Any]]]] = ("", {})
+    """The field that chooses a preset, and by its value what the preset sets."""
 
     @property
     @abstractmethod
@@ -63,21 +64,11 @@ class ObjectiveConfig(Guards):
         """How a supervised term beside it is divided."""
         return "token_mean"
 
-    @classmethod
-    def preset_field(cls) -> str:
-        """The field that chooses a preset; empty where there is none."""
-        return cls._presets[0]
-
-    @classmethod
-    def preset_sets(cls) -> frozenset[str]:
-        """The fields in which the presets differ."""
-        return frozenset(name for values in cls._presets[1].values() for name in values)
-
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
         """Values of the chosen preset under those that are given."""
-        field, presets = cls._presets
+        field, presets = cls.presets
         chosen = presets.get(given[field]) if isinstance(given, dict) and isinstance(given.get(field), str) else None
         return {**chosen, **given} if chosen else given
 
@@ -154,7 +145,7 @@ class RltfConfig(BaselineConfig):
     decoder_only_lines: bool = True
     """Whether a failing line is blamed where the policy is decoder-only."""
 
-    _presets = (
+    presets = (
         "preset",
         {
             "released_code": {
@@ -230,7 +221,7 @@ class GrpoConfig(AdvantageConfig):
     clip_high: float = Field(0.28, ge=0)
     """The ratio to the sampling policy is clipped above 1 + clip_high."""
 
-    _presets = ("variant", {"dr": {"scale": "none", "normalise": "constant"}})
+    presets = ("variant", {"dr": {"scale": "none", "normalise": "constant"}})
 
     @property
     def group_relative(self) -> bool:

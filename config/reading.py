@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from rltf.config.base import UserError
 from rltf.config.command_line import REMOVED, nearest_key
 from rltf.config.help import keys
-from rltf.config.objectives import ObjectiveConfig
 from rltf.config.root import DETERMINISTIC, Config
 
 PRESETS = (Path(__file__).absolute().parents[1] / "configs").resolve()
@@ -97,12 +96,9 @@ def _clear_for_presets(tree: dict[str, Any], overrides: Mapping[str, str]) -> No
     """
     for part, values in tree.items():
         section = Config.model_fields[part].annotation
-        if (
-            isinstance(section, type)
-            and issubclass(section, ObjectiveConfig)
-            and f"{part}.{section.preset_field()}" in overrides
-        ):
-            for name in section.preset_sets():
+        field, presets = getattr(section, "presets", ("", {}))
+        if f"{part}.{field}" in overrides:
+            for name in {name for sets in presets.values() for name in sets}:
                 if f"{part}.{name}" not in overrides:
                     values.pop(name, None)
 

@@ -31,7 +31,7 @@ class PartWriter:
         self._held_since = time.monotonic()
         self._lines: list[bytes] = []
         folder.mkdir(parents=True, exist_ok=True)
-        self._sizes = {_number(path): path.stat().st_size for path in _parts(folder)}
+        self._sizes = {number: path.stat().st_size for number, path in _parts(folder).items()}
         self._next = max(self._sizes, default=-1) + 1
 
     @property
@@ -74,7 +74,7 @@ def read_parts(folder: Path, broken: Callable[[str], None]) -> Iterator[bytes]:
 
     A part that is damaged is read up to there; `broken` gets a sentence about it.
     """
-    for path in sorted(_parts(folder), key=_number):
+    for path in _parts(folder).values():
         try:
             with gzip.open(path) as file:
                 for line in file:
@@ -87,18 +87,14 @@ def read_parts(folder: Path, broken: Callable[[str], None]) -> Iterator[bytes]:
 
 def deleted_parts(folder: Path) -> int:
     """Parts that are gone because of the bound: they are numbered from 0."""
-    return min(map(_number, _parts(folder)), default=0)
+    return min(_parts(folder), default=0)
 
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.jsonl.gz"
 
 
-def _parts(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("part-*.jsonl.gz") if _PART.fullmatch(path.name)]
-
-
-def _number(path: Path) -> int:
-    match = _PART.fullmatch(path.name)
-    assert match is not None
-    return int(match.group(1))
+def _parts(folder: Path) -> dict[int, Path]:
+    """By number, in order."""
+    found = ((_PART.fullmatch(path.name), path) for path in folder.glob("part-*.jsonl.gz"))
+    return dict(sorted((int(match[1]), path) for match, path in found if match))

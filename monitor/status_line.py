@@ -45,11 +45,6 @@ class Segment(NamedTuple):
     short: str = ""
     """What stands for it where there is little room; empty: the same."""
 
-    @property
-    def brief(self) -> str:
-        """In few words."""
-        return self.short or self.text
-
 
 class StatusLine:
     """Updates in place, in up to `MAX_LINES` lines of the terminal's width of the moment; a plain log line now and
@@ -116,7 +111,7 @@ def fitted(parts: Sequence[Segment], width: int, max_lines: int = MAX_LINES) -> 
     lines = _lines([part.text for part in parts], width)
     kept = list(parts)
     while len(lines) > max_lines or max(map(len, lines)) > width:
-        lines = _lines([part.brief for part in kept], width)
+        lines = _lines([part.short or part.text for part in kept], width)
         if len(kept) == 1:
             break
         kept.remove(max(kept, key=lambda part: part.rank))

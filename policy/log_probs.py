@@ -99,20 +99,6 @@ def rows_of(
     return rows
 
 
-def collate(
-    policy: Policy,
-    prompts: Sequence[Sequence[int]],
-    programs: Sequence[Sequence[int]],
-    device: torch.device | str = "cpu",
-) -> Batch:
-    """Each program in a row of its own.
-
-    Raises ValueError when prompts and programs differ in number or one is empty.
-    """
-    rows = rows_of(policy, prompts, programs, max_tokens=0)
-    return collate_rows(policy, rows, programs, device)
-
-
 def collate_rows(
     policy: Policy,
     rows: Sequence[tuple[Sequence[int], PackedRow]],

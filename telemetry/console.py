@@ -15,9 +15,8 @@ import select
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -146,7 +145,7 @@ def _plain(character: str) -> str:
 codecs.register_error(_IN_ASCII, _in_ascii)
 
 
-class _Lasting(io.RawIOBase):
+class LastingFile(io.RawIOBase):
     """A file descriptor to which writing never fails: what cannot be written is dropped, and the first reason kept."""
 
     def __init__(self, descriptor: int) -> None:
@@ -181,25 +180,18 @@ class _Lasting(io.RawIOBase):
             self.failure = self.failure or error
         return len(memoryview(data).cast("B"))
 
-
-@dataclass(frozen=True)
-class Streams:
-    """The streams of a command that `harden_streams` made."""
-
-    raw: Mapping[str, _Lasting]
-
     @property
     def lost(self) -> str:
         """Why results could not be written though somebody may want them (a full disk), else empty; a reader that left
         is no reason.
         """
-        failure = self.raw["stdout"].failure
+        failure = self.failure
         return "" if failure is None or failure.errno in _GONE else failure.strerror or str(failure)
 
 
-def harden_streams() -> Streams:
+def harden_streams() -> LastingFile:
     """Makes standard output and standard error such that they can be written to for ever, whatever becomes of them and
-    can be encoded.
+    can be encoded; what is behind standard output.
 
     A closed descriptor is opened to nowhere first, lest a file of the run gets its number.
     """
@@ -208,7 +200,7 @@ def harden_streams() -> Streams:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-    raw = {"stdout": _Lasting(1), "stderr": _Lasting(2)}
+    raw = {"stdout": LastingFile(1), "stderr": LastingFile(2)}
     for name, file in raw.items():
         old = getattr(sys, name)
         new = io.TextIOWrapper(
@@ -219,4 +211,4 @@ def harden_streams() -> Streams:
             write_through=getattr(old, "write_through", False),
         )
         setattr(sys, name, new)
-    return Streams(raw)
+    return raw["stdout"]

@@ -11,11 +11,12 @@ from rltf.buffer.records import Program
 from rltf.buffer.server import EmbeddedRedis
 from rltf.buffer.stall_clock import StallTimeout
 from rltf.policy.encoding import decode_with_offsets, encode_prompt
-from rltf.policy.log_probs import collate, token_log_probs
+from rltf.policy.log_probs import token_log_probs
 from rltf.telemetry.recorder import Recorder, Row
 from rltf.weights.loader import MAX_FAILURES, WeightLoader
 from rltf.weights.manifest import ChecksumError
 from tests.support.actor_run import HELD_OUT, TRAIN, Run, Source
+from tests.support.batches import collate
 from tests.support.buffer_programs import group_of
 from tests.support.policies import policy_of
 

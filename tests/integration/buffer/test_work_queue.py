@@ -19,7 +19,7 @@ def test_a_group_travels_from_push_to_its_fate(flow):
     assert places(flow) == {"generated": 3, "queued": 3}
     claims = flow.work.claim("executor-0", 10)
     assert [claim.program for claim in claims] == [source_of(each) for each in pushed], "an executor is given no tokens"
-    assert whole(flow, claims) == pushed and flow.work.length() == 0 and flow.work.executing() == 3
+    assert whole(flow, claims) == pushed and flow.work.length() == 0 and flow.ledger.counts()["executing"] == 3
     assert flow.work.ack("executor-0", claims[0], PASS)
     assert places(flow) == {"generated": 3, "executing": 2, "waiting": 1}
     assert flow.online.draw(1, 1, 0) is None
@@ -103,7 +103,7 @@ def test_what_is_not_refreshed_is_claimed_by_another_and_the_first_verdict_count
     assert [claim.entry for claim in taken] == [claim.entry for claim in slow] and taken[0].tries == 1
     assert flow.work.renew("slow", slow) == []
     flow.work.nack("slow", slow[0], "no longer its own")
-    assert flow.work.executing() == 2
+    assert flow.ledger.counts()["executing"] == 2
     assert flow.work.ack("slow", slow[0], PASS)
     assert flow.work.ack_many("other", [(claim, PASS) for claim in taken]) == [False, True]
     assert places(flow) == {"generated": 2, "buffered": 2}

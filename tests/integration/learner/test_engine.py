@@ -18,8 +18,9 @@ from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.learning_rates import cosine, linear
 from rltf.learner.objectives.base import Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
-from rltf.policy.log_probs import collate, rows_of, token_log_probs
+from rltf.policy.log_probs import rows_of, token_log_probs
 from rltf.weights.packing import named_weights, pack, pack_tensors
+from tests.support.batches import collate
 from tests.support.learner_engines import STEPS, engine_of, no_gradient, plainly, programs, train
 from tests.support.learner_parts import policy
 

@@ -6,10 +6,11 @@ import torch
 from rltf.actors.engine import Completion
 from rltf.actors.sampling import PLAIN, SamplingParams
 from rltf.actors.sampling_engine import SamplingEngine
-from rltf.policy.log_probs import collate, token_log_probs
+from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy, build_policy
 from rltf.weights.packing import pack
 from rltf.weights.unpacking import load_into
+from tests.support.batches import collate
 from tests.support.logits_processors import processors
 from tests.support.policies import FAMILIES, policy_of, spec_of, with_end_likely
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from rltf.policy.log_probs import collate, collate_rows, rows_of, token_log_probs
+from rltf.policy.log_probs import collate_rows, rows_of, token_log_probs
 from rltf.policy.tree_attention import FAMILIES as TREE_FAMILIES
 from rltf.policy.tree_attention import patch_attention, supports_trees
+from tests.support.batches import collate
 from tests.support.policies import FAMILIES, policy_of
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [20]]
