@@ -376,25 +376,12 @@ def main() -> int:
 
 def show(rows: list[Compared], python: str, console: Console) -> None:
     """Prints the table, and each disagreement that nothing explains."""
-    table = Table(
-        "data set",
-        "programs",
-        "agree",
-        "lines",
-        "explained",
-        "unexplained",
-        title=f"Python {python}, {platform.machine()}",
-    )
+    columns = ("data set", "programs", "agree", "lines", "explained", "unexplained")
+    table = Table(*columns, title=f"Python {python}, {platform.machine()}")
     for row in rows:
         lines = f"{row.lines} / {row.lines_known}" if row.lines_known else ""
-        table.add_row(
-            row.name,
-            str(row.programs),
-            str(row.agree),
-            lines,
-            str(row.explained.total() or ""),
-            str(len(row.unexplained)),
-        )
+        explained = row.explained.total() or ""
+        table.add_row(*map(str, (row.name, row.programs, row.agree, lines, explained, len(row.unexplained))))
     console.print(table)
     for row in rows:
         for reason, count in row.explained.items():

@@ -8,7 +8,7 @@ habits of contest and interview sites.
 from __future__ import annotations
 
 from rltf.problems.problem import TestSuite
-from tests.support.executor_suites import SUM, stdin_suite
+from tests.support.executor_suites import FAST_IO, SUM, stdin_suite
 from tests.support.fidelity_functions import ADD, CHECK, CODED, HALVES, HONEST_ASSERT, HONEST_CALL
 
 GRID = stdin_suite(("2 3\n#.#\n..#\n", "3\n"), ("1 1\n.\n", "0\n"), time_limit_s=4.0)
@@ -20,50 +20,6 @@ WORDS = stdin_suite(("b a  c\r\nx", "4 b\n"), ("one\r\n", "1 one\n"))
 """Words over several lines, Windows line ends; how many, and the first."""
 BIG = stdin_suite(("200000\n", "".join(f"{n}\n" for n in range(200_000))), time_limit_s=8.0)
 """A count; that many numbers, 1.3 MB of them."""
-
-FAST_IO = """
-import os, sys
-from io import BytesIO, IOBase
-BUFSIZE = 8192
-class FastIO(IOBase):
-    newlines = 0
-    def __init__(self, file):
-        self._fd = file.fileno()
-        self.buffer = BytesIO()
-        self.writable = "x" in file.mode or "r" not in file.mode
-        self.write = self.buffer.write if self.writable else None
-    def read(self):
-        while True:
-            b = os.read(self._fd, max(os.fstat(self._fd).st_size, BUFSIZE))
-            if not b:
-                break
-            ptr = self.buffer.tell()
-            self.buffer.seek(0, 2), self.buffer.write(b), self.buffer.seek(ptr)
-        self.newlines = 0
-        return self.buffer.read()
-    def readline(self):
-        while self.newlines == 0:
-            b = os.read(self._fd, max(os.fstat(self._fd).st_size, BUFSIZE))
-            self.newlines = b.count(b"\\n") + (not b)
-            ptr = self.buffer.tell()
-            self.buffer.seek(0, 2), self.buffer.write(b), self.buffer.seek(ptr)
-        self.newlines -= 1
-        return self.buffer.readline()
-    def flush(self):
-        if self.writable:
-            os.write(self._fd, self.buffer.getvalue())
-            self.buffer.truncate(0), self.buffer.seek(0)
-class IOWrapper(IOBase):
-    def __init__(self, file):
-        self.buffer = FastIO(file)
-        self.flush = self.buffer.flush
-        self.writable = self.buffer.writable
-        self.write = lambda s: self.buffer.write(s.encode("ascii"))
-        self.read = lambda: self.buffer.read().decode("ascii")
-        self.readline = lambda: self.buffer.readline().decode("ascii")
-sys.stdin, sys.stdout = IOWrapper(sys.stdin), IOWrapper(sys.stdout)
-input = lambda: sys.stdin.readline().rstrip("\\r\\n")
-"""
 
 _READ = "n = int(input())\nxs = [int(input()) for _ in range(n)]\n"
 _SHOW = "print(*sorted(xs), sep='\\n')\n"
@@ -356,6 +312,8 @@ HONEST_STDIN: dict[str, tuple[TestSuite, str]] = {
 }
 
 
+CODED_WELL = HONEST_ASSERT["classes that the tests use"][1]
+
 WRONG: dict[str, tuple[TestSuite, str]] = {
     "lines in another order": (QUERIES, _READ + "print(*sorted(xs)[::-1], sep='\\n')\n"),
     "lines on one line": (QUERIES, _READ + "print(*sorted(xs))\n"),
@@ -383,10 +341,7 @@ WRONG: dict[str, tuple[TestSuite, str]] = {
     "one element short": (ADD, "def add(xs, k):\n    return [x + k for x in xs][:1]\n"),
     "nested": (ADD, "def add(xs, k):\n    return [[x + k for x in xs]]\n"),
     "another name": (ADD, "def plus(xs, k):\n    return [x + k for x in xs]\n"),
-    "a method of another class": (
-        ADD,
-        "class Answer:\n    def add(self, xs, k):\n        return [x + k for x in xs]\n",
-    ),
+    "a method of another class": (ADD, "class A:\n    def add(self, xs, k):\n        return [x + k for x in xs]\n"),
     "nearly equal": (HALVES, "def half(x):\n    return x / 2 + 1e-15\n"),
     "equal to everything": (
         HALVES,
@@ -397,7 +352,7 @@ WRONG: dict[str, tuple[TestSuite, str]] = {
     "exits before the check": (CHECK, "import sys\ndef mean(xs):\n    sys.exit(0)\n"),
     "an exception that is an AssertionError's friend": (
         CODED,
-        HONEST_ASSERT["classes that the tests use"][1].replace("raise TypeError", "raise ValueError"),
+        CODED_WELL.replace("raise TypeError", "raise ValueError"),
     ),
 }
 
