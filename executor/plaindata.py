@@ -21,6 +21,7 @@ LONG_BITS = 4000
 """Longer integers go as hex: decimal takes quadratic time and is refused by Python above 4,300 digits."""
 
 
+_TAGS: dict[type, str] = {tuple: "t", set: "s", frozenset: "f"}
 _TYPES: dict[str, type] = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 }
@@ -54,14 +55,10 @@ def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = M
     levels -= 1
     if kind is list:
         return [encode(item, keep, levels) for item in value]
-    if kind is tuple:
-        return {"t": [encode(item, keep, levels) for item in value]}
+    if kind in _TAGS:
+        return {_TAGS[kind]: [encode(item, keep, levels) for item in value]}
     if kind is dict:
         return {"d": [[encode(key, keep, levels), encode(item, keep, levels)] for key, item in value.items()]}
-    if kind is set:
-        return {"s": [encode(item, keep, levels) for item in value]}
-    if kind is frozenset:
-        return {"f": [encode(item, keep, levels) for item in value]}
     if kind is bytes or kind is bytearray:
         return {"b": value.hex()}
     if kind is complex:

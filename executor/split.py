@@ -11,10 +11,12 @@ from __future__ import annotations
 import builtins
 import importlib
 import json
+import operator
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -47,6 +49,20 @@ def _exactly(connection: socket.socket, count: int) -> bytes | None:
             return None
         data += part
     return bytes(data)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "call": lambda subject, arguments, named: subject(*arguments, **named),
+    "get": getattr,
+    "set": setattr,
+    "item": operator.getitem,
+    "iter": iter,
+    "next": next,
+    "len": len,
+    "bool": bool,
+    "str": str,
+}
+"""What the tests' side may do with an object of the program."""
 
 
 class _Server:
@@ -96,23 +112,8 @@ class _Server:
         operation, target, *rest = message
         if operation == "begin":
             return self._begin(target)
-        subject = self._objects[target]
         arguments = [decode(argument, MAX_CALL_NODES, self._objects.__getitem__) for argument in rest]
-        if operation == "call":
-            return subject(*arguments[0], **arguments[1])
-        if operation == "get":
-            return getattr(subject, arguments[0])
-        if operation == "set":
-            return setattr(subject, arguments[0], arguments[1])
-        if operation == "item":
-            return subject[arguments[0]]
-        if operation == "iter":
-            return iter(subject)
-        if operation == "next":
-            return next(subject)
-        if operation == "len":
-            return len(subject)
-        return bool(subject) if operation == "bool" else str(subject)
+        return _OPERATIONS[operation](self._objects[target], *arguments)
 
     def _begin(self, names: list[str]) -> dict[str, Any]:
         """Runs the program afresh for one test and returns what of it the test mentions."""

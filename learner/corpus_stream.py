@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from rltf.buffer.records import Group
 from rltf.config import Normalise
 from rltf.learner.objectives.base import PreparedStep, Totals, TrainItem
 from rltf.learner.objectives.supervised import Supervised
-from rltf.policy.encoding import PromptText, encode_program, encode_prompt
+from rltf.policy.encoding import encode_program, encode_prompt
 from rltf.policy.policy import Policy
 from rltf.problems import Corpus
 
 POOL_BATCHES = 16
-_KEPT_ENCODINGS = 100_000
+_KEPT_ENCODINGS = 50_000
+"""Of prompts, and of programs."""
 
 
 class CorpusStream:
@@ -27,12 +29,13 @@ class CorpusStream:
     """
 
     def __init__(self, policy: Policy, corpus: Corpus, batch_size: int, seed: str) -> None:
-        self._policy = policy
         self._corpus = corpus
         self._batch_size = batch_size
         self._rng = random.Random(seed)
         self._supervised = Supervised()
-        self._encoded: dict[str, list[int]] = {}
+        # Prompts and programs come again and again.
+        self._prompt_ids = lru_cache(_KEPT_ENCODINGS)(partial(encode_prompt, policy))
+        self._program_ids = lru_cache(_KEPT_ENCODINGS)(partial(encode_program, policy))
         self._drawn_with: Any = None
         self._pool: list[list[TrainItem]] = []
         self._totals = Totals(0, 0)
@@ -66,7 +69,8 @@ class CorpusStream:
 
     def _draw(self) -> None:
         self._drawn_with = self._rng.getstate()
-        pool = [self._encode(*self._corpus.draw(self._rng)) for _ in range(POOL_BATCHES * self._batch_size)]
+        drawn = [self._corpus.draw(self._rng) for _ in range(POOL_BATCHES * self._batch_size)]
+        pool = [(self._prompt_ids(prompt), self._program_ids(program)) for prompt, program in drawn]
         pool.sort(key=lambda pair: (len(pair[0]) + len(pair[1]), len(pair[1])))
         batches = [pool[start : start + self._batch_size] for start in range(0, len(pool), self._batch_size)]
         self._rng.shuffle(batches)
@@ -76,19 +80,6 @@ class CorpusStream:
         ]
         self._number += POOL_BATCHES
         self._taken = 0
-
-    def _encode(self, prompt: PromptText, program: str) -> tuple[list[int], list[int]]:
-        if len(self._encoded) > _KEPT_ENCODINGS:
-            self._encoded.clear()
-        # Prompts come again and again; the two kinds of text are kept apart by what no prompt begins with.
-        key = "\0" + prompt.before + "\0" + prompt.question + "\0" + prompt.after
-        prompt_ids = self._encoded.get(key)
-        if prompt_ids is None:
-            prompt_ids = self._encoded[key] = encode_prompt(self._policy, prompt)
-        program_ids = self._encoded.get(program)
-        if program_ids is None:
-            program_ids = self._encoded[program] = encode_program(self._policy, program)
-        return prompt_ids, program_ids
 
 
 class Imitation(Supervised):

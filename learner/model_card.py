@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from rltf.config import Config, write_atomically
+from rltf.telemetry.vocabulary import estimate, ks_of
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
 _SPEC_PATH = re.compile(r"^(\w+:)([^,]*)")
@@ -87,9 +88,10 @@ def _prompt(prompt: str | None, encoder_decoder: bool, max_tokens: int) -> str:
 
 def _evaluation(config: Config, held_out: Mapping[str, Any]) -> str:
     rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
-    ks = sorted({int(key[5:]) for row in rows.values() for key in row if key.startswith("pass@") and key[5:].isdigit()})
+    ks = ks_of(list(rows.values()))
     scores = "".join(
-        f"| {when} | {row['step']} | {' | '.join(_score(row, k) for k in ks)} |\n" for when, row in rows.items()
+        f"| {when} | {row['step']} | {' | '.join(estimate(row, k, digits=4) for k in ks)} |\n"
+        for when, row in rows.items()
     )
     if not scores:
         return "It was not evaluated on held-out problems.\n"
@@ -107,13 +109,6 @@ def _about(config: Config, held_out: Mapping[str, Any]) -> str:
     for spec in (config.problems.train, config.problems.held_out):
         words = words.replace(spec, _without_path(spec)) if spec else words
     return words
-
-
-def _score(row: Mapping[str, Any], k: int) -> str:
-    value, error = row.get(f"pass@{k}"), row.get(f"pass@{k}_se")
-    if value is None:
-        return "–"
-    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
 
 
 def _settings(config: Config) -> dict[str, Any]:

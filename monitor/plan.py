@@ -219,6 +219,16 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     if learner.objective == "supervised":
         batch = f"{learner.supervised_batch_size} programs of the corpus; no reinforcement learning (the control)"
     when, versions = _versions(config)
+    bound = (
+        "no bound on staleness"
+        if buffer.max_staleness is None
+        else f"at most {counted(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
+    )
+    beside = (
+        f" and the {counted(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups"
+        if actors.greedy
+        else ""
+    )
     rows = [("batch", batch)]
     if actors.greedy:
         rows.append(
@@ -232,35 +242,18 @@ def _step(config: Config) -> tuple[tuple[str, str], ...]:
     if learner.objective == "rltf":
         missing = not_in_force(config)
         rows.append(("the paper's set-up", f"not in force: {'; '.join(missing)}" if missing else "in force"))
-    rows.append(
+    rows += [
         (
             "generation",
             f"{counted(actors.problems_per_batch, 'problem')} x {config.group_size} programs sampled together by an "
             "actor",
-        )
-    )
-    rows.append(
-        (
-            "new policy",
-            f"published {when}, {versions} versions in all",
-        )
-    )
-    bound = (
-        "no bound on staleness"
-        if buffer.max_staleness is None
-        else f"at most {counted(buffer.max_staleness, 'version')} old, else {buffer.when_stale}"
-    )
-    beside = (
-        f" and the {counted(config.buffered_programs - buffer.capacity, 'greedy program')} of their groups"
-        if actors.greedy
-        else ""
-    )
-    rows.append(
+        ),
+        ("new policy", f"published {when}, {versions} versions in all"),
         (
             "online buffer",
             f"{buffer.capacity:,} samples{beside}, snapshot every {counted(buffer.refresh_steps, 'step')}, {bound}",
-        )
-    )
+        ),
+    ]
     return tuple(rows)
 
 
@@ -344,21 +337,19 @@ def _waits(config: Config) -> tuple[tuple[str, str], ...]:
                 "and not yet trained on",
             )
         )
-    rows.append(("actors", f"for the executors when {buffer.work_capacity:,} programs are queued"))
-    limit = config.executor.time_limit_s
-    rows.append(
+    rows += [
+        ("actors", f"for the executors when {buffer.work_capacity:,} programs are queued"),
         (
             "executors",
-            f"for the actors most of the time; a program that hangs costs up to {limit:g} CPU s of a lane per test",
-        )
-    )
-    rows.append(
+            "for the actors most of the time; a program that hangs costs up to "
+            f"{config.executor.time_limit_s:g} CPU s of a lane per test",
+        ),
         (
             "everyone",
             f"at most {config.run.stall_timeout_s:g} s without any progress; then the run ends and names the part "
             "waited for",
-        )
-    )
+        ),
+    ]
     return tuple(rows)
 
 

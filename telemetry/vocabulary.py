@@ -45,12 +45,12 @@ def ks_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return sorted({int(k) for k in names if k.isdigit()})
 
 
-def estimate(row: Mapping[str, Any], k: int = 1) -> str:
+def estimate(row: Mapping[str, Any], k: int = 1, digits: int = 3) -> str:
     """pass@k of an evaluation with its standard error; a dash where it had too few programs per problem for it."""
     if f"pass@{k}" not in row:
         return "–"
     error = row.get(f"pass@{k}_se")
-    return f"{row[f'pass@{k}']:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+    return f"{row[f'pass@{k}']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
 
 
 def kind_of(role: str) -> str:
