@@ -33,8 +33,8 @@ from rltf.buffer.records import Feedback
 from rltf.config import Config, UserError
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.learner.export import load_weights
-from rltf.learner.learning_rates import linear
 from rltf.learner.rewards import binary_reward
+from rltf.learner.schedule import linear
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.encoding import decode_with_offsets, encode_prompt, too_long
 from rltf.policy.policy import Policy, build_policy, make_spec

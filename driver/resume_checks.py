@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rltf.buffer.connection import DataLost, redacted
 from rltf.buffer.flow import Flow
-from rltf.buffer.position import BufferPosition
+from rltf.buffer.online_buffer import BufferPosition
 from rltf.config import UserError, run_files, write_atomically
 from rltf.learner.checkpoint import Checkpoint
 from rltf.monitor.run_folder import RunFolder

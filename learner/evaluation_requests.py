@@ -12,7 +12,7 @@ from rltf.buffer.flow import Flow
 from rltf.config import Config
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.position import Position
+from rltf.learner.schedule import Position
 from rltf.learner.waiting import Waiter
 
 MAX_PASS_PROBLEMS = 64

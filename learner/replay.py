@@ -20,10 +20,9 @@ from rltf.config import SUPERVISED, Config, is_user_name
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.engine import StepResult
 from rltf.learner.export import first_weights
-from rltf.learner.fingerprints import fingerprints
 from rltf.learner.objectives.base import PreparedStep
-from rltf.learner.run_objectives import RunObjectives
-from rltf.learner.training_step import TrainingStep, build_training_step
+from rltf.learner.step_rows import fingerprints
+from rltf.learner.training_step import RunObjectives, TrainingStep, build_training_step
 from rltf.learner.world import World
 from rltf.policy.policy import PolicySpec, build_policy
 from rltf.problems import Corpus

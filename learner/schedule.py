@@ -1,4 +1,5 @@
-"""When what is due: the kind and learning rate of each step, versions, evaluations, checkpoints, the end of training.
+"""Where the learner is, and when what is due: the kind and learning rate of each step, versions, evaluations,
+checkpoints, the end of training.
 
 Pure: what is due depends on the configuration and on where the learner is, and on nothing else.
 
@@ -11,13 +12,55 @@ last. Without a reinforcement objective versions are published for their evaluat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from rltf.config import SUPERVISED, Config
-from rltf.learner.learning_rates import linear
-from rltf.learner.position import Position
+
+
+@dataclass
+class Position:
+    """Counted from the end of the warm start."""
+
+    step: int = 0
+    """Optimizer steps taken."""
+    version: int = -1
+    """Newest policy version that was published."""
+    changed: bool = False
+    """Whether the weights have changed since that version."""
+    since_published: int = 0
+    """Reinforcement steps since that version."""
+    evaluate: int = 0
+    """Step whose held-out evaluation waits for the next published version; 0: none does."""
+    trained: int = 0
+    """Programs trained on."""
+    seconds: float = 0.0
+    """Of training, up to the end of the last step, waits included."""
+    evaluated: list[tuple[int, str]] = field(default_factory=list)
+    """Step and label of each held-out evaluation that was asked for."""
+
+    def take_step(self, reinforced: bool, seconds: float) -> None:
+        """One more step is taken; `seconds`: of training so far."""
+        self.step += 1
+        self.changed = True
+        self.since_published += int(reinforced)
+        self.seconds = seconds
+
+    def publish(self, version: int) -> None:
+        """The weights as they are now are `version`."""
+        self.version, self.changed, self.since_published = version, False, 0
+
+    def to_facts(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Position:
+        """What `to_facts` gave."""
+        return cls(**dict(facts) | {"evaluated": [(int(step), str(label)) for step, label in facts["evaluated"]]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +174,34 @@ def is_supervised(step: int, ratio: float) -> bool:
 
 def _is_multiple(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
+
+
+LearningRate = Callable[[int], float]
+"""From the number of steps already taken to the learning rate of the next."""
+
+
+def linear(peak: float, steps: int, warmup_steps: int, final_share: float) -> LearningRate:
+    """Rises over `warmup_steps`, then changes linearly so that the last of `steps` has `final_share` of the peak."""
+    return _warmed_up(peak, steps, warmup_steps, lambda progress: 1.0 - (1.0 - final_share) * progress)
+
+
+def cosine(peak: float, steps: int, warmup_steps: int, final_share: float) -> LearningRate:
+    """Rises over `warmup_steps`, then falls along a cosine to `final_share` of the peak at the last of `steps`."""
+    height = 1.0 - final_share
+    return _warmed_up(
+        peak,
+        steps,
+        warmup_steps,
+        lambda progress: final_share + height * 0.5 * (1.0 + math.cos(math.pi * progress)),
+    )
+
+
+def _warmed_up(peak: float, steps: int, warmup_steps: int, decay: Callable[[float], float]) -> LearningRate:
+    """`decay`: from the share of the steps after the warm-up to that of the peak."""
+
+    def rate(step: int) -> float:
+        if step < warmup_steps:
+            return peak * (step + 1) / warmup_steps
+        return peak * decay(min(1.0, (step - warmup_steps) / max(1, steps - 1 - warmup_steps)))
+
+    return rate

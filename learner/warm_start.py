@@ -14,7 +14,7 @@ import torch
 from rltf.config import Config
 from rltf.learner.corpus_stream import CorpusStream, Imitation
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.learning_rates import cosine
+from rltf.learner.schedule import cosine
 from rltf.learner.training_step import TrainingStep
 from rltf.problems import Corpus
 from rltf.telemetry.recorder import Recorder

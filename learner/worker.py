@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rltf.buffer.control import Phase
 from rltf.buffer.flow import Flow
-from rltf.buffer.position import BufferPosition
+from rltf.buffer.online_buffer import BufferPosition
+from rltf.buffer.records import Malformed, Program
 from rltf.buffer.stall_clock import StopRequested
 from rltf.config import SUPERVISED, run_files
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.evaluation_requests import EvaluationRequests
 from rltf.learner.export import export, first_policy, save_model
-from rltf.learner.position import Position
 from rltf.learner.publish import VersionPublisher
-from rltf.learner.schedule import Before, Schedule
+from rltf.learner.schedule import Before, Position, Schedule
 from rltf.learner.step_rows import rl_row, sampled_by, supervised_row
 from rltf.learner.task import LearnerTask
 from rltf.learner.training_step import build_training_step
-from rltf.learner.validation import make_validator
 from rltf.learner.waiting import Waiter
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
-from rltf.policy.policy import DTYPES
+from rltf.policy.policy import DTYPES, Policy
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.protocol import Publisher
 
@@ -304,3 +306,24 @@ class LearnerWorker:
         self._flow.control.heartbeat("learner")
         if self._publisher.restore():
             self._recorder.count("versions_restored")
+
+
+def make_validator(policy: Policy) -> Callable[[Program], None]:
+    """A check for `OnlineBuffer.validate`: it raises Malformed, with the reason, for a program that it cannot have
+    written.
+
+    On a GPU an id without an embedding ends the whole process, so it has to be found before the step.
+    """
+    embeddings = policy.model.get_input_embeddings().num_embeddings
+    limits = {"prompt": policy.spec.max_prompt_tokens, "program": policy.spec.max_program_tokens}
+
+    def check(program: Program) -> None:
+        for name, ids in (("prompt", program.prompt_ids), ("program", program.token_ids)):
+            if len(ids) > limits[name]:
+                raise Malformed(f"{len(ids)} tokens in the {name}, of which the policy takes {limits[name]}")
+            if ids and (largest := int(np.frombuffer(ids, np.int32).max())) >= embeddings:
+                raise Malformed(f"token {largest} in the {name}, but the policy has {embeddings} embeddings")
+        if program.offsets and int(np.frombuffer(program.offsets, np.int32).max()) > len(program.text):
+            raise Malformed(f"a token begins behind the {len(program.text)} characters of the text")
+
+    return check

@@ -14,7 +14,7 @@ from rltf.driver.resume import code_of
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.export import export_checkpoint
-from rltf.learner.position import Position
+from rltf.learner.schedule import Position
 from rltf.monitor.run_record import RunRecord
 from rltf.policy.policy import build_policy
 from rltf.problems.files import or_user_error

@@ -15,8 +15,8 @@ from rltf.driver.inputs import Inputs
 from rltf.driver.resume import code_of
 from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.export import keeps_first_weights
-from rltf.learner.fingerprints import CORPUS
 from rltf.learner.replay import RecordedStep, Replay, ReplayedStep, depends_on_history
+from rltf.learner.step_rows import CORPUS
 from rltf.monitor.run_record import RunRecord
 from rltf.monitor.sample_columns import RecordedSample
 from rltf.problems.files import or_user_error

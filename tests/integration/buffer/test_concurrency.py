@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rltf.buffer.flow import Flow, FlowAddress
-from rltf.buffer.position import BufferPosition
+from rltf.buffer.online_buffer import BufferPosition
 from tests.support.buffer_programs import PASS, fates, group_of, places
 
 GROUPS_PER_ACTOR = 60

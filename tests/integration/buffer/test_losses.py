@@ -20,8 +20,7 @@ import redis
 from rltf.buffer.connection import DataLost, ServerLost, connect, durability_warnings
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.marker import LASTING
-from rltf.buffer.online_buffer import BufferRolledBack
-from rltf.buffer.position import BufferPosition
+from rltf.buffer.online_buffer import BufferPosition, BufferRolledBack
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig, UserError
 from rltf.executor.worker import ExecutorWorker

@@ -6,8 +6,7 @@ import msgspec
 import pytest
 
 from rltf.buffer.flow import Flow
-from rltf.buffer.online_buffer import StepFinished
-from rltf.buffer.position import BufferPosition, Resumed
+from rltf.buffer.online_buffer import BufferPosition, Resumed, StepFinished
 from tests.support.buffer_programs import PASS, buffered, fates, grade_all, group_of, names, places
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from rltf.buffer.flow import Flow, FlowAddress
-from rltf.buffer.position import BufferPosition, Consumed, Resumed
+from rltf.buffer.online_buffer import BufferPosition, Consumed, Resumed
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, UserError
 from tests.support.buffer_programs import PASS, buffered, fates, grade_all, group_of, names, places

@@ -13,7 +13,7 @@ import redis
 import rltf.buffer
 from rltf.buffer.flow import Flow
 from rltf.buffer.lua import Scripts
-from rltf.buffer.position import BufferPosition, Consumed
+from rltf.buffer.online_buffer import BufferPosition, Consumed
 from rltf.buffer.records import decode_program
 from tests.support.buffer_programs import PASS, buffered, fates, group_of, places
 

@@ -17,7 +17,7 @@ import pytest
 
 from rltf import launch
 from rltf.buffer.flow import Flow, FlowAddress
-from rltf.buffer.position import BufferPosition
+from rltf.buffer.online_buffer import BufferPosition
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.driver import post_mortem, resume_checks

@@ -15,9 +15,9 @@ import torch
 from rltf.learner.batching import plan, split_by_rank
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import Checkpoints
-from rltf.learner.learning_rates import cosine, linear
 from rltf.learner.objectives.base import Totals, TrainItem, totals_of
 from rltf.learner.objectives.supervised import Supervised
+from rltf.learner.schedule import cosine, linear
 from rltf.policy.log_probs import rows_of, token_log_probs
 from rltf.weights.packing import named_weights, pack, pack_tensors
 from tests.support.batches import collate

@@ -14,8 +14,8 @@ import pytest
 from rltf.buffer.records import Group, Sample
 from rltf.config import Config
 from rltf.learner.export import keeps_first_weights
-from rltf.learner.fingerprints import CORPUS, fingerprints
 from rltf.learner.replay import RecordedStep, Replay, depends_on_history
+from rltf.learner.step_rows import CORPUS, fingerprints
 from rltf.problems.corpus import SolutionCorpus
 from tests.support.learner_run import PROBLEMS, Run
 

@@ -18,7 +18,7 @@ from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.export import load_weights, save_model, write_card
-from rltf.learner.position import Position
+from rltf.learner.schedule import Position
 from rltf.learner.step_rows import age_distribution
 from rltf.learner.training_step import TrainingStep
 from rltf.learner.warm_start import warm_start

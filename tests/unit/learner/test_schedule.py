@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from rltf.config import Config
-from rltf.learner.position import Position
-from rltf.learner.schedule import Resumption, Schedule, is_supervised
+from rltf.learner.schedule import Position, Resumption, Schedule, is_supervised
 
 
 def config(**fields: Any) -> Config:
