@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rltf.config import NO_CODE, Config, UserCode, UserError
+from rltf.config import NO_CODE, Config, UserCode, UserError, run_files
 from rltf.policy.policy import PolicySpec
 from rltf.problems import Corpus
 
@@ -57,7 +57,7 @@ class LearnerTask:
         """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be
         in the run.
         """
-        file = self.folder / ".key"
+        file = self.folder / run_files.KEY
         if self.key and not (file.is_file() and file.read_text().strip() == self.key):
             raise UserError(
                 f"run.folder: {self.folder} on {socket.gethostname()}, where a learner worker runs, is not the run's "

@@ -139,8 +139,11 @@ def _curve(draw: Callable[..., None], held_out: Sequence[Row]) -> list[str]:
         return []
     draw("held_out.png", plots.held_out_curve, held_out)
     ks = ks_of(held_out)
-    lines = ["## Held-out pass@1", "", "![Held-out pass@1 over steps and seconds](held_out.png)", ""]
-    lines += [
+    lines = [
+        "## Held-out pass@1",
+        "",
+        "![Held-out pass@1 over steps and seconds](held_out.png)",
+        "",
         f"| step | seconds | {' | '.join(f'pass@{k}' for k in ks)} | programs |",
         f"|---:|---:|{'---:|' * len(ks)}:---|",
     ]
@@ -159,19 +162,22 @@ def _errors(draw: Callable[..., None], steps: Sequence[Row]) -> list[str]:
     draw("error_types.png", plots.error_types, steps)
     tenth = max(1, len(steps) // 10)
     early, late = steps[:tenth], steps[-tenth:]
-    lines = ["## What went wrong in the programs", "", "![Error types over learner steps](error_types.png)", ""]
-    lines += [
+    before, after = _mix(early), _mix(late)
+    names = sorted(
+        before.keys() | after.keys(),
+        key=lambda name: (name != "passed", -before.get(name, 0) - after.get(name, 0), name),
+    )
+    return [
+        "## What went wrong in the programs",
+        "",
+        "![Error types over learner steps](error_types.png)",
+        "",
         f"| share of the programs trained on | steps {early[0]['step']}-{early[-1]['step']} | steps "
         f"{late[0]['step']}-{late[-1]['step']} |",
         "|:---|---:|---:|",
+        *(f"| {name} | {before.get(name, 0):.1%} | {after.get(name, 0):.1%} |" for name in names),
+        "",
     ]
-    before, after = _mix(early), _mix(late)
-    for name in sorted(
-        before.keys() | after.keys(),
-        key=lambda name: (name != "passed", -before.get(name, 0) - after.get(name, 0), name),
-    ):
-        lines.append(f"| {name} | {before.get(name, 0):.1%} | {after.get(name, 0):.1%} |")
-    return [*lines, ""]
 
 
 def _mix(steps: Sequence[Row]) -> dict[str, float]:
@@ -211,11 +217,13 @@ def _rates(draw: Callable[..., None], counts: Counts, window: tuple[float, float
         return []
     begin, end = window
     draw("throughput.png", plots.throughput, counts, begin, end)
-    lines = ["## Throughput", "", "![Programs per second](throughput.png)", ""]
     window_edges = np.array([begin, end])
     means = [f"{counts.per_second(product, window_edges)[0]:.1f} {product.verb}" for product in PRODUCTS]
     return [
-        *lines,
+        "## Throughput",
+        "",
+        "![Programs per second](throughput.png)",
+        "",
         f"Programs per second over the {end - begin:.0f} s of training: {', '.join(means)} (those without advantage "
         "are not trained on).",
         "",
@@ -277,20 +285,22 @@ def _ages(steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
         ages.update(row.get("ages", {}))
     if not ages:
         return []
-    number = sum(ages.values())
-    lines = [
+    number, stale = sum(ages.values()), (result.get("ledger") or {}).get("stale", 0)
+    return [
         "## How old the samples were",
         "",
         "Policy versions between the one that sampled a program and the learner's own.",
         "",
+        "| age | samples | share |",
+        "|:---|---:|---:|",
+        *(
+            f"| {age} | {ages[age]:,} | {ages[age] / number:.1%} |"
+            for age in sorted(ages, key=lambda age: int(age.partition("-")[0]))
+        ),
+        "",
+        f"Set aside because they were older than `buffer.max_staleness` allows: {stale:,}.",
+        "",
     ]
-    lines += ["| age | samples | share |", "|:---|---:|---:|"]
-    lines += [
-        f"| {age} | {ages[age]:,} | {ages[age] / number:.1%} |"
-        for age in sorted(ages, key=lambda age: int(age.partition("-")[0]))
-    ]
-    stale = (result.get("ledger") or {}).get("stale", 0)
-    return [*lines, "", f"Set aside because they were older than `buffer.max_staleness` allows: {stale:,}.", ""]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

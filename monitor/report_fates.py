@@ -14,6 +14,7 @@ from rltf.telemetry.recorder import Row
 MAX_DEAD_LETTERS = 20
 """Dead letters of a kind that result.json names, the newest."""
 _MAX_LEFT_OUT = 200
+_CELL = str.maketrans({"|": "\\|", "\n": " "})
 
 
 def ledger_section(result: Mapping[str, Any]) -> list[str]:
@@ -38,18 +39,15 @@ def dead_letters_section(dead_letters: Sequence[Mapping[str, Any]]) -> list[str]
     """Programs given up, each with its reason."""
     if not dead_letters:
         return []
-    lines = [
+    return [
         "## Programs given up",
         "",
         "The newest that have no verdict for reasons of the infrastructure; they are no reward.",
         "",
-    ]
-    lines += ["| program | fate | reason |", "|:---|:---|:---|"]
-    cell = str.maketrans({"|": "\\|", "\n": " "})
-    return [
-        *lines,
+        "| program | fate | reason |",
+        "|:---|:---|:---|",
         *(
-            f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(cell)} |"
+            f"| {row['id']} | {row['fate'].replace('_', ' ')} | {row['reason'].translate(_CELL)} |"
             for row in dead_letters
         ),
         "",
@@ -61,9 +59,8 @@ def left_out_section(left_out: Sequence[Mapping[str, str]]) -> list[str]:
     if not left_out:
         return []
     lines = ["## Problems left out", "", "| problems | which | why |", "|:---|:---|:---|"]
-    cell = str.maketrans({"|": "\\|", "\n": " "})
     for row in left_out[:_MAX_LEFT_OUT]:
-        lines.append(f"| {' | '.join(row[name].translate(cell) for name in ('set', 'problem', 'reason'))} |")
+        lines.append(f"| {' | '.join(row[name].translate(_CELL) for name in ('set', 'problem', 'reason'))} |")
     more = len(left_out) - _MAX_LEFT_OUT
     return [*lines, "", *([f"And {more:,} more, which result.json lists.", ""] if more > 0 else [])]
 

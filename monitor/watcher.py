@@ -79,7 +79,10 @@ class Watcher:
 
         Raises DataLost, before anything is read, when Redis no longer has what the run keeps there.
         """
-        self._look_for_losses()
+        beat = time.monotonic() - self._beaten_at >= _HEARTBEAT_INTERVAL_S
+        self._flow.marker.check(beat)
+        if beat:
+            self._beaten_at = time.monotonic()
         telemetry = self._flow.telemetry
         self._read_rows()
         steps = telemetry.steps(self._position["steps"])
@@ -126,12 +129,6 @@ class Watcher:
             self._folder.add_event({"time": time.time(), "event": "imbalance", "reason": problem})
         self._state.imbalance = problem or self._state.imbalance
         return problem
-
-    def _look_for_losses(self) -> None:
-        beat = time.monotonic() - self._beaten_at >= _HEARTBEAT_INTERVAL_S
-        self._flow.marker.check(beat)
-        if beat:
-            self._beaten_at = time.monotonic()
 
     def _keep(self) -> None:
         """Writes down how far this driver has read.
