@@ -12,11 +12,23 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 
-class Ints(array):
-    """Integers from 0 to 2^31 - 1."""
+class _Column(array):
+    """Equal to a list of the same numbers; pickled as its bytes."""
 
     __slots__ = ()
     __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == other if isinstance(other, list) else super().__eq__(other)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.tobytes(),)
+
+
+class Ints(_Column):
+    """Integers from 0 to 2^31 - 1."""
+
+    __slots__ = ()
 
     def __new__(cls, values: Iterable[int] | bytes = ()) -> Ints:
         """From integers, or from their bytes.
@@ -29,18 +41,11 @@ class Ints(array):
             raise ValueError("a negative number where ids or offsets are expected")
         return column
 
-    def __eq__(self, other: object) -> bool:
-        return list(self) == other if isinstance(other, list) else super().__eq__(other)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.tobytes(),)
-
-
-class Floats(array):
+class Floats(_Column):
     """Finite numbers in single precision, below 2^127 in size."""
 
     __slots__ = ()
-    __hash__ = None
 
     def __new__(cls, values: Iterable[float] | bytes = ()) -> Floats:
         """From numbers, or from their bytes. Raises ValueError for one that is not finite or too large."""
@@ -51,12 +56,6 @@ class Floats(array):
         if b"\x7f" in highest or b"\xff" in highest:
             raise ValueError("a log-probability that is not finite")
         return column
-
-    def __eq__(self, other: object) -> bool:
-        return list(self) == other if isinstance(other, list) else super().__eq__(other)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.tobytes(),)
 
 
 def to_wire(column: Any) -> memoryview:

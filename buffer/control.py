@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-import redis
-
-from rltf.buffer.keys import Keys
-from rltf.buffer.lua import IdempotentSender, Scripts
+from rltf.buffer.lua import Place
 
 Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "evaluation", "done"]
 """imitation: training steps without programs of the actors, which write only what evaluations ask for; evaluation:
@@ -16,13 +13,8 @@ Role = Literal["learner", "driver"]
 """Who shows life: the learner while it runs, the driver while it waits for a worker's place in the cluster."""
 
 
-class Control:
+class Control(Place):
     """A few shared values; every worker looks at them between two pieces of work."""
-
-    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client: Any = client
-        self._keys = keys
-        self._messages = IdempotentSender(scripts)
 
     def next_visits(self, n: int, actor: str) -> list[int]:
         """`n` visit numbers for `actor`, ascending; visit numbers order the problems over all actors.

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import redis
 
 from rltf.buffer.groups import read_groups
-from rltf.buffer.keys import Keys
-from rltf.buffer.lua import Scripts
+from rltf.buffer.lua import Place
 from rltf.buffer.records import Sample
 
 Reader = Literal["learner", "driver"]
@@ -81,13 +79,8 @@ class EvaluationProgress:
         return self.chunks_done == self.chunks and self.finished == self.pushed
 
 
-class Evaluations:
+class Evaluations(Place):
     """Evaluations by label (`label_of`)."""
-
-    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client: Any = client
-        self._scripts = scripts
-        self._keys = keys
 
     def request(
         self,

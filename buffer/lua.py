@@ -19,7 +19,7 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from rltf.buffer.connection import LOST, DataLost
-from rltf.buffer.keys import lua_prelude
+from rltf.buffer.keys import Keys, lua_prelude
 
 Argument = str | bytes | int | float
 
@@ -122,3 +122,15 @@ class IdempotentSender:
         with self._one_at_a_time:
             self._number += 1
             return self._scripts.run(script, self._sender, self._number, *arguments)
+
+
+class Place:
+    """A part of what a run keeps in Redis: read directly, changed by scripts, one message at a time where a script must
+    not run twice.
+    """
+
+    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
+        self._client: Any = client
+        self._scripts = scripts
+        self._keys = keys
+        self._messages = IdempotentSender(scripts)

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 
 from rltf.buffer.connection import DataLost
 from rltf.buffer.keys import Keys
-from rltf.buffer.lua import Scripts
+from rltf.buffer.lua import Place, Scripts
 
 LASTING = ("control", "totals", "senders") + tuple(
     f"{purpose}:{name}" for purpose in ("train", "evaluation") for name in ("counts", "state", "events")
@@ -41,13 +40,11 @@ class Mark:
     """The same while its driver shows life, or did within the last 40 s; else empty."""
 
 
-class Marker:
+class Marker(Place):
     """The mark of one run. Looks at nothing where the flow has no token: that of a reader, or of a test of parts."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys, token: str) -> None:
-        self._client: Any = client
-        self._scripts = scripts
-        self._keys = keys
+        super().__init__(client, scripts, keys)
         self._token = token
         self.beats = 0
         """Beats that are known of, to be kept with the run."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import redis
@@ -15,7 +14,7 @@ import redis
 from rltf.buffer.connection import DataLost
 from rltf.buffer.groups import read_groups
 from rltf.buffer.keys import Keys
-from rltf.buffer.lua import IdempotentSender, Scripts
+from rltf.buffer.lua import Place, Scripts
 from rltf.buffer.records import Group, LearnerFate, Program
 from rltf.config import UserError
 
@@ -109,7 +108,7 @@ class Admission:
     weights first."""
 
 
-class OnlineBuffer:
+class OnlineBuffer(Place):
     """Complete groups of samples, from the last verdict until the learner has finished with them.
 
     `capacity` bounds the samples to train on that are buffered or drawn and not finished; their groups' greedy programs
@@ -117,10 +116,7 @@ class OnlineBuffer:
     """
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client: Any = client
-        self._scripts = scripts
-        self._keys = keys
-        self._messages = IdempotentSender(scripts)
+        super().__init__(client, scripts, keys)
         self.validate: Callable[[Program], None] | None = None
         """Raises Malformed for a program that who draws cannot use; every rank has to have the same."""
         self.read_s = 0.0

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
-import redis
 
 from rltf.buffer.groups import Fields, archived_of, read_fields
-from rltf.buffer.keys import Keys
-from rltf.buffer.lua import IdempotentSender, Scripts
+from rltf.buffer.lua import Place
 from rltf.buffer.records import Archived
 
 Row = dict[str, Any]
@@ -39,14 +37,8 @@ class StreamSlice(Generic[Item]):
     """Items after the position asked for that were dropped before they were read, or are no rows."""
 
 
-class TelemetryStream:
+class TelemetryStream(Place):
     """Recorder rows and learner step rows in, both and the archive out."""
-
-    def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys) -> None:
-        self._client: Any = client
-        self._scripts = scripts
-        self._keys = keys
-        self._messages = IdempotentSender(scripts)
 
     def append(self, rows: list[Row]) -> None:
         """Adds recorder rows (plain values); fits Recorder's sink."""

@@ -8,13 +8,12 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import redis
 
 from rltf.buffer.keys import Keys
-from rltf.buffer.lua import Call, Scripts
+from rltf.buffer.lua import Call, Place, Scripts
 from rltf.buffer.records import Feedback, Malformed, Program, Purpose, Source, decode_source, encode, encode_parts
 
 BATCH = 64
@@ -47,13 +46,11 @@ class DeadLetter:
     """Seconds since the epoch."""
 
 
-class WorkQueue:
+class WorkQueue(Place):
     """Programs without a verdict. Delivery is at least once; the first verdict of a program is the one that counts."""
 
     def __init__(self, client: redis.Redis, scripts: Scripts, keys: Keys, purpose: Purpose, timeout_s: float) -> None:
-        self._client: Any = client
-        self._scripts = scripts
-        self._keys = keys
+        super().__init__(client, scripts, keys)
         self._purpose = purpose
         self._full = False
         # A blocking read must answer before the connection's own time limit; expired leases are looked for at least
