@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from rltf.actors.sampling import PLAIN, SamplingParams
+from rltf.actors.stopping import NO_ENDINGS, Endings
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec
@@ -34,6 +35,8 @@ class Request:
     parts."""
     max_tokens: int | None = None
     """None: the policy's max_program_tokens."""
+    endings: Endings = NO_ENDINGS
+    """What ends a completion beside the policy's end tokens."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when there is nothing to do."""
@@ -49,9 +52,9 @@ class Request:
         return self.samples + int(self.greedy)
 
     @property
-    def settings(self) -> tuple[int, bool, SamplingParams, int | None]:
+    def settings(self) -> tuple[int, bool, SamplingParams, int | None, Endings]:
         """All but prompt, seed and number."""
-        return self.samples, self.greedy, self.sampling, self.max_tokens
+        return self.samples, self.greedy, self.sampling, self.max_tokens, self.endings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Completion:
     """One program as sampled."""
 
     token_ids: list[int]
-    """T tokens, the one that ended it included."""
+    """T tokens, the one or ones that ended it included."""
     log_probs: list[float]
     """(T,) of each token under the policy that sampled it, nothing of `sampling` applied."""
     sampled_log_probs: list[float]

@@ -16,8 +16,8 @@ from rltf.buffer.flow import FlowAddress
 from rltf.buffer.stall_clock import StallTimeout
 from rltf.buffer.worker_loop import WorkerLoop, ray_options
 from rltf.config import NO_CODE, ActorsConfig, Config, UserCode, UserError
-from rltf.policy.encoding import PromptText
 from rltf.policy.policy import PolicySpec
+from rltf.problems.prompts import Prompt
 from rltf.weights.folder_source import FolderSource
 from rltf.weights.manifest import ManifestMismatch
 from rltf.weights.protocol import WeightSource
@@ -36,8 +36,8 @@ class GeneratorActor(WorkerLoop):
         self,
         name: str,
         spec: PolicySpec,
-        train: Mapping[str, PromptText],
-        held_out: Mapping[str, PromptText],
+        train: Mapping[str, Prompt],
+        held_out: Mapping[str, Prompt],
         address: FlowAddress,
         store: Any,
         config: Config,

@@ -18,6 +18,7 @@ from rltf.actors.engine import Completion, Request
 from rltf.actors.fused_step import FusedStep, is_supported
 from rltf.actors.sampling import PLAIN, SamplingParams, choose, uniforms_of
 from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
+from rltf.actors.stopping import NO_ENDINGS, Endings, EndingWatch
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
@@ -84,6 +85,7 @@ class SamplingEngine:
             max_tokens=limit,
             # The greedy completion, a request's last, has a column too, which is not looked at.
             uniforms=torch.cat([uniforms_of(one.seed, one.first, one.completions, limit) for one in alike.values()], 1),
+            endings=first.endings,
         )
         for key in alike:
             del self._waiting[key]
@@ -116,12 +118,14 @@ class SamplingEngine:
         generator: torch.Generator | None = None,
         max_tokens: int | None = None,
         uniforms: Tensor | None = None,
+        endings: Endings = NO_ENDINGS,
     ) -> list[list[Completion]]:
         """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
         list.
 
         `generator` (on the CPU) makes the result reproducible, or `uniforms`, (max_tokens, completions) float64 in
-        [0, 1), in its place; `max_tokens` defaults to the policy's max_program_tokens. Raises ValueError when there is
+        [0, 1), in its place; `max_tokens` defaults to the policy's max_program_tokens; `endings` end a completion
+        beside the policy's end tokens. Raises ValueError when there is
         nothing to do.
         """
         per_prompt = samples_per_prompt + int(greedy)
@@ -150,6 +154,7 @@ class SamplingEngine:
         ends = torch.tensor(self.policy.stop_token_ids, device=self._device)
         rows = torch.arange(count, device=self._device)  # row -> completion
         greedy_rows = is_greedy.flatten() if greedy else None
+        watch = None if endings.none else EndingWatch(self.policy, endings, count)
         decoding, logits = self._prefill(prompts, per_prompt)
         for step in range(limit):
             drawn = choose(
@@ -162,11 +167,14 @@ class SamplingEngine:
                 sampled[rows, step] = drawn.sampled_log_probs
             if seen is not None:
                 seen[rows, chosen] = True
-            ended = torch.isin(chosen, ends)
+            ended = stops = torch.isin(chosen, ends)
+            if watch is not None:
+                said = [watch.see(*each) for each in zip(rows.tolist(), chosen.tolist(), strict=True)]
+                stops = stops | torch.tensor([each == "stop" for each in said], device=self._device)
+                ended = stops | torch.tensor([each == "length" for each in said], device=self._device)
             if ended.any():
-                finished = rows[ended]
-                lengths[finished] = step + 1
-                stopped[finished] = True
+                lengths[rows[ended]] = step + 1
+                stopped[rows[stops]] = True
                 keep = decoding.drop_finished(ended)
                 if not keep.numel():
                     break

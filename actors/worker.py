@@ -9,11 +9,12 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.programs import programs_of
 from rltf.actors.sampling import sampling_params
+from rltf.actors.stopping import Endings
 from rltf.actors.visits import Visits
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
@@ -22,7 +23,9 @@ from rltf.buffer.records import Program
 from rltf.buffer.stall_clock import StallClock, StallTimeout, StopRequested
 from rltf.buffer.work_queue import WorkQueue
 from rltf.config import Config
-from rltf.policy.encoding import PromptText, encode_prompt
+from rltf.policy.encoding import begins_reasoning, encode_prompt
+from rltf.problems.extraction import answer_prefix, reasons_already, stops_of
+from rltf.problems.prompts import Prompt
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.loader import WeightLoader
 from rltf.weights.protocol import WeightSource
@@ -55,8 +58,8 @@ class ActorWorker:
         self,
         name: str,
         engine: Engine,
-        train: Mapping[str, PromptText],
-        held_out: Mapping[str, PromptText],
+        train: Mapping[str, Prompt],
+        held_out: Mapping[str, Prompt],
         flow: Flow,
         weights: WeightSource,
         config: Config,
@@ -199,7 +202,7 @@ class ActorWorker:
         when the engine ends nothing for run.stall_timeout_s.
         """
         for group_id, one in asked.items():
-            self._engine.submit(group_id, one.request)
+            self._engine.submit(group_id, replace(one.request, endings=self._endings(one.problem_id)))
         timeout_s = self._config.run.stall_timeout_s
         clock = StallClock(timeout_s)
         try:
@@ -237,6 +240,7 @@ class ActorWorker:
             group_id=group_id,
             problem_id=asked.problem_id,
             prompt_ids=asked.request.prompt_ids,
+            prompt=self._prompts[asked.problem_id],
             sampling=asked.request.sampling,
             purpose="evaluation" if label else "train",
             label=label,
@@ -258,6 +262,13 @@ class ActorWorker:
         if problem_id not in self._encoded:
             self._encoded[problem_id] = encode_prompt(self._engine.policy, self._prompts[problem_id])
         return self._encoded[problem_id]
+
+    def _endings(self, problem_id: str) -> Endings:
+        """What ends a response beside the policy's end tokens."""
+        policy, prompt = self._engine.policy, self._prompts[problem_id]
+        config, chat = policy.spec.prompt, policy.spec.chat is not None
+        begun = begins_reasoning(policy) or reasons_already(config, answer_prefix(config, prompt))
+        return Endings(stops_of(config, prompt, chat), config.reasoning, begun, config.max_reasoning_tokens)
 
     def _idle(self, has_work: Callable[[], bool]) -> None:
         """Waits for work outside of training: for the learner and, where there is none or it is done, for the driver,

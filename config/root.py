@@ -11,6 +11,7 @@ from rltf.config.buffer import BufferConfig, RedisConfig
 from rltf.config.credit import CreditConfig
 from rltf.config.learner import LearnerConfig, WarmStartConfig
 from rltf.config.objectives import SUPERVISED, CustomConfig, ObjectiveConfig, ObjectiveSections, SupervisedConfig
+from rltf.config.prompt import PromptConfig
 from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
 from rltf.config.user_code import is_user_name
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
@@ -43,6 +44,7 @@ class _Parts(ConfigSection):
     run: RunConfig = RunConfig()
     problems: ProblemsConfig = ProblemsConfig()
     policy: PolicyConfig = PolicyConfig()
+    prompt: PromptConfig = PromptConfig()
     actors: ActorsConfig = ActorsConfig()
     executor: ExecutorConfig = ExecutorConfig()
     buffer: BufferConfig = BufferConfig()

@@ -108,7 +108,7 @@ def _inputs(config: Config, sets: Sequence[ProblemSet], code: UserCode) -> tuple
     """
     judge_named(config.executor.judge)
     engine_named(config.actors.engine)
-    spec = make_spec(config.policy, [])
+    spec = make_spec(config.policy, [], config.prompt)
     policy = build_policy(spec, weights=False)
     everything = [problem for one in sets for problem in one]
     unfit = [Skipped(*reason) for reason in too_long(policy, {one.id: prompt_of(one) for one in everything}).items()]

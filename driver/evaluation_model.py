@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rltf import config as configuration
 from rltf.config import Config, UserError, run_files
+from rltf.config.help import keys, written
 from rltf.driver.resume import find
 from rltf.monitor.run_record import RunRecord
 
@@ -21,6 +23,7 @@ _OF_RUN = (
     "executor.memory_limit_mb",
     "executor.judge",
     "run.code",
+    *keys("prompt"),
 )
 """What a run's model is evaluated with as it was trained, where nothing else is given."""
 _PAPER = {"policy.max_prompt_tokens": "800", "policy.max_program_tokens": "512"}
@@ -81,5 +84,6 @@ def _of_run(run: Path) -> dict[str, str]:
     found = {}
     for key in _OF_RUN:
         part, name = key.split(".")
-        found[key] = str(getattr(getattr(config, part), name))
+        value = getattr(getattr(config, part), name)
+        found[key] = json.dumps(value) if isinstance(value, tuple) else written(value) if value != "" else ""
     return found

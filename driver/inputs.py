@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rltf.actors.engines import engine_named
 from rltf.config import Config, PolicyConfig, UserCode, UserError
+from rltf.config.prompt import AUTO, PROGRAMS
 from rltf.evaluation.tasks import HeldOutTasks
 from rltf.executor.checkers import require_checkers
 from rltf.executor.judges import judge_named
@@ -17,7 +18,7 @@ from rltf.learner.task import hash_of_inputs
 from rltf.monitor.memory import ModelShape
 from rltf.monitor.plan import ClusterInfo, PlanInputs
 from rltf.policy.checksums import has_checksums
-from rltf.policy.encoding import too_long
+from rltf.policy.encoding import prompt_text, too_long
 from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
 from rltf.policy.tokenizers import has_chat_template
 from rltf.problems import (
@@ -30,6 +31,7 @@ from rltf.problems import (
     prompt_of,
     tokenizer_texts,
 )
+from rltf.problems.extraction import rule_named, rule_of
 from rltf.problems.fields import foreign, mistakes
 from rltf.telemetry.vocabulary import plural
 
@@ -80,7 +82,9 @@ class Inputs:
         texts: list[str] = []
         if corpus is not None and trains_tokenizer:
             texts = tokenizer_texts(corpus, config.run.seed)
-        spec = make_spec(policy, texts)
+        spec = make_spec(policy, texts, config.prompt)
+        rule = config.prompt.program
+        rule_named(rule if rule != AUTO else "whole")
         unweighted = build_policy(spec, weights=False)
         make_objective(config, unweighted.is_encoder_decoder)  # its reward too may be the user's own
         problems, too_long = _without_too_long(unweighted, problems)
@@ -121,8 +125,9 @@ class Inputs:
 
     @property
     def prompt(self) -> str:
-        """A training problem's prompt, the shortest of the first few, as an example."""
-        return min((prompt_of(problem).text for problem in self.problems.problems[:20]), key=len)
+        """A training problem's prompt as the model reads it, the shortest of the first few, as an example."""
+        policy = build_policy(self.spec, weights=False)
+        return min((prompt_text(policy, prompt_of(problem)) for problem in self.problems.problems[:20]), key=len)
 
     @property
     def warnings(self) -> list[str]:
@@ -161,7 +166,17 @@ class Inputs:
             redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
             not_read=self.not_read,
             shown_tests=config.problems.shown_tests if asserts else None,
+            prompts=self._prompts_in_words(),
         )
+
+    def _prompts_in_words(self) -> str:
+        """How the first problem is put to the model, and what of a response is its program."""
+        config, chat = self.spec.prompt, self.spec.chat is not None
+        problem = self.problems.problems[0]
+        rule = rule_of(config, prompt_of(problem), chat)
+        how = "turns in the chat template of the tokenizer" if chat else "raw text"
+        parts = ", of it the definitions that are needed" if config.runs == "definitions" else ""
+        return f"{how}, style {problem.prompt_style}; the program is {PROGRAMS.get(rule, rule)} ({rule}){parts}"
 
 
 def _tasks(policy: Policy, problems: ProblemSet, most: int) -> HeldOutTasks:
@@ -181,15 +196,12 @@ def _without_too_long(policy: Policy, problems: ProblemSet) -> tuple[ProblemSet,
 
 
 def _chat(config: PolicyConfig, policy: Policy) -> list[str]:
-    """A warning where the model was made for conversations: until prompts can be put into its template, its answers are
-    no programs.
-    """
-    if not (config.model and has_chat_template(config.model, policy.tokenizer)):
+    """A warning where the model was made for conversations and is not asked in one, without having been told so."""
+    spec = policy.spec
+    if spec.chat is not None or spec.prompt.format == "raw" or not has_chat_template(config.model, policy.tokenizer):
         return []
     return [
-        f"policy.model {config.model} has a chat template, as models made for conversations have, and prompts are "
-        "plain text here, outside "
-        "it: an answer with words around its program, or with a fence of ```, is a compile error; take a base model, "
-        "or warm it up "
-        "(warm_start.steps) on plain programs"
+        f"policy.model {config.model} has a chat template, as models made for conversations have, and the tokenizer "
+        f"{config.tokenizer} has none: prompts are raw text, and a response with words around its program is a compile "
+        "error; leave policy.tokenizer out, or set prompt.format raw"
     ]

@@ -35,6 +35,8 @@ class HeldOutResult:
     """Programs that did not pass, by error type, most frequent first; `WrongAnswer` for a failed test."""
     versions: tuple[int, ...]
     """Policy versions that wrote the programs, ascending."""
+    program_share: float = 1.0
+    """Of the responses, those that hold a program."""
 
     def as_row(self, *, label: str, step: int, seconds: float, time: float) -> dict[str, Any]:
         """A JSON-able row for the run folder.
@@ -57,7 +59,8 @@ class HeldOutResult:
         }
         for k, estimate in self.pass_at.items():
             row |= {f"pass@{k}": estimate.value, f"pass@{k}_se": estimate.standard_error}
-        return row | {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
+        row |= {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
+        return row | {"program_share": self.program_share}
 
 
 def summarise(
@@ -78,10 +81,12 @@ def summarise(
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     error_types: list[str] = []
     versions: set[int] = set()
+    without = 0
     for sample in samples:
         outcome = sample.feedback.outcome
         graded.setdefault(sample.program.problem_id, []).append(outcome == "pass")
         outcomes[outcome] += 1
+        without += not sample.program.has_program
         versions.update(run.version for run in sample.program.versions)
         if outcome != "pass":
             error_types.append(sample.feedback.error_name)
@@ -101,6 +106,7 @@ def summarise(
         outcomes=dict(outcomes),
         error_types=count_error_types(error_types),
         versions=tuple(sorted(versions)),
+        program_share=1 - without / max(1, outcomes.total()),
     )
 
 

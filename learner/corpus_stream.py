@@ -12,7 +12,7 @@ from rltf.buffer.records import Group
 from rltf.config import Normalise
 from rltf.learner.objectives.base import PreparedStep, Totals, TrainItem
 from rltf.learner.objectives.supervised import Supervised
-from rltf.policy.encoding import encode_program, encode_prompt
+from rltf.policy.encoding import encode_program, encode_prompt, response_with
 from rltf.policy.policy import Policy
 from rltf.problems import Corpus
 
@@ -36,6 +36,7 @@ class CorpusStream:
         # Prompts and programs come again and again.
         self._prompt_ids = lru_cache(_KEPT_ENCODINGS)(partial(encode_prompt, policy))
         self._program_ids = lru_cache(_KEPT_ENCODINGS)(partial(encode_program, policy))
+        self._response = partial(response_with, policy)
         self._drawn_with: Any = None
         self._pool: list[list[TrainItem]] = []
         self._totals = Totals(0, 0)
@@ -70,7 +71,9 @@ class CorpusStream:
     def _draw(self) -> None:
         self._drawn_with = self._rng.getstate()
         drawn = [self._corpus.draw(self._rng) for _ in range(POOL_BATCHES * self._batch_size)]
-        pool = [(self._prompt_ids(prompt), self._program_ids(program)) for prompt, program in drawn]
+        pool = [
+            (self._prompt_ids(prompt), self._program_ids(self._response(prompt, program))) for prompt, program in drawn
+        ]
         pool.sort(key=lambda pair: (len(pair[0]) + len(pair[1]), len(pair[1])))
         batches = [pool[start : start + self._batch_size] for start in range(0, len(pool), self._batch_size)]
         self._rng.shuffle(batches)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from rltf.config import Config, write_atomically
+from rltf.policy.tokenizers import folder_has_chat_template
 from rltf.telemetry.vocabulary import estimate, ks_of
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
@@ -32,6 +33,7 @@ def write_card(folder: Path, config: Config, facts: Mapping[str, Any]) -> None:
     known = {
         "run": config.run.name or folder.resolve().parent.name,
         "encoder_decoder": bool(json.loads(shape.read_text()).get("is_encoder_decoder")) if shape.is_file() else False,
+        "chat": config.prompt.format != "raw" and folder_has_chat_template(folder),
     }
     write_atomically(folder / "README.md", model_card(config, known | dict(facts)))
 
@@ -41,7 +43,8 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
 
     It names files, and no paths of this machine.
 
-    `facts`, as far as they are known: `run` (its name), `encoder_decoder`, `prompt` (of a training problem), `steps`,
+    `facts`, as far as they are known: `run` (its name), `encoder_decoder`, `chat` (whether prompts are turns of a
+    conversation), `prompt` (of a training problem, as the model reads it), `steps`,
     `samples` (programs trained on), `code_version`, and `held_out` with `tasks` and, for `before` and `after` training,
     `step`, `pass@K` and perhaps its standard error `pass@K_se`.
     """
@@ -61,25 +64,27 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
         f"(RLTF, arXiv 2307.04349): objective `{config.learner.objective}`, {facts.get('steps', 0)} steps.\n\n"
         f"- base: {base}\n- training problems: `{_without_path(config.problems.train)}`\n"
         f"- programs trained on: {facts.get('samples', 0)}\n- code version: {facts.get('code_version', 'unknown')}\n\n"
-        f"{_prompt(facts.get('prompt'), encoder_decoder, config.policy.max_program_tokens)}"
+        f"{_prompt(facts.get('prompt'), encoder_decoder, bool(facts.get('chat')), config.policy.max_program_tokens)}"
         f"## Evaluation\n\n{_evaluation(config, facts.get('held_out') or {})}\n"
         f"## Configuration\n\n```json\n{json.dumps(_settings(config), indent=1)}\n```\n"
     )
 
 
-def _prompt(prompt: str | None, encoder_decoder: bool, max_tokens: int) -> str:
+def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, max_tokens: int) -> str:
     """The format, by an example that can be run as it stands."""
     if prompt is None:
         return ""
     kind = "AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM"
+    special = ", add_special_tokens=False" if chat and not encoder_decoder else ""  # the prompt spells them
     written = "written[0]" if encoder_decoder else "written[0, ids.shape[1]:]"
     return (
         "## Prompt\n\nThe model was trained with prompts of exactly this form, here of a training problem (FOLDER is "
         "where this file is). "
-        f"What it writes after one is the program.\n\n```python\nfrom transformers import {kind}, AutoTokenizer\n\n"
+        f"What it writes after one {'holds' if chat else 'is'} the program.\n\n```python\n"
+        f"from transformers import {kind}, AutoTokenizer\n\n"
         f"prompt = {prompt!r}\n"
         f'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), {kind}.from_pretrained("FOLDER")\n'
-        'ids = tokenizer(prompt, return_tensors="pt").input_ids\n'
+        f'ids = tokenizer(prompt, return_tensors="pt"{special}).input_ids\n'
         "written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, top_k=0, "
         f"max_new_tokens={max_tokens})\n"
         f"print(tokenizer.decode({written}, skip_special_tokens=True))\n```\n\n"

@@ -45,6 +45,7 @@ def rl_row(
         "outcomes": dict(outcomes),
         "error_types": errors,
         "length": sum(len(sample.program.token_ids) for sample in samples) / number,
+        "program_share": sum(sample.program.has_program for sample in samples) / number,
         "truncated_share": sum(sample.program.finish_reason == "length" for sample in samples) / number,
         "staleness": sum(staleness) / max(1, len(staleness)),
         "staleness_max": max(staleness, default=0),

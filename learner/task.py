@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rltf.config import NO_CODE, Config, UserCode, UserError, run_files
+from rltf.config import NO_CODE, Config, PromptConfig, UserCode, UserError, run_files
 from rltf.policy.policy import PolicySpec
 from rltf.problems import Corpus
 
@@ -18,10 +18,12 @@ def hash_of_inputs(
     training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec, code: UserCode = NO_CODE
 ) -> str:
     """Of what a checkpoint needs as it was: visits number the training problems, scores are of the held-out ones,
-    weights know tokens, and what was learned depends on the user's own rewards.
+    weights know tokens, and what was learned depends on how problems were put and on the user's own rewards.
     """
     given: tuple[Any, ...] = (list(training_ids), list(held_out_ids), spec.tokenizer_files)
     given += (code.hash,) if code.files else ()
+    if spec.chat is not None or spec.prompt.model_copy(update={"format": "auto"}) != PromptConfig():
+        given += (spec.prompt.model_dump_json(),)
     return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
 
 

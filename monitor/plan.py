@@ -67,6 +67,8 @@ class PlanInputs:
     """The server in words, without its password ("a valkey-server of the run's own")."""
     not_read: str = ""
     """Fields of the data that nobody reads, in words."""
+    prompts: str = ""
+    """How problems are put to the model, and what of a response is the program, in words."""
     shown_tests: int | None = None
     """Assert statements that prompts show; None where no problem is judged by a list of them."""
 
@@ -110,6 +112,7 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         ("training problems", _problems(config.problems.train, facts)),
         ("held-out problems", facts.held_out if tasks else "none: no evaluation"),
         *((("fields not read", facts.not_read),) if facts.not_read else ()),
+        *((("asked as", facts.prompts),) if facts.prompts else ()),
         *(
             (("prompts", f"show {facts.shown_tests} of a list of tests (problems.shown_tests)"),)
             if facts.shown_tests is not None

@@ -5,6 +5,7 @@ matter).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from rltf.config import PolicyConfig, UserError, first_line
+from rltf.config import PolicyConfig, PromptConfig, UserError, first_line
 from rltf.policy import generation_config, shapes, tokenizers
+from rltf.policy.chat import ChatFormat, chat_format_of
 from rltf.policy.checksums import refuse_damaged
 from rltf.policy.lora import LoraSettings, attach
 from rltf.policy.offset_decoder import OffsetDecoder
@@ -49,6 +51,10 @@ class PolicySpec:
     """None: all weights are trained."""
     generation: str = ""
     """The base model's generation_config.json as it is; empty: it has none, or the weights are fresh."""
+    prompt: PromptConfig = PromptConfig(format="raw")
+    """How a problem is put to the model."""
+    chat: ChatFormat | None = None
+    """What a chat template puts around a prompt; None: prompts are raw."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Policy:
     """Special tokens after each prompt (encoder-decoder only: nothing stands between prompt and program otherwise)."""
     pieces: OffsetDecoder
     """Each token's share of the text."""
+    specials: str
+    """Pattern of the tokenizer's special tokens as they are spelt, longer ones first; empty where it has none."""
     extra_stop_token_ids: tuple[int, ...] = ()
     """Tokens that end a program beside `eos_id`, by the base model's generation_config or config."""
 
@@ -85,11 +93,13 @@ class Policy:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
-def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
+def make_spec(config: PolicyConfig, texts: Iterable[str], prompt: PromptConfig | None = None) -> PolicySpec:
     """The specification that `config` describes; `texts` are what a tokenizer is trained on where one has to be.
 
-    Raises UserError when the model folder is no model, the tokenizer folder holds none, or the shape cannot be.
+    `prompt`: how problems are put to the model, by default as `PromptConfig` has it. Raises UserError when the model
+    folder is no model, the tokenizer folder holds none, the shape cannot be, or the chat template cannot be used.
     """
+    prompt = prompt or PromptConfig()
     generation = ""
     if config.model:
         model_config = _read_model_config(config.model)
@@ -114,7 +124,11 @@ def make_spec(config: PolicyConfig, texts: Iterable[str]) -> PolicySpec:
         model_config = shapes.fresh(
             config, len(tokenizer), _pad_id(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
         )
+    if prompt.format == "auto" and model_config.is_encoder_decoder:
+        prompt = prompt.model_copy(update={"format": "raw"})
     return PolicySpec(
+        prompt=prompt,
+        chat=chat_format_of(tokenizer, prompt, config.model or config.tokenizer),
         model_config=json.dumps(model_config.to_dict(), default=str),
         source=_resolved(config.model),
         tokenizer_files=tokenizers.to_files(tokenizer),
@@ -173,6 +187,7 @@ def build_policy(
         prompt_prefix=prefix,
         prompt_suffix=suffix if model_config.is_encoder_decoder else (),
         pieces=OffsetDecoder.from_tokenizer(tokenizer),
+        specials=_specials(tokenizer),
         extra_stop_token_ids=generation_config.read_extra_stop_ids(
             spec.generation, model_config, tokenizer.eos_token_id
         ),
@@ -247,6 +262,12 @@ def _pad_id(tokenizer: Any) -> int:
 def _decoder_start_id(model_config: Any, tokenizer: Any) -> int:
     start = getattr(model_config, "decoder_start_token_id", None)
     return int(start) if start is not None else _pad_id(tokenizer)
+
+
+def _specials(tokenizer: Any) -> str:
+    added = tokenizer.added_tokens_decoder.values()
+    texts = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)} - {""}
+    return "|".join(map(re.escape, sorted(texts, key=lambda text: (-len(text), text))))
 
 
 def _special_frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

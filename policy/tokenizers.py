@@ -66,9 +66,11 @@ def has_chat_template(model: str, tokenizer: Any) -> bool:
     """Whether the tokenizer, or the folder of a model that is given another one, says how a conversation is written for
     it.
     """
-    if tokenizer.chat_template:
-        return True
-    folder = Path(model).expanduser()
+    return bool(tokenizer.chat_template) or (bool(model) and folder_has_chat_template(Path(model).expanduser()))
+
+
+def folder_has_chat_template(folder: Path) -> bool:
+    """Whether a model's folder says how a conversation is written for it."""
     if any(
         (folder / name).exists() for name in ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
     ):

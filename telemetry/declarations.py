@@ -142,6 +142,13 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
             report=_MIX,
         ),
         Metric("length", "Mean length of the programs.", "tokens", report=STEP_FIGURES),
+        Metric(
+            "program_share",
+            "Of the sampled responses, those that hold a program; the others are compile errors of the type NoProgram.",
+            "share",
+            shows=("gauge", "tensorboard", "status"),
+            report=STEP_FIGURES,
+        ),
         Metric("truncated_share", "Of the sampled programs, those cut off at the token limit.", "share"),
         Metric(
             "staleness",
@@ -212,6 +219,7 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
             keys=("pass", "failure", "runtime_error", "compile_error"),
             report=_CURVE,
         ),
+        _held_out("program_share", "Of the responses, those that hold a program.", "share", report=_CURVE),
         _held_out("error_types", "Programs that did not pass, by error type.", "programs", shows=()),
     ),
     "count": (

@@ -25,6 +25,7 @@ _SCORING = (
     "run.seed",
 )
 _SAMPLING = (
+    "prompt",
     "policy.max_prompt_tokens",
     "policy.max_program_tokens",
     "policy.tokenizer the model's own",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from rltf.config import PolicyConfig
 from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
+from rltf.problems import Prompt as Prompt
 from tests.support.paths import SHARED
 
 FAMILIES = ["llama", "qwen2", "gpt2", "codegen", "t5"]
@@ -19,13 +20,6 @@ TEXTS = [
 TOKENIZERS = SHARED / "data" / "tokenizers"
 
 torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class Prompt:
-    before: str
-    question: str
-    after: str
 
 
 @functools.cache

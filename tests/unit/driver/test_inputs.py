@@ -19,6 +19,7 @@ from rltf.policy.encoding import encode_prompt
 from rltf.policy.policy import build_policy
 
 SHAPE = {"policy.d_model": "16", "policy.layers": "1", "policy.heads": "2", "policy.d_ff": "16"}
+CLUSTER = ClusterInfo("started here", 1, 2, 0, 1e9, 2)
 PROGRAM = "def add(a, b):\n    return a + b\n"
 
 
@@ -186,7 +187,7 @@ def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tokenizer", "folder", "settings", "none"])
-def test_a_model_made_for_conversations_is_warned_of(tmp_path: Path, kind: str) -> None:
+def test_a_model_made_for_conversations_is_asked_in_one_or_warned_of(tmp_path: Path, kind: str) -> None:
     fields = {"problems__train": _file(tmp_path, "train.jsonl", range(1, 4)), "problems__held_out": ""}
     policy = build_policy(Inputs.from_config(_config(**fields)).spec)
     policy.model.save_pretrained(tmp_path / "model")
@@ -203,7 +204,14 @@ def test_a_model_made_for_conversations_is_warned_of(tmp_path: Path, kind: str) 
             json.dumps(json.loads(settings.read_text()) | {"chat_template": "{{ messages[0].content }}"})
         )
     lengths = {"policy__max_prompt_tokens": "64", "policy__max_program_tokens": "64"}
-    told = Inputs.from_config(_config(**fields, **lengths, policy__model=str(tmp_path / "model"))).warnings
-    assert len(told) == (kind != "none")
-    if told:
-        assert "has a chat template" in told[0] and "is a compile error" in told[0]
+    found = Inputs.from_config(_config(**fields, **lengths, policy__model=str(tmp_path / "model")))
+    assert len(found.warnings) == (kind == "folder")
+    assert all("has a chat template" in sentence and "set prompt.format raw" in sentence for sentence in found.warnings)
+    asked_in_one = kind in ("tokenizer", "settings")
+    assert (found.spec.chat is not None) == asked_in_one
+    rows = dict(
+        row for section in make_plan(_config(), found.facts(_config(), CLUSTER, tmp_path)) for row in section.rows
+    )
+    how = "turns in the chat template of the tokenizer" if asked_in_one else "raw text"
+    assert rows["asked as"].startswith(f"{how}, style apps; the program is ")
+    assert rows["asked as"].endswith("(entry_block)" if asked_in_one else "(whole)")
