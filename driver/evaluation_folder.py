@@ -11,7 +11,7 @@ from rltf.config import Config, UserError, atomic_write, run_files
 from rltf.driver.resume import FIXED
 from rltf.monitor.run_folder import RunFolder
 
-_FIXED = (*FIXED, "evaluation.", "executor.judge", "executor.time_limit_s", "executor.memory_limit_mb") + (
+_FIXED = (*FIXED, "prompt.", "evaluation.", "executor.judge", "executor.time_limit_s", "executor.memory_limit_mb") + (
     "actors.dtype",
     "actors.engine",
     "actors.problems_per_batch",
