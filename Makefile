@@ -5,6 +5,8 @@ READY := .venv/.ready
 
 # Further arguments: make run ARGS="--learner.steps 50", make test ARGS="tests/unit/config/test_config.py -x"
 ARGS ?=
+# Processes of pytest: more than cores, for a test of the whole mostly waits.
+TEST_PROCESSES ?= 4
 
 .PHONY: help setup run test test-unit lint docs clean
 
@@ -30,7 +32,7 @@ run: $(READY)
 	@$(VENV_PYTHON) launch.py $(ARGS)
 
 test: $(READY)
-	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
 # Those that start no other process, no Redis, no Ray and no sandbox.
 test-unit: $(READY)

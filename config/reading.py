@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import errno
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -54,7 +56,7 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
     tree: dict[str, Any] = {}
     if file is not None:
         try:
-            tree = _read_yaml(file.read_text(encoding="utf-8")) or {}
+            tree = read_yaml(file.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise UserError(f"configuration file {file}: {error.strerror}; the presets are in {PRESETS}") from None
         except UnicodeDecodeError:
@@ -153,7 +155,7 @@ def _value(key: str, text: str) -> Any:
             except ValueError:
                 return text  # pydantic says what is wrong with it, or Part that it is `none`
     try:
-        return _read_yaml(text)
+        return read_yaml(text)
     except yaml.YAMLError:
         return text
 
@@ -178,8 +180,14 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
-def _read_yaml(text: str) -> Any:
+def read_yaml(text: str) -> Any:
     """What the text says. Raises YAMLError, whatever is wrong with it."""
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str) -> Any:
+    """A run's configuration takes PyYAML's safe loader a tenth of a second, and a command reads it several times."""
     loader = _Loader(text)
     try:
         return loader.get_single_data()

@@ -14,6 +14,7 @@ from msgspec import Struct
 from rltf import config as configuration
 from rltf.config import Config, UserError, first_line, run_files
 from rltf.config.help import keys
+from rltf.config.reading import read_yaml
 from rltf.monitor.jsonl_parts import deleted_parts, read_parts
 from rltf.monitor.rows import EventRow, HeldOutRow, ProgressFile, Result, StepRow, TelemetryRow, read_object, readable
 from rltf.monitor.sample_columns import RecordedSample
@@ -235,8 +236,8 @@ class RunRecord:
     def _yaml(self, file: str) -> dict[str, Any]:
         path = self.path / file
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+            found = read_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {first_line(error)}; bring it back from a copy") from error
         if not found or not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
             raise UserError(f"{path} holds no configuration; bring it back from a copy")

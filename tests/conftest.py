@@ -1,6 +1,6 @@
 """Fixtures that several rooms use: a real Redis per module, and a fresh flow per test.
 
-How `pytest -n 2` divides the tests.
+How `pytest -n` divides the tests.
 """
 
 from __future__ import annotations
@@ -17,16 +17,30 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig
 
-RAY = (
-    "actors/test_ray",
-    "driver/",
-    "executor/test_worker",
-    "learner/test_ray",
-    "monitor/test_ray_metrics",
-    "run/",
-    "weights/test_ray_store",
+ROWS: tuple[tuple[str, ...], ...] = (
+    ("run/test_recovery", "run/test_run", "run/test_user_code"),
+    ("run/test_real_problems", "actors/test_ray", "weights/test_ray", "learner/test_ray", "executor/test_ray")
+    + ("monitor/test_ray", "driver/"),
 )
-"""Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them."""
+"""Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them. One
+row's run one after the other. The one with driver/ has all that leave a note of a running Ray for others (`auto`)."""
+SLOW = (
+    "learner/test_two_workers",
+    "executor/test_real_data",
+    "learner/test_engine",
+    "executor/test_attacks",
+    "run/test_bad_input",
+    "project/test_setup",
+    "learner/test_resume",
+    "run/test_full_disk",
+    "project/test_wheel",
+    "problems/test_check_data",
+    "executor/test_commands",
+    "learner/test_worker",
+    "run/test_stopping",
+    "learner/test_damage",
+)
+"""Other integration tests that take long, the longest first: what begins last should be short."""
 
 # As what a script starts in the background, or nohup, has them: what tests start would inherit it, and not be stopped.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -36,17 +50,42 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 _numbers = itertools.count()
 
 
-class _RayInARow(LoadFileScheduling):
-    """Each file goes to one process of `pytest -n`; those in RAY to the same one, so that they run one after the other."""
+def _row(file: str) -> int | None:
+    """Number of the row that a file belongs to."""
+    name = file.removeprefix("tests/integration/")
+    return next((number for number, row in enumerate(ROWS) if name.startswith(row)), None)
+
+
+def _place(item: pytest.Item) -> tuple[int, ...]:
+    """What begins first has the smallest: rows, slow files, other integration tests, the rest."""
+    file, _, _ = item.nodeid.partition("::")
+    name = file.removeprefix("tests/integration/")
+    row = _row(file)
+    if row is not None:
+        return 0, row, next(place for place, start in enumerate(ROWS[row]) if name.startswith(start))
+    slow = [place for place, start in enumerate(SLOW) if name.startswith(start)]
+    return (1, *slow) if slow else (2,) if name != file else (3,)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first, where several processes take files from one queue."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_place)
+
+
+class _Rows(LoadFileScheduling):
+    """Each file goes to one process of `pytest -n`, in the order of `_place`; those of a row to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "ray" if file.removeprefix("tests/integration/").startswith(RAY) else file
+        row = _row(file)
+        return file if row is None else f"row {row}"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _RayInARow:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Rows:
     """The hook of pytest-xdist."""
-    return _RayInARow(config, log)
+    config.option.loadscopereorder = False
+    return _Rows(config, log)
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ from rltf import launch
 
 
 def _problem(name: str) -> str:
-    return json.dumps(
-        {"id": name, "question": "Add.", "starter_code": "", "fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}
-    )
+    fields = {"question": "Add.", "starter_code": "", "fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}
+    return json.dumps({"id": name, "solutions": ["def add(a, b):\n    return a + b\n"]} | fields)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +54,16 @@ def test_one_sentence_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    address = [] if "--ray.address" in arguments else ["--ray.address", "local"]
-    code = launch.main([*arguments, *address, "--ray.dashboard", "false", "--run.folder", str(tmp_path / "runs")])
+    (tmp_path / "problems.jsonl").write_text(_problem("a"))
+    usual = {
+        "--ray.address": "local",
+        "--ray.dashboard": "false",
+        "--run.folder": str(tmp_path / "runs"),
+        "--problems.train": f"jsonl:{tmp_path / 'problems.jsonl'}",
+        "--problems.held_out": "none",
+    }
+    given = [word for key, value in usual.items() if key not in arguments for word in (key, value)]
+    code = launch.main([*arguments, *given])
     captured = capsys.readouterr()
     last = captured.err.strip().splitlines()[-1]
     assert code == 2

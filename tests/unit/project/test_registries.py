@@ -92,7 +92,7 @@ def test_all_problems_can_be_shown_in_any_style(style: str) -> None:
     assert shown.prompt_style == style and own.prompt_style == "starter" and own.question in prompt_of(shown).text
     assert (prompt_of(shown) == prompt_of(own)) == (style in ("starter", "mbpp"))
     with pytest.raises(UserError, match="problems.prompt_style 'aps' is unknown; did you mean 'apps'"):
-        load_problems("starter", prompt_style="aps")
+        load_problems("starter,split=heldout", prompt_style="aps")
 
 
 def test_the_tables_of_the_texts_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
