@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis, url_in
@@ -218,6 +218,15 @@ class Run(Command):
         fields = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
         fields = {"ray.address": "local"} | fields | {"run.folder": parent, "run.name": "run"}
         self.start([word for key, value in fields.items() for word in (f"--{key}", str(value))])
+
+    @classmethod
+    def going_on(cls, folder: Path, *overrides: str) -> Self:
+        """Another attempt of the run in a folder, which somebody else has begun."""
+        run = cls.__new__(cls)
+        Command.__init__(run, folder.parent)
+        run.folder = folder
+        run.resume(*overrides)
+        return run
 
     def resume(self, *overrides: str) -> None:
         """Another attempt, once the one before has ended."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +17,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from benchmarks.killed_run import Run
+from benchmarks.stops import Stop, expect, seen_in, stop_run
 from rltf import launch
 from rltf.buffer.records import Archived, encode
 from rltf.config import Config
+from rltf.driver.stopping import SENTENCE
 from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.memory import step_bytes
 from rltf.monitor.run_folder import RunFolder
@@ -110,6 +116,7 @@ def test_the_folder_holds_what_the_design_promises(run: Launched) -> None:
     }
     events = list((run.folder / "tensorboard").iterdir())
     config, steps = Config.model_validate(RunFolder.open(run.folder).config()), len(RunFolder.open(run.folder).steps())
+    assert "objective `rltf`, 8 steps." in (run.folder / "export" / "README.md").read_text()
     assert events and sum(path.stat().st_size for path in [run.folder / "metrics.jsonl", *events]) < steps * step_bytes(
         config
     )
@@ -196,23 +203,52 @@ def test_a_step_is_taken_again_to_the_last_bit(run: Launched, step: int, capsys:
     )
 
 
-def test_going_on_keeps_what_was_trained_and_nothing_that_is_refused(run: Launched, tmp_path: Path) -> None:
-    folder = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock")))
-    refused = Launched(tmp_path, "--resume", str(folder.path), rltf__baseline="none")
-    assert refused.wait() == 1 and "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], (
-        refused.terminal
-    )
+@pytest.fixture(scope="module")
+def refused(run: Launched, tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """An attempt to go on with a copy of the finished run, which the learner refuses."""
+    parent = tmp_path_factory.mktemp("refused")
+    shutil.copytree(run.folder, parent / "run", ignore=shutil.ignore_patterns("*.sock"))
+    launched = Launched(parent, "--resume", str(parent / "run"), rltf__baseline="none")
+    launched.wait()
+    return launched
+
+
+def test_an_attempt_that_is_refused_changes_nothing(refused: Launched) -> None:
+    folder = RunFolder.open(refused.folder)
+    assert refused.process.returncode == 1
+    assert "the saved baselines are of kind best" in refused.terminal.splitlines()[-1], refused.terminal
     assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 1), (
         "of the attempt before"
     )
     assert folder.attempts() == 2 and folder.config()["rltf"]["baseline"] == "best"
     assert [folder.settings_at(row["time"]).rltf.baseline for row in folder.events()] == ["best", "none"]
-    again = Launched(tmp_path, "--resume", str(folder.path), learner__final_learning_rate="0.5")
-    assert again.wait() == 0, again.terminal
-    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (True, 8, 3)
-    assert "objective `rltf`, 8 steps." in (folder.path / "export" / "README.md").read_text()
+    assert refused.gone()
+
+
+def test_a_run_goes_on_after_a_refusal_and_a_slow_stop_leaves_everything(refused: Launched) -> None:
+    folder = RunFolder.open(refused.folder)
+    again = Run.going_on(folder.path, "--learner.final_learning_rate", "0.5", "--learner.steps", "100000")
+    stop = Stop("training", "SIGTERM")
+    try:
+        stop_run(again, stop, lambda: seen_in(again, "training", 3), lambda: _slowly(again))
+        expect(stop, 1, SENTENCE)
+    finally:
+        again.end()
+    assert stop.failures == again.survivors == [] and stop.seconds > 4, stop
+    steps = [row["step"] for row in folder.steps()]
+    assert steps == list(range(1, steps[-1] + 1)) and steps[-1] > 8
+    assert stop.kept == [f"checkpoint {steps[-1]}", "result.json", "report.md"], "the step that was taken last is kept"
+    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (False, steps[-1], 3)
     assert folder.config()["learner"]["final_learning_rate"] == 0.5
-    assert refused.gone() and again.gone()
+
+
+def _slowly(run: Run) -> None:
+    """A stop that takes longer than the three seconds that Ray's own handler would give it."""
+    (server,) = run.victims("redis")
+    os.kill(server, signal.SIGSTOP)
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(4.5)
+    os.kill(server, signal.SIGCONT)
 
 
 def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from benchmarks.killed_run import Command, Found, Run, alive, verify
-from benchmarks.stops import SETTINGS, Stop, expect, seen_in, stop_one, stop_run
+from benchmarks.stops import SETTINGS, Stop, seen_in, stop_one, stop_run
 from rltf.driver import RunFailed, guard
 from rltf.driver.ray_thread import RayThread
 from rltf.driver.stopping import DEBOUNCE_S, SENTENCE
@@ -282,45 +282,24 @@ def test_a_call_of_ray_that_hangs_is_left_alone_and_no_other_is_made() -> None:
     calls.close()
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run that is stopped and goes on."""
-    run = Run(tmp_path_factory.mktemp("run"), **SETTINGS | {"evaluation__tasks": 16, "warm_start__steps": 20})
-    yield run
-    run.end()
-    assert run.survivors == []
-
-
-def test_a_stop_that_takes_longer_than_rays_three_seconds_leaves_everything(run: Run) -> None:
-    stop = Stop("training", "SIGTERM")
-    stop_run(run, stop, lambda: seen_in(run, "training", 1), lambda: _slowly(run))
-    expect(stop, 1, SENTENCE)
-    assert stop.failures == [] and stop.seconds > 4 and stop.kept[1:] == ["result.json", "report.md"], stop
-    assert int(stop.kept[0].removeprefix("checkpoint ")) == len(run.rows()), "the step that was taken last is kept"
-
-
 @pytest.mark.skipif(
     not os.environ.get("RLTF_LONG_TESTS"),
     reason="a minute; a call of Ray that hangs has a test of its own: RLTF_LONG_TESTS=1 runs it",
 )
-def test_a_run_whose_raylet_is_paused_stops_and_nothing_is_lost(run: Run) -> None:
-    run.resume()
+def test_a_run_whose_raylet_is_paused_stops_and_nothing_is_lost(tmp_path: Path) -> None:
+    """A stop that takes longer than Ray would give it: test_run.py."""
+    run = Run(tmp_path, **SETTINGS | {"evaluation__tasks": 16, "warm_start__steps": 20})
     stop = Stop("training", "SIGHUP")
-    stop_run(run, stop, lambda: seen_in(run, "training", 2), lambda: _paused(run))
-    assert stop.failures == [] and stop.status == 1 and stop.kept[1:] == ["result.json", "report.md"], stop
+    try:
+        stop_run(run, stop, lambda: seen_in(run, "training", 1), lambda: _paused(run))
+    finally:
+        run.end()
+    assert stop.failures == run.survivors == [] and stop.status == 1, stop
+    assert stop.kept[1:] == ["result.json", "report.md"], stop
     assert stop.last_line == SENTENCE or "is paused (SIGSTOP)" in stop.last_line, "by whether a call was under way"
     found = Found("raylet", "everysec")
     verify(run, found)
     assert (found.imbalances, found.lost, found.twice) == ([], 0, 0)
-
-
-def _slowly(run: Run) -> None:
-    """A stop that takes longer than the three seconds that Ray's own handler would give it."""
-    (server,) = run.victims("redis")
-    os.kill(server, signal.SIGSTOP)
-    run.process.send_signal(signal.SIGTERM)
-    time.sleep(4.5)
-    os.kill(server, signal.SIGCONT)
 
 
 def _paused(run: Run) -> None:

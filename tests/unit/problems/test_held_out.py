@@ -137,7 +137,10 @@ def test_what_the_two_sets_have_in_common_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="10 problems have the same id in problems.train"):
         sets(train=train, held_out=train)
     (remark,) = sets(train="starter,split=heldout", held_out=train).remarks
-    assert remark == f"training is on starter,split=heldout and held-out figures are about {train}, problems of another kind"
+    assert (
+        remark
+        == f"training is on starter,split=heldout and held-out figures are about {train}, problems of another kind"
+    )
     assert (
         sets(train=train, held_out="starter,split=heldout")
         .remarks[0]
