@@ -34,7 +34,7 @@ run: $(READY)
 test: $(READY)
 	@$(VENV_PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
-# Those that start no other process, no Redis, no Ray and no sandbox.
+# Those that start no other process, no Redis, no Ray and no sandbox: they wait for nothing.
 test-unit: $(READY)
 	@$(VENV_PYTHON) -m pytest -n 2 tests/unit $(ARGS)
 

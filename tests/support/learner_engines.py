@@ -24,7 +24,7 @@ from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy
 from tests.support.learner_parts import learner_config, policy
 
-STEPS = 20
+STEPS = 10
 
 
 @contextmanager
