@@ -20,7 +20,7 @@ from rltf.config import BufferConfig
 ROWS: tuple[tuple[str, ...], ...] = (
     ("run/test_recovery", "run/test_run", "run/test_user_code"),
     ("run/test_real_problems", "actors/test_ray", "weights/test_ray", "learner/test_ray", "executor/test_ray")
-    + ("monitor/test_ray", "driver/"),
+    + ("monitor/test_ray", "driver/test_ray.py", "driver/"),
 )
 """Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them. One
 row's run one after the other. The one with driver/ has all that leave a note of a running Ray for others (`auto`)."""
