@@ -76,9 +76,8 @@ AUTO = "auto"
 
 
 def shown_tests(problem: Problem) -> list[str]:
-    """The tests that a prompt may show, `Problem.shown_tests` at most: statements of a list of asserts."""
-    statements = [test for test in problem.suite.asserts if test.startswith("assert")]
-    return statements[: problem.shown_tests]
+    """The tests that a prompt may show: the examples among a list of asserts."""
+    return list(problem.suite.asserts[: problem.example_tests])
 
 
 def entry_point(problem: Problem) -> str:
