@@ -53,6 +53,7 @@ def test_a_model_made_for_conversations_is_trained(tmp_path: Path, capsys: pytes
     step = str(rows[-1]["step"])
     assert launch.main(["replay", str(run.folder), "--step", step]) == 0, capsys.readouterr()
     assert "rewards, token weights and loss are those that were trained with" in capsys.readouterr().out
-    assert launch.main(["show-prompt", "starter", "--policy.model", str(tmp_path / "model"), "--count", "2"]) == 0
+    model = ["--policy.model", str(tmp_path / "model"), "--policy.max_prompt_tokens", "300"]
+    assert launch.main(["show-prompt", "starter", *model, "--count", "2"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("⟦<|im_start|>⟧system") == 2 and "in the chat template" in shown and "entry_block" in shown
