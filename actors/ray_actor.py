@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import ray
 import torch
 
 from rltf.actors.engines import make_engine
+from rltf.actors.visits import Share
 from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.stall_clock import StallTimeout
@@ -43,9 +44,10 @@ class GeneratorActor(WorkerLoop):
         config: Config,
         logs: Path,
         code: UserCode = NO_CODE,
+        shares: Sequence[Share] = (),
     ) -> None:
-        """`train` and `held_out`: prompts by problem id; `store`: handle of the run's weight store, None where
-        weights do not change; `logs`: folder of log files; `code`: the user's files.
+        """`train` and `held_out`: prompts by problem id; `shares`: of the visits (`actors.visits`); `store`: handle of
+        the run's weight store, None where weights do not change; `logs`: folder of log files; `code`: the user's files.
         """
         super().__init__(name, address, logs, code)
         settings = config.actors
@@ -57,7 +59,7 @@ class GeneratorActor(WorkerLoop):
         source: WeightSource = FolderSource(spec, config.run.seed, settings.dtype)
         if store is not None:
             source = StoreSource(store, FETCH_TIMEOUT_S)
-        self._worker = ActorWorker(name, engine, train, held_out, self.flow, source, config, self.recorder)
+        self._worker = ActorWorker(name, engine, train, held_out, self.flow, source, config, self.recorder, shares)
 
     def work(self, stop: threading.Event) -> None:
         """Writes programs until it is stopped."""

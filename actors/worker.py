@@ -15,7 +15,7 @@ from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.programs import programs_of
 from rltf.actors.sampling import sampling_params
 from rltf.actors.stopping import Endings
-from rltf.actors.visits import Visits
+from rltf.actors.visits import Share, Visits
 from rltf.buffer.evaluations import Chunk
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import format_counts
@@ -64,9 +64,10 @@ class ActorWorker:
         weights: WeightSource,
         config: Config,
         recorder: Recorder,
+        shares: Sequence[Share] = (),
     ) -> None:
-        """`train` and `held_out` are prompts by problem id, the same for every actor. `engine` may have undefined
-        weights; `run` closes it.
+        """`train` and `held_out` are prompts by problem id, the same for every actor, and so are the `shares` of the
+        visits (`Visits`). `engine` may have undefined weights; `run` closes it.
         """
         self.name = name
         self._engine = engine
@@ -76,7 +77,7 @@ class ActorWorker:
         self._config = config
         self._recorder = recorder
         self._weights = WeightLoader(engine.load, weights, recorder)
-        self._visits = Visits(list(train), config.run.seed)
+        self._visits = Visits(list(train), config.run.seed, shares)
         self._stop = threading.Event()
 
     @property

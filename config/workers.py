@@ -24,7 +24,8 @@ class ProblemsConfig(ConfigSection):
     """Where problems come from."""
 
     train: Annotated[str, Word("SPEC")] = "starter"
-    """Training problems."""
+    """Training problems; several sets are joined by commas, and `weight=3` after each says what share of the visits it
+    has."""
     held_out: HeldOutSpec = "auto"
     """Problems that are only ever evaluated on, written like `train`; a number, say 0.2: that share of the training
     problems, which are then not trained on, the same ones in every run; auto: the starter's own for starter, else 0.1;

@@ -90,7 +90,11 @@ class Inputs:
         problems, too_long = _without_too_long(unweighted, problems)
         # The one above served the tokenizer, and may have programs whose prompts do not fit.
         corpus = corpus_of(problems) if supervised else None
-        notes: tuple[str, ...] = ()
+        notes = tuple(
+            f"no problem of {part.name} is trained on, so its weight does not count"
+            for part in problems.parts
+            if part.weight and not any(problem.id in part.ids for problem in problems)
+        )
         if config.warm_start.reuse:
             check_weights(unweighted, reused := Path(config.warm_start.reuse))
             notes += () if has_checksums(reused) else (missing_checksums_warning(reused),)
@@ -167,6 +171,7 @@ class Inputs:
             not_read=self.not_read,
             shown_tests=config.problems.shown_tests if asserts else None,
             prompts=self._prompts_in_words(),
+            shares=_shares(self.problems),
         )
 
     def _prompts_in_words(self) -> str:
@@ -177,6 +182,13 @@ class Inputs:
         how = "turns in the chat template of the tokenizer" if chat else "raw text"
         parts = ", of it the definitions that are needed" if config.runs == "definitions" else ""
         return f"{how}, style {problem.prompt_style}; the program is {PROGRAMS.get(rule, rule)} ({rule}){parts}"
+
+
+def _shares(problems: ProblemSet) -> str:
+    """How the visits are shared out, in words; empty where no set has a weight."""
+    total = sum(weight for weight, _ in problems.shares)
+    parts = [part for part in problems.parts if any(problem.id in part.ids for problem in problems)]
+    return ", ".join(f"{part.weight / total:.3g} of {part.name}" for part in parts) if total else ""
 
 
 def _tasks(policy: Policy, problems: ProblemSet, most: int) -> HeldOutTasks:

@@ -52,7 +52,7 @@ def _start(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float) -> Worker
         Workers,
         attempt.config,
         inputs.spec,
-        inputs.problems.problems,
+        inputs.problems,
         inputs.held_out_problems,
         attempt.flow,
         inputs.code,

@@ -22,7 +22,7 @@ from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import PolicySpec
-from rltf.problems import Problem, prompt_of
+from rltf.problems import Problem, ProblemSet, prompt_of
 from rltf.weights.ray_store import start_store
 
 STOP_LEARNER_S = 120.0
@@ -39,7 +39,7 @@ class Workers:
         self,
         config: Config,
         spec: PolicySpec,
-        train: Sequence[Problem],
+        train: ProblemSet,
         held_out: Sequence[Problem],
         flow: Flow,
         code: UserCode,
@@ -65,7 +65,7 @@ class Workers:
 
         def actor(name: str) -> Started:
             handle = generator_actor(config, name, kinds.offered()).remote(
-                name, spec, prompts, held_out_prompts, address, self._store, config, logs, code
+                name, spec, prompts, held_out_prompts, address, self._store, config, logs, code, train.shares
             )
             return {name: (handle, handle.start.remote())}
 

@@ -20,8 +20,8 @@ class ProblemScores:
     difficulty: str
     tests: int
     """That judge a program."""
-    examples: int
-    """Tests among them, the first ones, that the model is shown."""
+    examples: tuple[int, ...]
+    """Positions of the tests among them that the model may know."""
     asked: int
     """Programs that were asked for, or that the file holds."""
     why_none: str = ""
@@ -69,10 +69,10 @@ class ProblemScores:
         self.lengths[max(length, 1).bit_length() - 1, passed] += 1
 
 
-def accepts(feedback: Feedback, examples: int) -> bool:
-    """Whether the program passes the first `examples` of its tests."""
-    first = feedback.tests[:examples]
-    return len(first) == examples and all(test.outcome == "pass" for test in first)
+def accepts(feedback: Feedback, examples: tuple[int, ...]) -> bool:
+    """Whether the program passes these of its tests, by position from 0."""
+    tests = feedback.tests
+    return all(position < len(tests) and tests[position].outcome == "pass" for position in examples)
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,8 @@ def ask(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
             # Nothing but what the tests want of the program: it must not put an `abs` of its own before Python's.
             given = link.ask("begin", job["names"])
             names: dict[str, Any] = {name: given[name] for name in job["names"] if name in given}
+            if hidden := [name for name in job["names"] if name not in given and hasattr(builtins, name)]:
+                raise NameError(f"name '{hidden[0]}' is not defined")  # Python's own is not what is tested
             names |= {name: importlib.import_module(name) for name in job["modules"]}
             exec(setup, names)
             exec(compile(text, "<test>", "exec", dont_inherit=True), names)

@@ -116,7 +116,7 @@ def make_ready(suite: TestSuite) -> ReadySuite:
         whole = [call for call in calls if call is not None]
         if len(whole) == len(calls):
             return _calls(suite, whole, operator.eq)
-    names, modules = _free_names([setup, *trees])
+    names, modules = _free_names([setup, *trees], suite.fn_name)
     tester = Tester(suite.setup, suite.asserts, names, modules)
     return _ready(suite, "split", (), (), operator.eq, tester=tester)
 
@@ -167,8 +167,11 @@ def _literal_call(tree: ast.Module) -> tuple[str, tuple[Any, ...], Any] | None:
         return None
 
 
-def _free_names(trees: list[ast.Module]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names the tests need from the program, and standard modules they use by name. Builtins keep their meaning."""
+def _free_names(trees: list[ast.Module], under_test: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names the tests need from the program, and standard modules they use by name.
+
+    Builtins keep their meaning, but for the function under test where it has the name of one.
+    """
     bound: set[str] = set()
     loaded: set[str] = set()
     called: set[str] = set()
@@ -187,6 +190,6 @@ def _free_names(trees: list[ast.Module]) -> tuple[tuple[str, ...], tuple[str, ..
                 called.add(node.func.id)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 bases.add(node.value.id)
-    free = loaded - bound - _BUILTINS
+    free = loaded - bound - (_BUILTINS - {under_test})
     modules = {name for name in free & bases - called if name in sys.stdlib_module_names}
     return tuple(sorted(free - modules)), tuple(sorted(modules))

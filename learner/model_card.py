@@ -17,7 +17,7 @@ from rltf.policy.tokenizers import folder_has_chat_template
 from rltf.telemetry.vocabulary import estimate, ks_of
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
-_SPEC_PATH = re.compile(r"^(\w+:)([^,]*)")
+_SPEC_PATH = re.compile(r"(?:^|(?<=,))((?!hf:)\w+:)([^,]*)")
 _FOLDERS = (
     ("policy", "model"),
     ("policy", "tokenizer"),

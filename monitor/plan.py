@@ -71,6 +71,8 @@ class PlanInputs:
     """How problems are put to the model, and what of a response is the program, in words."""
     shown_tests: int | None = None
     """Assert statements that prompts show; None where no problem is judged by a list of them."""
+    shares: str = ""
+    """How the visits are shared out among several sets with weights, in words."""
 
 
 def make_plan(config: Config, facts: PlanInputs) -> list[Section]:
@@ -110,6 +112,7 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         ("folder", facts.folder),
         ("it grows to", _folder(config, facts)),
         ("training problems", _problems(config.problems.train, facts)),
+        *((("visits", facts.shares),) if facts.shares else ()),
         ("held-out problems", facts.held_out if tasks else "none: no evaluation"),
         *((("fields not read", facts.not_read),) if facts.not_read else ()),
         *((("asked as", facts.prompts),) if facts.prompts else ()),

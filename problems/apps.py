@@ -19,6 +19,7 @@ from rltf.problems.files import parse_json, read_text, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.spec import IdFilter, Source, Spec
+from rltf.problems.statement_examples import shown_in
 from rltf.problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
@@ -141,6 +142,7 @@ def make_problem(
         solutions=programs,
         difficulty=str(difficulty),
         prompt_style="apps",
+        examples=shown_in(question, suite),
     )
 
 

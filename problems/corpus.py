@@ -36,6 +36,18 @@ class SolutionCorpus:
         return rng.choice(self._pairs)
 
 
+class MixedCorpus:
+    """Several corpora, each with its share of what is drawn."""
+
+    def __init__(self, corpora: Sequence[Corpus], weights: Sequence[int]) -> None:
+        self._corpora = list(corpora)
+        self._weights = list(weights)
+
+    def draw(self, rng: random.Random) -> tuple[Prompt, str]:
+        """What the corpus draws that is drawn first."""
+        return rng.choices(self._corpora, self._weights)[0].draw(rng)
+
+
 def tokenizer_texts(corpus: Corpus, seed: int) -> list[str]:
     """Prompts and programs that a tokenizer is trained on, the same for the same seed."""
     rng = random.Random(f"{seed}:tokenizer")

@@ -35,6 +35,7 @@ _OTHER_NAMES = {
     "difficulty": ("level",),
     "test_list": ("tests", "asserts"),
     "code": ("solution", "solutions", "canonical_solution"),
+    "canonical_solution": ("solution", "code", "reference"),
 }
 """What other data sets call it."""
 _MAX_NAMED = 3

@@ -9,7 +9,7 @@ from rltf.config import UserError, first_line
 from rltf.problems.spec import Spec
 
 
-def hub_rows(spec: Spec, *arguments: str, **options: Any) -> Iterable[dict[str, Any]]:
+def hub_rows(spec: Spec, *arguments: str | None, **options: Any) -> Iterable[dict[str, Any]]:
     """Rows of `datasets.load_dataset(*arguments, **options)`.
 
     Raises UserError when the library is not installed or the hub does not answer: then a downloaded copy can be named

@@ -2,7 +2,9 @@
 
 Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty,
 tests (a list of assert statements, or the source of a function `check(candidate)` together with entry_point),
-time_limit_s (CPU seconds per test), memory_limit_mb, checker (standard, tokens or apps_compat), tolerance (of floats).
+setup (code that runs before a list of tests), example_tests (positions of the tests that the statement shows, from 0),
+prompt_style, time_limit_s (CPU seconds per test), memory_limit_mb, checker (standard, tokens or apps_compat), tolerance
+(of floats).
 `inputs` and `outputs` follow APPS: strings for stdin; for calls the list of positional arguments, and the return value
 as it is (never wrapped). `tests` go before both. A field that is not named here is not read, and told
 (`problems.fields`).
@@ -14,13 +16,29 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from rltf.config import is_user_name, suggest
+from rltf.problems.data_files import read_data
 from rltf.problems.fields import hinted, unread
-from rltf.problems.files import read_records, unix_lines
+from rltf.problems.files import unix_lines
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
+from rltf.problems.prompts import STYLES
 from rltf.problems.spec import IdFilter, Source, Spec
 
-_ALWAYS = ("id", "question", "starter_code", "solutions", "difficulty", "time_limit_s", "memory_limit_mb")
+_ALWAYS = (
+    "id",
+    "question",
+    "starter_code",
+    "solutions",
+    "difficulty",
+    "example_tests",
+    "prompt_style",
+    "time_limit_s",
+    "memory_limit_mb",
+)
+_TEXTS = ("question", "starter_code", "difficulty", "fn_name", "entry_point", "setup", "checker", "prompt_style")
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
+FIELDS = (*_COMPARED, "entry_point", "setup")
+"""All fields that a record may have."""
 _TESTED = {
     "inputs": "its tests judge it",
     "outputs": "its tests judge it",
@@ -34,11 +52,11 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     assert spec.path is not None, "parse_spec requires a path for jsonl"
     chosen = IdFilter(spec)
     places: dict[str, str] = {}
-    for place, record in read_records(spec.path):
+    for place, record in read_data(spec.path):
         if isinstance(record, Skipped):
             yield record
             continue
-        fields = _unread(record)
+        fields = unread_fields(record)
         name = record.get("id")
         if (reason := _wrong_id(name)) is not None:
             yield Skipped(place, "; ".join([reason, *hinted(fields)]))
@@ -70,19 +88,19 @@ def _is_utf8(text: str) -> bool:
     return text == text.encode(errors="replace").decode()
 
 
-def _unread(record: dict[str, Any]) -> dict[str, str]:
+def unread_fields(record: dict[str, Any]) -> dict[str, str]:
     """Fields that `from_record` does not look at, with hints."""
     tests = record.get("tests")
     if not tests:
         return unread(record, _COMPARED)
-    known = (*_ALWAYS, "tests", "entry_point", *(("fn_name",) if isinstance(tests, list) else ()))
+    known = (*_ALWAYS, "tests", "entry_point", *(("fn_name", "setup") if isinstance(tests, list) else ()))
     return unread(record, known, _TESTED)
 
 
 def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
     """Problem of one record. Whatever is wrong with it is told in the Skipped."""
     try:
-        for field in ("question", "starter_code", "difficulty", "fn_name", "entry_point", "checker"):
+        for field in _TEXTS:
             if not isinstance(record.get(field), str | None):
                 raise ValueError(f"{field} must be a string")
         solutions = record.get("solutions") or []
@@ -100,10 +118,48 @@ def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
             suite=suite,
             solutions=tuple(unix_lines(program) for program in solutions),
             difficulty=record.get("difficulty") or "unknown",
-            prompt_style="mbpp" if suite.kind == "assert" and isinstance(record.get("tests"), list) else "apps",
+            prompt_style=_style(record, suite),
+            examples=_positions(record),
         )
     except ValueError as error:
         return Skipped(name, str(error))
+
+
+def _style(record: dict[str, Any], suite: TestSuite) -> str:
+    named = record.get("prompt_style")
+    if not named:
+        return "mbpp" if suite.kind == "assert" and isinstance(record.get("tests"), list) else "apps"
+    if named not in STYLES and not is_user_name(named):
+        raise ValueError(f"prompt_style {named!r} is unknown; {suggest(named, STYLES)}")
+    return str(named)
+
+
+def _positions(record: dict[str, Any]) -> tuple[int, ...]:
+    positions = record.get("example_tests") or []
+    if not isinstance(positions, list) or not all(type(position) is int for position in positions):
+        raise ValueError("example_tests must be a list of positions, counted from 0")
+    return tuple(positions)
+
+
+def to_record(problem: Problem) -> dict[str, Any]:
+    """The record from which `from_record` makes the same problem; fields that say nothing are left out."""
+    suite = problem.suite
+    record: dict[str, Any] = {
+        "id": problem.id,
+        "question": problem.question,
+        "starter_code": problem.starter_code,
+        "solutions": problem.solutions,
+        "difficulty": "" if problem.difficulty == "unknown" else problem.difficulty,
+        "example_tests": problem.examples,
+        "prompt_style": problem.prompt_style,
+    }
+    if suite.kind == "assert":
+        record |= {"tests": suite.asserts, "setup": suite.setup, "entry_point": suite.fn_name}
+    else:
+        record |= {"fn_name": suite.fn_name, "inputs": suite.inputs, "outputs": suite.outputs}
+    record |= {"time_limit_s": suite.time_limit_s, "memory_limit_mb": suite.memory_limit_mb}
+    record |= {"checker": "" if suite.checker == "standard" else suite.checker, "tolerance": suite.tolerance}
+    return {name: value for name, value in record.items() if value not in (None, "", ())}
 
 
 def _suite(record: dict[str, Any]) -> TestSuite:
@@ -118,7 +174,8 @@ def _suite(record: dict[str, Any]) -> TestSuite:
         if not all(isinstance(test, str) for test in tests):
             raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
         asserts = tuple(unix_lines(test).strip() for test in tests)
-        return TestSuite("assert", record.get("entry_point") or fn_name, (), (), asserts, **limits)
+        setup = unix_lines(record.get("setup") or "")
+        return TestSuite("assert", record.get("entry_point") or fn_name, (), (), asserts, setup, **limits)
     if isinstance(tests, str) and tests.strip():
         entry_point = record.get("entry_point")
         if not entry_point or not entry_point.isidentifier():

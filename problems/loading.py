@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rltf.config import UserError, is_user_name
-from rltf.problems.corpus import Corpus, SolutionCorpus
-from rltf.problems.problem import CHECKERS, Problem, ProblemSet, Skipped, UnreadFields
+from rltf.problems.corpus import Corpus, MixedCorpus, SolutionCorpus
+from rltf.problems.problem import CHECKERS, Part, Problem, ProblemSet, Skipped, UnreadFields
 from rltf.problems.prompts import AUTO, style_named
 from rltf.problems.quarantine import apply_checks
-from rltf.problems.sources import SOURCES, parse_spec, source_of
+from rltf.problems.sources import SOURCES, parse_spec, source_of, specs_of, weights_of
 from rltf.problems.spec import Spec
 
 
@@ -26,6 +26,8 @@ def load_problems(
     prompt_style: str = AUTO,
 ) -> ProblemSet:
     """Problems of a SPEC, which begins with one of `problems.sources.SOURCES`: `apps:FOLDER,split=train,ids=0-99`.
+
+    Of several SPECs, joined by commas (`specs_of`), each has a share of the visits where they have a `weight`.
 
     Of the options `checker` and `tolerance=1e-4` go over what single problems ask for.
 
@@ -58,6 +60,17 @@ def read_problems(spec: str, seed: int = 0) -> ProblemSet:
 
     Raises UserError when there is no record at all.
     """
+    specs = specs_of(spec)
+    weights = weights_of(specs)
+    if len(specs) > 1:
+        return _together(spec, [_read(one, seed) for one in specs], weights)
+    if any(weights):
+        raise UserError(f"{spec}: weight says how often a set is visited beside others, and there is no other")
+    return _read(spec, seed)
+
+
+def _read(spec: str, seed: int) -> ProblemSet:
+    """The problems of one SPEC."""
     parsed = parse_spec(spec, seed)
     problems, skipped, unread = _collect(SOURCES[parsed.source].load(parsed))
     if not problems and not skipped:
@@ -69,12 +82,35 @@ def read_problems(spec: str, seed: int = 0) -> ProblemSet:
     return ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped), unread=tuple(unread))
 
 
+def _together(spec: str, sets: Sequence[ProblemSet], weights: Sequence[int]) -> ProblemSet:
+    """One set of several. Raises UserError when a problem's id is in two of them."""
+    seen: dict[str, ProblemSet] = {}
+    for one in sets:
+        for problem in one:
+            if (other := seen.setdefault(problem.id, one)) is not one:
+                raise UserError(
+                    f"{spec}: {problem.id} is in {other.name} and in {one.name}; leave it out of one with ids="
+                )
+    return ProblemSet(
+        name=spec,
+        problems=tuple(problem for one in sets for problem in one),
+        skipped=tuple(skipped for one in sets for skipped in one.skipped),
+        unread=tuple(unread for one in sets for unread in one.unread),
+        parts=tuple(
+            Part(one.name, frozenset(problem.id for problem in one), weight)
+            for one, weight in zip(sets, weights, strict=True)
+        ),
+    )
+
+
 def corpus_of(problem_set: ProblemSet) -> Corpus:
     """Corpus of a set: its source's own (for `starter` programs drawn with bugs, never a reference), else the
-    solutions.
+    solutions; of several sets those that have one, each as often as its problems are visited.
 
     Raises UserError when there is nothing to train on.
     """
+    if problem_set.parts:
+        return _corpus_of_parts(problem_set)
     source = source_of(problem_set.name)
     make = SolutionCorpus if source is None or source.corpus is None else source.corpus
     try:
@@ -83,6 +119,22 @@ def corpus_of(problem_set: ProblemSet) -> Corpus:
         raise UserError(
             f"{problem_set.name}: none of its problems has a solution, so there is nothing for supervised training"
         ) from None
+
+
+def _corpus_of_parts(problem_set: ProblemSet) -> Corpus:
+    corpora: list[Corpus] = []
+    weights: list[int] = []
+    for part in problem_set.parts:
+        problems = tuple(problem for problem in problem_set if problem.id in part.ids)
+        if not any(problem.solutions for problem in problems):
+            continue  # another may have programs
+        corpora.append(corpus_of(ProblemSet(part.name, problems)))
+        weights.append(part.weight or len(problems))
+    if not corpora:
+        raise UserError(
+            f"{problem_set.name}: none of its problems has a solution, so there is nothing for supervised training"
+        )
+    return MixedCorpus(corpora, weights)
 
 
 def _judging(spec: Spec) -> dict[str, Any]:

@@ -178,21 +178,29 @@ class Problem:
     """Format in which the problem is shown to a model, one of `problems.prompts.STYLES`."""
     shown_tests: int = 3
     """Of the style mbpp: assert statements that the model is shown, the first ones."""
+    examples: tuple[int, ...] = ()
+    """Positions in the suite, from 0, of the tests that the statement shows or the data set calls public."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for texts that cannot be shown to a model, or say nothing."""
+        """Raise ValueError for texts that cannot be shown to a model, or say nothing, and for examples that are no
+        tests.
+        """
         if not self.question.strip():
             raise ValueError("its question is empty")
         _require_text("id", self.id)
         _require_text("question", self.question)
         _require_text("starter_code", self.starter_code)
         _require_text("solutions", *self.solutions)
+        if not set(self.examples) <= set(range(self.suite.count)):
+            raise ValueError(f"example_tests must be positions of its {self.suite.count} tests, counted from 0")
 
     @property
-    def example_tests(self) -> int:
-        """How many of its tests, the first ones, are examples: those that a prompt may show (`shown_tests`)."""
+    def example_tests(self) -> tuple[int, ...]:
+        """Positions of the tests that the model may know: its examples, and those that a prompt may show
+        (`shown_tests`).
+        """
         first = takewhile(lambda test: test.startswith("assert"), self.suite.asserts[: self.shown_tests])
-        return len(list(first))
+        return tuple(sorted({*self.examples, *range(len(list(first)))}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +235,18 @@ class UnreadFields:
     """Names, each with what was probably meant, or empty for a data set's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several sets that are used together."""
+
+    name: str
+    """Its SPEC."""
+    ids: frozenset[str]
+    """Of its problems."""
+    weight: int
+    """Its share of the visits, beside the others' weights; 0: none has one, and all problems are visited alike."""
+
+
 @dataclass(frozen=True)
 class ProblemSet:
     """The problems of one SPEC, in the order of the data."""
@@ -239,6 +259,8 @@ class ProblemSet:
     """Problems of the data that could not be used, to be counted and shown."""
     unread: tuple[UnreadFields, ...] = ()
     """Records with fields that nobody reads, usable or not."""
+    parts: tuple[Part, ...] = ()
+    """The sets that it was put together from; empty for one SPEC."""
 
     def __len__(self) -> int:
         """Number of usable problems."""
@@ -247,6 +269,12 @@ class ProblemSet:
     def __iter__(self) -> Iterator[Problem]:
         """Iterate over the usable problems."""
         return iter(self.problems)
+
+    @property
+    def shares(self) -> list[tuple[int, list[str]]]:
+        """Weight and ids of each part that has a problem left; empty where no part has a weight."""
+        found = [(part.weight, [problem.id for problem in self if problem.id in part.ids]) for part in self.parts]
+        return [(weight, ids) for weight, ids in found if weight and ids]
 
     def sample(self, count: int | None) -> ProblemSet:
         """At most `count` of the problems (None: all), drawn at random but the same in every run, in the order of the

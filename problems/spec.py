@@ -22,7 +22,7 @@ class Spec:
     source: str
     """A key of `problems.sources.SOURCES`."""
     path: Path | None
-    """File or folder; None: built in, or from the hub."""
+    """File or folder, of `hf` the hub's name; None: built in, or from the hub."""
     options: dict[str, str]
     """Options by name; only known ones."""
     seed: int = 0
@@ -48,7 +48,7 @@ class Source:
     for a file or folder that cannot be read."""
     options: tuple[str, ...] = ()
     """Names of the options that it takes."""
-    path: Literal["", "FILE", "FOLDER"] = ""
+    path: Literal["", "FILE", "FOLDER", "OWNER/NAME"] = ""
     """What stands behind the colon; empty: nothing, the problems are built in."""
     hub: bool = False
     """Whether the path may be left out, and the problems come from the hub."""

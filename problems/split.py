@@ -13,7 +13,7 @@ from hashlib import blake2b
 from rltf.config import ProblemsConfig, UserError
 from rltf.problems.loading import load_problems
 from rltf.problems.problem import Problem, ProblemSet
-from rltf.problems.sources import SOURCES, parse_spec, source_of
+from rltf.problems.sources import SOURCES, parse_spec, source_of, specs_of
 
 SHARE = 0.1
 """What `problems.held_out auto` holds out of problems that have no held-out set of their own."""
@@ -58,6 +58,8 @@ def load_problem_split(config: ProblemsConfig, seed: int, *, must_match: bool = 
             f"begins with one of {', '.join(SOURCES)}"
         )
     held_out = load(wanted, must_match=False)
+    if any(part.weight for part in held_out.parts):
+        raise UserError(f"problems.held_out {wanted}: every problem is evaluated alike, leave out weight")
     _refuse_shared(train, held_out)
     return ProblemSplit(train, held_out, tuple(_remarks(train, held_out)))
 
@@ -70,8 +72,8 @@ def statement_of(problem: Problem) -> str:
 
 
 def _is_starter(spec: str) -> bool:
-    parsed = parse_spec(spec)
-    return parsed.source == "starter" and parsed.options.get("split", "train") == "train"
+    parsed = [parse_spec(one) for one in specs_of(spec)]
+    return all(one.source == "starter" and one.options.get("split", "train") == "train" for one in parsed)
 
 
 def _share(text: str) -> float | None:
@@ -126,8 +128,8 @@ def _refuse_shared(train: ProblemSet, held_out: ProblemSet) -> None:
 
 def _remarks(train: ProblemSet, held_out: ProblemSet) -> list[str]:
     remarks = []
-    sources = [parse_spec(part.name).source for part in (train, held_out)]
-    if sources[0] != sources[1] and "starter" in sources:
+    sources = [{parse_spec(one).source for one in specs_of(part.name)} for part in (train, held_out)]
+    if sources[0] != sources[1] and "starter" in sources[0] | sources[1]:
         remarks.append(
             f"training is on {train.name} and held-out figures are about {held_out.name}, problems of another kind"
         )

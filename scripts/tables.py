@@ -21,8 +21,8 @@ from rltf.actors import engine, engines  # noqa: E402
 from rltf.config import objectives as named  # noqa: E402
 from rltf.executor import checkers, judge, judges  # noqa: E402
 from rltf.learner import objectives, rewards  # noqa: E402
-from rltf.problems import problem, prompts, sources, spec  # noqa: E402
-from rltf.telemetry.declarations import METRICS, STEP_FIGURES, Metric, Source  # noqa: E402  # noqa: E402
+from rltf.problems import problem, prompts, sources, spec, table  # noqa: E402
+from rltf.telemetry.declarations import METRICS, STEP_FIGURES, Metric, Source  # noqa: E402
 
 TEXTS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -54,7 +54,9 @@ def of_sources() -> list[list[str]]:
     """Every way in which a SPEC can begin."""
     rows = [["SPEC", "problems", "options"]]
     for source in sources.SOURCES.values():
-        rows.append([f"`{source.form}`", source.about, ", ".join(f"`{option}`" for option in source.options)])
+        own = [option for option in source.options if option not in table.FIELDS]
+        named = [f"`{option}`" for option in own] + ["fields of `jsonl`"] * (len(own) < len(source.options))
+        rows.append([f"`{source.form}`", source.about, ", ".join(named)])
     return rows
 
 

@@ -14,6 +14,8 @@ from rltf.config.command_line import choose
 from rltf.driver.commands import (
     check_data,
     compare,
+    convert,
+    data,
     doctor,
     evaluate,
     export,
@@ -36,6 +38,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "compare": compare,
     "check-data": check_data,
+    "data": data,
+    "convert": convert,
     "show-prompt": show_prompt,
     "status": status,
     "replay": replay,

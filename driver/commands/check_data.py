@@ -34,7 +34,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.executor.checkers import require_checkers
     from rltf.problems import read_problems
     from rltf.problems.files import atomic_output
-    from rltf.problems.sources import parse_spec
+    from rltf.problems.sources import files_of
 
     console.print(f"Reading {known.spec} ...", markup=False)
     configuration.UserCode.read(config.run.code).install()
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     require_checkers(problems)
     stopping.work()
     # A file that cannot be written is told before the work.
-    with atomic_output(known.out, parse_spec(known.spec).path) as file:
+    with atomic_output(known.out, *files_of(known.spec)) as file:
         checked = checking.check_data(problems, config.executor, lanes(config, overrides), console)
         checking.write(checked, file)
     checking.show(problems, checked, known.out, console)

@@ -34,13 +34,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.executor.grade import grade_file
     from rltf.executor.judge import Judge
     from rltf.problems import load_problems
-    from rltf.problems.sources import parse_spec
+    from rltf.problems.sources import files_of
 
     console.print(f"Reading {known.problems} ...", markup=False)
     configuration.UserCode.read(config.run.code).install()
     problems = load_problems(known.problems, seed=config.run.seed, checked=config.problems.checked)
     require_checkers(problems)
-    read = (parse_spec(known.problems).path, Path(config.problems.checked) if config.problems.checked else None)
+    read = (*files_of(known.problems), Path(config.problems.checked) if config.problems.checked else None)
     stopping.work()
     with Judge.from_config(config.executor, lanes(config, overrides)) as judge:
         graded = grade_file(problems, known.programs, known.out, judge, console, read)

@@ -22,3 +22,10 @@ def write(folder: Path, *records: Any) -> str:
     lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in records]
     (folder / "own.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     return f"jsonl:{folder / 'own.jsonl'}"
+
+
+def lines(folder: Path, *records: Any, name: str = "records.jsonl") -> Path:
+    """A file of JSON lines with these records."""
+    file = folder / name
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file

@@ -42,7 +42,7 @@ def write_apps(folder: Path, tests: object = None, **files: object) -> None:
         ("mbpp:/no/such,ids=", "ids must be"),
         ("mbpp:/no/such,ids=1,ids=2", "given twice"),
         ("jsonl", "jsonl needs a file"),
-        ("humaneval:x", "known: starter, apps, mbpp, jsonl"),
+        ("taco:x", "known: starter, apps, mbpp, mbppplus, humaneval, humanevalplus, livecodebench, jsonl, parquet, hf"),
     ],
 )
 def test_a_wrong_spec_is_refused_in_one_clear_sentence(spec, message):
