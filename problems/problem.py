@@ -199,8 +199,12 @@ class Problem:
         """Positions of the tests that the model may know: its examples, and those that a prompt may show
         (`shown_tests`).
         """
-        first = takewhile(lambda test: test.startswith("assert"), self.suite.asserts[: self.shown_tests])
-        return tuple(sorted({*self.examples, *range(len(list(first)))}))
+        return tuple(sorted({*self.examples, *range(len(self.shown_asserts))}))
+
+    @property
+    def shown_asserts(self) -> tuple[str, ...]:
+        """The first `shown_tests` of a list of asserts, which a prompt may show."""
+        return tuple(takewhile(lambda test: test.startswith("assert"), self.suite.asserts[: self.shown_tests]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class PromptTemplate:
         found = _COMMENT.match(self.path.read_text(encoding="utf-8"))
         return first_sentence(found[1]) if found else ""
 
-    def parts(self, problem: Problem, tests: list[str], entry_point: str) -> dict[str, Any]:
+    def parts(self, problem: Problem, tests: Sequence[str], entry_point: str) -> dict[str, Any]:
         """The fields of a Prompt.
 
         Raises UserError, with file and line, where the template cannot be rendered, sets what it should not, or has the

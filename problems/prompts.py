@@ -63,7 +63,7 @@ class TemplateStyle:
 
     def __call__(self, problem: Problem) -> Prompt:
         """The prompt. Raises UserError as PromptTemplate.parts."""
-        return Prompt(**self._template.parts(problem, shown_tests(problem), entry_point(problem)))
+        return Prompt(**self._template.parts(problem, problem.shown_asserts, entry_point(problem)))
 
 
 STYLES: dict[str, TemplateStyle] = {
@@ -73,11 +73,6 @@ STYLES: dict[str, TemplateStyle] = {
 """Every format in which a problem can be shown, by the names that `Problem.prompt_style` gives them."""
 AUTO = "auto"
 """The `problems.prompt_style` that leaves each problem its data set's own."""
-
-
-def shown_tests(problem: Problem) -> list[str]:
-    """The tests that a prompt may show: the examples among a list of asserts."""
-    return list(problem.suite.asserts[: problem.example_tests])
 
 
 def entry_point(problem: Problem) -> str:

@@ -51,8 +51,8 @@ def test_example_tests_are_those_that_a_prompt_may_show(tmp_path: Path) -> None:
         record | {"id": "check", "tests": check, "entry_point": "f"},
         record | {"id": "stdin", "inputs": ["1"], "outputs": ["1"]},
     )
-    assert [problem.example_tests for problem in load_problems(spec)] == [3, 0, 0]
-    assert [problem.example_tests for problem in load_problems(spec, shown_tests=0)] == [0, 0, 0]
+    assert [problem.example_tests for problem in load_problems(spec)] == [(0, 1, 2), (), ()]
+    assert [problem.example_tests for problem in load_problems(spec, shown_tests=0)] == [(), (), ()]
 
 
 def _known(model: Path | str, **given: str) -> Namespace:
