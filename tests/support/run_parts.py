@@ -72,11 +72,11 @@ class Launched:
         (driver,) = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()[:1]
         return int(driver)
 
-    def wait(self, timeout_s: float = 240.0) -> int:
+    def wait(self, timeout_s: float = 540.0) -> int:
         """The exit code."""
         return self.process.wait(timeout_s)
 
-    def until(self, seen: Callable[[], bool], timeout_s: float = 180.0) -> None:
+    def until(self, seen: Callable[[], bool], timeout_s: float = 480.0) -> None:
         """Waits until `seen` holds; fails with what the terminal shows when the run ends before, or it takes too long."""
         deadline = time.monotonic() + timeout_s
         while not seen():

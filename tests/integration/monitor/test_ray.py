@@ -10,16 +10,20 @@ from rltf.monitor.ray_metrics import RaySink
 from tests.support.monitor_rows import count, phase
 
 
+ROLE = "actor-77"
+"""Nobody else on this Ray has it."""
+
+
 def test_rows_appear_in_rays_prometheus_endpoint(ray_job: Any) -> None:
     sink = RaySink()
     sink(
         [
-            count("actor-0", "programs", 3, 0),
-            count("actor-0", "programs", 4, 1),
-            phase("actor-0", "wait", 0, 2.5, "learner"),
+            count(ROLE, "programs", 3, 0),
+            count(ROLE, "programs", 4, 1),
+            phase(ROLE, "wait", 0, 2.5, "learner"),
         ]
     )
-    sink([{"kind": "gauge", "role": "actor-0", "name": "version", "value": 9, "time": 0.0}])
+    sink([{"kind": "gauge", "role": ROLE, "name": "version", "value": 9, "time": 0.0}])
     sink.run({"policy_lag": 1.5, "held_out_step": 4.0})
     sink.step(
         {
@@ -37,13 +41,14 @@ def test_rows_appear_in_rays_prometheus_endpoint(ray_job: Any) -> None:
         text = urllib.request.urlopen(url, timeout=10).read().decode()
         lines = [line for line in text.splitlines() if "rltf_" in line and not line.startswith("#")]
         names = ("programs", "phase_seconds", "version", "policy_lag", "step_seconds_train")
-        found = all(f"rltf_{name}" in " ".join(lines) for name in names)
+        found = ROLE in " ".join(lines) and all(f"rltf_{name}" in " ".join(lines) for name in names)
         time.sleep(0.25)
-    values = {line.split("{")[0].removeprefix("ray_"): float(line.rpartition(" ")[2]) for line in lines}
     assert found, lines
+    ours = [line for line in lines if any(f'role="{role}"' in line for role in (ROLE, "learner", "run"))]
+    values = {line.split("{")[0].removeprefix("ray_"): float(line.rpartition(" ")[2]) for line in ours}
     programs = next(value for name, value in values.items() if name.startswith("rltf_programs"))
     assert programs == 7 and values["rltf_version"] == 9 and values["rltf_policy_lag"] == 1.5
     assert values["rltf_step"] == 3 and values["rltf_step_loss"] == -0.5 and values["rltf_step_seconds_train"] == 2.5
     assert not any("Made" in line for line in lines), "programs do not make metrics"
     assert not any("held_out_step" in line for line in lines), "declared for the status line alone"
-    assert any('waits_for="learner"' in line and 'role="actor-0"' in line for line in lines)
+    assert any('waits_for="learner"' in line and "role=ROLE" in line for line in lines)

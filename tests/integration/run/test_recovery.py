@@ -51,7 +51,7 @@ def steps_go_on_while_the_driver_is_stopped(run: Run) -> None:
 def test_every_part_may_die(tmp_path: Path) -> None:
     run = Run(tmp_path, checkpoint__every=2, executor__count=1, policy__layers=1, warm_start__steps=4)
     try:
-        run.until(lambda: len(run.rows()) >= 3, "first steps", 180)
+        run.until(lambda: len(run.rows()) >= 3, "first steps")
         steps_go_on_while_the_driver_is_stopped(run)
         for part in ("executor", "actor", "redis", "learner", "driver"):
             if (
@@ -98,7 +98,7 @@ def test_parts_may_die_where_two_ranks_share_the_model(tmp_path: Path) -> None:
     settings = {"learner__workers": 2, "learner__zero_stage": 3, "actors__count": 2}
     run = Run(tmp_path, checkpoint__every=2, executor__count=1, policy__layers=1, warm_start__steps=4, **settings)
     try:
-        run.until(lambda: len(run.rows()) >= 3, "first steps", 180)
+        run.until(lambda: len(run.rows()) >= 3, "first steps")
         for part in ("actor", "learner", "actor", "store"):
             time.sleep(4)
             kill(run, part)
@@ -128,7 +128,7 @@ def test_forty_steps_and_forty_more_are_eighty(tmp_path: Path) -> None:
         run = Run(folder, **settings)
         try:
             if folder.name == "stopped":
-                run.until(lambda: len(run.rows()) >= 40, "40 steps", 240)  # noqa: B023
+                run.until(lambda: len(run.rows()) >= 40, "40 steps")  # noqa: B023
                 run.process.send_signal(signal.SIGINT)
                 assert run.process.wait(120) == 1
                 assert len(run.rows()) < 80
