@@ -9,7 +9,6 @@ import ray
 from rltf.monitor.ray_metrics import RaySink
 from tests.support.monitor_rows import count, phase
 
-
 ROLE = "actor-77"
 """Nobody else on this Ray has it."""
 
@@ -37,14 +36,15 @@ def test_rows_appear_in_rays_prometheus_endpoint(ray_job: Any) -> None:
     url = f"http://{ray.nodes()[0]['NodeManagerAddress']}:{ray.nodes()[0]['MetricsExportPort']}/metrics"
     until, found = time.monotonic() + 60, False
     lines: list[str] = []
+    ours: list[str] = []
     while not found and time.monotonic() < until:
         text = urllib.request.urlopen(url, timeout=10).read().decode()
         lines = [line for line in text.splitlines() if "rltf_" in line and not line.startswith("#")]
+        ours = [line for line in lines if any(f'role="{role}"' in line for role in (ROLE, "learner", "run"))]
         names = ("programs", "phase_seconds", "version", "policy_lag", "step_seconds_train")
-        found = ROLE in " ".join(lines) and all(f"rltf_{name}" in " ".join(lines) for name in names)
+        found = all(f"rltf_{name}" in " ".join(ours) for name in names)
         time.sleep(0.25)
     assert found, lines
-    ours = [line for line in lines if any(f'role="{role}"' in line for role in (ROLE, "learner", "run"))]
     values = {line.split("{")[0].removeprefix("ray_"): float(line.rpartition(" ")[2]) for line in ours}
     programs = next(value for name, value in values.items() if name.startswith("rltf_programs"))
     assert programs == 7 and values["rltf_version"] == 9 and values["rltf_policy_lag"] == 1.5
