@@ -51,4 +51,4 @@ def test_rows_appear_in_rays_prometheus_endpoint(ray_job: Any) -> None:
     assert values["rltf_step"] == 3 and values["rltf_step_loss"] == -0.5 and values["rltf_step_seconds_train"] == 2.5
     assert not any("Made" in line for line in lines), "programs do not make metrics"
     assert not any("held_out_step" in line for line in lines), "declared for the status line alone"
-    assert any('waits_for="learner"' in line and "role=ROLE" in line for line in lines)
+    assert any('waits_for="learner"' in line and f'role="{ROLE}"' in line for line in lines)
