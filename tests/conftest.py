@@ -18,8 +18,15 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("run/test_recovery", "run/test_run", "run/test_user_code"),
-    ("run/test_real_problems", "actors/test_ray", "weights/test_ray", "learner/test_ray", "executor/test_ray")
+    ("run/test_recovery", "run/test_run", "run/test_chat", "run/test_user_code"),
+    (
+        "run/test_real_problems",
+        "run/test_evaluate",
+        "actors/test_ray",
+        "weights/test_ray",
+        "learner/test_ray",
+        "executor/test_ray",
+    )
     + ("monitor/test_ray", "driver/test_ray.py", "driver/"),
 )
 """Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them. One
