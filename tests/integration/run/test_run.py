@@ -242,6 +242,15 @@ def test_a_run_goes_on_after_a_refusal_and_a_slow_stop_leaves_everything(refused
     assert folder.config()["learner"]["final_learning_rate"] == 0.5
 
 
+def test_a_finished_run_that_goes_on_is_finished_as_it_was(run: Launched, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock"))
+    again = Launched(tmp_path, "--resume", str(tmp_path / "run"))
+    assert again.wait() == 0, again.terminal
+    result = RunFolder.open(again.folder).result()
+    assert (result["finished"], result["steps"], result["attempts"]) == (True, 8, 2)
+    assert again.gone()
+
+
 def _slowly(run: Run) -> None:
     """A stop that takes longer than the three seconds that Ray's own handler would give it."""
     (server,) = run.victims("redis")
