@@ -15,7 +15,7 @@ from typing import Any
 
 from rltf.config import UserError
 from rltf.problems.fields import unread
-from rltf.problems.files import parse_json, read_text, unix_lines
+from rltf.problems.files import parse_field, read_text, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.spec import IdFilter, Source, Spec
@@ -178,10 +178,7 @@ def _json_file(path: Path, default: Any) -> Any:
 def _json_text(name: str, text: str | None, default: Any) -> Any:
     if not text or not text.strip():
         return default
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+    return parse_field(name, text)
 
 
 SOURCE = Source(

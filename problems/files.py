@@ -58,6 +58,14 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"an integer of more than {sys.get_int_max_str_digits():,} digits") from None
 
 
+def parse_field(name: str, text: str) -> Any:
+    """Value of a field that is a JSON text. Raises ValueError with its name and the reason when it is none, or no text."""
+    try:
+        return parse_json(text)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 class _KeyTwice(Exception):
     """A key that an object has twice: json keeps the last, other readers the first."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from rltf.config import UserError, suggest
 from rltf.problems.data_files import Placed, read_data
-from rltf.problems.files import parse_json, unix_lines
+from rltf.problems.files import parse_field, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.pickled_text import packed_text
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
@@ -137,12 +137,12 @@ def _suite(record: dict[str, Any], tests: list[dict[str, str]]) -> TestSuite:
     if "functional" not in kinds:
         inputs, outputs = (tuple(test[side] for test in tests) for side in ("input", "output"))
         return TestSuite("stdin", None, inputs, outputs, time_limit_s=TIME_LIMIT_S)
-    metadata = _json("metadata", record.get("metadata") or "{}")
+    metadata = parse_field("metadata", record.get("metadata") or "{}")
     name = metadata.get("func_name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError("functional tests need metadata with func_name")
-    calls = tuple([_json("an input", line) for line in test["input"].split("\n")] for test in tests)
-    values = tuple(_json("an output", test["output"]) for test in tests)
+    calls = tuple([parse_field("an input", line) for line in test["input"].split("\n")] for test in tests)
+    values = tuple(parse_field("an output", test["output"]) for test in tests)
     return TestSuite("call", name, calls, values, time_limit_s=TIME_LIMIT_S)
 
 
@@ -154,20 +154,13 @@ def _tests(record: dict[str, Any], field: str) -> list[dict[str, str]]:
             written = packed_text(written)
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
-    tests = _json(field, written)
+    tests = parse_field(field, written)
     if not isinstance(tests, list) or not all(
         isinstance(test, dict) and all(isinstance(test.get(key), str) for key in ("input", "output", "testtype"))
         for test in tests
     ):
         raise ValueError(f"{field} must be a list of tests with input, output and testtype")
     return tests
-
-
-def _json(what: str, written: str) -> Any:
-    try:
-        return parse_json(written)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{what}: {error}") from None
 
 
 SOURCE = Source(

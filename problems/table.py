@@ -14,7 +14,7 @@ from rltf.config import UserError, suggest
 from rltf.problems import jsonl
 from rltf.problems.data_files import Placed, read_data
 from rltf.problems.fields import hinted
-from rltf.problems.files import parse_json
+from rltf.problems.files import parse_field
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped
 from rltf.problems.spec import IdFilter, Source, Spec
@@ -71,7 +71,7 @@ def _looked_up(row: dict[str, Any], column: str) -> Any:
     value = row[top]
     for key in inner:
         if isinstance(value, str):
-            value = _json(column, value)
+            value = parse_field(column, value)
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
             value = [item.get(key) for item in value]
         elif isinstance(value, dict):
@@ -85,22 +85,15 @@ def _converted(field: str, value: Any) -> Any:
     """The value as `jsonl` has it: lists also from JSON text, one program or test also for a list of them."""
     if field in _LISTS and isinstance(value, str):
         if value.lstrip().startswith("[") or field != "solutions":
-            return _json(field, value) if value.strip() else None
+            return parse_field(field, value) if value.strip() else None
         return [value]
     if field == "tests" and isinstance(value, str):
         if value.lstrip().startswith("["):
-            return _json(field, value)
+            return parse_field(field, value)
         return value if "def check(" in value else [value]
     if field in _TEXTS and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value
-
-
-def _json(what: str, written: str) -> Any:
-    try:
-        return parse_json(written)
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}") from None
 
 
 HUB = Source(

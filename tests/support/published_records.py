@@ -19,7 +19,15 @@ def stdin_test(given: str, expected: str) -> dict[str, str]:
     return {"input": given, "output": expected, "testtype": "stdin"}
 
 
-HUMANEVAL_PROMPT = 'from typing import List\n\n\ndef total(values: List[int]) -> int:\n    """ Sum of the values.\n    >>> total([1, 2])\n    3\n    """\n'
+HUMANEVAL_PROMPT = '''from typing import List
+
+
+def total(values: List[int]) -> int:
+    """ Sum of the values.
+    >>> total([1, 2])
+    3
+    """
+'''
 HUMANEVAL: dict[str, Any] = {
     "task_id": "HumanEval/0",
     "prompt": HUMANEVAL_PROMPT,
