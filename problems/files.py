@@ -59,7 +59,7 @@ def parse_json(text: str) -> Any:
 
 
 def parse_field(name: str, text: str) -> Any:
-    """Value of a field that is a JSON text. Raises ValueError with its name and the reason when it is none, or no text."""
+    """Value of a field that is a JSON text. Raises ValueError with its name and the reason when it is none."""
     try:
         return parse_json(text)
     except (ValueError, TypeError) as error:
