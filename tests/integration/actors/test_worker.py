@@ -171,31 +171,31 @@ def test_a_full_work_queue_stops_the_actor_and_the_wait_names_the_executor(start
 
 
 def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start: Callable[..., Run]) -> None:
-    run = start(run={"stall_timeout_s": 0.3}, buffer={"work_capacity": 10, "max_staleness": None})
+    run = start(run={"stall_timeout_s": 4.0}, buffer={"work_capacity": 10, "max_staleness": None})
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
     run.thread.join(20)
     assert isinstance(run.error, StallTimeout)
-    assert "actor-0 has waited 0.3 s for the executor; last seen: policy version 0, " in str(
+    assert "actor-0 has waited 4 s for the executor; last seen: policy version 0, " in str(
         run.error
     ) and "queued" in str(run.error)
 
 
 @pytest.mark.parametrize("phase", ["warm_start", "final_evaluation", "done"])
 def test_outside_of_training_a_wait_is_bounded_too(start: Callable[..., Run], phase: Phase) -> None:
-    run = start(run={"stall_timeout_s": 0.3})
+    run = start(run={"stall_timeout_s": 4.0})
     run.flow.control.set_phase(phase)
     if phase != "warm_start":
         run.source.publish(0, seed=1)
     run.thread.join(20)
     assert isinstance(run.error, StallTimeout)
-    assert f"actor-0 has waited 0.3 s for the {'driver' if phase == 'done' else 'learner'}" in str(run.error)
+    assert f"actor-0 has waited 4 s for the {'driver' if phase == 'done' else 'learner'}" in str(run.error)
 
 
 def test_a_warm_start_may_take_as_long_as_the_learner_shows_life(start: Callable[..., Run]) -> None:
-    run = start(run={"stall_timeout_s": 1.5})
+    run = start(run={"stall_timeout_s": 4.0})
     began = time.monotonic()
-    while time.monotonic() < began + 2.5:
+    while time.monotonic() < began + 6:
         run.flow.control.heartbeat("learner")
         assert run.thread.is_alive() and run.error is None
         time.sleep(0.02)
@@ -204,15 +204,15 @@ def test_a_warm_start_may_take_as_long_as_the_learner_shows_life(start: Callable
 
 
 def test_a_wait_goes_on_while_programs_get_anywhere(start: Callable[..., Run]) -> None:
-    run = start(run={"stall_timeout_s": 1.5}, buffer={"work_capacity": 10, "max_staleness": None})
+    run = start(run={"stall_timeout_s": 4.0}, buffer={"work_capacity": 10, "max_staleness": None})
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
     run.until(lambda: "executor" in run.waited_for() and run.flow.work.length() == 8)
-    for _ in range(4):  # a program is taken and given back, and the queue stays full
+    for _ in range(6):  # a program is taken and given back, and the queue stays full
         (claim,) = run.flow.work.claim("executor-0", 1)
-        time.sleep(0.3)
+        time.sleep(0.4)
         run.flow.work.nack("executor-0", claim, "the test wants it so", tried=False)
-        time.sleep(0.3)
+        time.sleep(0.4)
         assert run.thread.is_alive() and run.error is None
     run.thread.join(20)
     assert isinstance(run.error, StallTimeout) and "for the executor" in str(run.error)

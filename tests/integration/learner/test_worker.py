@@ -204,14 +204,14 @@ def test_the_model_card_has_every_pass_at_k(tmp_path: Path) -> None:
 
 
 def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None:
-    run = make_run(run={"stall_timeout_s": 0.5}, warm_start={"steps": 0})
-    with pytest.raises(StallTimeout, match="waited 0.5 s for the actor: step 1 needs 2 groups.*no program yet"):
+    run = make_run(run={"stall_timeout_s": 2.0}, warm_start={"steps": 0})
+    with pytest.raises(StallTimeout, match="waited 2 s for the actor: step 1 needs 2 groups.*no program yet"):
         run.learner.run(threading.Event())
 
 
 def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]) -> None:
-    run = make_run(run={"stall_timeout_s": 1.0}, warm_start={"steps": 0})
-    ids = [str(number) for number in range(25)]
+    run = make_run(run={"stall_timeout_s": 3.0}, warm_start={"steps": 0})
+    ids = [str(number) for number in range(40)]
     run.flow.evaluations.request("another", 0, [ids])
     over: list[float] = []
 
@@ -226,7 +226,7 @@ def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]
     writer.start()
     with pytest.raises(StallTimeout, match="step 1 needs 2 groups"):
         run.learner.run(threading.Event())
-    assert over and time.monotonic() - over[0] > 0.5
+    assert over and time.monotonic() - over[0] > 1
     writer.join()
 
 
