@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import takewhile
@@ -180,6 +180,8 @@ class Problem:
     """Of the style mbpp: assert statements that the model is shown, the first ones."""
     examples: tuple[int, ...] = ()
     """Positions in the suite, from 0, of the tests that the statement shows or the data set calls public."""
+    demonstrations: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    """Problems of the same data set that a few-shot prompt shows with their first solution."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for texts that cannot be shown to a model, or say nothing, and for examples that are no

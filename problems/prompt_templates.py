@@ -1,9 +1,10 @@
 """Prompt styles that are Jinja files: the project's own in `problems/templates`, and a user's.
 
 A template is rendered in Jinja's sandbox. It is given `question`, `starter_code`, `tests` (those that may be shown, as
-texts), `kind` (stdin, call or assert), `entry_point` (empty where no function is asked for), `difficulty` and `id`, and
-may set `answer_prefix` (how the response begins), `program` (which part of it is the program, `prompt.program`) and
-`stop` (texts that end it).
+texts), `kind` (stdin, call or assert), `entry_point` (empty where no function is asked for), `difficulty`, `id` and
+`demonstrations` (solved problems of a few-shot prompt, each a `question`, `tests` and `code`), and may set
+`answer_prefix` (how the response begins), `program` (which part of it is the program, `prompt.program`) and `stop`
+(texts that end it). `raise_exception(text)` refuses a problem.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import re
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ class PromptTemplate:
             "entry_point": entry_point,
             "difficulty": problem.difficulty,
             "id": problem.id,
+            "demonstrations": [_solved(one, problem.shown_tests) for one in problem.demonstrations],
         }
         found = self._rendered(problem, values | {"question": problem.question})
         frame = str(self._rendered(problem, values | {"question": QUESTION}))
@@ -92,6 +95,17 @@ class PromptTemplate:
             raise UserError(f"{self.path}{line}, for problem {problem.id}: {first_line(error)}") from error
 
 
+def _solved(problem: Problem, shown_tests: int) -> dict[str, Any]:
+    """A problem of a few-shot prompt, with as many tests as the prompt's own problem shows."""
+    tests = replace(problem, shown_tests=shown_tests).shown_asserts
+    return {"question": problem.question, "tests": tests, "code": problem.solutions[0].rstrip()}
+
+
+def _refuse(text: str) -> None:
+    """Raises ValueError: of a template that cannot put a problem."""
+    raise ValueError(text)
+
+
 @functools.cache
 def _compiled(path: Path) -> Any:
     """Raises UserError where there is no such file, or it is no template."""
@@ -105,6 +119,7 @@ def _compiled(path: Path) -> Any:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals["raise_exception"] = _refuse
     try:
         source = path.read_text(encoding="utf-8")
         code = environment.compile(source, filename=str(path))

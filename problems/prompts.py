@@ -68,7 +68,7 @@ class TemplateStyle:
 
 STYLES: dict[str, TemplateStyle] = {
     name: TemplateStyle(FOLDER / f"{name}{ENDING}")
-    for name in ("apps", "mbpp", "mbpp_marked", "humaneval", "evalplus", "instruct", "starter")
+    for name in ("apps", "mbpp", "mbpp_marked", "mbpp_three_shot", "humaneval", "evalplus", "instruct", "starter")
 }
 """Every format in which a problem can be shown, by the names that `Problem.prompt_style` gives them."""
 AUTO = "auto"

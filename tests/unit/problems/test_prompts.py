@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rltf.config import ProblemsConfig, UserError
 from rltf.problems import Problem, Prompt, TestSuite, load_problems, prompt_of
 from rltf.problems.prompts import STYLES, entry_point
+from tests.support.paths import SHARED
+from tests.support.problem_files import lines
 
 ASSERTS = ('assert f("a") == 1', "assert f('b') == 2", "assert f('') == 0", "assert f('c') == 3")
 SUITES = {
@@ -78,6 +82,57 @@ def test_a_published_prompt_is_written_byte_for_byte(style: str, starter: str, k
             assert found.question == one.question and found.text.startswith(found.before + one.question)
 
 
+def solved(number: int, code: str = "") -> dict[str, Any]:
+    tests = [f"assert f{number}({each}) == {each}" for each in range(4)]
+    return {
+        "task_id": number,
+        "text": f"Do {number}.",
+        "code": code or f"def f{number}(a):\n  return a\r\n",
+        "test_list": tests,
+    }
+
+
+def test_the_three_shot_prompt_shows_the_problems_of_its_file_solved(tmp_path: Path) -> None:
+    def head(number: int, shown: int) -> str:
+        task = f"You are an expert Python programmer, and here is your task: Do {number}. Your code should pass these tests:"
+        return task + "\n\n" + "".join(f"assert f{number}({each}) == {each}\n" for each in range(shown)) + "[BEGIN]\n"
+
+    file = lines(tmp_path, *map(solved, (11, 4, 3, 1, 2)))
+    for shown in (3, 1):
+        (one,) = load_problems(f"mbpp:{file},ids=11", prompt_style="mbpp_three_shot", shown_tests=shown)
+        found = prompt_of(one)
+        examples = [f"{head(each, shown)}def f{each}(a):\n  return a\n[DONE]\n\n" for each in (2, 3, 4)]
+        assert found.text == "".join(examples) + head(11, shown)
+        assert (found.question, found.program, found.stop) == ("Do 11.", "whole", ("[DONE]",))
+
+
+@pytest.mark.parametrize(
+    "records", [[solved(11), solved(2), solved(3)], [*map(solved, (11, 2, 3)), solved(4) | {"test_list": []}]]
+)
+def test_a_file_without_those_problems_is_told(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    (one,) = load_problems(f"mbpp:{lines(tmp_path, *records)},ids=11", prompt_style="mbpp_three_shot")
+    with pytest.raises(
+        UserError, match="for problem mbpp/11: the style shows the solved problems 2, 3 and 4 of MBPP, "
+    ):
+        prompt_of(one)
+    assert prompt_of(replace(one, prompt_style="mbpp")).question == "Do 11."
+
+
+@pytest.mark.real_problems
+@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="../shared/data is absent")
+@pytest.mark.parametrize("name", ["mbpp.jsonl", "sanitized-mbpp.json"])
+def test_the_published_files_have_those_problems(name: str) -> None:
+    problems = load_problems(f"mbpp:{SHARED / 'data/mbpp' / name},split=test", prompt_style="mbpp_three_shot")
+    for one in problems:
+        found = prompt_of(one).text
+        assert found.count("[BEGIN]") == 4 and found.count("[DONE]") == 3
+        assert (
+            found.index("def similar_elements(")
+            < found.index("def is_not_prime(")
+            < found.index("def heap_queue_largest(")
+        )
+
+
 def test_a_style_says_how_its_responses_begin_and_end() -> None:
     begins = prompt_of(problem("evalplus"))
     assert begins.answer_prefix.endswith("passes corresponding tests:\n```python\n") and "\n```\n" in begins.stop
@@ -144,6 +199,7 @@ def test_without_its_question_nothing_of_a_prompt_may_be_cut(tmp_path: Path) -> 
         ("x\n\n{{ 1 / 0 }}{{ question }}", "{}, line 3, for problem p: division by zero"),
         ("x\n{% if %}", "{}, line 2: Expected an expression"),
         ("{{ question.__class__.__mro__ }}", "{}, line 1, for problem p: access to attribute '__class__'"),
+        ("{{ raise_exception('not ' ~ id) }}{{ question }}", "{}, line 1, for problem p: not p"),
         ("{% set program = 'last' %}{{ question }}", "{}: program 'last' is unknown; did you mean 'last_block'?"),
         ("{% set stop = 'x' %}{{ question }}", "{}: stop must be a list of texts that are not empty"),
         ("{% set answer_prefix = 1 %}{{ question }}", "{}: answer_prefix and program must be texts"),
