@@ -126,7 +126,7 @@ def test_evaluations_have_sampling_settings_of_their_own_and_0_is_greedy(
     assert {(one.temperature, one.top_p, one.greedy) for one in programs} == {
         (temperature or 1.0, 0.9, not temperature)
     }
-    assert run.flow.evaluations.is_complete("step-000000")
+    run.until(lambda: run.flow.evaluations.is_complete("step-000000"))
     results = run.flow.evaluations.results("step-000000")
     assert sorted(one.program.problem_id for one in results) == ["held-0", "held-1"]
 

@@ -184,10 +184,10 @@ def test_what_cannot_be_graded_goes_back_and_ends_as_a_dead_letter(make_flow: Ca
 
 
 def test_a_lease_is_kept_while_a_long_program_runs(make_flow: Callable[..., Flow]) -> None:
-    flow = make_flow(group_size=2, lease_s=0.3)
-    suite = stdin_suite(("", "done\n"), time_limit_s=5.0)
+    flow = make_flow(group_size=2, lease_s=1.5)
+    suite = stdin_suite(("", "done\n"), time_limit_s=10.0)
     flow.problems.put("slow", suite.to_json(), suite.content_hash)
-    flow.work.push(group_of("slow", problem_id="slow", text=f"{SLOW}{SLOW}print('done')\n"))
+    flow.work.push(group_of("slow", problem_id="slow", text=f"{SLOW * 3}print('done')\n"))
     with _working(flow):
         _until(lambda: flow.ledger.counts()["executing"] == 2)
         while flow.ledger.counts()["executing"]:
