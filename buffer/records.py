@@ -172,6 +172,11 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             return self.error_type
         return "WrongAnswer" if self.outcome == "failure" else self.outcome
 
+    @property
+    def share_passed(self) -> float:
+        """Of all tests, those that it passed."""
+        return self.passed / max(1, len(self.tests))
+
 
 NO_PROGRAM = "NoProgram"
 """Error type of a response without a program."""

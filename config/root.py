@@ -149,6 +149,20 @@ class Config(ObjectiveSections, _Parts):
                 "evaluation.final_samples "
                 f"from {most}"
             )
+        by, patience = self.evaluation.best_by, self.evaluation.patience
+        if self.evaluation.best_k not in self.evaluation.ks:
+            raise ValueError(f"evaluation.best_by {by} is not estimated: add {self.evaluation.best_k} to evaluation.k")
+        if self.evaluation.best_k > min(self.evaluation.samples, self.evaluation.last_samples):
+            raise ValueError(
+                f"evaluation.best_by {by} needs as many programs per problem in every evaluation: raise "
+                f"evaluation.samples from {self.evaluation.samples}"
+            )
+        offline = not self.learner.publish_every and name != SUPERVISED
+        if patience and (offline or not self.evaluation.every):
+            raise ValueError(
+                f"evaluation.patience {patience} needs evaluations during training, which there are none of: set "
+                "evaluation.every and learner.publish_every to 1 or more"
+            )
         least = {"none": 0, "optimizer": 1, "parameters": 3}[self.learner.offload]
         if self.learner.zero_stage < least:
             raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")

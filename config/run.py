@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rltf.config.base import ConfigSection, Folder
+from rltf.config.choice import Word
 
 
 class RunConfig(ConfigSection):
@@ -59,8 +60,19 @@ class EvaluationConfig(ConfigSection):
     repetition_penalty: float = Field(1.0, gt=0)
     """Divides the logits, and multiplies negative ones, of tokens that prompt and program have so far; 1: none."""
     k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
-    """The k of pass@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs per
-    problem."""
+    """The k of pass@k and max@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs
+    per problem."""
+    best_by: Annotated[str, Field(pattern=r"^(pass|max)@[1-9]\d{0,8}$"), Word("pass@K|max@K")] = "pass@1"
+    """Figure by which a checkpoint is the best, and by which `patience` counts; max@K: the share of tests that the best
+    of K programs passes."""
+    patience: int = Field(0, ge=0)
+    """Evaluations without a better `best_by` after which training ends as after its last step; 0: it does not end
+    early."""
+
+    @property
+    def best_k(self) -> int:
+        """The K of `best_by`."""
+        return int(self.best_by.partition("@")[2])
 
     @property
     def sampling(self) -> str:
@@ -99,7 +111,8 @@ class CheckpointConfig(ConfigSection):
     keep: int = Field(2, ge=1)
     """Newest checkpoints that are kept."""
     best: bool = True
-    """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best pass@1."""
+    """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best
+    evaluation.best_by."""
 
 
 class RestartConfig(ConfigSection):

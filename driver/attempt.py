@@ -149,6 +149,7 @@ class Attempt:
             held_out_ids=[problem.id for problem in inputs.held_out_problems],
             held_out=inputs.held_out.about() if inputs.held_out else {},
             folder=self.folder.path.resolve(),
+            figures=inputs.held_out.to_ask(self.config.evaluation.ks).figures if inputs.held_out else None,
             code_version=self.code_version,
             prompt=inputs.prompt,
             code=inputs.code,

@@ -9,7 +9,7 @@ from typing import Any
 from rltf.buffer.flow import Flow
 from rltf.buffer.records import Sample
 from rltf.evaluation.collector import CompletedEvaluation, HeldOutCollector
-from rltf.evaluation.summary import Example, before_and_after
+from rltf.evaluation.summary import Asked, Example, before_and_after
 from rltf.evaluation.tasks import HeldOutTasks
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
@@ -22,7 +22,7 @@ class HeldOutTracker:
     def __init__(
         self, flow: Flow, folder: RunFolder, state: RunState, tasks: HeldOutTasks | None, ks: Sequence[int] = (1,)
     ) -> None:
-        """`tasks`: None where nothing is evaluated; `ks`: the k of pass@k."""
+        """`tasks`: None where nothing is evaluated; `ks`: the k of its figures."""
         self._flow = flow
         self._folder = folder
         self._state = state
@@ -30,7 +30,7 @@ class HeldOutTracker:
         self._about = tasks.about() if tasks else {}
         self._rows: list[Row] = folder.held_out()
         known = [row["label"] for row in self._rows]
-        self._collector = HeldOutCollector(flow, list(self._questions), ks, known, len(tasks.too_long) if tasks else 0)
+        self._collector = HeldOutCollector(flow, tasks.to_ask(ks) if tasks else Asked(()), known)
         self._steps = [int(row["step"]) for row in folder.steps()]
         """Of earlier attempts; evaluations that one asked for and did not see complete are looked for."""
         for row in self._rows:
@@ -71,7 +71,7 @@ class HeldOutTracker:
         if self._rows[0] is row:
             self._first = collected.samples
         self._last = collected.samples
-        scores = ", ".join(f"pass@{k} {estimate}" for k, estimate in collected.held_out.pass_at.items())
+        scores = ", ".join(f"{figure} {estimate}" for figure, estimate in collected.held_out.figures.items())
         lost = (
             f"; {collected.held_out.lost:,} programs without a verdict count as not passed"
             if collected.held_out.lost
@@ -109,8 +109,8 @@ class HeldOutTracker:
 
 
 def scores(rows: Sequence[Row]) -> dict[str, Any]:
-    """Step, pass@k, its standard error and `lost`, programs without a verdict, before and after training; `rows`: of
-    evaluations, by step.
+    """Step, pass@k and max@k, their standard errors and `lost`, programs without a verdict, before and after training;
+    `rows`: of evaluations, by step.
 
     Without `after` where only one evaluation was completed, empty where none was.
     """
@@ -118,7 +118,7 @@ def scores(rows: Sequence[Row]) -> dict[str, Any]:
         return {}
     found = zip(("before", "after"), [*rows[:1], *rows[1:][-1:]], strict=False)
     kept = {
-        when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith("pass@")}
+        when: {key: row[key] for key in row if key in ("step", "lost") or key.startswith(("pass@", "max@"))}
         for when, row in found
     }
     return {"tasks": rows[-1]["tasks"]} | kept

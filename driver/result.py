@@ -14,6 +14,7 @@ from rltf.monitor.examples import as_rows
 from rltf.monitor.report import write_report
 from rltf.monitor.report_fates import MAX_DEAD_LETTERS, data_loss_warnings, dead_letter_rows
 from rltf.monitor.status import print_end
+from rltf.telemetry.vocabulary import without_better
 
 
 class Result:
@@ -115,4 +116,10 @@ class Result:
             "attempts": folder.attempts(),
             "restarts": folder.restarts(),
             "finished": state.phase == "done",
-        }
+        } | self._early_end()
+
+    def _early_end(self) -> dict[str, str]:
+        """Why training ended before its last step, where the evaluations ended it."""
+        evaluations = self._attempt.state.stopped_early
+        by = self._attempt.config.evaluation.best_by
+        return {"stopped_early": without_better(by, evaluations)} if evaluations else {}

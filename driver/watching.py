@@ -19,6 +19,7 @@ from rltf.monitor.status_line import StatusLine
 from rltf.monitor.watcher import CONFIRMING_CHECKS
 from rltf.telemetry.console import warn
 from rltf.telemetry.recorder import Row
+from rltf.telemetry.vocabulary import without_better
 
 _POLL_INTERVAL_S = 0.25
 _ABSENT_CHECK_INTERVAL_S = 1.0
@@ -33,6 +34,8 @@ class Watch:
         self._supervisor = supervisor
         self._line = line
         self._stall = StallClock(attempt.config.run.stall_timeout_s)
+        self._told_end = False
+        """Whether it was told that training has ended early."""
         self._looked_at = float("-inf")
         """When it was last looked at who does not run."""
 
@@ -118,6 +121,10 @@ class Watch:
             attempt.sink.step(row)
         for sentence in attempt.held_out.read(rows):
             self._line.note(sentence)
+        if state.stopped_early and not self._told_end:
+            self._told_end = True
+            reason = without_better(attempt.config.evaluation.best_by, state.stopped_early)
+            self._line.note(f"stopped early after step {state.step.get('step', 0)}: {reason}")
         state.fold_evaluation(attempt.held_out.progress(), time.time())
         if clipped := attempt.clip.fold(rows).news():
             warn(clipped)

@@ -2,10 +2,11 @@
 
 from rltf.evaluation.collector import CompletedEvaluation, HeldOutCollector
 from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k, pass_at_k
-from rltf.evaluation.summary import Example, HeldOutResult, before_and_after, summarise
+from rltf.evaluation.summary import Asked, Example, HeldOutResult, before_and_after, summarise
 from rltf.evaluation.tasks import HeldOutTasks
 
 __all__ = [
+    "Asked",
     "CompletedEvaluation",
     "Estimate",
     "Example",

@@ -9,7 +9,7 @@ from itertools import takewhile
 from rltf.buffer.evaluations import label_of, labels_of
 from rltf.buffer.flow import Flow
 from rltf.buffer.records import Sample
-from rltf.evaluation.summary import HeldOutResult, summarise
+from rltf.evaluation.summary import Asked, HeldOutResult
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,11 @@ class HeldOutCollector:
     looked at again. Results stay in the buffer until the label is closed.
     """
 
-    def __init__(
-        self,
-        flow: Flow,
-        problem_ids: Sequence[str],
-        ks: Sequence[int] = (1,),
-        known: Collection[str] = (),
-        not_asked: int = 0,
-    ) -> None:
-        """`problem_ids`: the held-out problems asked for; programs without a verdict count as not passed.
-
-        `known`: labels done with.
-
-        `ks`: the k of pass@k; of an evaluation with fewer programs per problem those that it allows. `not_asked`:
-        further problems.
-        """
+    def __init__(self, flow: Flow, asked: Asked, known: Collection[str] = ()) -> None:
+        """`asked`: programs without a verdict count as not passed; `known`: labels done with."""
         self._flow = flow
-        self._problem_ids = tuple(problem_ids)
-        self._ks = tuple(ks)
+        self._asked = asked
         self._known = set(known)
-        self._not_asked = not_asked
         self._open = {0}
         self._newest = 0
         self.pending: tuple[str, ...] = ()
@@ -83,9 +68,8 @@ class HeldOutCollector:
                 self._known.add(label)
                 continue
             samples = self._flow.evaluations.results(label)
-            programs = self._flow.evaluations.expected(label) // max(1, len(self._problem_ids))
-            ks = [k for k in self._ks if k <= programs] or [1]
-            held_out = summarise(samples, self._problem_ids, ks, programs, self._not_asked)
+            programs = self._flow.evaluations.expected(label) // max(1, len(self._asked.problem_ids))
+            held_out = self._asked.result(samples, programs)
             complete.append(
                 CompletedEvaluation(
                     step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step))))

@@ -46,7 +46,11 @@ def mean_pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> Estimate:
     """
     if not counts:
         raise ValueError("pass@k of no problems")
-    values = [pass_at_k(samples, passed, k) for samples, passed in counts]
+    return mean_of([pass_at_k(samples, passed, k) for samples, passed in counts])
+
+
+def mean_of(values: Sequence[float]) -> Estimate:
+    """The mean of a figure's values, one per problem, with its standard error (`mean_pass_at_k`)."""
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return Estimate(mean, 0.0, len(values))

@@ -59,7 +59,7 @@ class ProblemScores:
         feedback, passed = sample.feedback, sample.feedback.outcome == "pass"
         self.passed += passed
         self.accepted += accepts(feedback, self.examples)
-        self.shares.append(feedback.passed / max(1, len(feedback.tests)))
+        self.shares.append(feedback.share_passed)
         self.outcomes[feedback.outcome] += 1
         if not passed:
             self.errors[feedback.error_name] += 1

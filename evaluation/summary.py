@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rltf.buffer.records import OUTCOMES, Sample, count_error_types
-from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k
+from rltf.evaluation.estimators import max_at_k
+from rltf.evaluation.pass_at_k import Estimate, mean_of, mean_pass_at_k
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class HeldOutResult:
     not_asked: int
     """Problems that no program could be asked for (`evaluation.tasks`); they count as not passed."""
     pass_at: Mapping[int, Estimate]
+    max_at: Mapping[int, Estimate]
+    """Share of tests that the best of k programs passes."""
     outcomes: Mapping[str, int]
     """Programs by outcome, all four present."""
     error_types: Mapping[str, int]
@@ -37,6 +40,12 @@ class HeldOutResult:
     """Policy versions that wrote the programs, ascending."""
     program_share: float = 1.0
     """Of the responses, those that hold a program."""
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """pass@k and max@k by name."""
+        named = {f"pass@{k}": estimate for k, estimate in self.pass_at.items()}
+        return named | {f"max@{k}": estimate for k, estimate in self.max_at.items()}
 
     def as_row(self, *, label: str, step: int, seconds: float, time: float) -> dict[str, Any]:
         """A JSON-able row for the run folder.
@@ -57,8 +66,8 @@ class HeldOutResult:
             "not_asked": self.not_asked,
             "versions": list(self.versions),
         }
-        for k, estimate in self.pass_at.items():
-            row |= {f"pass@{k}": estimate.value, f"pass@{k}_se": estimate.standard_error}
+        for name, estimate in self.figures.items():
+            row |= {name: estimate.value, f"{name}_se": estimate.standard_error}
         row |= {"outcomes": dict(self.outcomes), "error_types": dict(self.error_types)}
         return row | {"program_share": self.program_share}
 
@@ -77,14 +86,14 @@ def summarise(
     counts like any other. Raises ValueError when there is neither sample nor problem, and when `programs` and a
     problem's samples both are fewer than the largest k.
     """
-    graded: dict[str, list[bool]] = {problem_id: [] for problem_id in problem_ids}
+    graded: dict[str, list[tuple[bool, float]]] = {problem_id: [] for problem_id in problem_ids}
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     error_types: list[str] = []
     versions: set[int] = set()
     without = 0
     for sample in samples:
         outcome = sample.feedback.outcome
-        graded.setdefault(sample.program.problem_id, []).append(outcome == "pass")
+        graded.setdefault(sample.program.problem_id, []).append((outcome == "pass", sample.feedback.share_passed))
         outcomes[outcome] += 1
         without += not sample.program.has_program
         versions.update(run.version for run in sample.program.versions)
@@ -93,21 +102,47 @@ def summarise(
     if not graded:
         raise ValueError("a held-out evaluation of no problems")
     most = max(ks)
-    counts = [(max(len(passed), programs), sum(passed)) if passed else (most, 0) for passed in graded.values()] + [
-        (most, 0)
-    ] * not_asked
+    whole = [_filled(found, max(len(found), programs) if found else most) for found in graded.values()]
+    whole += [_filled([], most)] * not_asked
+    counts = [(len(found), sum(passed for passed, _ in found)) for found in whole]
     return HeldOutResult(
-        tasks=len(graded) + not_asked,
-        samples=sum(len(passed) for passed in graded.values()),
-        missing=sum(not passed for passed in graded.values()),
-        lost=sum(max(0, programs - len(passed)) for passed in graded.values()),
+        tasks=len(whole),
+        samples=sum(len(found) for found in graded.values()),
+        missing=sum(not found for found in graded.values()),
+        lost=sum(max(0, programs - len(found)) for found in graded.values()),
         not_asked=not_asked,
         pass_at={k: mean_pass_at_k(counts, k) for k in ks},
+        max_at={k: mean_of([max_at_k([share for _, share in found], k) for found in whole]) for k in ks},
         outcomes=dict(outcomes),
         error_types=count_error_types(error_types),
         versions=tuple(sorted(versions)),
         program_share=1 - without / max(1, outcomes.total()),
     )
+
+
+def _filled(found: list[tuple[bool, float]], programs: int) -> list[tuple[bool, float]]:
+    """Whether each program of a problem passes, and its share of the tests; those without a verdict pass none."""
+    return found + [(False, 0.0)] * (programs - len(found))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the evaluations of one held-out set ask for, and what is made of their samples."""
+
+    problem_ids: tuple[str, ...]
+    ks: tuple[int, ...] = (1,)
+    """The k of pass@k and max@k; of an evaluation with fewer programs per problem those that it allows."""
+    not_asked: int = 0
+    """Further problems, that no program can be asked for."""
+
+    def result(self, samples: Iterable[Sample], programs: int) -> HeldOutResult:
+        """Of an evaluation with so many programs per problem."""
+        ks = [k for k in self.ks if k <= programs] or [1]
+        return summarise(samples, self.problem_ids, ks, programs, self.not_asked)
+
+    def figures(self, samples: Iterable[Sample], programs: int) -> dict[str, float]:
+        """Its pass@k and max@k by name."""
+        return {name: found.value for name, found in self.result(samples, programs).figures.items()}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rltf.evaluation.summary import Asked
 from rltf.problems import Problem, Skipped
 
 
@@ -25,6 +27,10 @@ class HeldOutTasks:
     def tasks(self) -> int:
         """Problems that a score is a mean over."""
         return len(self.asked) + len(self.too_long)
+
+    def to_ask(self, ks: Sequence[int]) -> Asked:
+        """What evaluations of them ask for; `ks`: the k of their figures."""
+        return Asked(tuple(problem.id for problem in self.asked), tuple(ks), len(self.too_long))
 
     def about(self) -> dict[str, Any]:
         """JSON-able: `tasks`, `total`, `too_long` (numbers), `problems` (name), and `about`, all of them in words."""

@@ -4,7 +4,7 @@
                                                        random states
                             checkpoint.json            everything else (`learner.worker`), and where each tensor is
                             COMPLETE                   written last: sizes and checksums of the files (policy.checksums)
-    checkpoints/scores.json                            held-out pass@1 by evaluation: label -> step, pass@1
+    checkpoints/scores.json                            held-out figures by evaluation: label -> step, pass@1, figures
 
 `learner.checkpoints` finds them, `learner.checkpoint_writer` writes them.
 """

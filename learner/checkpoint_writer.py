@@ -1,4 +1,4 @@
-"""Writes the checkpoints of a run, and keeps the newest few and the best by held-out pass@1.
+"""Writes the checkpoints of a run, and keeps the newest few and the best by a held-out figure.
 
 A checkpoint is written under another name, synchronised with the disk and renamed, so that a kill at any moment leaves
 the one before.
@@ -33,12 +33,13 @@ _UNFINISHED = ".unfinished"
 class CheckpointWriter(Checkpoints):
     """The checkpoints of a run that trains: every rank calls `save`, rank 0 writes what all ranks gather."""
 
-    def __init__(self, folder: Path, keep: int, best: bool, writes: bool = True) -> None:
-        """`keep`: newest ones kept; `best`: whether the best one is kept too; `writes`: whether this is rank 0.
+    def __init__(self, folder: Path, keep: int, best: bool, writes: bool = True, best_by: str = "pass@1") -> None:
+        """`keep`: newest ones kept; `best`: whether the one with the best `best_by` is kept too; `writes`: whether this
+        is rank 0.
 
         Raises UserError when scores.json cannot be read.
         """
-        super().__init__(folder)
+        super().__init__(folder, best_by)
         self._keep = keep
         self._best = best
         self._writes = writes
@@ -73,9 +74,9 @@ class CheckpointWriter(Checkpoints):
         (unfinished / "checkpoint.json").write_text(json.dumps(dict(facts) | own))
         write_checksums(unfinished, SEAL)
 
-    def set_score(self, label: str, step: int, pass_at_1: float) -> None:
-        """Keeps the held-out pass@1 that evaluation `label` found for the weights of `step`. Rank 0 only."""
-        self._scores[label] = Score(step, pass_at_1)
+    def set_score(self, label: str, score: Score) -> None:
+        """Keeps what evaluation `label` found. Rank 0 only."""
+        self._scores[label] = score
         self.folder.mkdir(parents=True, exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(self._scores), indent=1).decode()
         write_atomically(self.folder / SCORES, text + "\n")

@@ -1,4 +1,4 @@
-"""The checkpoints that a run has: the newest, the one that all ranks go on from, the best by held-out pass@1.
+"""The checkpoints that a run has: the newest, the one that all ranks go on from, the best by a held-out figure.
 
 One of a step that is being replaced is step_000040.replaced until the new one stands in its place, and counts for it as
 long as that is empty. One that is not as it was written is passed over for the one before.
@@ -23,19 +23,29 @@ _NONE, _REFUSED = -1, -2
 log = logging.getLogger(__name__)
 
 
-class Score(msgspec.Struct):
+class Score(msgspec.Struct, omit_defaults=True):
     """What a held-out evaluation found for the weights of a step."""
 
     step: int
     pass_at_1: float = msgspec.field(name="pass@1")
+    figures: dict[str, float] = {}
+    """pass@k and max@k by name."""
+
+    def value(self, figure: str) -> float | None:
+        """A figure by name; None where the evaluation has none of it."""
+        return self.pass_at_1 if figure == "pass@1" else self.figures.get(figure)
 
 
 class Checkpoints:
     """The checkpoints of one run, for every rank to read."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises UserError when scores.json cannot be read."""
+    def __init__(self, folder: Path, best_by: str = "pass@1") -> None:
+        """`best_by`: name of the held-out figure (`evaluation.best_by`).
+
+        Raises UserError when scores.json cannot be read.
+        """
         self.folder = folder
+        self._best_by = best_by
         self.passed_over: list[str] = []
         """A sentence for each checkpoint that `newest` found damaged."""
         file = folder / SCORES
@@ -47,9 +57,9 @@ class Checkpoints:
             ) from error
 
     @classmethod
-    def of_run(cls, run: Path) -> Checkpoints:
+    def of_run(cls, run: Path, best_by: str = "pass@1") -> Checkpoints:
         """Those in the folder of a run. Raises as the constructor."""
-        return cls(run / run_files.CHECKPOINTS)
+        return cls(run / run_files.CHECKPOINTS, best_by)
 
     def newest(self, most: int | None = None) -> Checkpoint | None:
         """The newest whole one, of at most `most` steps if that is given; None when there is none.
@@ -120,13 +130,12 @@ class Checkpoints:
         """Steps of those whose files have the right sizes, ascending; their contents are not looked at."""
         return sorted(step for step, folder in self.folders().items() if is_complete(folder))
 
-    def score(self, label: str) -> float | None:
-        """pass@1 that evaluation `label` found; None when it is not known."""
-        found = self._scores.get(label)
-        return None if found is None else found.pass_at_1
+    def score(self, label: str) -> Score | None:
+        """What evaluation `label` found; None when it is not known."""
+        return self._scores.get(label)
 
     def best(self) -> Checkpoint | None:
-        """The whole checkpoint with the highest pass@1, the earlier one of equals; None when none has a score."""
+        """The whole checkpoint with the highest `best_by`, the earlier one of equals; None when none has a score."""
         folders = self.folders()
         for step in self.by_score():
             try:
@@ -139,7 +148,8 @@ class Checkpoints:
         """Steps with a score, of those whose files have the right sizes, the best first."""
         # A step that was done again after a crash was evaluated again: the later score is that of the weights that are
         # kept.
-        by_step = {score.step: score.pass_at_1 for score in self._scores.values()}
+        found = ((score.step, score.value(self._best_by)) for score in self._scores.values())
+        by_step = {step: value for step, value in found if value is not None}
         return [step for _, step in sorted((-by_step[step], step) for step in self.steps() if step in by_step)]
 
     def folders(self) -> dict[int, Path]:

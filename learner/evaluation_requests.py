@@ -11,8 +11,10 @@ from rltf.buffer.evaluations import label_of
 from rltf.buffer.flow import Flow
 from rltf.config import Config
 from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Score
 from rltf.learner.engine import TrainingEngine
-from rltf.learner.schedule import Position
+from rltf.learner.schedule import Position, evaluations_since_best
+from rltf.learner.task import Figures
 from rltf.learner.waiting import Waiter
 
 MAX_PASS_PROBLEMS = 64
@@ -34,8 +36,9 @@ class EvaluationRequests:
         waiter: Waiter,
         checkpoints: CheckpointWriter,
         held_out: Mapping[str, Any],
+        figures: Figures | None = None,
     ) -> None:
-        """`checkpoints` keep the scores; `held_out`: what these are about (`LearnerTask.held_out`)."""
+        """`checkpoints` keep the scores; `held_out`: what these are about; `figures`: see `LearnerTask`."""
         self._config = config
         self._held_out_ids = list(held_out_ids)
         self._held_out = {"tasks": len(held_out_ids)} | dict(held_out)
@@ -43,6 +46,7 @@ class EvaluationRequests:
         self._engine = engine
         self._waiter = waiter
         self._checkpoints = checkpoints
+        self._figures = figures
         self._is_rank_0 = engine.world.rank == 0
         self._read: set[str] = set()
         """Labels whose samples are not needed here any more."""
@@ -113,15 +117,48 @@ class EvaluationRequests:
             if samples := self._flow.evaluations.results(label):
                 passed = sum(sample.feedback.outcome == "pass" for sample in samples)
                 asked = progress.expected / max(1, len(self._held_out_ids))
-                self._checkpoints.set_score(label, step, passed / max(1, asked * self._held_out["tasks"]))
+                figures = dict(self._figures(samples, round(asked))) if self._figures else {}
+                pass_at_1 = passed / max(1, asked * self._held_out["tasks"])
+                self._checkpoints.set_score(label, Score(step, pass_at_1, figures))
                 self._done_with(label)
 
     def unscored_steps(self, position: Position) -> list[int]:
         """Steps whose evaluation is not complete yet; the best checkpoint may be one of them."""
         return [step for step, label in position.evaluated if self._checkpoints.score(label) is None]
 
+    def is_out_of_patience(self, position: Position) -> bool:
+        """Whether `evaluation.patience` evaluations in a row were no better than the best before them. Collective.
+
+        What is not complete yet is not waited for, except where the run is deterministic: there the newest evaluation
+        alone does not count yet, so that training ends at the same step every time. Raises StopRequested and
+        StallTimeout.
+        """
+        patience = self._config.evaluation.patience
+        if not patience:
+            return False
+        judged = position.evaluated
+        if self._config.run.deterministic:
+            judged = judged[:-1]
+            for _, label in judged:
+                if not self._engine.broadcast_int(int(self._checkpoints.score(label) is not None)):
+                    self._waiter.evaluation(label)
+        self.record_scores(position)
+        since = evaluations_since_best(self._values(judged)) if self._is_rank_0 else 0
+        return self._engine.broadcast_int(int(since >= patience)) > 0
+
+    def _values(self, evaluated: Sequence[tuple[int, str]]) -> list[float]:
+        """`evaluation.best_by` of each, up to the first that is not complete, without those whose samples are gone."""
+        found = []
+        for _, label in evaluated:
+            score = self._checkpoints.score(label)
+            if score is None and not self._flow.evaluations.is_closed(label):
+                break
+            if score is not None and (value := score.value(self._config.evaluation.best_by)) is not None:
+                found.append(value)
+        return found
+
     def before_and_after(self, position: Position) -> dict[str, Any]:
-        """Held-out pass@1 of the first and the last evaluation, on rank 0, once both are complete. Collective.
+        """Held-out figures of the first and the last evaluation, on rank 0, once both are complete. Collective.
 
         Raises StopRequested and StallTimeout.
         """
@@ -132,7 +169,7 @@ class EvaluationRequests:
                 self._waiter.evaluation(label)
                 self.record_scores(position)
             if (score := self._checkpoints.score(label)) is not None:
-                scores[when] = {"step": step, "pass@1": score}
+                scores[when] = {"step": step, **score.figures, "pass@1": score.pass_at_1}
         return self._held_out | scores if scores else {}
 
     def _done_with(self, label: str) -> None:

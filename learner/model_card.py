@@ -14,7 +14,7 @@ import yaml
 
 from rltf.config import Config, write_atomically
 from rltf.policy.tokenizers import folder_has_chat_template
-from rltf.telemetry.vocabulary import estimate, ks_of
+from rltf.telemetry.vocabulary import estimate, figures_of
 
 _PATH = re.compile(r"(?<![\w.~/:])(?:~|\.{1,2})?/[^\s,\"]*")
 _SPEC_PATH = re.compile(r"(?:^|(?<=,))((?!hf:)\w+:)([^,]*)")
@@ -93,18 +93,19 @@ def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, max_tokens: i
 
 def _evaluation(config: Config, held_out: Mapping[str, Any]) -> str:
     rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
-    ks = ks_of(list(rows.values()))
+    figures = figures_of(list(rows.values()))
     scores = "".join(
-        f"| {when} | {row['step']} | {' | '.join(estimate(row, k, digits=4) for k in ks)} |\n"
+        f"| {when} | {row['step']} | {' | '.join(estimate(row, figure, digits=4) for figure in figures)} |\n"
         for when, row in rows.items()
     )
     if not scores:
         return "It was not evaluated on held-out problems.\n"
-    head = f"| | step | {' | '.join(f'pass@{k}' for k in ks)} |\n|---|---{'|---' * len(ks)}|\n"
+    head = f"| | step | {' | '.join(figures)} |\n|---|---{'|---' * len(figures)}|\n"
     return (
         f"Share of programs, sampled {config.evaluation.sampling}, that pass all tests of {held_out['tasks']} held-out "
-        f"problems ({_about(config, held_out)}); pass@k by the unbiased estimator of arXiv 2107.03374, with its "
-        f"standard error over problems:\n\n{head}{scores}"
+        f"problems ({_about(config, held_out)}); pass@k by the unbiased estimator of arXiv 2107.03374, max@k is "
+        "the share of tests that the best of k programs passes, both with their "
+        f"standard errors over problems:\n\n{head}{scores}"
     )
 
 

@@ -13,7 +13,7 @@ last. Without a reinforcement objective versions are published for their evaluat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
@@ -41,6 +41,8 @@ class Position:
     """Of training, up to the end of the last step, waits included."""
     evaluated: list[tuple[int, str]] = field(default_factory=list)
     """Step and label of each held-out evaluation that was asked for."""
+    stopped: int = 0
+    """The `evaluation.patience` that training has ended by; 0: none."""
 
     def take_step(self, reinforced: bool, seconds: float) -> None:
         """One more step is taken; `seconds`: of training so far."""
@@ -109,7 +111,12 @@ class Schedule:
     def is_over(self, position: Position) -> bool:
         """Whether no step comes any more, by this rank's clock."""
         limit = self._learner.max_seconds
-        return position.step >= self._learner.steps or (limit is not None and position.seconds >= limit)
+        late = limit is not None and position.seconds >= limit
+        return position.step >= self._learner.steps or late or self.has_stopped_early(position)
+
+    def has_stopped_early(self, position: Position) -> bool:
+        """Whether the evaluations have ended training, by a patience that is no shorter than the present one."""
+        return 0 < self._evaluation.patience <= position.stopped
 
     def before(self, position: Position) -> Before:
         """Of the step that comes next."""
@@ -170,6 +177,11 @@ def is_supervised(step: int, ratio: float) -> bool:
     exact = Fraction(ratio).limit_denominator(1000)
     share = exact / (1 + exact)
     return int(step * share) > int((step - 1) * share)
+
+
+def evaluations_since_best(values: Sequence[float]) -> int:
+    """How many came after the best one, the first of equals, and so were no better; 0 for none at all."""
+    return len(values) - 1 - values.index(max(values)) if values else 0
 
 
 def _is_multiple(step: int, every: int) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rltf.buffer.records import Sample
 from rltf.config import NO_CODE, Config, PromptConfig, UserCode, UserError, run_files
 from rltf.policy.policy import PolicySpec
 from rltf.problems import Corpus
@@ -27,6 +28,10 @@ def hash_of_inputs(
     return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
 
 
+Figures = Callable[[Sequence[Sample], int], Mapping[str, float]]
+"""From the samples of an evaluation, and the programs that it asked for of each problem, to its figures by name."""
+
+
 @dataclass(frozen=True)
 class LearnerTask:
     """What one run's learner is given; the same on every rank."""
@@ -42,6 +47,8 @@ class LearnerTask:
     held_out: Mapping[str, Any] = field(default_factory=dict)
     """What the held-out figures are about (`evaluation.tasks.HeldOutTasks.about`): its `too_long` problems are not
     among the ids."""
+    figures: Figures | None = None
+    """Gives the figures that `evaluation.best_by` may name; None: pass@1 alone is known."""
     code_version: str = ""
     prompt: str = ""
     """The prompt of a training problem, for the model card."""

@@ -52,7 +52,7 @@ class LearnerWorker:
         self._schedule = Schedule(task.config)
         kept = task.config.checkpoint
         self._checkpoints = CheckpointWriter(
-            task.folder / run_files.CHECKPOINTS, kept.keep, kept.best, writes=world.rank == 0
+            task.folder / run_files.CHECKPOINTS, kept.keep, kept.best, world.rank == 0, task.config.evaluation.best_by
         )
         self._saved: Position | None = None
         self.resumed_at: int | None = None
@@ -80,7 +80,14 @@ class LearnerWorker:
             self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._heartbeat
         )
         self._evaluations = EvaluationRequests(
-            config, task.held_out_ids, self._flow, self._engine, self._waiter, self._checkpoints, task.held_out
+            config,
+            task.held_out_ids,
+            self._flow,
+            self._engine,
+            self._waiter,
+            self._checkpoints,
+            task.held_out,
+            task.figures,
         )
         try:
             if checkpoint is None:
@@ -178,7 +185,7 @@ class LearnerWorker:
         self._set_phase("imitation" if self._config.learner.objective == SUPERVISED else "training")
         self._training.load_frozen(self._task.folder)
         earlier, training_began = position.seconds, time.monotonic()
-        while not self._is_over():
+        while not self._ends():
             due = self._schedule.before(position)
             if self._should_stop():
                 raise StopRequested(f"before step {due.step}")
@@ -235,10 +242,18 @@ class LearnerWorker:
         """Whether no step comes any more, by rank 0's clock. Collective."""
         return bool(self._engine.broadcast_int(int(self._schedule.is_over(self._position))))
 
+    def _ends(self) -> bool:
+        """As `_is_over`, looking at the evaluations too."""
+        if self._evaluations.is_out_of_patience(self._position):
+            self._position.stopped = self._config.evaluation.patience
+        return self._is_over()
+
     # ---- after training
 
     def _finish(self) -> None:
         config, step = self._config, self._position.step
+        if self._schedule.has_stopped_early(self._position) and self._world.rank == 0:
+            self._recorder.gauge("stopped_early", self._position.stopped)
         if self._position.changed:
             self._publish()
         if step not in [evaluated for evaluated, _ in self._position.evaluated]:

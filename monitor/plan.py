@@ -19,6 +19,7 @@ from rltf.monitor.memory import (
 from rltf.monitor.paper import not_in_force
 from rltf.monitor.run_folder import LOG_BYTES
 from rltf.telemetry.console import counted
+from rltf.telemetry.vocabulary import without_better
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         if evaluation.every and (learner.publish_every or learner.objective == "supervised")
         else "before the first step and after the last"
     )
-    scores = ", ".join(f"pass@{k}" for k in evaluation.ks)
+    scores = ", ".join(f"{name}@{k}" for name in ("pass", "max") for k in evaluation.ks)
     sampled = f"{counted(evaluation.samples, 'sample')} {evaluation.sampling}"
-    evaluated = f"{scores} of {tasks} tasks x {sampled}, {when}{_finally(config)}"
+    evaluated = f"{scores} of {tasks} tasks x {sampled}, {when}{_finally(config)}{_best(config)}"
     return (
         ("folder", facts.folder),
         ("it grows to", _folder(config, facts)),
@@ -161,6 +162,13 @@ def _finally(config: Config) -> str:
     evaluation = config.evaluation
     different = evaluation.last_samples != evaluation.samples
     return f" with {counted(evaluation.last_samples, 'sample')} then" if different else ""
+
+
+def _best(config: Config) -> str:
+    evaluation = config.evaluation
+    by = f"; the best checkpoint by {evaluation.best_by}" if evaluation.best_by != "pass@1" else ""
+    ends = f"; training ends once there is {without_better(evaluation.best_by, evaluation.patience)}"
+    return by + (ends if evaluation.patience else "")
 
 
 def wanted_cpus(config: Config) -> float:

@@ -31,7 +31,7 @@ from rltf.telemetry.console import harden_streams, print_error
 from rltf.telemetry.declarations import METRICS, STEP_FIGURES
 from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.recorder import Row
-from rltf.telemetry.vocabulary import PRODUCTS, estimate, ks_of, plural
+from rltf.telemetry.vocabulary import PRODUCTS, estimate, figures_of, plural
 
 
 def write_report(folder: RunRecord) -> Path:
@@ -96,13 +96,13 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     lines = []
     if held_out:
         first, last = held_out[0], held_out[-1]
-        for k in ks_of(held_out):
+        for figure in figures_of(held_out):
             after = (
-                f"**{estimate(last, k)} after** it (step {last['step']})"
+                f"**{estimate(last, figure)} after** it (step {last['step']})"
                 if len(held_out) > 1
                 else "not evaluated after it"
             )
-            lines.append(f"- Held-out pass@{k}: **{estimate(first, k)} before** training, {after}.")
+            lines.append(f"- Held-out {figure}: **{estimate(first, figure)} before** training, {after}.")
         about = (result.get("held_out") or {}).get("about") or f"{last['tasks']:,}"
         lines.append(
             f"- Held-out tasks: {about}; {last['samples']:,} sampled programs, standard errors over the tasks."
@@ -125,6 +125,8 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
         if name in result
     ]
     lines.append(f"- {', '.join(numbers)}.")
+    if reason := result.get("stopped_early"):
+        lines.append(f"- Training ended before its last step: {reason}.")
     if seconds := result.get("seconds"):
         lines.append(
             "- Seconds: "
@@ -138,17 +140,17 @@ def _curve(draw: Callable[..., None], held_out: Sequence[Row]) -> list[str]:
     if len(held_out) < 2:
         return []
     draw("held_out.png", plots.held_out_curve, held_out)
-    ks = ks_of(held_out)
+    figures = figures_of(held_out)
     lines = [
         "## Held-out pass@1",
         "",
         "![Held-out pass@1 over steps and seconds](held_out.png)",
         "",
-        f"| step | seconds | {' | '.join(f'pass@{k}' for k in ks)} | programs |",
-        f"|---:|---:|{'---:|' * len(ks)}:---|",
+        f"| step | seconds | {' | '.join(figures)} | programs |",
+        f"|---:|---:|{'---:|' * len(figures)}:---|",
     ]
     for row in held_out:
-        scores = " | ".join(estimate(row, k) for k in ks)
+        scores = " | ".join(estimate(row, figure) for figure in figures)
         lines.append(
             f"| {row['step']} | {row['seconds']:.0f} | {scores} | {plots.outcome_words(row.get('outcomes', {}))} |"
         )

@@ -140,6 +140,7 @@ class Result(Struct):
     examples: list[_Example] = []
     attempts: _Count = 0
     finished: bool = False
+    stopped_early: str = ""
 
 
 class _Position(Struct):
@@ -176,7 +177,7 @@ def read_object(data: bytes, kind: type[Struct]) -> dict[str, Any]:
     except (ValueError, msgspec.ValidationError) as error:
         raise ValueError(first_line(error)) from None
     for key, value in found.items():
-        if key.startswith("pass@") and not isinstance(value, int | float):
+        if key.startswith(("pass@", "max@")) and not isinstance(value, int | float):
             raise ValueError(f"its {key} is no number")
     return dict(found)
 

@@ -268,6 +268,11 @@ class RunState:
         learner, actors = self._gauges("learner", "version"), self._gauges("actor", "version")
         return max(learner) - min(actors) if learner and actors else None
 
+    @property
+    def stopped_early(self) -> int:
+        """Evaluations without a better `evaluation.best_by` after which training has ended; 0 where it has not."""
+        return int(max(self._gauges("learner", "stopped_early"), default=0))
+
     def _gauges(self, kind: str, name: str) -> list[float]:
         """The newest values of the workers of a kind."""
         return [role.gauges[name] for role in self.roles.values() if role.kind == kind and name in role.gauges]

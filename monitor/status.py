@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rltf.monitor.plan import Section
 from rltf.telemetry.console import warn
-from rltf.telemetry.vocabulary import estimate, ks_of
+from rltf.telemetry.vocabulary import estimate, figures_of
 
 
 def print_plan(console: Console, sections: Sequence[Section]) -> None:
@@ -49,14 +49,14 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     table.add_column(style="bold")
     table.add_column(justify="right")
     if held_out:
-        for k, when in (
-            (k, when)
-            for k in ks_of([held_out.get(when, {}) for when in ("before", "after")])
+        for figure, when in (
+            (figure, when)
+            for figure in figures_of([held_out.get(when, {}) for when in ("before", "after")])
             for when in ("before", "after")
         ):
             table.add_row(
-                f"held-out pass@{k} {when} training",
-                estimate(held_out[when], k) if when in held_out else "not evaluated",
+                f"held-out {figure} {when} training",
+                estimate(held_out[when], figure) if when in held_out else "not evaluated",
             )
         table.add_row("held-out tasks", held_out.get("about") or f"{held_out['tasks']:,}")
         for when in ("before", "after"):
@@ -68,6 +68,8 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
                 {"steps": "learner steps", "samples": "programs graded", "versions": "policy versions"}[name],
                 f"{result[name]:,}",
             )
+    if reason := result.get("stopped_early"):
+        table.add_row("training ended early", reason)
     for phase, seconds in result.get("seconds", {}).items():
         table.add_row(f"seconds in {phase.replace('_', ' ')}", f"{seconds:.1f}")
     console.print(table)

@@ -206,6 +206,14 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
             report=_CURVE,
         ),
         _held_out("pass@*_se", "Standard error of pass@k over the tasks.", "share", report=_CURVE),
+        _held_out(
+            "max@*",
+            "max@k: share of tests that the best of k programs passes, mean over the tasks.",
+            "share",
+            shows=("tensorboard", "status"),
+            report=_CURVE,
+        ),
+        _held_out("max@*_se", "Standard error of max@k over the tasks.", "share", report=_CURVE),
         _held_out("tasks", "Problems that count."),
         _held_out("samples", "Programs that were judged.", "programs"),
         _held_out("missing", "Problems without a single verdict; they count as not passed."),
@@ -252,6 +260,11 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
             "warm_start_passed", "Sampled programs that passed when it was last asked whether one does.", by=_LEARNER
         ),
         _gauge("checkpoint", "Learner step of the newest checkpoint.", by=_LEARNER),
+        _gauge(
+            "stopped_early",
+            "Evaluations without a better `evaluation.best_by` after which training ended; absent where it did not.",
+            by=_LEARNER,
+        ),
     ),
     "phase": (
         _gauge("build", "Loads the policy and sets up the engine.", by=_ACTOR + _LEARNER),

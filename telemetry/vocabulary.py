@@ -5,6 +5,7 @@ Roles are KIND-NUMBER (`actor-0`, `executor-3`, `learner-0`); each kind makes on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,18 +40,27 @@ def outcome_shares(outcomes: Mapping[str, int]) -> dict[str, float]:
     return {outcome: outcomes.get(outcome, 0) / total for outcome in OUTCOME_WORDS} if total else {}
 
 
-def ks_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The k of every pass@k that one of the evaluations has, ascending."""
-    names = (name.removeprefix("pass@") for row in rows for name in row if name.startswith("pass@"))
-    return sorted({int(k) for k in names if k.isdigit()})
+_FIGURE = re.compile(r"(pass|max)@([1-9]\d*)")
 
 
-def estimate(row: Mapping[str, Any], k: int = 1, digits: int = 3) -> str:
-    """pass@k of an evaluation with its standard error; a dash where it had too few programs per problem for it."""
-    if f"pass@{k}" not in row:
+def figures_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the figures that one of the evaluations has: every pass@k, then every max@k, k ascending."""
+    found = {match for row in rows for name in row if (match := _FIGURE.fullmatch(name))}
+    ordered = sorted((match[1] == "max", int(match[2]), match[0]) for match in found)
+    return list(dict.fromkeys(name for _, _, name in ordered))
+
+
+def estimate(row: Mapping[str, Any], figure: str = "pass@1", digits: int = 3) -> str:
+    """A figure of an evaluation with its standard error; a dash where it had too few programs per problem for it."""
+    if figure not in row:
         return "–"
-    error = row.get(f"pass@{k}_se")
-    return f"{row[f'pass@{k}']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
+    error = row.get(f"{figure}_se")
+    return f"{row[figure]:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
+
+
+def without_better(best_by: str, evaluations: int) -> str:
+    """Why training ended early, in words: "no better pass@1 for 3 evaluations"."""
+    return f"no better {best_by} for {evaluations} {plural('evaluation', evaluations)}"
 
 
 def kind_of(role: str) -> str:

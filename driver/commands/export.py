@@ -20,7 +20,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     parser = Arguments("export", SENTENCE)
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where to write the model")
-    parser.add_argument("--best", action="store_true", help="the checkpoint with the best held-out pass@1")
+    parser.add_argument("--best", action="store_true", help="the checkpoint with the best evaluation.best_by")
     parser.add_argument("--step", type=int, metavar="N", help="the checkpoint of learner step N (default: the newest)")
     known, _ = parser.read(arguments)
     if known.best and known.step is not None:

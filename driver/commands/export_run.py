@@ -22,7 +22,7 @@ from rltf.telemetry.console import warn
 
 
 def export_run(run: Path, out: Path, best: bool, step: int | None, console: Console) -> None:
-    """Writes the model of the run's newest checkpoint, the best by held-out pass@1, or that of `step`, into `out`.
+    """Writes the model of the run's newest checkpoint, the best by `evaluation.best_by`, or that of `step`, into `out`.
 
     Raises UserError when there is no such checkpoint, or `out` exists or cannot be written.
     """
@@ -30,7 +30,7 @@ def export_run(run: Path, out: Path, best: bool, step: int | None, console: Cons
     if out.exists():
         raise UserError(f"--out {out} exists: name a folder that does not")
     config = folder.settings()
-    checkpoint = _checkpoint(folder, best, step)
+    checkpoint = _checkpoint(folder, config.evaluation.best_by, best, step)
     inputs = Inputs.from_config(config, code_of(config, run))
     position = Position.from_facts(checkpoint.facts["position"])
     facts = {
@@ -51,11 +51,11 @@ def export_run(run: Path, out: Path, best: bool, step: int | None, console: Cons
     console.print(f"the model after step {checkpoint.step} of {folder.name} is in {out}", markup=False)
 
 
-def _checkpoint(folder: RunRecord, best: bool, step: int | None) -> Checkpoint:
-    checkpoints = Checkpoints.of_run(folder.path)
+def _checkpoint(folder: RunRecord, best_by: str, best: bool, step: int | None) -> Checkpoint:
+    checkpoints = Checkpoints.of_run(folder.path, best_by)
     if best:
         found = checkpoints.best()
-        missing = "none of its checkpoints was evaluated on held-out problems"
+        missing = f"none of its checkpoints has a held-out {best_by}"
     elif step is not None:
         found = checkpoints.at(step)
         missing = f"it has no checkpoint of step {step}"

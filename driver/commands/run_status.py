@@ -29,7 +29,7 @@ from rltf.monitor.run_record import RunRecord
 from rltf.monitor.state import RunState
 from rltf.problems.files import atomic_output
 from rltf.telemetry.metrics import numbers_of
-from rltf.telemetry.vocabulary import ks_of
+from rltf.telemetry.vocabulary import figures_of
 
 _REDIS_TIMEOUT_S = 2.0
 """Longest wait for Redis."""
@@ -208,7 +208,7 @@ def _lines(found: RunStatus) -> list[tuple[str, str]]:
     if found.held_out:
         row = found.held_out
         where = f"at step {row['step']}" + (f", {row['tasks']:,} tasks" if "tasks" in row else "")
-        lines += [(f"held-out pass@{k}", f"{row[f'pass@{k}']:.3f} {where}") for k in ks_of([row])]
+        lines += [(f"held-out {figure}", f"{row[figure]:.3f} {where}") for figure in figures_of([row])]
     lines += [("not running", f"{name}: {words}") for name, words in found.absent.items()]
     lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]
     lines += [("damage", sentence) for sentence in found.damage]

@@ -13,6 +13,7 @@ from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config
+from rltf.evaluation.summary import Asked
 from rltf.executor.worker import ExecutorWorker
 from rltf.learner.task import LearnerTask
 from rltf.learner.worker import LearnerWorker
@@ -78,7 +79,16 @@ class Run:
         self.published = KeptVersions()
         corpus = SolutionCorpus(PROBLEMS)
         ids = [task.id for task in PROBLEMS]
-        task = LearnerTask(self.config, self.spec, corpus, ids[:4], ids[4:], folder, code_version="test")
+        task = LearnerTask(
+            self.config,
+            self.spec,
+            corpus,
+            ids[:4],
+            ids[4:],
+            folder,
+            figures=Asked(tuple(ids[4:]), self.config.evaluation.ks).figures,
+            code_version="test",
+        )
         self.learner = LearnerWorker(
             task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append)
         )

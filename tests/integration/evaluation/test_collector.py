@@ -12,6 +12,7 @@ from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
 from rltf.driver.held_out_tracker import HeldOutTracker
 from rltf.evaluation.collector import HeldOutCollector
+from rltf.evaluation.summary import Asked
 from rltf.evaluation.tasks import HeldOutTasks
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
@@ -58,7 +59,7 @@ def write_and_grade(flow: Flow, passing: set[str]) -> None:
 def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis, tmp_path: Path) -> None:
     flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "collected"))
     problems = ["a", "b", "c", "d"]
-    collector = HeldOutCollector(flow, problems)
+    collector = HeldOutCollector(flow, Asked(tuple(problems)))
     assert collector.collect() == [] and collector.pending == ()
     flow.evaluations.request(label_of(0), 0, [problems[:3], problems[3:]])
     assert collector.collect() == [] and collector.pending == ("step-000000",)
@@ -76,7 +77,7 @@ def test_evaluations_are_collected_once_and_when_complete(server: EmbeddedRedis,
 
 def test_pass_at_k_is_told_of_evaluations_with_so_many_programs(server: EmbeddedRedis, tmp_path: Path) -> None:
     flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "pass-at-k"))
-    collector = HeldOutCollector(flow, ["a", "b"], ks=(1, 3))
+    collector = HeldOutCollector(flow, Asked(("a", "b"), ks=(1, 3)))
     for step, programs in ((0, 2), (1, 3)):
         flow.evaluations.request(label_of(step), step, [["a", "b"]], programs)
         write_and_grade(flow, {"a"})
@@ -116,6 +117,8 @@ def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passe
     (row,) = folder.held_out()
     assert (row["tasks"], row["samples"], row["lost"], row["not_asked"], row["missing"]) == (4, 3, 1, 2, 0)
     assert row["pass@1"] == 0.375 and row["pass@2"] == 0.5
+    assert row["max@1"] == row["max@2"] == 0.0, "these verdicts name no test, and what was not asked passes none"
+    assert tasks.to_ask((1, 2)).figures([], 2) == {"pass@1": 0.0, "pass@2": 0.0, "max@1": 0.0, "max@2": 0.0}
     result = book.result()
     assert (result["tasks"], result["of"], result["too_long"], result["before"]["lost"]) == (4, 5, 2, 1)
     assert result["about"] == "4 of 5 from own; 2 of them, whose prompt does not fit, count as not solved"

@@ -15,7 +15,7 @@ import torch
 
 from rltf.config import UserError
 from rltf.learner.checkpoint_writer import CheckpointWriter
-from rltf.learner.checkpoints import Checkpoints
+from rltf.learner.checkpoints import Checkpoints, Score
 from rltf.policy.checksums import write_checksums
 from tests.support.learner_engines import engine_of, steps, weights
 from tests.support.learner_parts import policy
@@ -128,7 +128,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     with engine_of(policy()) as engine:
         for step, score in ((0, 0.1), (2, 0.5), (4, 0.5), (6, 0.3)):
             checkpoints.save(step, engine.state(), {}, needed=[4])
-            checkpoints.set_score(f"step-{step:06d}", step, score)
+            checkpoints.set_score(f"step-{step:06d}", Score(step, score, {"max@2": 1 - score}))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "scores.json",
         "step_000002",
@@ -137,10 +137,11 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     ]
     again = CheckpointWriter(tmp_path, 1, True)
     best = again.best()
-    assert (
-        best is not None and best.step == 2 and again.score("step-000006") == 0.3 and again.score("step-000007") is None
-    )
-    again.set_score("step-000002-2", 2, 0.2)  # done again, with other weights
+    assert best is not None and best.step == 2
+    assert again.score("step-000006") == Score(6, 0.3, {"max@2": 0.7}) and again.score("step-000007") is None
+    by_max = Checkpoints(tmp_path, "max@2").best()
+    assert by_max is not None and by_max.step == 6 and Checkpoints(tmp_path, "pass@9").best() is None
+    again.set_score("step-000002-2", Score(2, 0.2))  # done again, with other weights
     with engine_of(policy()) as engine:
         again.save(8, engine.state(), {})
     assert sorted(path.name for path in tmp_path.glob("step*")) == ["step_000004", "step_000008"]

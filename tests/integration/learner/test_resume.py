@@ -164,6 +164,34 @@ def test_offline_a_resumed_run_goes_on_with_the_first_policys_programs(make_run:
     assert seconds == sorted(seconds), "the seconds of the attempts add up"
 
 
+def test_evaluations_that_get_no_better_end_training_and_a_resumption_remembers_it(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    # Greedy programs of weights that hardly move: every evaluation finds the same.
+    def run(patience: int) -> Run:
+        evaluation = {"every": 2, "tasks": 2, "samples": 1, "temperature": 0, "best_by": "max@1", "patience": patience}
+        return make_run("patient", learner=FIELDS["learner"] | {"learning_rate": 1e-12}, evaluation=evaluation)
+
+    ended = whole(run(2))
+    # Those of the steps 2 and 4 were no better than the first; the one before step 7 is when they are looked at.
+    evaluated = [0, 2, 4, 6, 7]
+    assert [step for step, _ in ended.learner._position.evaluated] == evaluated and len(ended.rows()) == 7
+    scores = [ended.learner._checkpoints.score(f"step-{step:06d}") for step in evaluated]
+    assert len({score.figures["max@1"] for score in scores if score is not None}) == 1 and None not in scores
+    best = Checkpoints.of_run(tmp_path / "patient", "max@1").best()
+    assert best is not None and best.step == 0 and ended.flow.control.phase() == "done"
+    again = run(2)
+    again.flow.resume()
+    whole(again)
+    assert again.learner.resumed_at == 7 and len(again.rows()) == 7 and again.flow.control.phase() == "done"
+    goes_on = run(0)
+    goes_on.flow.resume()
+    whole(goes_on)
+    assert [row["step"] for row in goes_on.rows()] == list(range(1, 10))
+    card = (tmp_path / "patient" / "export" / "README.md").read_text()
+    assert "| | step | pass@1 | max@1 |" in card and "| after | 9 |" in card
+
+
 def test_deterministic_sets_what_it_needs() -> None:
     config = Config.model_validate(
         {

@@ -153,6 +153,7 @@ from tests.support.learner_engines import engine_of
 from tests.support.learner_parts import CRITIC_TOKENS, policy
 from rltf.config import DiskFailure
 from rltf.learner.checkpoint_writer import CheckpointWriter
+from rltf.learner.checkpoints import Score
 from rltf.learner.critic import Critic
 from rltf.learner.export import load_weights, save_model
 from rltf.config import write_atomically
@@ -182,7 +183,7 @@ def all_of_it():
         refused(lambda: save_model(engine, toy, disk / "export"))
         refused(lambda: critic.save(disk / "critic", {}))
         if limited is fill:
-            refused(lambda: checkpoints.set_score("step-1", 1, 0.5))
+            refused(lambda: checkpoints.set_score("step-1", Score(1, 0.5)))
             refused(lambda: write_atomically(disk / "README.md", "x" * 9000))
         assert names() == before, names()
         assert checkpoints.newest().step == 1

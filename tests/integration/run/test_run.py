@@ -34,7 +34,9 @@ from tests.support.run_parts import Launched
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     """A finished run."""
-    launched = Launched(tmp_path_factory.mktemp("run"))
+    evaluation: dict[str, object] = {"samples": 2, "k": "[2]", "best_by": "max@2"}
+    fields = {f"evaluation__{name}": value for name, value in evaluation.items()}
+    launched = Launched(tmp_path_factory.mktemp("run"), **fields)
     assert launched.wait() == 0, launched.terminal
     yield launched
     assert launched.gone(), launched.survivors()
@@ -89,7 +91,17 @@ def test_samples_are_archived_with_feedback_and_fate(run: Launched) -> None:
 def test_held_out_is_evaluated_before_during_and_after(run: Launched) -> None:
     folder = RunFolder.open(run.folder)
     assert [row["step"] for row in folder.held_out()] == [0, 4, 8]
-    assert all(row["samples"] == 16 and row["missing"] == 0 for row in folder.held_out())
+    assert all(row["samples"] == 32 and row["missing"] == 0 for row in folder.held_out())
+    assert all(row["pass@1"] <= row["max@1"] <= row["max@2"] <= 1 for row in folder.held_out())
+    assert all(row["pass@1"] <= row["pass@2"] <= row["max@2"] for row in folder.held_out())
+    for name in ("pass@1", "pass@2", "max@1", "max@2"):
+        assert f"held-out {name} after training" in run.terminal, name
+        assert folder.result()["held_out"]["after"][name] == folder.held_out()[-1][name]
+    card = (run.folder / "export" / "README.md").read_text()
+    assert "| | step | pass@1 | pass@2 | max@1 | max@2 |" in card
+    scores = json.loads((run.folder / "checkpoints" / "scores.json").read_text())
+    for row in folder.held_out():
+        assert scores[row["label"]]["figures"]["max@2"] == row["max@2"], "the learner's figures are the driver's"
     result = folder.result()["held_out"]
     assert result["tasks"] == 16
     assert set(result) == {"tasks", "of", "too_long", "problems", "about", "before", "after"}
@@ -141,7 +153,7 @@ def test_any_checkpoint_becomes_a_model_folder(
     card = (tmp_path / "last" / "README.md").read_text()
     assert "8 steps" in card and "prompt = " in card and "| after | 8 |" in card and str(run.folder) not in card
     AutoTokenizer.from_pretrained(tmp_path / "last")
-    kept = Checkpoints.of_run(run.folder)
+    kept = Checkpoints.of_run(run.folder, "max@2")
     chosen = kept.best()
     assert chosen is not None
     again = exported("again", "--step", str(chosen.step))

@@ -53,6 +53,20 @@ def test_every_field_has_a_sentence() -> None:
             {"evaluation.k": "[1, 10]", "evaluation.samples": "9"},
             "pass@10, which needs as many programs per problem: raise",
         ),
+        ({"evaluation.best_by": "pass@5"}, "evaluation.best_by pass@5 is not estimated: add 5 to evaluation.k"),
+        ({"evaluation.best_by": "best@5"}, "evaluation.best_by: String should match pattern"),
+        (
+            {"evaluation.best_by": "max@5", "evaluation.k": "[5]", "evaluation.final_samples": "5"},
+            "max@5 needs as many programs per problem in every evaluation: raise evaluation.samples from 1",
+        ),
+        (
+            {"evaluation.patience": "2", "evaluation.every": "0"},
+            "evaluation.patience 2 needs evaluations during training",
+        ),
+        (
+            {"evaluation.patience": "2", "learner.publish_every": "0"},
+            "evaluation.patience 2 needs evaluations during training",
+        ),
         ({"learner.steps": "1.5"}, "learner.steps: Input should be a valid integer"),
         ({"run.seed": "99999999999999999999"}, "run.seed: Input should be a number between"),
         ({"run.seed": "-1"}, "run.seed: Input should be greater than or equal to 0"),

@@ -170,7 +170,13 @@ def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
     ]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
     config = _config(
-        problems__train=spec, problems__limit="20", evaluation__tasks="3", evaluation__samples="4", evaluation__k="[4]"
+        problems__train=spec,
+        problems__limit="20",
+        evaluation__tasks="3",
+        evaluation__samples="4",
+        evaluation__k="[4]",
+        evaluation__best_by="max@4",
+        evaluation__patience="3",
     )
     inputs = Inputs.from_config(config)
     cluster = ClusterInfo("started here", 1, 4, 0, 8e9, 2)
@@ -178,7 +184,9 @@ def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
     assert plan["training problems"] == f"20 of 37 from {spec}; 5 skipped"
     assert plan["held-out problems"] == f"3 of 4 from 0.1 of the 41 problems of {spec}, held out of training"
     assert plan["fields not read"] == "url" and plan["prompts"] == "show 3 of a list of tests (problems.shown_tests)"
-    assert plan["evaluation"].startswith("pass@1, pass@4 of 3 tasks x 4 samples")
+    assert plan["evaluation"].startswith("pass@1, pass@4, max@1, max@4 of 3 tasks x 4 samples")
+    ends = "; the best checkpoint by max@4; training ends once there is no better max@4 for 3 evaluations"
+    assert plan["evaluation"].endswith(ends)
     told = "\n".join(inputs.warnings)
     assert f"5 problems of {spec} left out: line 41, bad0: its question is empty; line 42, bad1: " in told
     assert "; and 2 more, which the report lists" in told

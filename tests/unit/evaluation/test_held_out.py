@@ -1,6 +1,6 @@
 import pytest
 
-from rltf.evaluation import before_and_after, summarise
+from rltf.evaluation import Asked, before_and_after, summarise
 from tests.support.monitor_rows import sample
 
 
@@ -21,6 +21,22 @@ def test_summary_counts_tasks_samples_outcomes_and_errors() -> None:
     assert list(held_out.error_types.items()) == [("TypeError", 2), ("WrongAnswer", 1), ("SyntaxError", 1)]
     row = held_out.as_row(label="step-000020", step=20, seconds=12.5, time=1.0)
     assert row["pass@1"] == pytest.approx(1 / 3) and row["pass@1_se"] == pytest.approx(1 / 6)
+
+
+def test_max_at_k_is_the_share_of_tests_of_the_best_programs() -> None:
+    # Of five tests a failure passes two. b has one verdict of two programs, and nothing was asked for d.
+    samples = [sample("a", "pass"), sample("a", "failure"), sample("b", "failure"), sample("c", "runtime_error")]
+    held_out = summarise(samples, ["a", "b", "c"], (1, 2), programs=2, not_asked=1)
+    assert held_out.max_at[1].value == pytest.approx((0.7 + 0.2 + 0 + 0) / 4)
+    assert held_out.max_at[2].value == pytest.approx((1 + 0.4 + 0 + 0) / 4)
+    row = held_out.as_row(label="step-000020", step=20, seconds=12.5, time=1.0)
+    assert row["max@2"] == pytest.approx(0.35) and row["max@2_se"] == pytest.approx(0.2362907813, rel=1e-9)
+    assert summarise([sample("a", "failure")]).max_at[1].value == 0.4
+
+
+def test_an_evaluation_with_fewer_programs_has_the_figures_that_it_allows() -> None:
+    asked, samples = Asked(("a",), (1, 2, 4), 0), [sample("a", "failure"), sample("a", "pass")]
+    assert asked.figures(samples, 2) == {"pass@1": 0.5, "pass@2": 1.0, "max@1": pytest.approx(0.7), "max@2": 1.0}
 
 
 def test_names_of_errors_that_programs_make_up_are_counted_together() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rltf.config import Config
-from rltf.learner.schedule import Position, Resumption, Schedule, is_supervised
+from rltf.learner.schedule import Position, Resumption, Schedule, evaluations_since_best, is_supervised
 
 
 def config(**fields: Any) -> Config:
@@ -84,10 +84,29 @@ def test_what_is_due_at_each_step(fields: dict[str, Any], words: str) -> None:
         (ALL, {"step": 8, "since_published": 1}, ""),
         ({"max_seconds": 3.0}, {"seconds": 1.0}, "R pR"),
         ({"max_seconds": 3.0}, {"seconds": 3.0}, ""),
+        # Ended by two evaluations; a resumption with a longer patience, or none, goes on.
+        (ALL | {"evaluation__patience": 2}, {"step": 6, "stopped": 2}, ""),
+        (ALL | {"evaluation__patience": 1}, {"step": 6, "stopped": 2}, ""),
+        (ALL | {"evaluation__patience": 3}, {"step": 6, "stopped": 2}, "R pRE"),
+        (ALL, {"step": 6, "stopped": 2}, "R pRE"),
     ],
 )
 def test_what_is_due_after_a_checkpoint(fields: dict[str, Any], position: dict[str, Any], words: str) -> None:
     assert walk(config(**fields), Position(version=1, **position)) == words.split()
+
+
+@pytest.mark.parametrize(
+    ("values", "since"),
+    [([], 0), ([0.5], 0), ([0.5, 0.4], 1), ([0.5, 0.5, 0.5], 2), ([0.5, 0.4, 0.6, 0.1], 1), ([0.1, 0.2], 0)],
+)
+def test_an_evaluation_as_good_as_the_best_is_no_better(values: list[float], since: int) -> None:
+    assert evaluations_since_best(values) == since
+
+
+def test_a_position_of_before_patience_is_read() -> None:
+    facts = Position(step=3, evaluated=[(0, "step-000000")]).to_facts()
+    del facts["stopped"]
+    assert Position.from_facts(facts) == Position(step=3, evaluated=[(0, "step-000000")])
 
 
 def test_the_learning_rate_follows_the_steps_of_both_kinds() -> None:

@@ -108,17 +108,24 @@ def test_the_report_says_what_the_rows_say(tmp_path: Path, capsys: pytest.Captur
 def test_every_pass_at_k_and_what_the_figures_are_about_are_in_the_report(tmp_path: Path) -> None:
     folder = RunFolder.create(config(tmp_path))
     folder.add_held_out(held_out_row(0, 0.25) | {"lost": 3})
-    folder.add_held_out(held_out_row(20, 0.5) | {"pass@10": 0.75, "pass@10_se": 0.125, "lost": 0})
+    more = {"max@2": 0.875, "max@2_se": 0.0625, "pass@10": 0.75, "pass@10_se": 0.125}
+    folder.add_held_out(held_out_row(20, 0.5) | more | {"lost": 0})
     words = "256 of 500 from own; 2 of them, whose prompt does not fit, count as not solved"
     left_out = [{"set": "own", "problem": f"line {number}", "reason": "broken | JSON"} for number in range(201)]
-    folder.write_result({"held_out": {"tasks": 256, "about": words, "before": {"pass@1": 0.25}}, "left_out": left_out})
+    ended = {"stopped_early": "no better max@2 for 3 evaluations"}
+    folder.write_result(
+        ended | {"held_out": {"tasks": 256, "about": words, "before": {"pass@1": 0.25}}, "left_out": left_out}
+    )
     text = report.write_report(folder).read_text()
     assert "- Held-out pass@10: **– before** training, **0.750 ± 0.125 after** it (step 20)." in text
+    assert "- Held-out max@2: **– before** training, **0.875 ± 0.062 after** it (step 20)." in text
+    assert "| step | seconds | pass@1 | pass@10 | max@2 | programs |" in text
+    assert "- Training ended before its last step: no better max@2 for 3 evaluations." in text
     assert f"- Held-out tasks: {words}; 256 sampled programs" in text
     assert (
         "Up to 3 programs of an evaluation have no verdict (infrastructure failures); they count as not passed." in text
     )
-    assert "| step | seconds | pass@1 | pass@10 | programs |" in text and "| 0.500 ± 0.031 | 0.750 ± 0.125 |" in text
+    assert "| 0.500 ± 0.031 | 0.750 ± 0.125 | 0.875 ± 0.062 |" in text
     assert "| own | line 0 | broken \\| JSON |" in text and "And 1 more, which result.json lists." in text
 
 

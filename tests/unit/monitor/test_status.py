@@ -11,6 +11,7 @@ from rltf.monitor.examples import as_rows
 from rltf.monitor.memory import MemoryEstimate, ModelShape, actor_bytes, learner_bytes, weight_bytes
 from rltf.monitor.plan import _versions, make_plan, micro_batches
 from rltf.monitor.status import print_end, print_plan
+from rltf.telemetry.vocabulary import without_better
 from tests.support.monitor_rows import sample
 from tests.support.paths import ROOT
 from tests.support.plan_facts import FACTS
@@ -58,12 +59,19 @@ def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[
     print_end(console, {"held_out": {"tasks": 256, "before": {"pass@1": 0.18}}})
     about = "256 of 500 from own"
     scores = {"before": {"pass@1": 0.18, "lost": 2}, "after": {"pass@1": 0.5, "pass@10": 0.75, "pass@10_se": 0.125}}
+    scores["after"] |= {"max@2": 0.875, "max@2_se": 0.0625}
+    ended = {"stopped_early": without_better("max@2", 1)}
     shown = io.StringIO()
-    print_end(Console(file=shown, width=160, color_system=None), {"held_out": {"tasks": 256, "about": about} | scores})
+    print_end(
+        Console(file=shown, width=160, color_system=None), ended | {"held_out": {"tasks": 256, "about": about} | scores}
+    )
     for words in (
         "pass@10 before training",
         "pass@10 after training",
         "0.750 ± 0.125",
+        "max@2 after training",
+        "0.875 ± 0.062",
+        "no better max@2 for 1 evaluation",
         about,
         "2 programs; they count as not passed",
     ):
