@@ -22,15 +22,19 @@ from rltf.config.help import keys
 from rltf.config.root import DETERMINISTIC, Config
 
 PRESETS = (Path(__file__).absolute().parents[1] / "configs").resolve()
+RECIPE = "config.yaml"
+"""The configuration in a recipe's folder."""
 
 
 def preset(name: str) -> Path:
-    """The configuration file that is meant: a path, or a preset's name, with or without its ending, from any working
-    directory.
+    """The configuration file that is meant: a path, a recipe's folder, or a preset's name, with or without its ending,
+    from any working directory.
 
     Raises UserError when there is none.
     """
     path, own = Path(name).expanduser(), PRESETS / f"{name.removesuffix('.yaml')}.yaml"
+    if "/" in name and (path / RECIPE).is_file():
+        return path / RECIPE
     if path.is_file() or ("/" in name and path.exists()):
         return path
     if name and "/" not in name and own.is_file():

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rltf import config as configuration
 from rltf.config import Config, UserError
+from rltf.config.reading import RECIPE
 from rltf.driver.commands.command import Arguments
 from rltf.program import DONE, FAILED
 from rltf.telemetry.console import print_error
@@ -22,7 +23,7 @@ class CommandLine(NamedTuple):
 
     config: Config
     preset: str
-    """Name of the configuration file without its ending."""
+    """Name of the configuration file without its ending, or of the recipe's folder."""
     dry_run: bool
     resume: Path | None
     """Folder of the run that is to go on."""
@@ -38,7 +39,9 @@ def parse(arguments: Sequence[str]) -> CommandLine:
 
     parser = Arguments("", SENTENCE, Config.model_fields, sentences())
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML file, or the name of a preset in configs/ (default: starter)"
+        "--config",
+        metavar="FILE",
+        help="YAML file, the folder of a recipe, or the name of a preset in configs/ (default: starter)",
     )
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with this run (its folder, or its name), from its newest checkpoint"
@@ -53,7 +56,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         config, folder = resume.load(known.resume, overrides)
         return CommandLine(config, folder.name, known.dry_run, folder)
     file = configuration.preset("starter" if known.config is None else known.config)
-    return CommandLine(configuration.load(file, overrides), file.stem, known.dry_run, None)
+    name = file.absolute().parent.name if file.name == RECIPE else file.stem
+    return CommandLine(configuration.load(file, overrides), name, known.dry_run, None)
 
 
 def run(arguments: Sequence[str], console: Console) -> int:

@@ -122,3 +122,15 @@ def test_a_preset_on_the_command_line_wins_over_the_fields_of_a_file(tmp_path: P
     back = configuration.load(resolved, {"rltf.preset": "paper", "grpo.variant": "grpo", "rltf.timeouts": "ignore"})
     assert back.rltf == RltfConfig(fine=False, timeouts="ignore") and back.grpo == config.grpo
     assert configuration.load(resolved, {"learner.steps": "3"}).rltf == changed.rltf, "what is not given stays"
+
+
+RECIPES = sorted((ROOT / "recipes").glob("*/config.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.parent.name)
+def test_a_recipe_is_found_by_its_folder_and_says_how_it_is_run(recipe: Path) -> None:
+    folder = recipe.parent
+    found = parse(["--config", str(folder)])
+    assert found == parse(["--config", str(recipe)]) and found.preset == folder.name
+    assert f"launch.py --config recipes/{folder.name}" in (folder / "README.md").read_text()
+    assert len(recipe.read_text().splitlines()) <= 30
