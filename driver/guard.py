@@ -192,12 +192,17 @@ def _last_word(reason: str, run: str, by_the_user: bool) -> None:
     """What a command that died without a word would have said, and the report of a run; the user who ended it at once
     wants none.
     """
-    sentence = f"{'run' if run else 'the command'} failed: {reason}"
+    failed = "the command failed: "
+    if run:
+        from rltf.config import run_files  # more than the standard library, when nothing is waited for any more
+
+        failed = "evaluate failed: " if (Path(run) / run_files.ASKED).is_file() else "run failed: "
+    sentence = failed + reason
     if by_the_user:
         sentence = f"{SENTENCE}: {reason}" if reason else SENTENCE
     if run and (reason or not by_the_user):
         start = _AFTERMATH.format(place=str(Path(__file__).absolute().parents[2]))
-        command = [sys.executable, "-P", "-c", start, run, sentence.removeprefix("run failed: ")]
+        command = [sys.executable, "-P", "-c", start, run, sentence.removeprefix(failed)]
         with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_TIMEOUT_S)
     with suppress(OSError):

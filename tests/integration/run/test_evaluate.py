@@ -118,6 +118,8 @@ def broken(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_an_evaluation_that_is_killed_keeps_what_was_judged(whole: Path, broken: Launched) -> None:
+    last = broken.terminal.splitlines()[-1]
+    assert last.startswith("evaluate failed: its driver was killed") and "run failed" not in broken.terminal
     assert "the same command goes on" in broken.terminal and not (broken.folder / "results.json").exists()
     everything, kept = programs(whole), programs(broken.folder)
     assert 0 < len(kept) < len(everything), "it was to be broken off half way"

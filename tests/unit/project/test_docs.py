@@ -36,10 +36,11 @@ def test_links_and_presets(name: str) -> None:
     links = {target for target in re.findall(r"\]\(([^)#\s]+)", _text(name)) if not target.startswith("http")}
     wrong = [target for target in links if not (ROOT / name).parent.joinpath(target).exists()]
     presets = {preset.stem for preset in ROOT.glob("configs/*.yaml")}
+    presets |= {f"recipes/{recipe.parent.name}" for recipe in ROOT.glob("recipes/*/config.yaml")}
     wrong += [
         word
         for code in _typed(name)
-        for word in re.findall(r"--config (?:configs/)?([\w-]+)", code)
+        for word in re.findall(r"--config (?:configs/)?((?:recipes/)?[\w-]+)", code)
         if word not in presets
     ]
     assert not wrong
