@@ -111,12 +111,12 @@ def test_what_is_not_refreshed_is_claimed_by_another_and_the_first_verdict_count
 
 
 def test_refreshed_claims_at_the_front_do_not_hide_forsaken_ones(make_flow):
-    flow = make_flow(lease_s=0.2, work_capacity=1000)
+    flow = make_flow(lease_s=3.0, work_capacity=1000)
     for number in range(40):
         flow.work.push(group_of(f"g{number}"))
     held = flow.work.claim("slow", 60)
     lost = flow.work.claim("dead", 20)
-    time.sleep(0.25)
+    time.sleep(3.1)
     flow.work.renew("slow", held)
     found = [claim.program.id for _ in range(40) for claim in flow.work.claim("other", 1)]
     assert sorted(found) == sorted(claim.program.id for claim in lost)

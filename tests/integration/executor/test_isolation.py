@@ -252,10 +252,11 @@ def test_a_program_can_search_its_memory_but_there_is_nothing_of_others(judge: S
     (told,) = judge.grade([(stdin_suite((text, text)), "print(input())\n")])
     assert isinstance(told, Feedback) and told.outcome == "pass"
     search = f"{SCAN}backwards = {text[::-1].encode()!r}\nfound = scan(backwards[::-1], 1 << 25)\nprint(len([f for f in found]))\n"
-    count = int(_printed(judge, search).strip("'\\n"))
-    # The program makes the needle itself, so it finds that; a copy in the lane would come on top.
-    control = int(_printed(judge, search.replace(text[::-1], "no-program-ever-wrote-this")).strip("'\\n"))
-    assert count == control > 0
+    # The program makes the needle itself, so it finds that, and at times a copy that Python has freed; one in the lane
+    # would come on top each time.
+    texts = (search, search.replace(text[::-1], "no-program-ever-wrote-this"))
+    count, control = (min(int(_printed(judge, one).strip("'\\n")) for _ in range(3)) for one in texts)
+    assert 0 < count <= control
 
 
 def test_a_sleeper_is_told_from_a_worker(judge: SandboxJudge) -> None:
