@@ -13,13 +13,14 @@ from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config
+from rltf.driver.inputs import Inputs
 from rltf.evaluation.summary import Asked
 from rltf.executor.worker import ExecutorWorker
 from rltf.learner.task import LearnerTask
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
-from rltf.problems.corpus import SolutionCorpus
+from rltf.problems.corpus import Corpus, SolutionCorpus
 from rltf.problems.problem import Problem, TestSuite
 from rltf.problems.prompts import prompt_of
 from rltf.telemetry.recorder import Recorder
@@ -60,7 +61,10 @@ PROBLEMS = tuple(problem(number) for number in range(6))
 class Run:
     """A run of one actor, one executor and one learner."""
 
-    def __init__(self, server: EmbeddedRedis, folder: Path, **fields: Any) -> None:
+    def __init__(
+        self, server: EmbeddedRedis, folder: Path, given: tuple[Config, Inputs] | None = None, **fields: Any
+    ) -> None:
+        """`given`: a whole configuration and what it is made from, in place of this module's with `fields`."""
         defaults: dict[str, Any] = {
             "run": {"name": "test", "stall_timeout_s": 60},
             "policy": SHAPE,
@@ -71,22 +75,27 @@ class Run:
         }
         for part, values in fields.items():
             defaults[part] = defaults.get(part, {}) | values
-        self.config = Config.model_validate(defaults)
-        self.spec = make_spec(
-            self.config.policy, [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
-        )
+        self.train, self.held_out = PROBLEMS[:4], PROBLEMS[4:]
+        corpus: Corpus | None = SolutionCorpus(PROBLEMS)
+        if given is not None:
+            self.config, inputs = given
+            self.train, self.held_out = inputs.problems.problems, inputs.held_out_problems
+            self.spec, corpus = inputs.spec, inputs.corpus
+        else:
+            self.config = Config.model_validate(defaults)
+            texts = [text for task in PROBLEMS for text in (task.question, task.solutions[0])]
+            self.spec = make_spec(self.config.policy, texts)
         self.flow = Flow(FlowAddress.from_config(self.config, server.url, folder.name))
         self.published = KeptVersions()
-        corpus = SolutionCorpus(PROBLEMS)
-        ids = [task.id for task in PROBLEMS]
+        held_out = [task.id for task in self.held_out]
         task = LearnerTask(
             self.config,
             self.spec,
             corpus,
-            ids[:4],
-            ids[4:],
+            [task.id for task in self.train],
+            held_out,
             folder,
-            figures=Asked(tuple(ids[4:]), self.config.evaluation.ks).figures,
+            figures=Asked(tuple(held_out), self.config.evaluation.ks).figures,
             code_version="test",
         )
         self.learner = LearnerWorker(
@@ -96,17 +105,14 @@ class Run:
     @contextmanager
     def others(self) -> Iterator[None]:
         """The actor and the executor."""
-        for task in PROBLEMS:
+        for task in (*self.train, *self.held_out):
             self.flow.problems.put(task.id, task.suite.to_json(), task.suite.content_hash)
-        prompts = {task.id: prompt_of(task) for task in PROBLEMS}
-        train = {name: prompts[name] for name in list(prompts)[:4]}
-        held_out = {name: prompts[name] for name in list(prompts)[4:]}
         policy = build_policy(self.spec, weights=self.spec.lora is not None, adapters=False)
         actor = ActorWorker(
             "actor-0",
             SamplingEngine(policy),
-            train,
-            held_out,
+            {task.id: prompt_of(task) for task in self.train},
+            {task.id: prompt_of(task) for task in self.held_out},
             self.flow,
             self.published,
             self.config,
