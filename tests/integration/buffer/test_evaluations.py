@@ -82,12 +82,12 @@ def test_a_chunk_of_a_later_version_waits_for_an_actor_that_has_it(flow):
 
 
 def test_a_chunk_of_a_dead_actor_is_offered_again_and_counts_once(make_flow):
-    flow = make_flow(lease_s=0.1)
+    flow = make_flow(lease_s=2.0)
     flow.evaluations.request("step-000000", 0, [["p", "q"]], programs_per_problem=2)
     chunk = flow.evaluations.next_chunk("dying")
     flow.evaluation_work.push(group_of("half", 2, problem_id="p", purpose="evaluation", label=chunk.label), "dying")
     assert flow.evaluations.next_chunk("actor-0") is None
-    time.sleep(0.15)
+    time.sleep(2.1)
     assert flow.evaluations.next_chunk("actor-0") == chunk
     write(flow, chunk, "actor-0")
     flow.evaluations.finish_chunk(chunk)
