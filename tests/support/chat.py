@@ -35,11 +35,11 @@ def chat_tokenizer(template: str = TEMPLATE) -> Any:
     return tokenizer
 
 
-def chat_model(folder: Path, template: str = TEMPLATE, seed: int = 0) -> Path:
-    """Writes the model, as a folder that `policy.model` takes."""
+def chat_model(folder: Path, template: str = TEMPLATE, seed: int = 0, **lengths: int) -> Path:
+    """Writes the model, as a folder that `policy.model` takes; `lengths`: for prompts and programs longer than these."""
     tokenizer = chat_tokenizer(template)
     tokenizer.save_pretrained(folder)
-    policy = build_policy(make_spec(PolicyConfig(**SHAPE, **LENGTHS, tokenizer=str(folder)), []), seed)
+    policy = build_policy(make_spec(PolicyConfig(**SHAPE, **LENGTHS | lengths, tokenizer=str(folder)), []), seed)
     policy.model.generation_config = GenerationConfig(eos_token_id=[tokenizer.eos_token_id, end_of_document(tokenizer)])
     policy.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)  # as it was, without what makes a tokenizer of a fresh model

@@ -22,8 +22,9 @@ from tests.support.paths import ROOT
 from tests.support.published_records import HUMANEVAL
 
 RECIPES = sorted(path.parent for path in (ROOT / "recipes").glob("*/config.yaml"))
-SHAPE = {"d_model": 32, "layers": 1, "heads": 2, "d_ff": 48, "vocab_size": 300}
+SHAPE = {"d_model": 32, "layers": 1, "heads": 4, "d_ff": 48, "vocab_size": 300}
 SMALL = {
+    "problems": {"limit": 8},
     "policy": {"max_prompt_tokens": 400, "max_program_tokens": 16},
     "actors": {"count": 1, "gpus_per_actor": 0, "problems_per_batch": 2, "samples_per_problem": 2},
     "executor": {"count": 1, "lanes": 1, "cpus_per_executor": 0.5},
@@ -70,12 +71,12 @@ def shrunken(recipe: Path, folder: Path) -> dict[str, Any]:
     """What is given beside the recipe: a tiny model like its own, small data, small sizes."""
     written = yaml.safe_load((recipe / "config.yaml").read_text())
     copies = data(folder)
-    problems = {name: here(written["problems"][name], copies) for name in ("train", "held_out")}
+    problems = SMALL["problems"] | {name: here(written["problems"][name], copies) for name in ("train", "held_out")}
     model = written["policy"]["model"]
     if "codet5" in model or "codegen" in model:
         policy = {"model": "", "family": "t5" if "codet5" in model else "codegen", **SHAPE}
     else:
-        policy = {"model": str(chat_model(folder / "model"))}
+        policy = {"model": str(chat_model(folder / "model", max_prompt_tokens=1024))}
     warm_start = {"warm_start": {"steps": 1, "batch_size": 4}} if "warm_start" in written else {}
     parts = {**SMALL, **warm_start, "problems": problems, "policy": SMALL["policy"] | policy}
     return {f"{part}.{name}": value for part, fields in parts.items() for name, value in fields.items()}
@@ -86,12 +87,18 @@ def test_a_recipe_is_planned(recipe: Path, tmp_path: Path, capsys: pytest.Captur
     given = {
         key: value
         for key, value in shrunken(recipe, tmp_path).items()
-        if key in ("problems.train", "problems.held_out", *(f"policy.{name}" for name in ("model", "family", *SHAPE)))
+        if key
+        in (
+            "problems.train",
+            "problems.held_out",
+            "problems.limit",
+            *(f"policy.{name}" for name in ("model", "family", "max_prompt_tokens", *SHAPE)),
+        )
     }
     words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
     assert launch.main(["--config", str(recipe), *words, "--run.folder", str(tmp_path), "--dry-run"]) == 0
     plan = capsys.readouterr().out
-    assert f"{load(recipe / 'config.yaml').learner.steps:,}" in plan, plan
+    assert f"training: {load(recipe / 'config.yaml').learner.steps} steps" in plan, plan
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
