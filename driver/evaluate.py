@@ -36,7 +36,7 @@ from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import locked
 from rltf.monitor.status import print_warnings
 from rltf.policy.encoding import too_long
-from rltf.policy.policy import build_policy, make_spec
+from rltf.policy.policy import build_shape, make_spec
 from rltf.problems import ProblemSet, Skipped, prompt_of
 from rltf.problems.fields import foreign, mistakes
 from rltf.telemetry.console import counted, warn
@@ -109,7 +109,7 @@ def _inputs(config: Config, sets: Sequence[ProblemSet], code: UserCode) -> tuple
     judge_named(config.executor.judge)
     engine_named(config.actors.engine)
     spec = make_spec(config.policy, [], config.prompt)
-    policy = build_policy(spec, weights=False)
+    policy = build_shape(spec)
     everything = [problem for one in sets for problem in one]
     unfit = [Skipped(*reason) for reason in too_long(policy, {one.id: prompt_of(one) for one in everything}).items()]
     left_out = {skipped.id for skipped in unfit}

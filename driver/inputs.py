@@ -19,7 +19,7 @@ from rltf.monitor.memory import ModelShape
 from rltf.monitor.plan import ClusterInfo, PlanInputs
 from rltf.policy.checksums import has_checksums
 from rltf.policy.encoding import prompt_text, too_long
-from rltf.policy.policy import Policy, PolicySpec, build_policy, make_spec
+from rltf.policy.policy import Policy, PolicySpec, build_shape, make_spec
 from rltf.policy.tokenizers import has_chat_template
 from rltf.problems import (
     Corpus,
@@ -85,7 +85,7 @@ class Inputs:
         spec = make_spec(policy, texts, config.prompt)
         rule = config.prompt.program
         rule_named(rule if rule != AUTO else "whole")
-        unweighted = build_policy(spec, weights=False)
+        unweighted = build_shape(spec)
         make_objective(config, unweighted.is_encoder_decoder)  # its reward too may be the user's own
         problems, too_long = _without_too_long(unweighted, problems)
         # The one above served the tokenizer, and may have programs whose prompts do not fit.
@@ -130,7 +130,7 @@ class Inputs:
     @property
     def prompt(self) -> str:
         """A training problem's prompt as the model reads it, the shortest of the first few, as an example."""
-        policy = build_policy(self.spec, weights=False)
+        policy = build_shape(self.spec)
         return min((prompt_text(policy, prompt_of(problem)) for problem in self.problems.problems[:20]), key=len)
 
     @property

@@ -22,7 +22,7 @@ from rltf.policy import generation_config
 from rltf.policy.checksums import LIST, has_checksums, refuse_damaged, write_checksums
 from rltf.policy.lora import FOLDER as ADAPTERS
 from rltf.policy.lora import load_adapters, merged, save_adapters
-from rltf.policy.policy import Policy, PolicySpec, build_policy
+from rltf.policy.policy import Policy, PolicySpec, build_policy, build_shape
 from rltf.weights.packing import named_weights
 
 __all__ = [
@@ -93,7 +93,7 @@ def check_weights(policy: Policy, folder: Path) -> None:
     if not has_checksums(folder) and not (folder / "config.json").is_file():
         raise UserError(f"warm_start.reuse {folder}: there is no model in this folder (no config.json)")
     refuse_damaged(folder, "warm_start.reuse")
-    plain = policy if policy.spec.lora is None else build_policy(policy.spec, weights=False, adapters=False)
+    plain = policy if policy.spec.lora is None else build_shape(policy.spec, adapters=False)
     if policy.spec.lora is not None and not (folder / ADAPTERS).is_dir():
         raise UserError(f"warm_start.reuse {folder}: it has no adapters, which policy.lora_rank asks for")
     own = {name: tuple(tensor.shape) for name, tensor in plain.model.state_dict().items()}

@@ -24,7 +24,7 @@ from rltf.learner.objectives.base import PreparedStep
 from rltf.learner.step_rows import fingerprints
 from rltf.learner.training_step import RunObjectives, TrainingStep, build_training_step
 from rltf.learner.world import World
-from rltf.policy.policy import PolicySpec, build_policy
+from rltf.policy.policy import PolicySpec, build_shape
 from rltf.problems import Corpus
 
 ROUNDING = 1e-4
@@ -94,7 +94,7 @@ class Replay:
             self._training.load_frozen(folder)
             self._objectives = self._training.objectives
         else:
-            self._objectives = RunObjectives(config, build_policy(spec, weights=False), corpus)
+            self._objectives = RunObjectives(config, build_shape(spec), corpus)
             if checkpoint is not None:
                 self._objectives.restore(checkpoint)
 

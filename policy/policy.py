@@ -194,6 +194,15 @@ def build_policy(
     )
 
 
+def build_shape(spec: PolicySpec, adapters: bool = True) -> Policy:
+    """The policy without memory for its weights, however large it is: for prompts, names, shapes and counts.
+
+    Raises UserError as `build_policy`.
+    """
+    with torch.device("meta"):
+        return build_policy(spec, weights=False, adapters=adapters)
+
+
 def checkpoint_layers(policy: Policy) -> None:
     """Makes the model keep each layer's input alone for the backward pass, and compute the rest again there.
 

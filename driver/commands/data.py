@@ -78,12 +78,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
 def _token_lengths(problems: ProblemSet, config: Config) -> dict[str, Any]:
     """Of prompts and references as the policy's tokenizer encodes them, uncut."""
     from rltf.policy.encoding import encode_program, encode_prompt
-    from rltf.policy.policy import build_policy, make_spec
+    from rltf.policy.policy import build_shape, make_spec
     from rltf.problems import prompt_of
     from rltf.problems.summary import spread
 
     spec = make_spec(config.policy, [])
-    uncut = build_policy(replace(spec, max_prompt_tokens=1 << 40, max_program_tokens=1 << 40), weights=False)
+    uncut = build_shape(replace(spec, max_prompt_tokens=1 << 40, max_program_tokens=1 << 40))
     prompts = [len(encode_prompt(uncut, prompt_of(problem))) for problem in problems]
     programs = [len(encode_program(uncut, program)) for problem in problems for program in problem.solutions]
     return {

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     console.print("Loading torch ...")
     from rltf.config.user_code import UserCode
     from rltf.driver.prompt_view import show
-    from rltf.policy.policy import build_policy, make_spec
+    from rltf.policy.policy import build_shape, make_spec
     from rltf.problems import corpus_of, load_problems, tokenizer_texts
 
     stopping.work()
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     )
     trained = not config.policy.model and config.policy.tokenizer == "train"
     texts = tokenizer_texts(corpus_of(problems), config.run.seed) if trained else []
-    policy = build_policy(make_spec(config.policy, texts, config.prompt), weights=False)
+    policy = build_shape(make_spec(config.policy, texts, config.prompt))
     for problem in problems.problems[: known.count]:
         show(policy, problem, console)
     return DONE

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,10 @@ import torch
 from transformers import ViTConfig
 
 from rltf.config import PolicyConfig, UserError
-from rltf.policy.policy import build_policy, make_spec
+from rltf.policy.encoding import encode_prompt
+from rltf.policy.lora import LoraSettings
+from rltf.policy.policy import build_policy, build_shape, make_spec
+from rltf.problems import Prompt
 from tests.support.policies import FAMILIES, TEXTS, policy_of, spec_of
 
 
@@ -44,9 +48,25 @@ def test_a_saved_policy_comes_back_from_its_folder(family: str, tmp_path: Path) 
     weights = dict(policy.model.named_parameters())
     assert all(torch.equal(weights[name], value) for name, value in again.model.named_parameters())
     assert (again.pad_id, again.bos_id, again.eos_id, again.decoder_start_id) == (0, 1, 2, 0)
-    shape = build_policy(spec, weights=False)
-    assert shape.parameters == policy.parameters
+    assert build_policy(spec, weights=False).parameters == policy.parameters
     assert build_policy(spec, dtype="bfloat16").model.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("lora_rank", [0, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shape_has_the_names_shapes_and_prompts_of_the_policy_and_no_weights(family: str, lora_rank: int) -> None:
+    if lora_rank:
+        pytest.importorskip("peft", reason="adapters need peft, which is not installed here")
+    plain = spec_of(family)
+    spec = replace(plain, lora=LoraSettings(lora_rank, 6.0, ()) if lora_rank else None)
+    policy, shape = build_policy(spec), build_shape(spec)
+    assert {name: value.shape for name, value in shape.model.state_dict().items()} == {
+        name: value.shape for name, value in policy.model.state_dict().items()
+    }
+    assert shape.parameters == policy.parameters, "tied weights count once in both"
+    assert {value.device.type for value in shape.model.parameters()} == {"meta"}
+    prompt = Prompt("", "a question", "\n")
+    assert encode_prompt(shape, prompt) == encode_prompt(policy, prompt)
 
 
 def _folder(path: Path, files: dict[str, str]) -> str:
