@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from rltf.actors.sampling import PLAIN, SamplingParams
@@ -15,6 +15,10 @@ from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec
 from rltf.weights.manifest import Bucket, Manifest
+
+
+def tell_nobody() -> None:
+    """What a request without a listener calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Request:
     """None: the policy's max_program_tokens."""
     endings: Endings = NO_ENDINGS
     """What ends a completion beside the policy's end tokens."""
+    on_tokens: Callable[[], None] = field(default=tell_nobody, compare=False)
+    """Called by the engine's thread, or within `step`, each time that tokens of the request, or of those that run with
+    it, were sampled: how an engine that is long at one `step` shows that it goes on."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when there is nothing to do."""
@@ -53,7 +60,7 @@ class Request:
 
     @property
     def settings(self) -> tuple[int, bool, SamplingParams, int | None, Endings]:
-        """All but prompt, seed and number."""
+        """All but prompt, seed, number and listener."""
         return self.samples, self.greedy, self.sampling, self.max_tokens, self.endings
 
 

@@ -7,14 +7,14 @@ lets attention be plugged in, the attention function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
-from rltf.actors.engine import Completion, Request
+from rltf.actors.engine import Completion, Request, tell_nobody
 from rltf.actors.fused_step import FusedStep, is_supported
 from rltf.actors.sampling import PLAIN, SamplingParams, choose, uniforms_of
 from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
@@ -86,6 +86,7 @@ class SamplingEngine:
             # The greedy completion, a request's last, has a column too, which is not looked at.
             uniforms=torch.cat([uniforms_of(one.seed, one.first, one.completions, limit) for one in alike.values()], 1),
             endings=first.endings,
+            on_tokens=first.on_tokens,
         )
         for key in alike:
             del self._waiting[key]
@@ -119,14 +120,15 @@ class SamplingEngine:
         max_tokens: int | None = None,
         uniforms: Tensor | None = None,
         endings: Endings = NO_ENDINGS,
+        on_tokens: Callable[[], None] = tell_nobody,
     ) -> list[list[Completion]]:
         """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
         list.
 
         `generator` (on the CPU) makes the result reproducible, or `uniforms`, (max_tokens, completions) float64 in
         [0, 1), in its place; `max_tokens` defaults to the policy's max_program_tokens; `endings` end a completion
-        beside the policy's end tokens. Raises ValueError when there is
-        nothing to do.
+        beside the policy's end tokens; `on_tokens` is called for each token that all rows have got. Raises ValueError
+        when there is nothing to do.
         """
         per_prompt = samples_per_prompt + int(greedy)
         limit = self.policy.spec.max_program_tokens if max_tokens is None else max_tokens
@@ -167,6 +169,7 @@ class SamplingEngine:
                 sampled[rows, step] = drawn.sampled_log_probs
             if seen is not None:
                 seen[rows, chosen] = True
+            on_tokens()
             ended = stops = torch.isin(chosen, ends)
             if watch is not None:
                 said = [watch.see(*each) for each in zip(rows.tolist(), chosen.tolist(), strict=True)]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rltf.actors.engine import Completion, Engine, Request
 from rltf.actors.programs import programs_of
@@ -39,6 +40,8 @@ _OTHER_WORK_INTERVAL_S = 0.1
 calls."""
 _HEARTBEAT_CHECK_INTERVAL_S = 1.0
 """Seconds of a wait between two looks whether the run goes on."""
+_LIFE_INTERVAL_S = 5.0
+"""Least seconds between two heartbeats of an actor that samples."""
 _FULL_BATCH_TIMEOUT_S = 0.25
 """Seconds after which a smaller batch than asked for is better than none."""
 
@@ -79,6 +82,10 @@ class ActorWorker:
         self._weights = WeightLoader(engine.load, weights, recorder)
         self._visits = Visits(list(train), config.run.seed, shares)
         self._stop = threading.Event()
+        self._sampled = 0
+        """How often the engine has told that it sampled tokens."""
+        self._told_at = float("-inf")
+        """When others were told so last."""
 
     @property
     def version(self) -> int:
@@ -200,23 +207,25 @@ class ActorWorker:
         """Has groups written, each known by its id, and pushes every one that is whole.
 
         Newer weights are taken on the way, but not within an evaluation, which is of one version. Raises StallTimeout
-        when the engine ends nothing for run.stall_timeout_s.
+        when the engine samples nothing for run.stall_timeout_s.
         """
+        on_tokens = partial(self._show_life, evaluates=bool(label))
         for group_id, one in asked.items():
-            self._engine.submit(group_id, replace(one.request, endings=self._endings(one.problem_id)))
+            endings = self._endings(one.problem_id)
+            self._engine.submit(group_id, replace(one.request, endings=endings, on_tokens=on_tokens))
         timeout_s = self._config.run.stall_timeout_s
         clock = StallClock(timeout_s)
         try:
             while self._engine.unfinished():
                 with self._recorder.phase("evaluate" if label else "generate"):
                     groups = [self._group(key, asked[key], found, label) for key, found in self._steps()]
-                clock.see(self._engine.unfinished())
+                clock.see((self._engine.unfinished(), self._sampled))
                 if groups:
                     self._recorder.count("programs", sum(len(group) for group in groups))
                     self._recorder.count("tokens", sum(len(one.token_ids) for group in groups for one in group))
                     self._push(queue, groups)
                 elif clock.run_out:
-                    raise StallTimeout(f"the engine of {self.name} has ended no program for {timeout_s:g} s")
+                    raise StallTimeout(f"the engine of {self.name} has sampled nothing for {timeout_s:g} s")
                 if self._engine.unfinished():
                     if self._stop.is_set():
                         raise StopRequested
@@ -225,6 +234,20 @@ class ActorWorker:
         finally:
             for group_id in asked:
                 self._engine.abort(group_id)
+
+    def _show_life(self, evaluates: bool) -> None:
+        """Tokens were sampled: those who wait for them hear of it every few seconds, however long a program takes.
+
+        `evaluates`: they are of an evaluation, whose chunk is held for another lease.
+        """
+        self._sampled += 1
+        now = time.monotonic()
+        bounds = _LIFE_INTERVAL_S, self._config.run.stall_timeout_s / 4, self._config.buffer.lease_s / 3
+        if now - self._told_at >= min(bounds):
+            self._told_at = now
+            self._flow.control.heartbeat("actor")
+            if evaluates:
+                self._flow.evaluations.next_chunk(self.name, self.version)
 
     def _steps(self) -> list[tuple[str, list[Completion]]]:
         """Steps of the engine until a request has ended, or it is time to look around."""

@@ -9,8 +9,9 @@ from rltf.buffer.lua import Place
 Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "evaluation", "done"]
 """imitation: training steps without programs of the actors, which write only what evaluations ask for; evaluation:
 there is no learner, and the driver asks for them."""
-Role = Literal["learner", "driver"]
-"""Who shows life: the learner while it runs, the driver while it waits for a worker's place in the cluster."""
+Role = Literal["learner", "driver", "actor"]
+"""Who shows life: the learner while it runs, the driver while it waits for a worker's place in the cluster, the actors
+together while they sample tokens."""
 
 
 class Control(Place):

@@ -48,7 +48,7 @@ class Waiter:
     def groups(self, step: int, groups: int, version: int) -> list[Group]:
         """The groups of one step, on every rank. Collective.
 
-        The wait goes on as long as programs are generated or graded.
+        The wait goes on as long as tokens are sampled, or programs written or graded.
 
         Raises StopRequested and StallTimeout.
         """
@@ -109,7 +109,7 @@ class Waiter:
             verdict, told_at = _DONE, time.monotonic()
             while self._engine.world.rank == 0 and (seen := look()) is not None:
                 self._meanwhile()
-                clock.see((*seen.counts, *self._flow.control.heartbeats("driver")))
+                clock.see((*seen.counts, *self._flow.control.heartbeats("driver", "actor")))
                 if self._stop.is_set():
                     verdict = _STOPPED
                 elif clock.run_out:

@@ -134,6 +134,8 @@ class RunState:
         later."""
         self.absent: dict[str, str] = {}
         """Workers that do not run, the learner as one: by name what each waits for, in words."""
+        self.actor_life = 0
+        """Heartbeats of actors that bring the run on (`monitor.watcher.Watcher`)."""
         self.training_since: float | None = None
         """When the first training program was begun, or the first training step where none is written: the zero of RL
         seconds."""
@@ -233,11 +235,11 @@ class RunState:
         return (int(steps[0]), losses[0]) if steps and losses else None
 
     def progress(self) -> float:
-        """Changes whenever the run gets anywhere (`PROGRESS_COUNTERS`).
+        """Changes whenever the run gets anywhere (`PROGRESS_COUNTERS`, `actor_life`).
 
         Programs that are written and never judged are not that, nor are failures.
         """
-        return sum(self.total(kind, counter) for kind, counter in PROGRESS_COUNTERS)
+        return self.actor_life + sum(self.total(kind, counter) for kind, counter in PROGRESS_COUNTERS)
 
     def total(self, kind: str, counter: str) -> float:
         """A counter summed over the workers of a kind, since the start."""

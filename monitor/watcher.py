@@ -18,6 +18,8 @@ _CHECK_INTERVAL_S = 10.0
 """Between two checks of the ledger; one takes about 10 microseconds of the server's time for each group under way."""
 _HEARTBEAT_INTERVAL_S = 10.0
 """Between two beats (`buffer.marker`): longer than what a server may lose with a power loss."""
+_WITHOUT_VERDICT = ("queued", "executing", "dead_letter", "malformed")
+"""Places and fates of programs that nobody has judged."""
 CONFIRMING_CHECKS = 3
 """Checks in a row that find an imbalance before it counts as one that stays."""
 
@@ -50,6 +52,8 @@ class Watcher:
         state.earlier_seconds = float(earlier.get("rl_seconds", 0.0))
         self._archived_at = self._checked_at = self._beaten_at = float("-inf")
         flow.marker.beats = max(flow.marker.beats, int(earlier.get("beats", 0)))
+        self._judged, self._written = -1, 0
+        """Programs with a verdict, and those that were written when their number last changed."""
         self.imbalances = 0
         """Checks in a row that found an imbalance."""
         self.ledger_checks = int(earlier.get("ledger_checks", 0))
@@ -94,6 +98,7 @@ class Watcher:
         if steps.items or self._folder.telemetry_on_disk:
             self._keep()
         self._state.ledger = self._flow.ledger.counts()
+        self._hear_actors()
         if self.imbalances or time.monotonic() - self._checked_at >= _CHECK_INTERVAL_S:
             self.check_ledger()
             self._folder.bound_logs()
@@ -109,6 +114,18 @@ class Watcher:
                 self._archived_at = time.monotonic()
             self._keep()
         return steps.items
+
+    def _hear_actors(self) -> None:
+        """Tokens that actors sample bring the run on until programs are written; then the next thing to come is a
+        verdict, so that programs which are written and given up, time and again, keep no run going.
+        """
+        counts = (self._state.ledger, self._flow.ledger.counts("evaluation"))
+        written = sum(each["generated"] for each in counts)
+        judged = written - sum(each[name] for each in counts for name in _WITHOUT_VERDICT)
+        if judged != self._judged:
+            self._judged, self._written = judged, written
+        if written == self._written:
+            (self._state.actor_life,) = self._flow.control.heartbeats("actor")
 
     @property
     def graded(self) -> int:

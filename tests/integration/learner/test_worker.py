@@ -209,6 +209,24 @@ def test_a_stall_names_the_part_waited_for(make_run: Callable[..., Run]) -> None
         run.learner.run(threading.Event())
 
 
+def test_the_learner_waits_on_while_actors_sample(make_run: Callable[..., Run]) -> None:
+    run = make_run(run={"stall_timeout_s": 3.0}, warm_start={"steps": 0})
+    told: list[float] = []
+
+    def sample() -> None:
+        for _ in range(50):
+            run.flow.control.heartbeat("actor")
+            time.sleep(0.1)
+        told.append(time.monotonic())
+
+    actor = threading.Thread(target=sample)
+    actor.start()
+    with pytest.raises(StallTimeout, match="for the actor: step 1 needs 2 groups"):
+        run.learner.run(threading.Event())
+    assert told and time.monotonic() - told[0] > 1
+    actor.join()
+
+
 def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]) -> None:
     run = make_run(run={"stall_timeout_s": 3.0}, warm_start={"steps": 0})
     ids = [str(number) for number in range(40)]

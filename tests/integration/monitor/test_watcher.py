@@ -9,6 +9,7 @@ import pytest
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
+from rltf.buffer.work_queue import Claim
 from rltf.config import Config, UserError
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import locked
@@ -68,6 +69,45 @@ def test_what_workers_report_reaches_state_folder_and_sink(server: EmbeddedRedis
     kinds = [row["kind"] for row in folder.telemetry() if row["role"] == "actor-0"]
     assert sorted(kinds) == ["count", "phase"] and [row["kind"] for row in seen] == kinds
     assert watcher.lost == {"rows": 0, "steps": 0, "samples": 0}
+    flow.close()
+
+
+def test_tokens_bring_a_run_on_until_programs_wait_for_a_verdict(server: EmbeddedRedis, tmp_path: Path) -> None:
+    settings: Config = config(tmp_path)
+    flow, folder, state = (
+        Flow(FlowAddress.from_config(settings, server.url, "tokens")),
+        RunFolder.create(settings),
+        RunState(),
+    )
+    watcher = Watcher(flow, folder, state)
+
+    def moves() -> bool:
+        before = state.progress()
+        flow.control.heartbeat("actor")
+        watcher.poll()
+        return state.progress() != before
+
+    def written(name: str) -> Claim:
+        flow.work.push([sample("p", "pass", id=name, group_id=name).program], "actor-0")
+        (claim,) = flow.work.claim("executor-0", 1)
+        return claim
+
+    assert moves() and moves()
+    claim = written("first")
+    assert not moves()
+    flow.work.ack_many("executor-0", [(claim, Feedback(outcome="failure", run=1))])
+    assert moves() and moves()
+    for name in ("second", "third"):
+        claims = [written(name)]
+        while claims:
+            assert not moves()
+            flow.work.nack("executor-0", claims[0], "no sandbox")
+            claims = flow.work.claim("executor-0", 1)
+        assert not moves()
+    assert state.ledger["dead_letter"] == 2
+    flow.work.ack_many("executor-0", [(written("fourth"), Feedback(outcome="pass", run=1))])
+    assert moves()
+    folder.close()
     flow.close()
 
 

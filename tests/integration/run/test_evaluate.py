@@ -137,6 +137,53 @@ def test_it_goes_on_with_nothing_sampled_twice_and_gives_the_same_table(
         assert results(broken.folder)[key] == results(whole)[key]
 
 
+SLOW_ENGINE = """
+import time
+from dataclasses import replace
+
+from rltf.actors.sampling_engine import SamplingEngine
+
+
+class Slow(SamplingEngine):
+    batches = 0
+
+    def submit(self, key, request):
+        def on_tokens():
+            time.sleep(0.8 if self.batches == 1 else 3600)
+            request.on_tokens()
+
+        super().submit(key, replace(request, on_tokens=on_tokens))
+
+    def step(self):
+        self.batches += 1
+        return super().step()
+"""
+"""Takes its time in its first batch, and hangs in the second."""
+
+
+def test_tokens_keep_an_evaluation_alive_and_an_actor_that_hangs_ends_it(
+    model: Path, spec: str, tmp_path: Path
+) -> None:
+    code, bound_s = tmp_path / "code", 20.0
+    code.mkdir()
+    (code / "slow.py").write_text(SLOW_ENGINE)
+    given = arguments(model, spec, tmp_path / "run")
+    changed = {"--samples": 2, "--k": 1, "--actors.problems_per_batch": 2, "--policy.max_program_tokens": 60}
+    for name, value in (changed | {"--run.stall_timeout_s": bound_s}).items():
+        given[given.index(name) + 1] = str(value)
+    run = Launched(tmp_path, *given, "--run.code", str(code), "--actors.engine", "slow:Slow")
+    assert run.wait() == 1, run.terminal
+    (told,) = [line for line in run.terminal.splitlines() if line.startswith("evaluate failed")]
+    assert "nothing has moved for 20 s" in told and "waits for actor" in told
+    folder = RunFolder.open(run.folder)
+    longest = max(
+        row["end"] - row["start"]
+        for row in folder.telemetry()
+        if row.get("name") == "evaluate" and row["kind"] == "phase"
+    )
+    assert longest > bound_s and len(programs(run.folder)) == 4
+
+
 def _processes(run: Launched) -> dict[int, str]:
     found = {}
     for path in Path("/proc").iterdir():
