@@ -104,7 +104,7 @@ class EvaluationConfig(ConfigSection):
 
 
 class CheckpointConfig(ConfigSection):
-    """Checkpoints of the learner, from which a run is resumed and a dead learner restarted."""
+    """Checkpoints of the learner, from which a run is resumed and a dead learner restarted; and exports on the way."""
 
     every: int = Field(20, ge=0)
     """Learner steps between two checkpoints; 0: only after the warm start, when the run is stopped, and at its end."""
@@ -113,6 +113,11 @@ class CheckpointConfig(ConfigSection):
     best: bool = True
     """Also checkpoint every version that is evaluated on held-out problems, and keep the one with the best
     evaluation.best_by."""
+    export_every: int = Field(0, ge=0)
+    """Learner steps between two exports of the model while it trains, exports/step-NNNNNN in the run's folder; 0: only
+    the one at the end."""
+    export_keep: int = Field(0, ge=0)
+    """Newest of these exports that are kept; 0: all."""
 
 
 class RestartConfig(ConfigSection):

@@ -59,15 +59,19 @@ def settings_of(
     quiet = {"learner": {"gpus_per_worker": 0.0, "cpus_per_worker": 0.0}, "run": {"samples_gb": 1e6}}
     parts: dict[str, Any] = {part: getattr(config, part).model_copy(update=values) for part, values in quiet.items()}
     parts["evaluation"] = evaluation.model_copy(update={"k": tuple(ks)})
-    return (run.name if run is not None else known.model), config.model_copy(update=parts)
+    export = Path(source).name if run is not None else ""
+    name = known.model if run is None else run.name if export == run_files.EXPORT else f"{run.name}/{export}"
+    return name, config.model_copy(update=parts)
 
 
 def _located(given: str) -> tuple[str, Path | None]:
     """Folder or hub name of the model, and the run that it is of."""
     folder = Path(given).expanduser()
     if (folder / "config.json").is_file():
-        of_run = folder.name == run_files.EXPORT and (folder.parent / run_files.CONFIG).is_file()
-        return str(folder.resolve()), folder.resolve().parent if of_run else None
+        home = folder.resolve()
+        run = home.parent.parent if home.parent.name == run_files.EXPORTS else home.parent
+        of_run = run != home.parent or home.name == run_files.EXPORT
+        return str(home), run if of_run and (run / run_files.CONFIG).is_file() else None
     run = folder if (folder / run_files.CONFIG).is_file() else Path(configuration.RunConfig().folder) / given
     if (run / run_files.CONFIG).is_file():
         run = find(given).resolve()

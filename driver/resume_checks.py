@@ -14,15 +14,17 @@ from rltf.buffer.flow import Flow
 from rltf.buffer.online_buffer import BufferPosition
 from rltf.config import UserError, run_files, write_atomically
 from rltf.learner.checkpoint import Checkpoint
+from rltf.learner.step_exports import step_exports
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_record import RunRecord
 
 
 def recovery_advice(folder: Path) -> str:
     """What is left to do with a run that cannot go on."""
-    for name in (run_files.EXPORT, run_files.WARM_START):
-        if (folder / name / "config.json").is_file():
-            return f"begin a new run from what it leaves, with --warm_start.reuse {folder / name}"
+    on_the_way = [*step_exports(folder).values()][::-1]
+    for model in (folder / run_files.EXPORT, *on_the_way, folder / run_files.WARM_START):
+        if (model / "config.json").is_file():
+            return f"begin a new run from what it leaves, with --warm_start.reuse {model}"
     return "begin a new run"
 
 

@@ -46,7 +46,7 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
     `facts`, as far as they are known: `run` (its name), `encoder_decoder`, `chat` (whether prompts are turns of a
     conversation), `prompt` (of a training problem, as the model reads it), `steps`,
     `samples` (programs trained on), `code_version`, and `held_out` with `tasks` and, for `before` and `after` training,
-    `step`, `pass@K` and perhaps its standard error `pass@K_se`.
+    `step`, `pass@K` and perhaps its standard error `pass@K_se`; `during_training`: whether training goes on.
     """
     model, encoder_decoder = config.policy.model, bool(facts.get("encoder_decoder"))
     base = _file_name(model) if model else f"a fresh {config.policy.family} model"
@@ -65,7 +65,7 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
         f"- base: {base}\n- training problems: `{_without_path(config.problems.train)}`\n"
         f"- programs trained on: {facts.get('samples', 0)}\n- code version: {facts.get('code_version', 'unknown')}\n\n"
         f"{_prompt(facts.get('prompt'), encoder_decoder, bool(facts.get('chat')), config.policy.max_program_tokens)}"
-        f"## Evaluation\n\n{_evaluation(config, facts.get('held_out') or {})}\n"
+        f"## Evaluation\n\n{_evaluation(config, facts)}\n"
         f"## Configuration\n\n```json\n{json.dumps(_settings(config), indent=1)}\n```\n"
     )
 
@@ -91,7 +91,10 @@ def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, max_tokens: i
     )
 
 
-def _evaluation(config: Config, held_out: Mapping[str, Any]) -> str:
+def _evaluation(config: Config, facts: Mapping[str, Any]) -> str:
+    if facts.get("during_training"):
+        return "It was written while its run went on, before any evaluation of it on held-out problems.\n"
+    held_out: Mapping[str, Any] = facts.get("held_out") or {}
     rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
     figures = figures_of(list(rows.values()))
     scores = "".join(

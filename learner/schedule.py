@@ -143,6 +143,13 @@ class Schedule:
         one_comes = last or (self._checkpoint.best and position.evaluate > 0 and self._publishes(position))
         return _is_multiple(position.step, self._checkpoint.every) and not one_comes
 
+    def exports_after(self, position: Position) -> bool:
+        """Whether an export is due after that step.
+
+        It comes before a checkpoint of the step, so that a learner which goes on from there has it.
+        """
+        return _is_multiple(position.step, self._checkpoint.export_every)
+
     def resumption(self, position: Position, published: int) -> Resumption:
         """`position`: of the checkpoint; `published`: the newest version that the actors ever got.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rltf.learner.evaluation_requests import EvaluationRequests
 from rltf.learner.export import export, first_policy, save_model
 from rltf.learner.publish import VersionPublisher
 from rltf.learner.schedule import Before, Position, Schedule
+from rltf.learner.step_exports import remove_old, step_export
 from rltf.learner.step_rows import rl_row, sampled_by, supervised_row
 from rltf.learner.task import LearnerTask
 from rltf.learner.training_step import build_training_step
@@ -205,6 +206,10 @@ class LearnerWorker:
                 self._flow.telemetry.append_step(row | {"training_s": round(position.seconds, 3)})
             if self._schedule.evaluates_after(position):
                 position.evaluate = position.step
+            if self._schedule.exports_after(position):
+                self._export(step_export(self._task.folder, position.step), {"during_training": True})
+                if self._world.rank == 0:
+                    remove_old(self._task.folder, position.step, self._config.checkpoint.export_keep)
             if self._schedule.checkpoints_after(position):
                 self._checkpoint()
 
@@ -251,7 +256,7 @@ class LearnerWorker:
     # ---- after training
 
     def _finish(self) -> None:
-        config, step = self._config, self._position.step
+        step = self._position.step
         if self._schedule.has_stopped_early(self._position) and self._world.rank == 0:
             self._recorder.gauge("stopped_early", self._position.stopped)
         if self._position.changed:
@@ -261,19 +266,23 @@ class LearnerWorker:
         self._position.evaluate = 0
         self._checkpoint()
         self._set_phase("final_evaluation")
+        held_out = self._evaluations.before_and_after(self._position)
+        self._export(self._task.folder / run_files.EXPORT, {"held_out": held_out})
+        self._set_phase("done")
+
+    # ---- shared
+
+    def _export(self, folder: Path, more: Mapping[str, Any]) -> None:
+        """The model as it is, and its card with `more` facts. Collective."""
         facts = {
-            "steps": step,
+            "steps": self._position.step,
             "samples": self._position.trained,
-            "held_out": self._evaluations.before_and_after(self._position),
             "code_version": self._task.code_version,
             "run": self._task.folder.name,
             "prompt": self._task.prompt,
         }
         with self._recorder.phase("export"):
-            export(self._engine, self._policy, self._task.folder / run_files.EXPORT, config, facts)
-        self._set_phase("done")
-
-    # ---- shared
+            export(self._engine, self._policy, folder, self._config, facts | dict(more))
 
     def _checkpoint(self) -> None:
         """Everything that the next step depends on. Collective."""

@@ -19,6 +19,7 @@ from rltf.learner.export import load_weights, save_model
 from rltf.learner.objectives.base import totals_of
 from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.publish import VersionPublisher
+from rltf.learner.step_exports import step_exports
 from rltf.learner.world import World
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.lora import named_adapters
@@ -170,6 +171,7 @@ def test_a_whole_run_with_adapters(redis_server: EmbeddedRedis, tmp_path: Path) 
         warm_start={"steps": 10},
         learner={"steps": 2, "learning_rate": 1e-2, "warm_start_threads": 1, "mixed_precision": "never"},
         evaluation={"every": 0, "tasks": 1},
+        checkpoint={"export_every": 1, "export_keep": 1},
         grpo={"kl": 0.1},
     )
     with run.others():
@@ -179,4 +181,7 @@ def test_a_whole_run_with_adapters(redis_server: EmbeddedRedis, tmp_path: Path) 
     assert len(rows) == 2
     # Actors sample with what the learner trains: the probabilities of a fresh version's samples agree.
     assert rows[0]["version"] == 0 and rows[0]["kl_to_sampler"] < 1e-6 and rows[0]["kl_to_reference"] < 1e-6
-    assert (tmp_path / "export" / "adapter" / "adapter_config.json").is_file()
+    on_the_way, last = step_exports(tmp_path), tmp_path / "export"
+    assert [*on_the_way] == [2] and (last / "adapter" / "adapter_config.json").is_file()
+    for name in ("model.safetensors", "adapter/adapter_model.safetensors", "adapter/adapter_config.json"):
+        assert (on_the_way[2] / name).read_bytes() == (last / name).read_bytes(), name

@@ -15,6 +15,7 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.buffer.worker_loop import NotSchedulable
 from rltf.config import Config
 from rltf.learner.ray_learner import LearnerGroup
+from rltf.learner.step_exports import step_exports
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.corpus import SolutionCorpus
@@ -32,6 +33,7 @@ CONFIG = Config.model_validate(
             "warm_start_threads": 1,
         },
         "evaluation": {"every": 0},
+        "checkpoint": {"export_every": 2},
     }
 )  # fmt: skip
 
@@ -71,6 +73,11 @@ def test_two_workers_train_publish_and_export(ray_job: Any, redis_server: Embedd
     load_into(policy.model, *found)
     exported = type(policy.model).from_pretrained(tmp_path / "export").state_dict()
     assert all(bool((value == exported[name]).all()) for name, value in policy.model.state_dict().items())
+    on_the_way = step_exports(tmp_path)
+    assert list(on_the_way) == [2, 4]
+    halfway, last = (type(policy.model).from_pretrained(folder).state_dict() for folder in on_the_way.values())
+    assert all(bool((last[name] == exported[name]).all()) for name in exported)
+    assert any(bool((halfway[name] != exported[name]).any()) for name in exported)
     for actor, _ in started.values():
         ray.kill(actor)
     flow.close()

@@ -19,6 +19,7 @@ import rltf.learner.engine
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.learner.checkpoints import Checkpoints
+from rltf.learner.step_exports import step_exports
 from tests.support.learner_run import Run
 
 FIELDS: dict[str, Any] = {
@@ -32,7 +33,7 @@ FIELDS: dict[str, Any] = {
         "steps": 9,
         "supervised_batch_size": 8,
     },
-    "checkpoint": {"every": 3, "keep": 2, "best": True},
+    "checkpoint": {"every": 3, "keep": 2, "best": True, "export_every": 3},
     "evaluation": {"every": 4, "tasks": 2, "samples": 2},
 }
 
@@ -97,8 +98,14 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert [row["step"] for row in again.rows()] == list(range(1, 10))
     for name in ("loss", "sample_ids", "version", "learning_rate", "baselines"):
         assert [row.get(name) for row in again.rows()] == [row.get(name) for row in reference.rows()], name
-    ours, theirs = (load_file(tmp_path / name / "export" / "model.safetensors") for name in ("stopped", "reference"))
-    assert ours.keys() == theirs.keys() and all(bool((ours[name] == theirs[name]).all()) for name in ours)
+    exports = ["export", "exports/step-000003", "exports/step-000006", "exports/step-000009"]
+    assert [*step_exports(tmp_path / "stopped").values()] == [tmp_path / "stopped" / name for name in exports[1:]]
+    for export in exports:
+        folders = [tmp_path / name / export for name in ("stopped", "reference")]
+        ours, theirs = (load_file(folder / "model.safetensors") for folder in folders)
+        assert ours.keys() == theirs.keys() and all(bool((ours[name] == theirs[name]).all()) for name in ours), export
+    card = (tmp_path / "stopped" / exports[2] / "README.md").read_text()
+    assert "6 steps" in card and "while its run went on, before any evaluation of it" in card
     assert again.flow.ledger.check() is None
     assert again.flow.ledger.counts() == reference.flow.ledger.counts()
     best = again.learner._checkpoints.best()
@@ -107,12 +114,14 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
         assert again.flow.evaluations.is_complete(label)
 
 
-def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_crash_no_sample_is_used_twice(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     fields: dict[str, Any] = {
         "run": {"name": "test", "stall_timeout_s": 60},
         "learner": FIELDS["learner"] | {"supervised_ratio": 0},
     }
-    fields["checkpoint"] = {"every": 4, "keep": 2, "best": False}
+    fields["checkpoint"] = {"every": 4, "keep": 2, "best": False, "export_every": 3, "export_keep": 2}
     crashed = make_run("crashed", **fields)
     once, steps = rltf.learner.engine.TrainingEngine.plan, itertools.count(1)
 
@@ -127,7 +136,9 @@ def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], mon
     with crashed.others(), pytest.raises(MemoryError):
         crashed.learner.run(threading.Event())
     monkeypatch.undo()
-    lost = crashed.rows()
+    lost, exports = crashed.rows(), step_exports(tmp_path / "crashed")
+    lost_export = (exports[6] / "model.safetensors").read_bytes()
+    assert [*exports] == [3, 6]
     assert [row["step"] for row in lost] == [1, 2, 3, 4, 5, 6]
     again = make_run("crashed", **fields)
     again.published.versions = crashed.published.versions  # the weight store outlives the learner
@@ -135,6 +146,9 @@ def test_after_a_crash_no_sample_is_used_twice(make_run: Callable[..., Run], mon
     assert again.learner.resumed_at == 4
     rows = again.rows()[len(lost) :]
     assert [row["step"] for row in rows] == [5, 6, 7, 8, 9]
+    exports = step_exports(tmp_path / "crashed")
+    assert [*exports] == [6, 9] and (exports[6] / "model.safetensors").read_bytes() != lost_export
+    assert [path.name for path in exports[6].parent.iterdir() if path not in exports.values()] == []
     used = [sample for row in again.rows() for sample in row["sample_ids"]]
     assert len(set(used)) == len(used)
     # A number stands for one state of the weights: those of the lost steps are not given again.

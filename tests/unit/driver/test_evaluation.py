@@ -73,5 +73,10 @@ def test_a_run_is_evaluated_with_its_own_lengths_and_another_model_with_the_pape
         assert (found.policy.max_program_tokens, found.executor.time_limit_s) == (77, 3)
         assert (found.evaluation.samples, found.evaluation.ks, found.evaluation.temperature) == (20, (1, 5), 0.6)
         assert found.learner.cpus_per_worker == 0 and found.problems.held_out == "none"
+    on_the_way = run / "exports" / "step-000040"
+    on_the_way.mkdir(parents=True)
+    (on_the_way / "config.json").write_text("{}")
+    name, found = settings_of(_known(on_the_way), {}, 1, (1,))
+    assert (name, found.policy.model, found.policy.max_program_tokens) == ("run/step-000040", str(on_the_way), 77)
     name, found = settings_of(_known("owner/name"), {}, 1, (1,))
     assert (name, found.policy.model, found.policy.max_program_tokens) == ("owner/name", "owner/name", 512)
