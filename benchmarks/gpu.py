@@ -213,7 +213,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     config = settings(case, device, options.micro_batch_tokens, options.gradient_checkpointing)
     peak = product_rate(case.product, device)
     policy = policy_of(case, config)
-    expected = learner_bytes(config, policy.parameters, ModelShape.from_model_config(policy.model.config)).total
+    shape = ModelShape.from_model_config(policy.model.config)
+    expected = learner_bytes(config, policy.parameters, policy.trained_parameters, shape).total
     try:
         engine = TrainingEngine(policy, config.learner, World(device=device))
         engine.reset_optimizer(config.learner.betas, config.learner.weight_decay)

@@ -128,6 +128,7 @@ def _inputs(config: Config, sets: Sequence[ProblemSet], code: UserCode) -> tuple
         corpus=None,
         spec=spec,
         parameters=policy.parameters,
+        trained=policy.trained_parameters,
         shape=ModelShape.from_model_config(policy.model.config),
         remarks=tuple(remarks),
         not_read=foreign(unread),

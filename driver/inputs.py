@@ -53,6 +53,7 @@ class Inputs:
     corpus: Corpus | None
     spec: PolicySpec
     parameters: int
+    trained: int
     shape: ModelShape
     remarks: tuple[str, ...]
     """Sentences that are worth a warning."""
@@ -110,6 +111,7 @@ class Inputs:
             corpus=corpus,
             spec=spec,
             parameters=unweighted.parameters,
+            trained=unweighted.trained_parameters,
             shape=ModelShape.from_model_config(unweighted.model.config),
             remarks=(*sets.remarks, *mistakes(unread), *_chat(policy, unweighted), *notes),
             not_read=foreign(unread),
@@ -159,6 +161,7 @@ class Inputs:
         return PlanInputs(
             folder=str(folder),
             parameters=self.parameters,
+            trained=self.trained,
             model=config.policy.model or f"fresh {config.policy.family}, {layers} x {config.policy.d_model}",
             shape=self.shape,
             train_problems=len(self.problems),

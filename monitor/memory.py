@@ -28,6 +28,8 @@ _CLAIMED_PER_LANE = 16
 _ROW, _ROW_OF_SAMPLE, _ROW_OF_GROUP, _POINTS = 3500, 40, 64, 2500
 """Bytes of a step's row in metrics.jsonl, of it for each sample (id, reward) and group (fingerprint); of its points in
 tensorboard/."""
+_CHECKPOINT = 4e4
+"""What a checkpoint has beside tensors: random states, the buffer's position, the objective's state, checksums."""
 _REWRITE = 2**29
 """Size of the append-only file below which it is not rewritten (`buffer.server.AOF_REWRITE_MIN_MB`)."""
 
@@ -77,27 +79,34 @@ def weight_bytes(parameters: int, dtype: str) -> float:
     return float(parameters * _number_bytes(dtype))
 
 
-def _adapter_parameters(config: Config, shape: ModelShape) -> int:
-    """Of the query and value projections, if nothing else is named: two matrices each."""
-    return 4 * (shape.layers + shape.encoder_layers) * shape.width * config.policy.lora_rank
+def checkpoint_bytes(trained: int) -> float:
+    """One checkpoint: of each trained parameter the weight and AdamW's two averages in float32, and all else."""
+    return 12.0 * trained + _CHECKPOINT
 
 
-def learner_bytes(config: Config, parameters: int, shape: ModelShape) -> MemoryEstimate:
+def exports_on_the_way(config: Config) -> int:
+    """Models that the run has in exports/ at its end."""
+    every, keep = config.checkpoint.export_every, config.checkpoint.export_keep
+    written = config.learner.steps // every if every else 0
+    return min(written, keep) if keep else written
+
+
+def learner_bytes(config: Config, parameters: int, trained: int, shape: ModelShape) -> MemoryEstimate:
     """One learner worker: weights, gradients, optimizer, activations of one micro-batch, the process itself; GPU and
     host together.
 
     Model states as in ZeRO (arXiv 1910.02054, section 3.1): float32 4 + 4 + 8 bytes a parameter, 16 bits 2 + 2 + 12, of
-    which stage 1 splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; with
-    adapters only theirs have gradients and optimizer. Activations as in arXiv 2205.05198, Eq. 1 and table 2: 34 s b h
-    bytes a layer at 2 bytes a number, attention scores left out, or 2 s b h with gradient checkpointing and one layer
-    whole; the logits of program tokens, and their gradient. Frozen models are whole on every worker: the reference in
-    the policy's number format, the critic, which has the policy's shape, in float32.
+    which stage 1 splits the optimizer's, stage 2 the gradients too, stage 3 the weights too over the workers; only the
+    `trained` ones of the parameters, with adapters theirs, have gradients and optimizer. Activations as in arXiv
+    2205.05198, Eq. 1 and table 2: 34 s b h bytes a layer at 2 bytes a number, attention scores left out, or 2 s b h
+    with gradient checkpointing and one layer whole; the logits of program tokens, and their gradient. Frozen models are
+    whole on every worker: the reference in the policy's number format, the critic, which has the policy's shape, in
+    float32.
     """
     learner, policy = config.learner, config.policy
     half = learner.dtype != "float32"
     workers, stage = learner.workers, learner.zero_stage
     layers = shape.layers + shape.encoder_layers
-    trained = _adapter_parameters(config, shape) if policy.lora_rank else parameters
     weights = parameters * (2 if half else 4) / (workers if stage >= 3 else 1)
     gradients = trained * (2 if half else 4) / (workers if stage >= 2 else 1)
     optimizer = trained * (12 if half else 8) / (workers if stage >= 1 else 1)

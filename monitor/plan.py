@@ -10,7 +10,9 @@ from rltf.monitor.memory import (
     ModelShape,
     actor_bytes,
     aof_bytes,
+    checkpoint_bytes,
     executor_bytes,
+    exports_on_the_way,
     learner_bytes,
     redis_bytes,
     step_bytes,
@@ -53,6 +55,8 @@ class PlanInputs:
     folder: str
     parameters: int
     """Of the policy, tied ones once."""
+    trained: int
+    """Of these, those that are trained and published: all, or those of the adapters."""
     model: str
     """The policy in words ("fresh llama, 4 layers x 128")."""
     shape: ModelShape
@@ -135,12 +139,15 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
 
 def _folder(config: Config, facts: PlanInputs) -> str:
     run, kept = config.run, config.checkpoint.keep + int(config.checkpoint.best)
-    # Weights and AdamW's averages in float32; adapters have less.
+    model, exports = weight_bytes(facts.parameters, config.learner.dtype), exports_on_the_way(config)
+    models = ["the export"] + (["the warm start"] if config.warm_start.steps and not config.warm_start.reuse else [])
     parts = [
         f"samples {_size(1e9 * run.samples_gb)}",
         f"telemetry {_size(1e9 * run.telemetry_gb)}",
         f"Redis's file {_size(aof_bytes(config))}",
-        f"{counted(kept, 'checkpoint')} of {_size(12.0 * facts.parameters)}",
+        f"{counted(kept, 'checkpoint')} of {_size(checkpoint_bytes(facts.trained))}",
+        *(f"{name} {_size(model)}" for name in models),
+        *([f"{counted(exports, 'export')} on the way, {_size(exports * model)} in all"] if exports else []),
         f"metrics and TensorBoard {_size(1000 * step_bytes(config))} per 1,000 steps",
         f"logs {_size(2 * LOG_BYTES)} per process",
     ]
@@ -192,7 +199,10 @@ def _placement(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]
     cpus, gpus = wanted_cpus(config), wanted_gpus(config)
     threads = actors.count * actors.threads + executor.count * executor.lanes + learner.workers * learner.threads
     short = ": MORE THAN THERE ARE" if gpus > cluster.gpus else ""
-    asked = f"{cpus:g} CPUs of {cluster.cores:g}, {gpus:g} GPUs of {cluster.gpus:g}{short}"
+    there = f"{cluster.cores:g}"
+    if cluster.cpus > cluster.cores:  # parts that mostly wait share a core
+        there = f"the {cluster.cpus:g} that Ray offers on {counted(int(cluster.cores), 'core')}"
+    asked = f"{cpus:g} CPUs of {there}, {gpus:g} GPUs of {cluster.gpus:g}{short}"
     if not cluster.cpus:
         asked = f"{cpus:g} CPUs, {gpus:g} GPUs; no host that offers a CPU is up yet"
     crowd = (
@@ -302,8 +312,8 @@ def micro_batches(config: Config) -> str:
 
 def _memory(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
     executor = config.executor
-    weights = weight_bytes(facts.parameters, config.actors.dtype)
-    learner = learner_bytes(config, facts.parameters, facts.shape)
+    weights = weight_bytes(facts.trained, config.actors.dtype)
+    learner = learner_bytes(config, facts.parameters, facts.trained, facts.shape)
     actor = actor_bytes(config, facts.parameters, facts.shape)
     total = (
         learner.total * config.learner.workers
@@ -311,8 +321,9 @@ def _memory(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         + executor_bytes(config) * config.executor.count
     )
     total += redis_bytes(config) + 2 * weights
+    adapters = f", of which {facts.trained:,} are trained" if facts.trained < facts.parameters else ""
     rows = [
-        ("model", f"{facts.model}: {facts.parameters:,} parameters, vocabulary {facts.shape.vocab_size:,}"),
+        ("model", f"{facts.model}: {facts.parameters:,} parameters{adapters}, vocabulary {facts.shape.vocab_size:,}"),
         (
             "weights",
             f"{_size(weights)} per publish and actor ({config.actors.dtype}), by the weight store; the newest two "

@@ -92,6 +92,11 @@ class Policy:
         """Number of parameters, tied ones once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
+    @property
+    def trained_parameters(self) -> int:
+        """Of these, those that are trained and published: all, or those of the adapters."""
+        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+
 
 def make_spec(config: PolicyConfig, texts: Iterable[str], prompt: PromptConfig | None = None) -> PolicySpec:
     """The specification that `config` describes; `texts` are what a tokenizer is trained on where one has to be.

@@ -21,6 +21,7 @@ from rltf.learner.objectives.supervised import Supervised
 from rltf.learner.publish import VersionPublisher
 from rltf.learner.step_exports import step_exports
 from rltf.learner.world import World
+from rltf.monitor.memory import checkpoint_bytes
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.lora import named_adapters
 from rltf.policy.policy import Policy, build_policy
@@ -167,7 +168,11 @@ def test_a_whole_run_with_adapters(redis_server: EmbeddedRedis, tmp_path: Path) 
     run = Run(
         redis_server,
         tmp_path,
-        policy=LORA | {"lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]},
+        policy=LORA
+        | {
+            "lora_rank": 32,
+            "lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        },
         warm_start={"steps": 10},
         learner={"steps": 2, "learning_rate": 1e-2, "warm_start_threads": 1, "mixed_precision": "never"},
         evaluation={"every": 0, "tasks": 1},
@@ -181,6 +186,9 @@ def test_a_whole_run_with_adapters(redis_server: EmbeddedRedis, tmp_path: Path) 
     assert len(rows) == 2
     # Actors sample with what the learner trains: the probabilities of a fresh version's samples agree.
     assert rows[0]["version"] == 0 and rows[0]["kl_to_sampler"] < 1e-6 and rows[0]["kl_to_reference"] < 1e-6
+    written = [path.stat().st_size for path in (tmp_path / "checkpoints" / "step_000002").iterdir()]
+    adapters = build_policy(run.spec).trained_parameters
+    assert 0.9 * checkpoint_bytes(adapters) < sum(written) <= checkpoint_bytes(adapters) < 6e5
     on_the_way, last = step_exports(tmp_path), tmp_path / "export"
     assert [*on_the_way] == [2] and (last / "adapter" / "adapter_config.json").is_file()
     for name in ("model.safetensors", "adapter/adapter_model.safetensors", "adapter/adapter_config.json"):
