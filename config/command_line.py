@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, NoReturn
 
 from rltf.config.base import UserError
-from rltf.config.help import described, keys, sections
+from rltf.config.choice import first_sentence
+from rltf.config.help import Described, described, keys, sections
 from rltf.program import PROGRAM
 
 REMOVED = {"learner.weight_transfer": "every version travels by the weight store"}
@@ -36,7 +37,12 @@ class Arguments(argparse.ArgumentParser):
     shown."""
 
     def __init__(
-        self, command: str, description: str, reads: Iterable[str] = (), commands: Mapping[str, str] | None = None
+        self,
+        command: str,
+        description: str,
+        reads: Iterable[str] = (),
+        commands: Mapping[str, str] | None = None,
+        brief: Sequence[str] = (),
     ) -> None:
         """Arguments without options of their own yet.
 
@@ -47,6 +53,8 @@ class Arguments(argparse.ArgumentParser):
                 default that this command has for it.
             commands: of the program itself, every command with a sentence. Its help is brief: it names the parts of the
                 configuration, and lists the fields of one where `--help PART` asks for them.
+            brief: dotted keys, of a command that reads many: its help lists these alone, in a few words each, and the
+                others where `--help PART` or `--help-all` asks for them.
 
         """
         super().__init__(
@@ -60,10 +68,13 @@ class Arguments(argparse.ArgumentParser):
         self._reads = [key for name, _, _ in fields for key in ([name] if "." in name else keys(name))]
         self._defaults = {name: default for name, _, default in fields if default}
         self._commands = commands
-        if commands is None:
+        self._brief = brief
+        self._is_brief = commands is not None or bool(brief)
+        if commands is not None:
+            self.usage = f"{PROGRAM} [COMMAND] [options] [--part.field VALUE ...]"
+        if not self._is_brief:
             self.add_argument("-h", "--help", action="store_true", help="show this text")  # read before all else
         else:
-            self.usage = f"{PROGRAM} [COMMAND] [options] [--part.field VALUE ...]"
             what = "show this text, or the fields of a part of the configuration"
             self.add_argument("-h", "--help", nargs="?", metavar="PART", help=what)
             self.add_argument("--help-all", action="store_true", help="show this text and all fields")
@@ -155,7 +166,7 @@ class Arguments(argparse.ArgumentParser):
             option, _, what = word.partition("=")
             if option in ("-h", "--help", "--help-all"):
                 following = arguments[place + 1] if place + 1 < len(arguments) else ""
-                chosen = what or ("" if following.startswith("-") or self._commands is None else following)
+                chosen = what or ("" if following.startswith("-") or not self._is_brief else following)
                 sys.stdout.write(
                     self._help_on(chosen)
                     if chosen
@@ -184,8 +195,10 @@ class Arguments(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """The help: of the program itself the commands and the parts of the configuration, of a command the fields that
-        it reads.
+        it reads, or those in brief that matter most.
         """
+        if self._brief:
+            return f"{super().format_help()}\n{self._fields_in_brief()}"
         if self._commands is None:
             return self.help_all()
         commands = _listed(self._commands)
@@ -202,6 +215,21 @@ class Arguments(argparse.ArgumentParser):
             f"them):\n{parts}\n"
         )
 
+    def _fields_in_brief(self) -> str:
+        lines = ["fields of the configuration that matter most here, each given as --part.field VALUE:"]
+        for field in map(described, self._brief):
+            sentence = first_sentence(field.sentence)
+            head = sentence.partition(";")[0]
+            words = f"{sentence if ':' in head else head} (default: {self._default(field)})"
+            lines.append(f"  --{field.key} {field.values}")
+            lines += textwrap.wrap(words, _columns(), initial_indent=" " * 6, subsequent_indent=" " * 6)
+        parts = dict.fromkeys(key.partition(".")[0] for key in self._reads)
+        lines += ["", f"all that it reads: {self.prog} --help-all, or --help PART, of {', '.join(parts)}"]
+        return "\n".join(lines) + "\n"
+
+    def _default(self, field: Described) -> str:
+        return self._defaults.get(field.key, field.default)
+
     def fields_help(self, chosen: Sequence[str]) -> str:
         """The fields by part, each with the values that it takes, its default and its sentence."""
         width = _columns()
@@ -212,9 +240,7 @@ class Arguments(argparse.ArgumentParser):
             if mine:
                 lines += ["", *textwrap.wrap(f"{part}: {sentence}", width)]
             for field in mine:
-                facts = "; ".join(
-                    word for word in (field.bounds, f"default: {self._defaults.get(field.key, field.default)}") if word
-                )
+                facts = "; ".join(word for word in (field.bounds, f"default: {self._default(field)}") if word)
                 lines.append(f"  --{field.key} {field.values}")
                 written.add(field.values)
                 lines += textwrap.wrap(

@@ -16,7 +16,8 @@ from rltf.program import DONE, FAILED
 
 SENTENCE = "Score a model on problem sets: pass@k, n@k, max@k with intervals, tables, plots, every program."
 _SCORING = (
-    *JUDGE,
+    "executor.lanes 1, with --from-samples one per core",
+    *(key for key in JUDGE if not key.startswith("executor.lanes")),
     "problems.checked",
     "problems.limit",
     "problems.shown_tests",
@@ -26,9 +27,12 @@ _SCORING = (
 )
 _SAMPLING = (
     "prompt",
-    "policy.max_prompt_tokens",
-    "policy.max_program_tokens",
+    "policy.max_prompt_tokens 800, of a RUN its own",
+    "policy.max_program_tokens 512, of a RUN its own",
     "policy.tokenizer the model's own",
+    "evaluation.top_k",
+    "evaluation.min_p",
+    "evaluation.repetition_penalty",
     "actors",
     "executor.count",
     "executor.cpus_per_executor",
@@ -39,12 +43,38 @@ _SAMPLING = (
     "run.stall_timeout_s",
 )
 
+_BRIEF = (
+    "policy.max_prompt_tokens",
+    "policy.max_program_tokens",
+    "prompt.format",
+    "prompt.program",
+    "problems.prompt_style",
+    "problems.limit",
+    "evaluation.top_k",
+    "evaluation.min_p",
+    "evaluation.repetition_penalty",
+    "actors.count",
+    "actors.gpus_per_actor",
+    "actors.dtype",
+    "actors.problems_per_batch",
+    "executor.count",
+    "executor.lanes",
+    "executor.time_limit_s",
+    "ray.address",
+    "run.seed",
+)
+"""What its help lists."""
+
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED when a program has no verdict, or a line of the file is no program."""
-    parser = Arguments("evaluate", SENTENCE, (*_SCORING, *_SAMPLING))
+    parser = Arguments("evaluate", SENTENCE, (*_SCORING, *_SAMPLING), brief=_BRIEF)
     given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--model", metavar="DIR|HUB|RUN", help="a model's folder or hub name, or a run that has ended")
+    given.add_argument(
+        "--model",
+        metavar="DIR|HUB|RUN",
+        help="a model's folder or hub name, or a run that has ended, whose lengths, prompts and limits then hold",
+    )
     given.add_argument(
         "--from-samples",
         type=Path,

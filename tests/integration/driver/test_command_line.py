@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,10 @@ import pytest
 from rltf import config as configuration
 from rltf import launch
 from rltf.config import Config, UserError
-from rltf.config.help import described, keys
+from rltf.config.help import described, keys, written
 from rltf.driver.commands import COMMANDS
 from rltf.driver.commands.train import parse
+from rltf.driver.evaluation_model import settings_of
 from rltf.problems.prompts import STYLES
 from rltf.problems.sources import forms
 from tests.support.paths import ROOT
@@ -186,14 +189,31 @@ def test_what_the_help_says_of_values_is_what_is_accepted() -> None:
 def test_a_command_lists_its_own_options_and_fields(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = _help([command, "--help"], capsys)
     assert text == _help(["help", command], capsys)
-    assert (
-        len(text.splitlines()) < (240 if command == "evaluate" else 100)
-        and "--learner.steps" not in text
-        and "--dry-run" not in text
-    )
+    assert len(text.splitlines()) < 100 and "--learner.steps" not in text and "--dry-run" not in text
     assert ("--executor.time_limit_s" in text) == (command in ("grade", "evaluate", "check-data", "replay", "doctor"))
     if command in ("grade", "check-data", "replay"):
         assert "default: one per core" in " ".join(text.split())
+
+
+def test_the_brief_help_of_evaluate_says_what_holds_and_where_the_rest_is(capsys: pytest.CaptureFixture[str]) -> None:
+    words = " ".join(_help(["evaluate", "--help"], capsys).split())
+    everything = _help(["evaluate", "--help-all"], capsys)
+    claims = re.findall(r"--(\w+\.\w+) (\S+)(?:(?! --)[^(])*\(default: ([^,)]*)", words)
+    assert len(claims) == words.count("default: ") - words.partition("fields of the")[0].count("default: ") > 15
+    known = Namespace(model="owner/model", problems="starter", temperature=None, top_p=None)
+    _, config = settings_of(known, {}, 1, (1,))
+    for key, values, default in claims:
+        part, name = key.split(".")
+        assert written(getattr(getattr(config, part), name)) == default, key
+        assert values in (described(key).values, "SPEC", "STYLE") and f"\n  --{key} " in everything
+        if default not in ('""', "none"):
+            assert settings_of(known, {key: default}, 1, (1,))[1] == config
+    assert "--evaluation.min_p" in words and "--redis.url" not in words and "--redis.url" in everything
+    parts = words.partition("or --help PART, of ")[2].split(", ")
+    assert set(parts) == {key.partition(".")[0] for key in keys() if f"\n  --{key} " in everything}
+    of_actors = _help(["evaluate", "--help", "actors"], capsys)
+    assert all(f"\n  --{key} " in of_actors for key in keys("actors")) and "--policy." not in of_actors
+    assert "launch.py evaluate reads no such part" in _told(["evaluate", "--help", "learner"], capsys)
 
 
 def test_help_imports_neither_ray_nor_torch() -> None:
