@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,10 @@ class StepResult:
         return cls(loss=0.0, gradient_norm=0.0, entropy=0.0, sums={}, tokens=0, seconds={})
 
 
+def tell_nobody() -> None:
+    """What an engine without a listener calls."""
+
+
 class TrainingEngine:
     """Trains one policy's model in place.
 
@@ -78,6 +82,8 @@ class TrainingEngine:
         self.world = world
         self.device = torch.device(world.device)
         self.policy = policy
+        self.on_micro_batch: Callable[[], None] = tell_nobody
+        """Called after each micro-batch of a step: how a long one shows that it goes on."""
         self._clip = config.gradient_clip
         self._zero = config.zero_stage
         self.mixed = config.mixed_precision == "auto" and config.dtype == "float32" and _mixing_is_faster(policy, world)
@@ -175,6 +181,7 @@ class TrainingEngine:
             if not bool(torch.isfinite(part.loss)):
                 suspects += [micro_batch.items[row].id for row in not_finite(loss, result.values, mask, inputs, totals)]
             clock.end("backward")
+            self.on_micro_batch()
         norm, skipped = self._finish(micro_batches, suspects)
         clock.end("step")
         sums = torch.stack(collected).sum(0)

@@ -34,6 +34,9 @@ from rltf.policy.policy import DTYPES, Policy
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.protocol import Publisher
 
+_LIFE_INTERVAL_S = 5.0
+"""Least seconds between two heartbeats within a step."""
+
 
 class LearnerWorker:
     """One rank of the learner.
@@ -56,6 +59,8 @@ class LearnerWorker:
             task.folder / run_files.CHECKPOINTS, kept.keep, kept.best, world.rank == 0, task.config.evaluation.best_by
         )
         self._saved: Position | None = None
+        self._told_at = float("-inf")
+        """When others were last told that a step goes on."""
         self.resumed_at: int | None = None
         """Step of the checkpoint that this learner began from; none for one that began at the beginning."""
 
@@ -76,6 +81,7 @@ class LearnerWorker:
             self._training = build_training_step(config, task.spec, task.corpus, self._world, reused, checkpoint)
         self._engine, self._policy = self._training.engine, self._training.policy
         self._flow.online.validate = make_validator(self._policy)
+        self._engine.on_micro_batch = self._show_life
         self._versions = VersionPublisher(self._engine, self._policy, self._publisher, DTYPES[config.actors.dtype])
         self._waiter = Waiter(
             self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._heartbeat
@@ -324,6 +330,16 @@ class LearnerWorker:
         if self._world.rank == 0:
             self._heartbeat()
         return bool(self._engine.broadcast_int(int(stop)))
+
+    def _show_life(self) -> None:
+        """A micro-batch is computed: those who wait for a long step hear of it every few seconds."""
+        if self._world.rank != 0:
+            return
+        self._recorder.count("micro_batches")
+        now = time.monotonic()
+        if now - self._told_at >= min(_LIFE_INTERVAL_S, self._config.run.stall_timeout_s / 4):
+            self._told_at = now
+            self._flow.control.heartbeat("learner")
 
     def _heartbeat(self) -> None:
         """What rank 0 does all the time: shows that it lives, and sees that actors can get the newest version."""

@@ -43,11 +43,12 @@ class EtaEstimator:
 
 PROGRESS_COUNTERS = (
     ("executor", "programs"),
+    ("learner", "micro_batches"),
     ("learner", "samples"),
     ("learner", "supervised_programs"),
     ("learner", "warm_start_programs"),
 )
-"""Kind of worker and counter of what brings a run on: verdicts and programs trained on."""
+"""Kind of worker and counter of what brings a run on: verdicts, and programs trained on or about to be."""
 _WINDOW_S = 10.0
 _GAP_S = 0.1
 """Waits of a worker that polls follow each other with less than this between them."""

@@ -243,6 +243,7 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
         _gauge("cached", "Programs whose verdict was known from one of the same text.", by=_EXECUTOR),
         _gauge("late_verdicts", "Verdicts that another executor's forestalled.", by=_EXECUTOR),
         _gauge("infrastructure_failures", "Programs that went back to the queue without a verdict.", by=_EXECUTOR),
+        _gauge("micro_batches", "Micro-batches computed, of the warm start too.", by=_LEARNER),
         _gauge("samples", "Sampled programs of the steps.", by=_LEARNER, report=_RATES),
         _gauge("supervised_programs", "Programs of the corpus in the steps.", by=_LEARNER),
         _gauge("warm_start_programs", "Programs of the corpus that the warm start trained on.", by=_LEARNER),

@@ -22,6 +22,7 @@ from rltf.learner.schedule import Position
 from rltf.learner.step_rows import age_distribution
 from rltf.learner.training_step import TrainingStep
 from rltf.learner.warm_start import warm_start
+from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
 from rltf.problems.corpus import SolutionCorpus
@@ -225,6 +226,26 @@ def test_the_learner_waits_on_while_actors_sample(make_run: Callable[..., Run]) 
         run.learner.run(threading.Event())
     assert told and time.monotonic() - told[0] > 1
     actor.join()
+
+
+def test_a_long_step_shows_life(make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = {"objective": "supervised", "steps": 1, "supervised_batch_size": 8, "micro_batch_tokens": 8}
+    run = make_run(run={"stall_timeout_s": 4.0}, warm_start={"steps": 0}, learner=learner, evaluation={"every": 0})
+    computed: list[float] = []
+
+    def slowly(learner: LearnerWorker) -> None:
+        time.sleep(1)
+        show_life(learner)
+        computed.append(time.monotonic())
+
+    show_life = LearnerWorker._show_life
+    monkeypatch.setattr(LearnerWorker, "_show_life", slowly)
+    with run.others():  # the actor waits for the learner, and then has an evaluation to write
+        run.learner.run(threading.Event())
+    assert computed[-1] - computed[0] > 5 and run.flow.control.phase() == "done"
+    rows = run.flow.telemetry.rows(count=10_000).items
+    counted = [row["value"] for row in rows if (row["kind"], row["name"]) == ("count", "micro_batches")]
+    assert sum(counted) == len(computed) and len(counted) > 2, "told of on the way"
 
 
 def test_nothing_stalls_while_an_evaluation_gets_on(make_run: Callable[..., Run]) -> None:
