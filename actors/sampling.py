@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rltf.config import ActorsConfig, EvaluationConfig
+from rltf.config import ActorsConfig, EvaluatedConfig
 
 _BLOCK = 256
 
@@ -45,8 +45,10 @@ PLAIN = SamplingParams()
 """The policy's own distribution."""
 
 
-def sampling_params(settings: ActorsConfig | EvaluationConfig) -> SamplingParams:
-    """What is configured for training, or for evaluations; of a greedy one the temperature says nothing and is 1."""
+def sampling_params(settings: ActorsConfig | EvaluatedConfig) -> SamplingParams:
+    """What is configured for training, or for evaluations of a held-out set; of greedy ones the temperature says
+    nothing and is 1.
+    """
     s = settings
     return SamplingParams(s.temperature or 1.0, s.top_p, s.top_k, s.min_p, s.repetition_penalty)
 

@@ -17,7 +17,7 @@ from rltf.actors.programs import programs_of
 from rltf.actors.sampling import sampling_params
 from rltf.actors.stopping import Endings
 from rltf.actors.visits import Share, Visits
-from rltf.buffer.evaluations import Chunk
+from rltf.buffer.evaluations import Chunk, set_of
 from rltf.buffer.flow import Flow
 from rltf.buffer.ledger import format_counts
 from rltf.buffer.records import Program
@@ -182,7 +182,7 @@ class ActorWorker:
 
     def _evaluate(self, chunk: Chunk) -> None:
         """Writes the programs of one chunk that are not written yet."""
-        settings = self._config.evaluation
+        settings = self._config.evaluation.by_name[set_of(chunk.label)]
         greedy, sampling = not settings.temperature, sampling_params(settings)
         size = max(1, self._config.actors.problems_per_batch * self._config.actors.samples_per_problem // chunk.samples)
         problem_ids = self._flow.evaluations.unwritten(chunk)

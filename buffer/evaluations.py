@@ -19,9 +19,16 @@ ANY_VERSION = 2**53
 """An actor that will load whatever version a chunk asks for."""
 
 
-def label_of(step: int) -> str:
-    """Label under which the learner asks for the held-out evaluation after `step` steps."""
-    return f"step-{step:06d}"
+def label_of(step: int, name: str = "") -> str:
+    """Label under which the learner asks for the evaluation of a held-out set after `step` steps; `name`: of a further
+    set, empty for the main one.
+    """
+    return f"{name}:step-{step:06d}" if name else f"step-{step:06d}"
+
+
+def set_of(label: str) -> str:
+    """Name of the held-out set that an evaluation is of; empty for the main one, and for what is no set's."""
+    return label.rpartition(":")[0]
 
 
 def labels_of(label: str) -> Iterator[str]:

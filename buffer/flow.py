@@ -43,7 +43,8 @@ class FlowAddress:
     seed: int = 0
     """Seed of the order in which snapshots are drawn."""
     evaluation_programs: int = 0
-    """Programs of the largest held-out evaluation: the archive has room for one beside `buffer.archive_capacity`."""
+    """Programs of the largest held-out evaluation of every set: the archive has room for them beside
+    `buffer.archive_capacity`."""
     timeout_s: float = 10.0
     outage_s: float = 60.0
     socket: str = ""

@@ -22,6 +22,7 @@ from rltf.config.disk import (
     write_atomically,
     writing,
 )
+from rltf.config.evaluation import EvaluatedConfig, EvaluationConfig, EvaluationSet
 from rltf.config.learner import LearnerConfig, WarmStartConfig
 from rltf.config.objectives import (
     SUPERVISED,
@@ -39,7 +40,7 @@ from rltf.config.objectives import (
 from rltf.config.prompt import PromptConfig
 from rltf.config.reading import load, preset
 from rltf.config.root import DETERMINISTIC, Config
-from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from rltf.config.run import CheckpointConfig, RayConfig, RestartConfig, RunConfig
 from rltf.config.user_code import NO_CODE, UserCode, UserFunction, is_user_name, said, user_class
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
@@ -62,7 +63,9 @@ __all__ = [
     "CreditConfig",
     "DETERMINISTIC",
     "DiskFailure",
+    "EvaluatedConfig",
     "EvaluationConfig",
+    "EvaluationSet",
     "ExecutorConfig",
     "GrpoConfig",
     "Guards",

@@ -45,14 +45,13 @@ def described(key: str) -> Described:
     part, _, name = key.partition(".")
     field: FieldInfo = Config.model_fields[part].annotation.model_fields[name]  # type: ignore[union-attr]
     sentence = " ".join((field.description or "").split())
-    values = _values(field.annotation)
+    words = [mark.word for mark in field.metadata if isinstance(mark, Word)]
+    values = words[0] if words else _values(field.annotation)
     for mark in field.metadata:
         if isinstance(mark, OneOf):
             values = "|".join([*mark.names, USER_NAME])
             sentence += " " + "; ".join(f"{name}: {meaning}" for name, meaning in mark.names.items())
             sentence += f"; {USER_NAME}: your own, of run.code."
-        elif isinstance(mark, Word):
-            values = mark.word
     return Described(
         key,
         sentence,

@@ -91,9 +91,16 @@ def load(file: Path | None, overrides: Mapping[str, str] | None = None) -> Confi
         return config
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(step) for step in first["loc"][:2])
+        key = ".".join(str(step) for step in first["loc"][:2]) + _within(first["loc"][2:], first["input"])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{key}: {message}, got {first['input']!r}" if key else f"configuration: {message}") from None
+
+
+def _within(steps: Sequence[int | str], given: Any) -> str:
+    """Which field of which entry of a list of mappings is meant, in words; empty for any other value."""
+    if not steps or not (steps[1:] or isinstance(given, dict)):
+        return ""
+    return f", entry {int(steps[0]) + 1}{''.join(f', {field}' for field in steps[1:2])}"
 
 
 def _clear_for_presets(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:

@@ -9,10 +9,11 @@ from pydantic import TypeAdapter, ValidationError, model_validator
 from rltf.config.base import ConfigSection
 from rltf.config.buffer import BufferConfig, RedisConfig
 from rltf.config.credit import CreditConfig
+from rltf.config.evaluation import EvaluationConfig, refuse_unfit
 from rltf.config.learner import LearnerConfig, WarmStartConfig
 from rltf.config.objectives import SUPERVISED, CustomConfig, ObjectiveConfig, ObjectiveSections, SupervisedConfig
 from rltf.config.prompt import PromptConfig
-from rltf.config.run import CheckpointConfig, EvaluationConfig, RayConfig, RestartConfig, RunConfig
+from rltf.config.run import CheckpointConfig, RayConfig, RestartConfig, RunConfig
 from rltf.config.user_code import is_user_name
 from rltf.config.workers import ActorsConfig, ExecutorConfig, PolicyConfig, ProblemsConfig
 
@@ -131,38 +132,8 @@ class Config(ObjectiveSections, _Parts):
             )
         if self.buffer.fill_before_start > self.buffer.capacity:
             raise ValueError("buffer.fill_before_start is more than buffer.capacity: the learner would wait for ever")
-        most, greatest = max(self.evaluation.samples, self.evaluation.last_samples), max(self.evaluation.ks)
-        if most > 1 and not self.evaluation.temperature:
-            raise ValueError(
-                f"evaluation.temperature 0 gives one program per problem, and evaluation asks for {most}: set "
-                "evaluation.samples and final_samples to 1, or a temperature above 0"
-            )
-        if most > self.buffer.work_capacity:
-            raise ValueError(
-                f"buffer.work_capacity {self.buffer.work_capacity} is less than the {most} programs that one problem "
-                "has in an evaluation: "
-                "actors would wait for ever"
-            )
-        if greatest > most:
-            raise ValueError(
-                f"evaluation.k asks for pass@{greatest}, which needs as many programs per problem: raise "
-                "evaluation.final_samples "
-                f"from {most}"
-            )
-        by, patience = self.evaluation.best_by, self.evaluation.patience
-        if self.evaluation.best_k not in self.evaluation.ks:
-            raise ValueError(f"evaluation.best_by {by} is not estimated: add {self.evaluation.best_k} to evaluation.k")
-        if self.evaluation.best_k > min(self.evaluation.samples, self.evaluation.last_samples):
-            raise ValueError(
-                f"evaluation.best_by {by} needs as many programs per problem in every evaluation: raise "
-                f"evaluation.samples from {self.evaluation.samples}"
-            )
         offline = not self.learner.publish_every and name != SUPERVISED
-        if patience and (offline or not self.evaluation.every):
-            raise ValueError(
-                f"evaluation.patience {patience} needs evaluations during training, which there are none of: set "
-                "evaluation.every and learner.publish_every to 1 or more"
-            )
+        refuse_unfit(self.evaluation, self.buffer.work_capacity, offline)
         least = {"none": 0, "optimizer": 1, "parameters": 3}[self.learner.offload]
         if self.learner.zero_stage < least:
             raise ValueError(f"learner.offload {self.learner.offload} needs learner.zero_stage {least} or more")

@@ -1,13 +1,12 @@
-"""The run as a whole: its folder, its evaluations and checkpoints, what happens when a part dies, and Ray."""
+"""The run as a whole: its folder, its checkpoints, what happens when a part dies, and Ray."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from rltf.config.base import ConfigSection, Folder
-from rltf.config.choice import Word
 
 
 class RunConfig(ConfigSection):
@@ -36,71 +35,6 @@ class RunConfig(ConfigSection):
     telemetry_gb: float = Field(0.2, gt=0)
     """Most GB of telemetry/ in the run's folder (about 60 rows a KB); beyond it the oldest rows are deleted: the
     timeline begins later."""
-
-
-class EvaluationConfig(ConfigSection):
-    """Held-out evaluation during the run."""
-
-    every: int = Field(20, ge=0)
-    """Learner steps between two evaluations; 0, or offline: only before the first and after the last step."""
-    tasks: int = Field(256, ge=1)
-    """Held-out problems used, drawn at random, the same in every run (all of them if there are fewer)."""
-    samples: int = Field(1, ge=1)
-    """Programs per held-out problem, sampled as said here, whatever actors.temperature and top_p are."""
-    final_samples: int | None = Field(None, ge=1)
-    """The same in the evaluation after the last step; none: as many as in the others."""
-    temperature: float = Field(1.0, ge=0)
-    """Sampling temperature of evaluations; 0: greedy, the most probable token each time."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Nucleus of evaluations, as actors.top_p is that of training."""
-    top_k: int = Field(0, ge=0)
-    """The k most probable tokens are sampled from; 0: all."""
-    min_p: float = Field(0.0, ge=0, le=1)
-    """Tokens at least min_p times as probable as the most probable one are sampled from."""
-    repetition_penalty: float = Field(1.0, gt=0)
-    """Divides the logits, and multiplies negative ones, of tokens that prompt and program have so far; 1: none."""
-    k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
-    """The k of pass@k and max@k beside 1, say [1, 10]; each is estimated in evaluations of at least so many programs
-    per problem."""
-    best_by: Annotated[str, Field(pattern=r"^(pass|max)@[1-9]\d{0,8}$"), Word("pass@K|max@K")] = "pass@1"
-    """Figure by which a checkpoint is the best, and by which `patience` counts; max@K: the share of tests that the best
-    of K programs passes."""
-    patience: int = Field(0, ge=0)
-    """Evaluations without a better `best_by` after which training ends as after its last step; 0: it does not end
-    early."""
-
-    @property
-    def best_k(self) -> int:
-        """The K of `best_by`."""
-        return int(self.best_by.partition("@")[2])
-
-    @property
-    def sampling(self) -> str:
-        """How programs are drawn, in words."""
-        if not self.temperature:
-            return "greedily"
-        names = {"top-p": "top_p", "top-k": "top_k", "min-p": "min_p", "repetition penalty": "repetition_penalty"}
-        defaults = EvaluationConfig()
-        found = [f"temperature {self.temperature:g}"]
-        for word, name in names.items():
-            if (value := getattr(self, name)) != getattr(defaults, name):
-                found.append(f"{word} {value:g}")
-        return f"at {', '.join(found)}"
-
-    @property
-    def ks(self) -> tuple[int, ...]:
-        """`k` and 1, ascending."""
-        return tuple(sorted({1, *self.k}))
-
-    @property
-    def last_samples(self) -> int:
-        """Programs per problem in the evaluation after the last step."""
-        return self.samples if self.final_samples is None else self.final_samples
-
-    @property
-    def programs(self) -> int:
-        """Programs of the largest evaluation."""
-        return self.tasks * max(self.samples, self.last_samples)
 
 
 class CheckpointConfig(ConfigSection):

@@ -22,8 +22,9 @@ from rltf.driver.ray_cluster import node_address
 from rltf.driver.ray_thread import CALL_TIMEOUT_S, RayThread
 from rltf.driver.redis_supervisor import RedisSupervisor
 from rltf.evaluation.summary import Example
+from rltf.evaluation.tasks import HeldOutTasks
 from rltf.learner.checkpoint import Checkpoint
-from rltf.learner.task import LearnerTask
+from rltf.learner.task import HeldOutSet, LearnerTask
 from rltf.monitor.clipping import ClipWatch, clip_watch
 from rltf.monitor.ray_metrics import RaySink
 from rltf.monitor.run_folder import RunFolder
@@ -146,15 +147,17 @@ class Attempt:
             spec=inputs.spec,
             corpus=inputs.corpus,
             training_ids=[problem.id for problem in inputs.problems],
-            held_out_ids=[problem.id for problem in inputs.held_out_problems],
-            held_out=inputs.held_out.about() if inputs.held_out else {},
+            held_out=[self._held_out_set(tasks) for tasks in inputs.held_out],
             folder=self.folder.path.resolve(),
-            figures=inputs.held_out.to_ask(self.config.evaluation.ks).figures if inputs.held_out else None,
             code_version=self.code_version,
             prompt=inputs.prompt,
             code=inputs.code,
             key=self.folder.key,
         )
+
+    def _held_out_set(self, tasks: HeldOutTasks) -> HeldOutSet:
+        figures = tasks.to_ask(self.config.evaluation.by_name[tasks.set].ks).figures
+        return HeldOutSet([problem.id for problem in tasks.asked], tasks.set, tasks.about(), figures)
 
 
 def wire(
@@ -199,7 +202,7 @@ def wire(
         state=state,
         sink=sink,
         watcher=Watcher(flow, folder, state, sink),
-        held_out=HeldOutTracker(flow, folder, state, inputs.held_out, config.evaluation.ks)
+        held_out=HeldOutTracker(flow, folder, state, inputs.held_out, config.evaluation)
         if tracker is None
         else tracker(flow, folder),
         learns=tracker is None,

@@ -123,7 +123,7 @@ def _inputs(config: Config, sets: Sequence[ProblemSet], code: UserCode) -> tuple
     inputs = Inputs(
         problems=ProblemSet(config.problems.train, fitting),
         train_of=len(everything),
-        held_out=None,
+        held_out=(),
         left_out=tuple((part.name, skipped) for part in sets for skipped in part.skipped),
         corpus=None,
         spec=spec,

@@ -17,6 +17,7 @@ from rltf.learner.objectives import make_objective
 from rltf.learner.task import hash_of_inputs
 from rltf.monitor.memory import ModelShape
 from rltf.monitor.plan import ClusterInfo, PlanInputs
+from rltf.monitor.plan_evaluations import Evaluated
 from rltf.policy.checksums import has_checksums
 from rltf.policy.encoding import prompt_text, too_long
 from rltf.policy.policy import Policy, PolicySpec, build_shape, make_spec
@@ -47,7 +48,8 @@ class Inputs:
     """To train on."""
     train_of: int
     """Problems that they were drawn from."""
-    held_out: HeldOutTasks | None
+    held_out: tuple[HeldOutTasks, ...]
+    """What is evaluated: the main set and the further ones; none where nothing is."""
     left_out: tuple[tuple[str, Skipped], ...]
     """Problems of the data that are not used, each with the name of its set."""
     corpus: Corpus | None
@@ -72,8 +74,8 @@ class Inputs:
         code.install()
         judge_named(config.executor.judge)
         engine_named(config.actors.engine)
-        sets = load_problem_split(config.problems, config.run.seed)
-        all_of = [part for part in (sets.train, sets.held_out) if part is not None]
+        sets = load_problem_split(config.problems, config.run.seed, config.evaluation.specs)
+        all_of = sets.parts
         problems = sets.train.sample(config.problems.limit)
         require_checkers(problem for part in all_of for problem in part)
         learner, policy = config.learner, config.policy
@@ -105,7 +107,10 @@ class Inputs:
         return cls(
             problems=problems,
             train_of=len(sets.train),
-            held_out=_tasks(unweighted, sets.held_out, config.evaluation.tasks) if sets.held_out is not None else None,
+            held_out=tuple(
+                _tasks(unweighted, part, name, config.evaluation.by_name[name].tasks)
+                for name, part in sets.evaluated.items()
+            ),
             left_out=tuple((part.name, skipped) for part in all_of for skipped in part.skipped)
             + tuple((problems.name, skipped) for skipped in too_long),
             corpus=corpus,
@@ -120,13 +125,13 @@ class Inputs:
 
     @property
     def held_out_problems(self) -> tuple[Problem, ...]:
-        """The held-out problems that programs are written for."""
-        return self.held_out.asked if self.held_out else ()
+        """The held-out problems that programs are written for, of all sets."""
+        return tuple({problem.id: problem for tasks in self.held_out for problem in tasks.asked}.values())
 
     @property
     def hash(self) -> str:
         """`learner.task.hash_of_inputs`."""
-        held_out = [problem.id for problem in self.held_out_problems]
+        held_out = {tasks.set: [problem.id for problem in tasks.asked] for tasks in self.held_out}
         return hash_of_inputs([problem.id for problem in self.problems], held_out, self.spec, self.code)
 
     @property
@@ -146,11 +151,13 @@ class Inputs:
             )
             number = f"{len(skipped):,} problem{'s' if len(skipped) > 1 else ''} of {name}"
             warnings.append(f"{number} left out: {'; '.join(skipped[:_MAX_TOLD])}{more}")
-        if self.held_out is not None and (too_long := self.held_out.too_long):
-            count = f"{len(too_long):,} of {self.held_out.tasks:,} held-out problems"
-            warnings.append(
-                f"no program can be written for {count}, which count as not solved; the first, {too_long[0]}"
-            )
+        for tasks in self.held_out:
+            if tasks.too_long:
+                of = f" of {tasks.set}" if tasks.set else ""
+                count = f"{len(tasks.too_long):,} of {tasks.tasks:,} held-out problems{of}"
+                warnings.append(
+                    f"no program can be written for {count}, which count as not solved; the first, {tasks.too_long[0]}"
+                )
         return warnings
 
     def facts(self, config: Config, cluster: ClusterInfo, folder: Path) -> PlanInputs:
@@ -167,8 +174,7 @@ class Inputs:
             train_problems=len(self.problems),
             train_of=self.train_of,
             train_skipped=sum(name == train for name, _ in self.left_out),
-            held_out_tasks=self.held_out.tasks if self.held_out else 0,
-            held_out=str(self.held_out) if self.held_out else "",
+            held_out={tasks.set: Evaluated(tasks.tasks, str(tasks)) for tasks in self.held_out},
             cluster=cluster,
             redis="the server at redis.url" if config.redis.url else "a Redis server of the run's own",
             not_read=self.not_read,
@@ -194,11 +200,13 @@ def _shares(problems: ProblemSet) -> str:
     return ", ".join(f"{part.weight / total:.3g} of {part.name}" for part in parts) if total else ""
 
 
-def _tasks(policy: Policy, problems: ProblemSet, most: int) -> HeldOutTasks:
-    """At most so many held-out problems, those included that cannot be asked. Raises UserError when none can."""
+def _tasks(policy: Policy, problems: ProblemSet, name: str, most: int) -> HeldOutTasks:
+    """At most so many problems of a held-out set, those included that cannot be asked. Raises UserError when none
+    can.
+    """
     drawn = problems.sample(most)
     asked, too_long = _without_too_long(policy, drawn)
-    return HeldOutTasks(problems.name, len(problems), asked.problems, too_long)
+    return HeldOutTasks(problems.name, len(problems), asked.problems, too_long, name)
 
 
 def _without_too_long(policy: Policy, problems: ProblemSet) -> tuple[ProblemSet, tuple[Skipped, ...]]:

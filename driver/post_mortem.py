@@ -17,7 +17,7 @@ from rltf.buffer.connection import ServerError, ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError, first_line, run_files
-from rltf.driver.held_out_tracker import curve, scores
+from rltf.driver.held_out_tracker import curve, scores_of_all
 from rltf.driver.stopping import SIGNALS
 from rltf.monitor.clipping import clip_watch
 from rltf.monitor.report import write_report
@@ -73,10 +73,10 @@ def _of_this_attempt(folder: RunFolder, rows: list[Row]) -> list[Row]:
 
 def _result(folder: RunFolder) -> dict[str, Any]:
     """What the folder has for result.json."""
-    rows, steps, config = folder.held_out(), folder.steps(), folder.settings()
+    evaluations, steps, config = folder.evaluations(), folder.steps(), folder.settings()
     return {
-        "held_out": scores(rows),
-        "curve": curve(rows),
+        "held_out": scores_of_all(evaluations),
+        "curve": curve(evaluations[""]),
         "steps": int(steps[-1]["step"]) if steps else 0,
         "seconds": folder.progress().get("phase_seconds", {}),
         "imbalance": None,

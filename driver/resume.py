@@ -14,7 +14,17 @@ from rltf.buffer.connection import redacted, server_of
 from rltf.config import NO_CODE, Config, UserCode, UserError, run_files
 from rltf.monitor.run_record import RunRecord
 
-FIXED = ("policy.", "warm_start.", "problems.", "evaluation.tasks", "run.name", "run.folder", "run.seed", "run.code")
+FIXED = (
+    "policy.",
+    "warm_start.",
+    "problems.",
+    "evaluation.tasks",
+    "evaluation.sets",
+    "run.name",
+    "run.folder",
+    "run.seed",
+    "run.code",
+)
 """Keys, or what they begin with, that a run keeps for life: its weights, samples, scores and places depend on them."""
 
 _MAX_NAMED = 8

@@ -25,7 +25,7 @@ class CompletedEvaluation:
 
 
 class HeldOutCollector:
-    """Looks after the evaluations of one run.
+    """Looks after the evaluations of one held-out set of a run.
 
     The learner asks for the evaluation of step N, if at all, before it ends step N + 1; so a step without a new request
     is forgotten as soon as the row of a later one has been seen. After a crash it goes back some steps, and asks again
@@ -33,10 +33,13 @@ class HeldOutCollector:
     looked at again. Results stay in the buffer until the label is closed.
     """
 
-    def __init__(self, flow: Flow, asked: Asked, known: Collection[str] = ()) -> None:
-        """`asked`: programs without a verdict count as not passed; `known`: labels done with."""
+    def __init__(self, flow: Flow, asked: Asked, known: Collection[str] = (), name: str = "") -> None:
+        """`asked`: programs without a verdict count as not passed; `known`: labels done with; `name`:
+        of the set (`buffer.evaluations.label_of`).
+        """
         self._flow = flow
         self._asked = asked
+        self._name = name
         self._known = set(known)
         self._open = {0}
         self._newest = 0
@@ -54,7 +57,7 @@ class HeldOutCollector:
         complete: list[CompletedEvaluation] = []
         pending: list[str] = []
         for step in sorted(self._open):
-            label = self._flow.evaluations.latest_label(label_of(step))
+            label = self._flow.evaluations.latest_label(label_of(step, self._name))
             if label is None or label in self._known:  # not asked for, or not yet
                 if step < self._newest:
                     self._open.discard(step)
@@ -72,7 +75,11 @@ class HeldOutCollector:
             held_out = self._asked.result(samples, programs)
             complete.append(
                 CompletedEvaluation(
-                    step, label, held_out, samples, tuple(takewhile(label.__ne__, labels_of(label_of(step))))
+                    step,
+                    label,
+                    held_out,
+                    samples,
+                    tuple(takewhile(label.__ne__, labels_of(label_of(step, self._name)))),
                 )
             )
             self._known.add(

@@ -47,13 +47,15 @@ class HeldOutResult:
         named = {f"pass@{k}": estimate for k, estimate in self.pass_at.items()}
         return named | {f"max@{k}": estimate for k, estimate in self.max_at.items()}
 
-    def as_row(self, *, label: str, step: int, seconds: float, time: float) -> dict[str, Any]:
+    def as_row(self, *, label: str, step: int, seconds: float, time: float, name: str = "") -> dict[str, Any]:
         """A JSON-able row for the run folder.
 
-        `seconds`: since the first training program was begun; `time`: since the epoch.
+        `seconds`: since the first training program was begun; `time`: since the epoch; `name`: of a further held-out
+        set, which only its rows have.
         """
         row: dict[str, Any] = {
             "label": label,
+            **({"set": name} if name else {}),
             "step": step,
             "seconds": seconds,
             "time": time,

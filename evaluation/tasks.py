@@ -22,6 +22,13 @@ class HeldOutTasks:
     """Those that the policy writes programs for."""
     too_long: tuple[Skipped, ...] = ()
     """Those whose prompt cannot be made to fit: no program can be written for them, so they count as not solved."""
+    set: str = ""
+    """Name of a further set (`evaluation.sets`); empty for the main one."""
+
+    @property
+    def title(self) -> str:
+        """What its figures are called: `held-out`, or `held-out NAME`."""
+        return f"held-out {self.set}".strip()
 
     @property
     def tasks(self) -> int:

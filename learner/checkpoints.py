@@ -24,12 +24,14 @@ log = logging.getLogger(__name__)
 
 
 class Score(msgspec.Struct, omit_defaults=True):
-    """What a held-out evaluation found for the weights of a step."""
+    """What the evaluation of a held-out set found for the weights of a step."""
 
     step: int
     pass_at_1: float = msgspec.field(name="pass@1")
     figures: dict[str, float] = {}
     """pass@k and max@k by name."""
+    set: str = ""
+    """Name of the held-out set; empty for the main one."""
 
     def value(self, figure: str) -> float | None:
         """A figure by name; None where the evaluation has none of it."""
@@ -40,12 +42,12 @@ class Checkpoints:
     """The checkpoints of one run, for every rank to read."""
 
     def __init__(self, folder: Path, best_by: str = "pass@1") -> None:
-        """`best_by`: name of the held-out figure (`evaluation.best_by`).
+        """`best_by`: name of the held-out figure and its set (`evaluation.best_by`).
 
         Raises UserError when scores.json cannot be read.
         """
         self.folder = folder
-        self._best_by = best_by
+        self._best_set, _, self._best_figure = best_by.rpartition(":")
         self.passed_over: list[str] = []
         """A sentence for each checkpoint that `newest` found damaged."""
         file = folder / SCORES
@@ -148,7 +150,8 @@ class Checkpoints:
         """Steps with a score, of those whose files have the right sizes, the best first."""
         # A step that was done again after a crash was evaluated again: the later score is that of the weights that are
         # kept.
-        found = ((score.step, score.value(self._best_by)) for score in self._scores.values())
+        scores = (score for score in self._scores.values() if score.set == self._best_set)
+        found = ((score.step, score.value(self._best_figure)) for score in scores)
         by_step = {step: value for step, value in found if value is not None}
         return [step for _, step in sorted((-by_step[step], step) for step in self.steps() if step in by_step)]
 

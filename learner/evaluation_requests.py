@@ -4,17 +4,19 @@ start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rltf.buffer.evaluations import label_of
+from rltf.buffer.evaluations import label_of, set_of
 from rltf.buffer.flow import Flow
+from rltf.buffer.records import Sample
 from rltf.config import Config
+from rltf.config.evaluation import MAIN
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import Score
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.schedule import Position, evaluations_since_best
-from rltf.learner.task import Figures
+from rltf.learner.task import HeldOutSet
 from rltf.learner.waiting import Waiter
 
 MAX_PASS_PROBLEMS = 64
@@ -30,40 +32,49 @@ class EvaluationRequests:
     def __init__(
         self,
         config: Config,
-        held_out_ids: Sequence[str],
+        held_out: Sequence[HeldOutSet],
         flow: Flow,
         engine: TrainingEngine,
         waiter: Waiter,
         checkpoints: CheckpointWriter,
-        held_out: Mapping[str, Any],
-        figures: Figures | None = None,
     ) -> None:
-        """`checkpoints` keep the scores; `held_out`: what these are about; `figures`: see `LearnerTask`."""
+        """`checkpoints` keep the scores."""
         self._config = config
-        self._held_out_ids = list(held_out_ids)
-        self._held_out = {"tasks": len(held_out_ids)} | dict(held_out)
+        self._held_out = {one.name: one for one in held_out}
         self._flow = flow
         self._engine = engine
         self._waiter = waiter
         self._checkpoints = checkpoints
-        self._figures = figures
         self._is_rank_0 = engine.world.rank == 0
         self._read: set[str] = set()
         """Labels whose samples are not needed here any more."""
 
-    def request(self, position: Position, step: int, last: bool = False) -> None:
-        """Asks for a held-out evaluation of the newest version, which has taken `step` steps. `last`: no more follow.
+    @property
+    def names(self) -> list[str]:
+        """Of the held-out sets."""
+        return list(self._held_out)
+
+    def request(self, position: Position, step: int, names: Iterable[str], last: bool = False) -> None:
+        """Asks for evaluations of the newest version, which has taken `step` steps, of the held-out sets of these
+        names. `last`: no more follow.
 
         Scores of earlier ones are noted, so that Redis does not keep their samples.
         """
         self.record_scores(position)
-        if self._held_out_ids:
-            label = self._flow.evaluations.fresh_label(label_of(step), position.version) if self._is_rank_0 else ""
-            settings = self._config.evaluation
-            self._request(
-                label, position.version, self._held_out_ids, settings.last_samples if last else settings.samples
-            )
+        for name in [name for name in names if name in self._held_out]:
+            label = label_of(step, name)
+            if self._is_rank_0:
+                label = self._flow.evaluations.fresh_label(label, position.version)
+            settings = self._config.evaluation.by_name[name]
+            samples = settings.last_samples if last else settings.samples
+            self._request(label, position.version, list(self._held_out[name].problem_ids), samples)
             position.evaluated.append((step, label))
+
+    def request_last(self, position: Position) -> None:
+        """As `request`, of all sets that the newest version was not evaluated on yet; no more follow."""
+        done = [set_of(label) for step, label in position.evaluated if step == position.step]
+        if missing := [name for name in self._held_out if name not in done]:
+            self.request(position, position.step, missing, last=True)
 
     def restore(self, position: Position, last: bool) -> None:
         """To be called once by a learner that goes on from a checkpoint; `last`: no more steps follow. Collective.
@@ -80,11 +91,12 @@ class EvaluationRequests:
         if not (lost := self._engine.broadcast_int(lost)):
             return
         step = position.evaluated[-1][0]
+        names = dict.fromkeys(set_of(label) for _, label in position.evaluated[-lost:])
         del position.evaluated[-lost:]
         if step == position.step and not position.changed:
-            self.request(position, step, last)
+            self.request(position, step, names, last)
         else:
-            position.evaluate = step
+            position.evaluate(names)
 
     def count_passing(self, version: int, training_ids: Sequence[str]) -> int:
         """How many of the first training problems a sample of `version` passes.
@@ -115,12 +127,16 @@ class EvaluationRequests:
             # Of results that the driver has read and sent on before they were seen here nothing is left; its own files
             # have them.
             if samples := self._flow.evaluations.results(label):
-                passed = sum(sample.feedback.outcome == "pass" for sample in samples)
-                asked = progress.expected / max(1, len(self._held_out_ids))
-                figures = dict(self._figures(samples, round(asked))) if self._figures else {}
-                pass_at_1 = passed / max(1, asked * self._held_out["tasks"])
-                self._checkpoints.set_score(label, Score(step, pass_at_1, figures))
+                self._checkpoints.set_score(label, self._score(step, set_of(label), samples, progress.expected))
                 self._done_with(label)
+
+    def _score(self, step: int, name: str, samples: Sequence[Sample], expected: int) -> Score:
+        """`expected`: programs that were asked for."""
+        held_out = self._held_out[name]
+        passed = sum(sample.feedback.outcome == "pass" for sample in samples)
+        asked = expected / max(1, len(held_out.problem_ids))
+        figures = dict(held_out.figures(samples, round(asked))) if held_out.figures else {}
+        return Score(step, passed / max(1, asked * _tasks(held_out)), figures, name)
 
     def unscored_steps(self, position: Position) -> list[int]:
         """Steps whose evaluation is not complete yet; the best checkpoint may be one of them."""
@@ -136,7 +152,7 @@ class EvaluationRequests:
         patience = self._config.evaluation.patience
         if not patience:
             return False
-        judged = position.evaluated
+        judged = [one for one in position.evaluated if set_of(one[1]) == self._config.evaluation.best_set]
         if self._config.run.deterministic:
             judged = judged[:-1]
             for _, label in judged:
@@ -153,24 +169,31 @@ class EvaluationRequests:
             score = self._checkpoints.score(label)
             if score is None and not self._flow.evaluations.is_closed(label):
                 break
-            if score is not None and (value := score.value(self._config.evaluation.best_by)) is not None:
+            if score is not None and (value := score.value(self._config.evaluation.best_figure)) is not None:
                 found.append(value)
         return found
 
     def before_and_after(self, position: Position) -> dict[str, Any]:
-        """Held-out figures of the first and the last evaluation, on rank 0, once both are complete. Collective.
+        """Held-out figures of the first and the last evaluation, on rank 0, once both are complete: of the main set,
+        and of the others by name in `sets`. Collective.
 
         Raises StopRequested and StallTimeout.
         """
+        found = {name: self._before_and_after(position, name) for name in self._held_out}
+        main = found.pop(MAIN, {})
+        return main | ({"sets": found} if found else {})
+
+    def _before_and_after(self, position: Position, name: str) -> dict[str, Any]:
         scores: dict[str, Any] = {}
-        evaluated = position.evaluated
+        evaluated = [one for one in position.evaluated if set_of(one[1]) == name]
         for when, (step, label) in zip(("before", "after"), evaluated[:1] + evaluated[-1:], strict=False):
             if not self._engine.broadcast_int(int(self._checkpoints.score(label) is not None)):
                 self._waiter.evaluation(label)
                 self.record_scores(position)
             if (score := self._checkpoints.score(label)) is not None:
                 scores[when] = {"step": step, **score.figures, "pass@1": score.pass_at_1}
-        return self._held_out | scores if scores else {}
+        held_out = self._held_out[name]
+        return {"tasks": _tasks(held_out)} | dict(held_out.about) | scores if scores else {}
 
     def _done_with(self, label: str) -> None:
         self._flow.evaluations.close(label, "learner")
@@ -181,3 +204,8 @@ class EvaluationRequests:
             size = self._config.actors.problems_per_batch
             chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
             self._flow.evaluations.request(label, version, chunks, samples)
+
+
+def _tasks(held_out: HeldOutSet) -> int:
+    """Problems that a score is a mean over."""
+    return int(held_out.about.get("tasks", len(held_out.problem_ids)))

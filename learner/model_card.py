@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rltf.config import Config, write_atomically
+from rltf.config import Config, EvaluatedConfig, write_atomically
 from rltf.policy.tokenizers import folder_has_chat_template
 from rltf.telemetry.vocabulary import estimate, figures_of
 
@@ -46,7 +46,8 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
     `facts`, as far as they are known: `run` (its name), `encoder_decoder`, `chat` (whether prompts are turns of a
     conversation), `prompt` (of a training problem, as the model reads it), `steps`,
     `samples` (programs trained on), `code_version`, and `held_out` with `tasks` and, for `before` and `after` training,
-    `step`, `pass@K` and perhaps its standard error `pass@K_se`; `during_training`: whether training goes on.
+    `step`, `pass@K` and perhaps its standard error `pass@K_se`; `sets` has the same of further sets by name;
+    `during_training`: whether training goes on.
     """
     model, encoder_decoder = config.policy.model, bool(facts.get("encoder_decoder"))
     base = _file_name(model) if model else f"a fresh {config.policy.family} model"
@@ -92,32 +93,37 @@ def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, max_tokens: i
 
 
 def _evaluation(config: Config, facts: Mapping[str, Any]) -> str:
+    """What was found of the main set, and of each further one under its name."""
     if facts.get("during_training"):
         return "It was written while its run went on, before any evaluation of it on held-out problems.\n"
     held_out: Mapping[str, Any] = facts.get("held_out") or {}
+    if "before" not in held_out:
+        return "It was not evaluated on held-out problems.\n"
+    text = _of_set(config, config.evaluation, held_out, config.problems.held_out)
+    for one in config.evaluation.sets:
+        if "before" in (found := held_out.get("sets", {}).get(one.name, {})):
+            text += f"\n### {one.name}\n\n{_of_set(config, one, found, one.problems)}"
+    return text
+
+
+def _of_set(config: Config, settings: EvaluatedConfig, held_out: Mapping[str, Any], spec: str) -> str:
+    """`spec`: of its problems."""
     rows = {when: held_out[when] for when in ("before", "after") if when in held_out}
     figures = figures_of(list(rows.values()))
     scores = "".join(
         f"| {when} | {row['step']} | {' | '.join(estimate(row, figure, digits=4) for figure in figures)} |\n"
         for when, row in rows.items()
     )
-    if not scores:
-        return "It was not evaluated on held-out problems.\n"
     head = f"| | step | {' | '.join(figures)} |\n|---|---{'|---' * len(figures)}|\n"
+    about = str(held_out.get("about") or spec)  # in words (`LearnerTask.held_out`), here without this machine's paths
+    for name in (config.problems.train, spec):
+        about = about.replace(name, _without_path(name)) if name else about
     return (
-        f"Share of programs, sampled {config.evaluation.sampling}, that pass all tests of {held_out['tasks']} held-out "
-        f"problems ({_about(config, held_out)}); pass@k by the unbiased estimator of arXiv 2107.03374, max@k is "
+        f"Share of programs, sampled {settings.sampling}, that pass all tests of {held_out['tasks']} held-out "
+        f"problems ({about}); pass@k by the unbiased estimator of arXiv 2107.03374, max@k is "
         "the share of tests that the best of k programs passes, both with their "
         f"standard errors over problems:\n\n{head}{scores}"
     )
-
-
-def _about(config: Config, held_out: Mapping[str, Any]) -> str:
-    """What the figures are about, in words (`LearnerTask.held_out`), without this machine's paths."""
-    words = str(held_out.get("about") or config.problems.held_out)
-    for spec in (config.problems.train, config.problems.held_out):
-        words = words.replace(spec, _without_path(spec)) if spec else words
-    return words
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -129,6 +135,8 @@ def _settings(config: Config) -> dict[str, Any]:
     settings["problems"] = {
         name: _without_path(value) if isinstance(value, str) else value for name, value in settings["problems"].items()
     }
+    for one in settings["evaluation"]["sets"]:
+        one["problems"] = _without_path(one["problems"])
     cleaned: dict[str, Any] = _cleaned(settings)
     return cleaned
 

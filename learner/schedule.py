@@ -13,12 +13,13 @@ last. Without a reinforcement objective versions are published for their evaluat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
 from rltf.config import SUPERVISED, Config
+from rltf.config.evaluation import MAIN
 
 
 @dataclass
@@ -33,8 +34,8 @@ class Position:
     """Whether the weights have changed since that version."""
     since_published: int = 0
     """Reinforcement steps since that version."""
-    evaluate: int = 0
-    """Step whose held-out evaluation waits for the next published version; 0: none does."""
+    due: list[str] = field(default_factory=list)
+    """Names of the held-out sets whose evaluation waits for the next published version."""
     trained: int = 0
     """Programs trained on."""
     seconds: float = 0.0
@@ -51,6 +52,10 @@ class Position:
         self.since_published += int(reinforced)
         self.seconds = seconds
 
+    def evaluate(self, names: Iterable[str]) -> None:
+        """Evaluations of these held-out sets, of the next version, are due beside those that are."""
+        self.due += [name for name in names if name not in self.due]
+
     def publish(self, version: int) -> None:
         """The weights as they are now are `version`."""
         self.version, self.changed, self.since_published = version, False, 0
@@ -61,8 +66,10 @@ class Position:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Position:
-        """What `to_facts` gave."""
-        return cls(**dict(facts) | {"evaluated": [(int(step), str(label)) for step, label in facts["evaluated"]]})
+        """What `to_facts` gave, that of an earlier version too, which knew one set and the step of its evaluation."""
+        own = {"due": [MAIN] if facts.get("evaluate") else []} | dict(facts)
+        own.pop("evaluate", None)
+        return cls(**own | {"evaluated": [(int(step), str(label)) for step, label in facts["evaluated"]]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,8 @@ class Before:
     learning_rate: float
     publish: bool
     """A version."""
-    evaluate: bool
-    """The held-out evaluation of that version."""
+    evaluate: tuple[str, ...]
+    """Evaluations of that version, of the held-out sets of these names."""
     checkpoint: bool
     """A checkpoint of exactly the weights that are evaluated."""
 
@@ -121,26 +128,30 @@ class Schedule:
     def before(self, position: Position) -> Before:
         """Of the step that comes next."""
         publish = self._publishes(position)
-        evaluate = publish and position.evaluate > 0
+        evaluate = tuple(position.due) if publish else ()
         return Before(
             step=position.step + 1,
             reinforce=self._is_reinforcement(position.step + 1),
             learning_rate=self._learning_rate(position.step),
             publish=publish,
             evaluate=evaluate,
-            checkpoint=evaluate and self._checkpoint.best,
+            checkpoint=bool(evaluate) and self._checkpoint.best,
         )
 
-    def evaluates_after(self, position: Position) -> bool:
-        """Whether a held-out evaluation, of the next version, is due after the step that was taken last."""
-        return not self._offline and _is_multiple(position.step, self._evaluation.every)
+    def evaluates_after(self, position: Position) -> list[str]:
+        """Names of the held-out sets whose evaluation, of the next version, is due after the step that was taken
+        last.
+        """
+        if self._offline:
+            return []
+        return [name for name, one in self._evaluation.by_name.items() if _is_multiple(position.step, one.every)]
 
     def checkpoints_after(self, position: Position) -> bool:
         """Whether a checkpoint is due after that step, and none comes next anyway: at the end, or of the version that
         is published to be evaluated.
         """
         last = position.step == self._learner.steps
-        one_comes = last or (self._checkpoint.best and position.evaluate > 0 and self._publishes(position))
+        one_comes = last or bool(self._checkpoint.best and position.due and self._publishes(position))
         return _is_multiple(position.step, self._checkpoint.every) and not one_comes
 
     def exports_after(self, position: Position) -> bool:
@@ -169,7 +180,7 @@ class Schedule:
     def _publishes(self, position: Position) -> bool:
         """Whether a version is due before the next step."""
         if not self._reinforces:
-            return position.evaluate > 0
+            return bool(position.due)
         due = position.since_published >= self._learner.publish_every
         return due and self._is_reinforcement(position.step + 1) and not self._offline
 

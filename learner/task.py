@@ -16,12 +16,18 @@ from rltf.problems import Corpus
 
 
 def hash_of_inputs(
-    training_ids: Sequence[str], held_out_ids: Sequence[str], spec: PolicySpec, code: UserCode = NO_CODE
+    training_ids: Sequence[str],
+    held_out: Mapping[str, Sequence[str]],
+    spec: PolicySpec,
+    code: UserCode = NO_CODE,
 ) -> str:
     """Of what a checkpoint needs as it was: visits number the training problems, scores are of the held-out ones,
     weights know tokens, and what was learned depends on how problems were put and on the user's own rewards.
+
+    `held_out`: problem ids by the set's name, the main one without one.
     """
-    given: tuple[Any, ...] = (list(training_ids), list(held_out_ids), spec.tokenizer_files)
+    given: tuple[Any, ...] = (list(training_ids), list(held_out.get("", ())), spec.tokenizer_files)
+    given += tuple((name, list(ids)) for name, ids in held_out.items() if name)
     given += (code.hash,) if code.files else ()
     if spec.chat is not None or spec.prompt.model_copy(update={"format": "auto"}) != PromptConfig():
         given += (spec.prompt.model_dump_json(),)
@@ -33,6 +39,20 @@ Figures = Callable[[Sequence[Sample], int], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
+class HeldOutSet:
+    """A held-out set as the learner asks for evaluations of it."""
+
+    problem_ids: Sequence[str]
+    """Those of `too_long` are not among them."""
+    name: str = ""
+    """Empty for the main one."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What its figures are about (`evaluation.tasks.HeldOutTasks.about`)."""
+    figures: Figures | None = None
+    """Gives the figures that `evaluation.best_by` may name; None: pass@1 alone is known."""
+
+
+@dataclass(frozen=True)
 class LearnerTask:
     """What one run's learner is given; the same on every rank."""
 
@@ -41,14 +61,10 @@ class LearnerTask:
     corpus: Corpus | None
     """None where nothing is trained on supervised."""
     training_ids: Sequence[str]
-    held_out_ids: Sequence[str]
+    held_out: Sequence[HeldOutSet]
+    """The main set and the further ones; none where nothing is evaluated."""
     folder: Path
     """The run's folder; a learner that finds checkpoints in it goes on after the newest one."""
-    held_out: Mapping[str, Any] = field(default_factory=dict)
-    """What the held-out figures are about (`evaluation.tasks.HeldOutTasks.about`): its `too_long` problems are not
-    among the ids."""
-    figures: Figures | None = None
-    """Gives the figures that `evaluation.best_by` may name; None: pass@1 alone is known."""
     code_version: str = ""
     prompt: str = ""
     """The prompt of a training problem, for the model card."""
@@ -60,7 +76,8 @@ class LearnerTask:
     @property
     def inputs(self) -> str:
         """`hash_of_inputs`."""
-        return hash_of_inputs(self.training_ids, self.held_out_ids, self.spec, self.code)
+        held_out = {one.name: one.problem_ids for one in self.held_out}
+        return hash_of_inputs(self.training_ids, held_out, self.spec, self.code)
 
     def require_folder(self) -> None:
         """Raises UserError when the run's folder is not on a disk of this machine: what the learner writes would not be

@@ -87,14 +87,7 @@ class LearnerWorker:
             self._flow, self._engine, config.run.stall_timeout_s, stop, self._recorder, self._heartbeat
         )
         self._evaluations = EvaluationRequests(
-            config,
-            task.held_out_ids,
-            self._flow,
-            self._engine,
-            self._waiter,
-            self._checkpoints,
-            task.held_out,
-            task.figures,
+            config, task.held_out, self._flow, self._engine, self._waiter, self._checkpoints
         )
         try:
             if checkpoint is None:
@@ -151,7 +144,7 @@ class LearnerWorker:
         if self._position.version < 0:
             self._publish()
         self._training.begin()
-        self._evaluations.request(self._position, 0)
+        self._evaluations.request(self._position, 0, self._evaluations.names)
         self._checkpoint()
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -202,16 +195,15 @@ class LearnerWorker:
                 self._publish()
                 seconds["publish"] = time.perf_counter() - began
             if due.evaluate:
-                position.evaluate = 0
-                self._evaluations.request(position, position.step)
+                position.due = []
+                self._evaluations.request(position, position.step, due.evaluate)
             if due.checkpoint:
                 self._checkpoint()
             row = self._reinforce(due, seconds) if due.reinforce else self._imitate(due, seconds)
             position.take_step(due.reinforce, earlier + time.monotonic() - training_began)
             if self._world.rank == 0:
                 self._flow.telemetry.append_step(row | {"training_s": round(position.seconds, 3)})
-            if self._schedule.evaluates_after(position):
-                position.evaluate = position.step
+            position.evaluate(self._schedule.evaluates_after(position))
             if self._schedule.exports_after(position):
                 self._export(step_export(self._task.folder, position.step), {"during_training": True})
                 if self._world.rank == 0:
@@ -267,9 +259,8 @@ class LearnerWorker:
             self._recorder.gauge("stopped_early", self._position.stopped)
         if self._position.changed:
             self._publish()
-        if step not in [evaluated for evaluated, _ in self._position.evaluated]:
-            self._evaluations.request(self._position, step, last=True)
-        self._position.evaluate = 0
+        self._evaluations.request_last(self._position)
+        self._position.due = []
         self._checkpoint()
         self._set_phase("final_evaluation")
         held_out = self._evaluations.before_and_after(self._position)

@@ -165,11 +165,11 @@ def redis_bytes(config: Config) -> float:
 
     The problems' tests, which it keeps too, come on top.
 
-    Beside the three capacities: three held-out evaluations, one written while learner and driver have yet to read the
-    one before, and the one before that in the archive; and what executors have claimed, with the rest of its groups,
-    which waits for it.
+    Beside the three capacities: three held-out evaluations of every set, one written while learner and driver have yet
+    to read the one before, and the one before that in the archive; and what executors have claimed, with the rest of
+    its groups, which waits for it.
     """
-    held_out = config.evaluation.tasks * 2 * config.evaluation.samples + config.evaluation.programs
+    held_out = 2 * config.evaluation.usual_programs + config.evaluation.programs
     claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
     samples = (
         config.buffered_programs + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed

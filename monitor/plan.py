@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rltf.config import Config, LearnerConfig
@@ -19,9 +20,9 @@ from rltf.monitor.memory import (
     weight_bytes,
 )
 from rltf.monitor.paper import not_in_force
+from rltf.monitor.plan_evaluations import Evaluated, evaluations, held_out_problems
 from rltf.monitor.run_folder import LOG_BYTES
 from rltf.telemetry.console import counted
-from rltf.telemetry.vocabulary import without_better
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,8 @@ class PlanInputs:
     train_of: int
     """Problems that those trained on were drawn from."""
     train_skipped: int
-    held_out_tasks: int
-    held_out: str
-    """The held-out problems in words ("256 of 500 from mbpp,ids=11-510")."""
+    held_out: Mapping[str, Evaluated]
+    """The held-out sets by name, the main one without one; empty: nothing is evaluated."""
     cluster: ClusterInfo
     redis: str
     """The server in words, without its password ("a valkey-server of the run's own")."""
@@ -95,8 +95,7 @@ def make_plan(config: Config, facts: PlanInputs) -> list[Section]:
 
 
 def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
-    warm, learner, evaluation = config.warm_start, config.learner, config.evaluation
-    tasks = facts.held_out_tasks
+    warm, learner = config.warm_start, config.learner
     if warm.reuse:
         warm_start = f"reused from {warm.reuse}"
     elif warm.steps:
@@ -105,20 +104,12 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         )
     else:
         warm_start = "none"
-    when = (
-        f"every {evaluation.every} steps, before the first and after the last"
-        if evaluation.every and (learner.publish_every or learner.objective == "supervised")
-        else "before the first step and after the last"
-    )
-    scores = ", ".join(f"{name}@{k}" for name in ("pass", "max") for k in evaluation.ks)
-    sampled = f"{counted(evaluation.samples, 'sample')} {evaluation.sampling}"
-    evaluated = f"{scores} of {tasks} tasks x {sampled}, {when}{_finally(config)}{_best(config)}"
     return (
         ("folder", facts.folder),
         ("it grows to", _folder(config, facts)),
         ("training problems", _problems(config.problems.train, facts)),
         *((("visits", facts.shares),) if facts.shares else ()),
-        ("held-out problems", facts.held_out if tasks else "none: no evaluation"),
+        *held_out_problems(facts.held_out),
         *((("fields not read", facts.not_read),) if facts.not_read else ()),
         *((("asked as", facts.prompts),) if facts.prompts else ()),
         *(
@@ -132,7 +123,7 @@ def _run(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
             f"{learner.steps} steps{_at_most(learner)} of objective {learner.objective}, learning rate "
             f"{learner.learning_rate:g}",
         ),
-        ("evaluation", evaluated if tasks else "none"),
+        *evaluations(config, facts.held_out),
         ("seed", str(config.run.seed)),
     )
 
@@ -163,19 +154,6 @@ def _problems(spec: str, facts: PlanInputs) -> str:
 
 def _at_most(learner: LearnerConfig) -> str:
     return f" or {learner.max_seconds:g} s, whichever is first," if learner.max_seconds is not None else ""
-
-
-def _finally(config: Config) -> str:
-    evaluation = config.evaluation
-    different = evaluation.last_samples != evaluation.samples
-    return f" with {counted(evaluation.last_samples, 'sample')} then" if different else ""
-
-
-def _best(config: Config) -> str:
-    evaluation = config.evaluation
-    by = f"; the best checkpoint by {evaluation.best_by}" if evaluation.best_by != "pass@1" else ""
-    ends = f"; training ends once there is {without_better(evaluation.best_by, evaluation.patience)}"
-    return by + (ends if evaluation.patience else "")
 
 
 def wanted_cpus(config: Config) -> float:
@@ -292,9 +270,10 @@ def _versions(config: Config) -> tuple[str, int]:
     """When a policy version is published, in words, and how many there will be: the first, those on the way,
     the last.
     """
-    learner, every = config.learner, config.evaluation.every
+    learner, intervals = config.learner, {one.every for one in config.evaluation.by_name.values() if one.every}
     if learner.objective == "supervised":
-        return "for evaluations", (learner.steps - 1) // every + 2 if every else 2
+        due: set[int] = set().union(*(range(every, learner.steps, every) for every in intervals))
+        return "for evaluations", len(due) + 2
     if not learner.publish_every:
         return "after the last step alone (offline)", 2
     ratio = learner.supervised_ratio if learner.supervised_mixing == "step" else 0.0

@@ -22,13 +22,13 @@ KIND_COLOURS = {"learner": style.RED, "actor": style.BLUE, "executor": style.GRE
 _ERROR_COLOURS = (style.ORANGE, style.RED, style.PURPLE, style.SKY, style.BLUE, style.YELLOW, style.GREEN)
 
 
-def held_out_curve(path: Path, rows: Sequence[Row]) -> None:
+def held_out_curve(path: Path, rows: Sequence[Row], title: str = "Held-out pass@1") -> None:
     """Held-out pass@1 over learner steps and over RL seconds; band: one standard error; dashed: the warm start (the
     first row).
     """
     start = rows[0]["pass@1"]
     with style.figure(path, 9.5, 4.2, columns=2, sharey=True) as (drawn, axes):
-        drawn.suptitle("Held-out pass@1", x=0.01, ha="left", fontsize=13, fontweight="bold")
+        drawn.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
         for axis, key, label in (
             (axes[0], "step", "learner steps"),
             (axes[1], "seconds", "seconds since the first training program"),

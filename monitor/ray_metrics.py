@@ -50,7 +50,7 @@ class RaySink:
     def run(self, numbers: Mapping[str, float]) -> None:
         """Sets a gauge per number of `monitor.state.RunState.numbers`: `policy_lag` becomes `rltf_policy_lag`."""
         for name, value in numbers_of(numbers, "run", "gauge").items():
-            self._set(name, value, "run", meaning("run", name))
+            self._set(re.sub(r"\W", "_", name), value, "run", meaning("run", name))
 
     def _set(self, name: str, value: float, role: str, words: str) -> None:
         if name not in self._gauges:

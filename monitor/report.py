@@ -41,18 +41,19 @@ def write_report(folder: RunRecord) -> Path:
     All of it comes from the folder's files, so a later call writes the same again. What cannot be read of them is left
     out and told. Raises OSError when the report or one of its pictures cannot be written.
     """
-    steps, held_out, result = folder.steps(), folder.held_out(), folder.result()
+    steps, evaluations, result = folder.steps(), folder.evaluations(), folder.result()
     counts = Counts()
     spans = timeline(counts.reading(folder.telemetry()))
     window = training_window(spans)
     events = folder.events()
     lines = [f"# Run {folder.name}", ""]
-    lines += _results(held_out, steps, result)
+    lines += _results(evaluations, steps, result)
     configuration, doubts = _configuration(folder)
     lines += [f"- Warning: {warning}" for warning in (*result.get("warnings", ()), *folder.damage(), *doubts)] + [""]
     failures: list[OSError] = []
     draw = partial(_draw, folder.path, failures)
-    lines += _curve(draw, held_out)
+    for name, held_out in evaluations.items():
+        lines += _curve(draw, name, held_out)
     lines += _errors(draw, steps)
     lines += _figures(steps)
     lines += _rates(draw, counts, window)
@@ -92,32 +93,12 @@ def _draw(folder: Path, failures: list[OSError], file: str, plot: Callable[..., 
         failures.append(error)
 
 
-def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
-    lines = []
-    if held_out:
-        first, last = held_out[0], held_out[-1]
-        for figure in figures_of(held_out):
-            after = (
-                f"**{estimate(last, figure)} after** it (step {last['step']})"
-                if len(held_out) > 1
-                else "not evaluated after it"
-            )
-            lines.append(f"- Held-out {figure}: **{estimate(first, figure)} before** training, {after}.")
-        about = (result.get("held_out") or {}).get("about") or f"{last['tasks']:,}"
-        lines.append(
-            f"- Held-out tasks: {about}; {last['samples']:,} sampled programs, standard errors over the tasks."
-        )
-        if missing := max(row.get("missing", 0) for row in held_out):
-            lines.append(
-                f"- Up to {missing:,} tasks of an evaluation have no graded program; they count as not passed."
-            )
-        if lost := max(row.get("lost", 0) for row in held_out):
-            lines.append(
-                f"- Up to {lost:,} programs of an evaluation have no verdict (infrastructure failures); they count "
-                "as not passed."
-            )
-    else:
-        lines.append("- No held-out evaluation was completed.")
+def _results(evaluations: Mapping[str, Sequence[Row]], steps: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
+    about = result.get("held_out") or {}
+    lines = _held_out("Held-out", evaluations[""], about) or ["- No held-out evaluation was completed."]
+    for name, rows in evaluations.items():
+        if name:
+            lines += _held_out(f"Held-out {name}", rows, about.get("sets", {}).get(name, {}))
     numbers = [f"{len(steps):,} learner steps"] if steps else ["no learner step"]
     numbers += [
         f"{result[name]:,} {words}"
@@ -136,15 +117,41 @@ def _results(held_out: Sequence[Row], steps: Sequence[Row], result: Mapping[str,
     return lines
 
 
-def _curve(draw: Callable[..., None], held_out: Sequence[Row]) -> list[str]:
+def _held_out(title: str, held_out: Sequence[Row], result: Mapping[str, Any]) -> list[str]:
+    """The figures of a held-out set before and after training; `result`: what result.json says of the set."""
+    if not held_out:
+        return []
+    lines, first, last = [], held_out[0], held_out[-1]
+    for figure in figures_of(held_out):
+        after = (
+            f"**{estimate(last, figure)} after** it (step {last['step']})"
+            if len(held_out) > 1
+            else "not evaluated after it"
+        )
+        lines.append(f"- {title} {figure}: **{estimate(first, figure)} before** training, {after}.")
+    about = result.get("about") or f"{last['tasks']:,}"
+    lines.append(f"- {title} tasks: {about}; {last['samples']:,} sampled programs, standard errors over the tasks.")
+    if missing := max(row.get("missing", 0) for row in held_out):
+        lines.append(f"- Up to {missing:,} tasks of an evaluation have no graded program; they count as not passed.")
+    if lost := max(row.get("lost", 0) for row in held_out):
+        lines.append(
+            f"- Up to {lost:,} programs of an evaluation have no verdict (infrastructure failures); they count "
+            "as not passed."
+        )
+    return lines
+
+
+def _curve(draw: Callable[..., None], name: str, held_out: Sequence[Row]) -> list[str]:
     if len(held_out) < 2:
         return []
-    draw("held_out.png", plots.held_out_curve, held_out)
+    title = f"Held-out {name} pass@1" if name else "Held-out pass@1"
+    file = f"held_out_{name}.png" if name else "held_out.png"
+    draw(file, plots.held_out_curve, held_out, title)
     figures = figures_of(held_out)
     lines = [
-        "## Held-out pass@1",
+        f"## {title}",
         "",
-        "![Held-out pass@1 over steps and seconds](held_out.png)",
+        f"![{title} over steps and seconds]({file})",
         "",
         f"| step | seconds | {' | '.join(figures)} | programs |",
         f"|---:|---:|{'---:|' * len(figures)}:---|",

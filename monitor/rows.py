@@ -60,6 +60,7 @@ class HeldOutRow(Struct):
     tasks: _Count
     samples: _Count
     share: Annotated[float, Meta(ge=0.0, le=1.0)] = msgspec.field(name="pass@1")
+    set: str | UnsetType = UNSET
     time: _Time | UnsetType = UNSET
     missing: _Count | UnsetType = UNSET
     outcomes: _Outcomes | UnsetType = UNSET

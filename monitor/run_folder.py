@@ -106,7 +106,7 @@ class RunFolder(RunRecord):
     def add_held_out(self, row: Row) -> None:
         """One held-out evaluation (evaluation.summary.HeldOut.as_row) goes to held_out.jsonl and TensorBoard."""
         self._held_out.append(row)
-        self._draw("held_out", "held_out", row)
+        self._draw("held_out", f"held_out/{row['set']}" if row.get("set") else "held_out", row)
 
     def _draw(self, source: Source, prefix: str, row: Row) -> None:
         values = {f"{prefix}/{name}": value for name, value in numbers_of(row, source, "tensorboard").items()}

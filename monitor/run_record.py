@@ -124,9 +124,18 @@ class RunRecord:
         """
         return (self._read(run_files.METRICS, StepRow) or [{}])[-1]
 
-    def held_out(self) -> list[Row]:
-        """Rows of held_out.jsonl by step; of a step that was evaluated again the later row."""
-        return sorted(_newest(self._read(run_files.HELD_OUT, HeldOutRow), "step"), key=lambda row: int(row["step"]))
+    def held_out(self, name: str = "") -> list[Row]:
+        """Rows of held_out.jsonl by step, of the main held-out set or of the one of that name; of a step that was
+        evaluated again the later row.
+        """
+        return self.evaluations().get(name, [])
+
+    def evaluations(self) -> dict[str, list[Row]]:
+        """`held_out` of each set by name, the main one's first."""
+        found: dict[str, list[Row]] = {"": []}
+        for row in self._read(run_files.HELD_OUT, HeldOutRow):
+            found.setdefault(row.get("set", ""), []).append(row)
+        return {name: sorted(_newest(rows, "step"), key=lambda row: int(row["step"])) for name, rows in found.items()}
 
     def events(self) -> list[Row]:
         """Rows of events.jsonl."""

@@ -126,8 +126,8 @@ class RunState:
         """Phase of the run as a whole (`buffer.control.Phase`)."""
         self.step: Row = {}
         """The newest step row."""
-        self.held_out: Row = {}
-        """The newest held-out row."""
+        self.held_out: dict[str, Row] = {}
+        """The newest row of each held-out set, by name; the main one without one."""
         self.ledger: dict[str, int] = {}
         """Where the programs are now, by place or fate (queued, executing, waiting, buffered, trained ...)."""
         self.imbalance: str | None = None
@@ -289,8 +289,9 @@ class RunState:
         numbers |= {f"ledger_{name}": count for name, count in self.ledger.items()}
         numbers |= {f"share_{name}": share for name, share in outcome_shares(self.step.get("outcomes", {})).items()}
         numbers |= {f"wait_share_{wait.kind}_for_{wait.waits_for}": wait.share for wait in self.waits(now)}
-        if "pass@1" in self.held_out:
-            numbers |= {"held_out_pass_at_1": self.held_out["pass@1"], "held_out_step": self.held_out["step"]}
+        for name, row in self.held_out.items():
+            of = f"_{name}" if name else ""
+            numbers |= {f"held_out_pass_at_1{of}": row["pass@1"], f"held_out_step{of}": row["step"]}
         if (lag := self.policy_lag()) is not None:
             numbers["policy_lag"] = lag
         return {name: float(value) for name, value in numbers.items()}

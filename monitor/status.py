@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -48,20 +48,9 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     table = Table(title=None, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
-    if held_out:
-        for figure, when in (
-            (figure, when)
-            for figure in figures_of([held_out.get(when, {}) for when in ("before", "after")])
-            for when in ("before", "after")
-        ):
-            table.add_row(
-                f"held-out {figure} {when} training",
-                estimate(held_out[when], figure) if when in held_out else "not evaluated",
-            )
-        table.add_row("held-out tasks", held_out.get("about") or f"{held_out['tasks']:,}")
-        for when in ("before", "after"):
-            if lost := held_out.get(when, {}).get("lost"):
-                table.add_row(f"without a verdict {when} training", f"{lost:,} programs; they count as not passed")
+    for name, found in {"": held_out, **held_out.get("sets", {})}.items():
+        for row in _held_out_rows(f"held-out {name}".strip(), found):
+            table.add_row(*row)
     for name in ("steps", "samples", "versions"):
         if name in result:
             table.add_row(
@@ -79,6 +68,21 @@ def print_end(console: Console, result: Mapping[str, Any], folder: str = "") -> 
     print_warnings(result.get("warnings", ()))
     if folder:
         console.print(f"Report and plots: {folder}/report.md", markup=False, highlight=False, soft_wrap=True)
+
+
+def _held_out_rows(title: str, held_out: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of a held-out set before and after training, what they are about, and what of it is lost."""
+    if "tasks" not in held_out:
+        return
+    for figure in figures_of([held_out.get(when, {}) for when in ("before", "after")]):
+        for when in ("before", "after"):
+            value = estimate(held_out[when], figure) if when in held_out else "not evaluated"
+            yield f"{title} {figure} {when} training", value
+    yield f"{title} tasks", held_out.get("about") or f"{held_out['tasks']:,}"
+    for when in ("before", "after"):
+        if lost := held_out.get(when, {}).get("lost"):
+            of = title.removeprefix("held-out")
+            yield f"without a verdict{of} {when} training", f"{lost:,} programs; they count as not passed"
 
 
 def print_warnings(warnings: Sequence[str], shown: int | None = 5) -> None:

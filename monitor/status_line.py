@@ -173,6 +173,10 @@ def _figures(state: RunState, now: float) -> Iterator[Segment]:
             except KeyError:  # one of its numbers is not there yet
                 continue
             yield Segment(metric.line.rank, text, short)
+    for name, row in state.held_out.items():
+        if name:
+            short = f"{name} {row['pass@1']:.2f}"
+            yield Segment(rank("run", "held_out_pass_at_1_*"), f"{short} at step {row['step']}", short)
 
 
 def _evaluation(state: RunState, now: float) -> Iterator[Segment]:

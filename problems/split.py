@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
+from types import MappingProxyType
 
 from rltf.config import ProblemsConfig, UserError
 from rltf.problems.loading import load_problems
 from rltf.problems.problem import Problem, ProblemSet
 from rltf.problems.sources import SOURCES, parse_spec, source_of, specs_of
 
+Load = Callable[..., ProblemSet]
+"""`load_problems` with a run's settings."""
 SHARE = 0.1
 """What `problems.held_out auto` holds out of problems that have no held-out set of their own."""
 
@@ -28,13 +32,29 @@ class ProblemSplit:
     """None: nothing is evaluated. Its name says what it is."""
     remarks: tuple[str, ...]
     """What is worth knowing of the two, a sentence each without a full stop."""
+    further: Mapping[str, ProblemSet] = field(default_factory=dict)
+    """Further held-out sets by name. One may have problems of another held-out set, and the same ones under their
+    ids."""
+
+    @property
+    def parts(self) -> tuple[ProblemSet, ...]:
+        """All sets, that to train on first; of two with the same problems one."""
+        return tuple({part.name: part for part in (self.train, *self.evaluated.values())}.values())
+
+    @property
+    def evaluated(self) -> dict[str, ProblemSet]:
+        """The held-out sets by name, the main one without one."""
+        return {"": self.held_out, **self.further} if self.held_out is not None else {}
 
 
-def load_problem_split(config: ProblemsConfig, seed: int, *, must_match: bool = True) -> ProblemSplit:
-    """Loads both sets; no problem is in both.
+def load_problem_split(
+    config: ProblemsConfig, seed: int, further: Mapping[str, str] = MappingProxyType({}), *, must_match: bool = True
+) -> ProblemSplit:
+    """Loads the problems to train on and to evaluate; none is in both.
 
-    Raises UserError as `load_problems` does, and for a `held_out` that is no SPEC and no share, or shares ids with the
-    training problems.
+    `further`: SPECs of further held-out sets by name. Raises UserError as `load_problems` does, for a `held_out` that
+    is no SPEC and no share, a further set that is no SPEC, held-out problems that share ids with the training problems
+    or are two under one id, and further sets where there is no first one.
     """
     load = partial(
         load_problems,
@@ -43,6 +63,24 @@ def load_problem_split(config: ProblemsConfig, seed: int, *, must_match: bool = 
         shown_tests=config.shown_tests,
         prompt_style=config.prompt_style,
     )
+    split = _split(config, load, must_match)
+    if not further:
+        return split
+    if split.held_out is None:
+        raise UserError(
+            f"evaluation.sets are evaluated beside problems.held_out, which is {config.held_out.strip() or 'empty'} "
+            "and holds no problem out: name the first set there"
+        )
+    sets = {name: _named_set(spec, f"evaluation.sets {name}", load) for name, spec in further.items()}
+    remarks = [*split.remarks]
+    for name, held_out in sets.items():
+        _refuse_shared(split.train, held_out, f"evaluation.sets {name}")
+        remarks += _same_statements(split.train, held_out, f"held-out problems of {name}")
+    _refuse_two_of_one_id([split.held_out, *sets.values()])
+    return replace(split, further=sets, remarks=tuple(remarks))
+
+
+def _split(config: ProblemsConfig, load: Load, must_match: bool) -> ProblemSplit:
     train = load(config.train, must_match=must_match)
     wanted = config.held_out.strip()
     if wanted in ("", "none"):
@@ -57,11 +95,18 @@ def load_problem_split(config: ProblemsConfig, seed: int, *, must_match: bool = 
             "a SPEC, which "
             f"begins with one of {', '.join(SOURCES)}"
         )
-    held_out = load(wanted, must_match=False)
-    if any(part.weight for part in held_out.parts):
-        raise UserError(f"problems.held_out {wanted}: every problem is evaluated alike, leave out weight")
-    _refuse_shared(train, held_out)
+    held_out = _named_set(wanted, "problems.held_out", load)
+    _refuse_shared(train, held_out, "problems.held_out")
     return ProblemSplit(train, held_out, tuple(_remarks(train, held_out)))
+
+
+def _named_set(spec: str, where: str, load: Load) -> ProblemSet:
+    if source_of(spec) is None:
+        raise UserError(f"{where} {spec!r} is no SPEC, which begins with one of {', '.join(SOURCES)}")
+    found = load(spec, must_match=False)
+    if any(part.weight for part in found.parts):
+        raise UserError(f"{where} {spec}: every problem is evaluated alike, leave out weight")
+    return found
 
 
 def statement_of(problem: Problem) -> str:
@@ -115,15 +160,28 @@ def _hold_out(problems: ProblemSet, share: float) -> ProblemSplit:
     return ProblemSplit(replace(problems, problems=train), ProblemSet(f"{words}, held out of training", held_out), ())
 
 
-def _refuse_shared(train: ProblemSet, held_out: ProblemSet) -> None:
+def _refuse_shared(train: ProblemSet, held_out: ProblemSet, where: str) -> None:
     shared = {problem.id for problem in train} & {problem.id for problem in held_out}
     if shared:
         raise UserError(
             f"{len(shared)} problem{'s have' if len(shared) > 1 else ' has'} the same id in problems.train "
             f"({train.name}) and "
-            f"problems.held_out ({held_out.name}), the first {min(shared)}: held-out problems must be others, under "
+            f"{where} ({held_out.name}), the first {min(shared)}: held-out problems must be others, under "
             "other ids"
         )
+
+
+def _refuse_two_of_one_id(sets: Sequence[ProblemSet]) -> None:
+    """Raises UserError where an id stands for two problems, one of each set: each is asked and judged as one."""
+    first: dict[str, tuple[Problem, str]] = {}
+    for part in sets:
+        for problem in part:
+            other, name = first.setdefault(problem.id, (problem, part.name))
+            if problem != other:
+                raise UserError(
+                    f"{problem.id} is a problem of {name} and another one of {part.name}: problems of two held-out "
+                    "sets need ids of their own"
+                )
 
 
 def _remarks(train: ProblemSet, held_out: ProblemSet) -> list[str]:
@@ -133,12 +191,16 @@ def _remarks(train: ProblemSet, held_out: ProblemSet) -> list[str]:
         remarks.append(
             f"training is on {train.name} and held-out figures are about {held_out.name}, problems of another kind"
         )
+    return remarks + _same_statements(train, held_out, "held-out problems")
+
+
+def _same_statements(train: ProblemSet, held_out: ProblemSet, words: str) -> list[str]:
     trained = {statement_of(problem): problem.id for problem in train}
     same = [(problem.id, trained[statement]) for problem in held_out if (statement := statement_of(problem)) in trained]
-    if same:
-        remarks.append(
-            f"{len(same):,} of the {len(held_out):,} held-out problems have the statement of a training problem, the "
-            f"first {same[0][0]} "
-            f"that of {same[0][1]}: held-out figures are too high"
-        )
-    return remarks
+    if not same:
+        return []
+    return [
+        f"{len(same):,} of the {len(held_out):,} {words} have the statement of a training problem, the "
+        f"first {same[0][0]} "
+        f"that of {same[0][1]}: held-out figures are too high"
+    ]

@@ -195,6 +195,7 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
     ),
     "held_out": (
         _held_out("label", "Name of the evaluation.", shows=()),
+        _held_out("set", "Name of a further held-out set; absent for `problems.held_out`.", shows=()),
         _held_out("step", "Learner step after which it was asked for.", shows=(), report=_CURVE),
         _held_out("seconds", "Training until then, from the first training program on.", "s", report=_CURVE),
         _held_out("time", "When its last verdict was read.", "s since 1970", shows=()),
@@ -304,6 +305,13 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
             ),
         ),
         _gauge("held_out_step", "Learner step of the newest held-out evaluation.", shows=()),
+        _gauge(
+            "held_out_pass_at_1_*",
+            "pass@1 of the newest evaluation of the set that `evaluation.sets` names so.",
+            "share",
+            line=Line(6),
+        ),
+        _gauge("held_out_step_*", "Learner step of that evaluation.", shows=()),
         _gauge(
             "share_*",
             "Of the newest step's sampled programs, those with that outcome.",

@@ -71,7 +71,12 @@ def _checkpoint(folder: RunRecord, best_by: str, best: bool, step: int | None) -
 
 
 def _held_out(folder: RunRecord, inputs: Inputs, step: int) -> dict[str, object]:
-    """What the model card says of evaluations: that before training and that of the checkpoint's own weights."""
-    rows = folder.held_out()
-    own = [row for row in rows if int(row["step"]) in (0, step)]
-    return (inputs.held_out.about() if inputs.held_out else {}) | scores(own) if own else {}
+    """What the model card says of evaluations: that before training and that of the checkpoint's own weights, of each
+    held-out set.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for tasks in inputs.held_out:
+        if own := [row for row in folder.held_out(tasks.set) if int(row["step"]) in (0, step)]:
+            found[tasks.set] = tasks.about() | scores(own)
+    main = found.pop("", {})
+    return main | ({"sets": found} if found else {})

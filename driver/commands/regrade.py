@@ -72,8 +72,8 @@ def regrade(folder: RunRecord, config: Config, lanes: int, console: Console) -> 
         )
     console.print("Reading problems ...")
     code_of(config, folder.path).install()
-    sets = load_problem_split(config.problems, config.run.seed, must_match=False)
-    problems = {problem.id: problem for part in (sets.train, sets.held_out) if part is not None for problem in part}
+    sets = load_problem_split(config.problems, config.run.seed, config.evaluation.specs, must_match=False)
+    problems = {problem.id: problem for part in sets.parts for problem in part}
     require_checkers(problems.values())
     found = Regraded(dropped=folder.dropped_samples)
     start = time.monotonic()

@@ -17,7 +17,7 @@ SENTENCE = "Judge every recorded program of a run again, or take one of its lear
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED when something differs."""
-    reads = (*JUDGE, "problems.train", "problems.held_out", "problems.checked", "run.seed")
+    reads = (*JUDGE, "problems.train", "problems.held_out", "evaluation.sets", "problems.checked", "run.seed")
     parser = Arguments("replay", SENTENCE, reads)
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(

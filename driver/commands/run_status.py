@@ -69,6 +69,9 @@ class RunStatus:
     step: dict[str, Any] = field(default_factory=dict)
     """The last row of metrics.jsonl."""
     held_out: dict[str, Any] = field(default_factory=dict)
+    """The last row of the main held-out set."""
+    held_out_sets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """That of each further one, by name."""
     absent: dict[str, str] = field(default_factory=dict)
     """Workers of a run that goes on that do not run: what each waits for."""
     waits: str = ""
@@ -101,6 +104,7 @@ def read_status(run: str, url: str = "") -> RunStatus:
         steps=config.learner.steps,
         step=folder.newest_step(),
         held_out=(folder.held_out() or [{}])[-1],
+        held_out_sets={name: rows[-1] for name, rows in folder.evaluations().items() if name},
     )
     if found.going_on:
         found.absent = folder.absent()
@@ -205,10 +209,11 @@ def _lines(found: RunStatus) -> list[tuple[str, str]]:
         lines.append(("step", f"{found.step['step']} of {found.steps}"))
         shown = numbers_of(found.step, "step", "status").items()
         lines += [(name.replace("_", " "), f"{value:.3g}") for name, value in shown]
-    if found.held_out:
-        row = found.held_out
-        where = f"at step {row['step']}" + (f", {row['tasks']:,} tasks" if "tasks" in row else "")
-        lines += [(f"held-out {figure}", f"{row[figure]:.3f} {where}") for figure in figures_of([row])]
+    for name, row in {"": found.held_out, **found.held_out_sets}.items():
+        if row:
+            title = f"held-out {name}".strip()
+            where = f"at step {row['step']}" + (f", {row['tasks']:,} tasks" if "tasks" in row else "")
+            lines += [(f"{title} {figure}", f"{row[figure]:.3f} {where}") for figure in figures_of([row])]
     lines += [("not running", f"{name}: {words}") for name, words in found.absent.items()]
     lines += [("who waits", found.waits), ("buffer", _counted(found.events)), ("ledger", found.balance)]
     lines += [("damage", sentence) for sentence in found.damage]

@@ -16,7 +16,7 @@ from rltf.config import Config
 from rltf.driver.inputs import Inputs
 from rltf.evaluation.summary import Asked
 from rltf.executor.worker import ExecutorWorker
-from rltf.learner.task import LearnerTask
+from rltf.learner.task import HeldOutSet, LearnerTask
 from rltf.learner.worker import LearnerWorker
 from rltf.learner.world import World
 from rltf.policy.policy import build_policy, make_spec
@@ -93,14 +93,17 @@ class Run:
             self.spec,
             corpus,
             [task.id for task in self.train],
-            held_out,
+            [self._held_out_set(name, held_out) for name in self.config.evaluation.by_name],
             folder,
-            figures=Asked(tuple(held_out), self.config.evaluation.ks).figures,
             code_version="test",
         )
         self.learner = LearnerWorker(
             task, World(), self.flow, self.published, Recorder("learner-0", self.flow.telemetry.append)
         )
+
+    def _held_out_set(self, name: str, ids: list[str]) -> HeldOutSet:
+        asked = Asked(tuple(ids), self.config.evaluation.by_name[name].ks)
+        return HeldOutSet(ids, name, figures=asked.figures)
 
     @contextmanager
     def others(self) -> Iterator[None]:

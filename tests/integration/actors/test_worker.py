@@ -131,6 +131,19 @@ def test_evaluations_have_sampling_settings_of_their_own_and_0_is_greedy(
     assert sorted(one.program.problem_id for one in results) == ["held-0", "held-1"]
 
 
+def test_each_held_out_set_is_sampled_as_its_entry_says(start: Callable[..., Run]) -> None:
+    greedy = {"name": "greedy", "problems": "starter", "temperature": 0, "samples": 1}
+    run = start(evaluation={"temperature": 0.5, "top_p": 0.9, "sets": [greedy]})
+    run.source.publish(0, seed=1)
+    run.flow.evaluations.request("step-000000", 0, [["held-0", "held-1"]], 2)
+    run.flow.evaluations.request("greedy:step-000000", 0, [["held-1"]])
+    run.until(lambda: run.flow.evaluation_work.length() == 5)
+    programs = run.take("evaluation_work")
+    found = {(one.label, one.temperature, one.top_p, one.greedy) for one in programs}
+    assert found == {("step-000000", 0.5, 0.9, False), ("greedy:step-000000", 1.0, 0.9, True)}
+    run.until(lambda: run.flow.evaluations.is_complete("greedy:step-000000"))
+
+
 def test_a_series_asked_for_in_parts_is_the_one_asked_for_at_once(start: Callable[..., Run]) -> None:
     run = start()
     run.source.publish(0, seed=1)

@@ -10,6 +10,7 @@ from rltf.buffer.evaluations import label_of
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
+from rltf.config import EvaluationConfig, EvaluationSet
 from rltf.driver.held_out_tracker import HeldOutTracker
 from rltf.evaluation.collector import HeldOutCollector
 from rltf.evaluation.summary import Asked
@@ -96,7 +97,7 @@ def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passe
         RunFolder.create(config(tmp_path)),
         replace(TASKS, too_long=(Skipped("c", "too long"), Skipped("d", "too long"))),
     )
-    book = HeldOutTracker(flow, folder, RunState(), tasks, ks=(1, 2))
+    book = HeldOutTracker(flow, folder, RunState(), [tasks], EvaluationConfig(samples=2, k=(2,)))
     flow.evaluations.request(label_of(0), 0, [["a", "b"]], 2)
     while (chunk := flow.evaluations.next_chunk("actor-0")) is not None:
         for problem_id in chunk.problem_ids:
@@ -128,7 +129,7 @@ def test_problems_without_prompt_and_programs_without_verdict_count_as_not_passe
 def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: Path) -> None:
     flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "booked"))
     state = RunState()
-    book = HeldOutTracker(flow, RunFolder.create(config(tmp_path)), state, TASKS)
+    book = HeldOutTracker(flow, RunFolder.create(config(tmp_path)), state, [TASKS])
     flow.evaluations.request(label_of(0), 0, [["a", "b"]])
     write_and_grade(flow, {"a"})
     book.read([])
@@ -150,13 +151,51 @@ def test_before_and_after_are_two_evaluations(server: EmbeddedRedis, tmp_path: P
     flow.close()
 
 
+def test_each_set_is_read_judged_and_told_apart(server: EmbeddedRedis, tmp_path: Path) -> None:
+    """Two sets with the same problems, one of which is evaluated less often."""
+    settings = config(tmp_path)
+    flow = Flow(FlowAddress.from_config(settings, server.url, "sets"))
+    folder, state = RunFolder.create(settings), RunState()
+    sets = [EvaluationSet(name="more", problems="own", samples=2, k=(2,))]
+    tasks = [TASKS, replace(TASKS, set="more")]
+    book = HeldOutTracker(flow, folder, state, tasks, EvaluationConfig(sets=tuple(sets)))
+    flow.evaluations.request(label_of(0), 0, [["a", "b"]])
+    flow.evaluations.request(label_of(0, "more"), 0, [["a", "b"]], 2)
+    assert book.read([]) == [] and book.pending and book.progress() == (0, 6)
+    write_and_grade(flow, {"a"})
+    told = book.read([])
+    assert [sentence.partition(" ± ")[0] for sentence in told] == [
+        "step 0: held-out pass@1 0.500",
+        "step 0: held-out more pass@1 0.500",
+    ]
+    assert "pass@2 0.500" in told[1] and "pass@2" not in told[0] and not book.pending
+    flow.evaluations.request(label_of(1), 1, [["a", "b"]])
+    state.fold_step({"step": 1, "time": 0.0})
+    write_and_grade(flow, {"a", "b"})
+    book.read([{"step": 1}])
+    result = book.result()
+    assert (result["before"]["pass@1"], result["after"]["pass@1"], list(result["sets"])) == (0.5, 1.0, ["more"])
+    assert result["sets"]["more"]["about"] == "2 of 5 from own" and set(result["sets"]["more"]) == set(result) - {
+        "sets",
+        "after",
+    }
+    assert {name: row["step"] for name, row in state.held_out.items()} == {"": 1, "more": 0}
+    assert [row.get("set", "") for row in folder.held_out()] == ["", ""] and len(folder.held_out("more")) == 1
+    again = HeldOutTracker(flow, RunFolder.open(folder.path), RunState(), tasks, EvaluationConfig(sets=tuple(sets)))
+    assert again.read([]) == [] and again.result() == result and len(again.examples()) == 0
+    book.close()
+    labels = (label_of(0), label_of(1), label_of(0, "more"))
+    assert [flow.evaluations.results(label) for label in labels] == [[]] * 3 and flow.ledger.check() is None
+    flow.close()
+
+
 def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_path: Path) -> None:
     """The learner crashes after the evaluations of steps 0, 4 and 8, and goes back each time to weights that have other
     numbers then.
     """
     flow = Flow(FlowAddress.from_config(config(tmp_path), server.url, "lost"))
     folder, state = RunFolder.create(config(tmp_path)), RunState()
-    book = HeldOutTracker(flow, folder, state, TASKS)
+    book = HeldOutTracker(flow, folder, state, [TASKS])
 
     def steps(*numbers: int) -> list[str]:
         rows = [{"step": step, "time": float(step)} for step in numbers]
@@ -201,7 +240,7 @@ def test_weights_that_were_lost_are_evaluated_again(server: EmbeddedRedis, tmp_p
         "those of lost weights leave the buffer too"
     )
     assert flow.ledger.check() is None
-    assert {sample.program.label for sample in book._first} == {"step-000000-2"} and len(book.examples()) == 2
+    assert {sample.program.label for sample in book._sets[0]._first} == {"step-000000-2"} and len(book.examples()) == 2
     flow.close()
 
 
@@ -215,14 +254,14 @@ def test_an_evaluation_whose_row_is_lost_is_none_of_zero(server: EmbeddedRedis, 
         folder.add_step({"step": step + 1})
     state = RunState()
     state.fold_step({"step": 2, "time": 0.0})
-    book = HeldOutTracker(flow, folder, state, TASKS)
+    book = HeldOutTracker(flow, folder, state, [TASKS])
     assert len(book.read([{"step": 1}, {"step": 2}])) == 2
     for step in (0, 2):
         flow.evaluations.close(label_of(step), "learner")
     book.close()
     lines = (folder.path / "held_out.jsonl").read_bytes().splitlines(keepends=True)
     (folder.path / "held_out.jsonl").write_bytes(lines[0][:40] + b"\xff\n" + lines[1])
-    again = HeldOutTracker(flow, RunFolder.open(folder.path), RunState(), TASKS)
+    again = HeldOutTracker(flow, RunFolder.open(folder.path), RunState(), [TASKS])
     assert again.read([]) == [] and not again.pending
     assert [point[::2] for point in again.curve()] == [[2, 0.5]], "what cannot be read is missing, and not 0"
     flow.close()

@@ -16,10 +16,12 @@ import pytest
 from safetensors.torch import load_file
 
 import rltf.learner.engine
+from rltf.buffer.evaluations import label_of, set_of
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.step_exports import step_exports
+from rltf.learner.task import HeldOutSet, LearnerTask
 from tests.support.learner_run import Run
 
 FIELDS: dict[str, Any] = {
@@ -34,7 +36,12 @@ FIELDS: dict[str, Any] = {
         "supervised_batch_size": 8,
     },
     "checkpoint": {"every": 3, "keep": 2, "best": True, "export_every": 3},
-    "evaluation": {"every": 4, "tasks": 2, "samples": 2},
+    "evaluation": {
+        "every": 4,
+        "tasks": 2,
+        "samples": 2,
+        "sets": [{"name": "greedy", "problems": "starter", "temperature": 0, "samples": 1, "every": 3}],
+    },
 }
 
 
@@ -87,9 +94,16 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
         assert newest is not None and newest.step == taken
         again = make_run("stopped")
         assert stopped.flow.ledger.check() is None
-    for name in ("training_ids", "held_out_ids"):
+    others: list[Callable[[LearnerTask], LearnerTask]] = [
+        lambda task: replace(task, training_ids=task.training_ids[::-1]),
+        lambda task: replace(
+            task, held_out=[replace(task.held_out[0], problem_ids=task.held_out[0].problem_ids[::-1])]
+        ),
+        lambda task: replace(task, held_out=[*task.held_out, HeldOutSet(["print-4"], "another")]),
+    ]
+    for other in others:
         changed = make_run("stopped").learner
-        changed._task = replace(changed._task, **{name: getattr(changed._task, name)[::-1]})
+        changed._task = other(changed._task)
         with pytest.raises(UserError, match="was made with other problems"):
             changed.run(threading.Event())
     again.flow.resume()
@@ -110,8 +124,13 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert again.flow.ledger.counts() == reference.flow.ledger.counts()
     best = again.learner._checkpoints.best()
     assert best is not None and best.step in [step for step, _ in again.learner._position.evaluated]
-    for label in ("step-000000", "step-000004", "step-000008", "step-000009"):
-        assert again.flow.evaluations.is_complete(label)
+    labels = [label_of(step) for step in (0, 4, 8, 9)] + [label_of(step, "greedy") for step in (0, 3, 6, 9)]
+    assert sorted(label for _, label in again.learner._position.evaluated) == sorted(labels)
+    scores = {label: again.learner._checkpoints.score(label) for label in labels}
+    assert scores == {label: reference.learner._checkpoints.score(label) for label in labels}
+    assert [score.set for score in scores.values() if score is not None] == [""] * 4 + ["greedy"] * 4
+    card = (tmp_path / "stopped" / "export" / "README.md").read_text()
+    assert card.count("| after | 9 |") == 2 and "### greedy\n\nShare of programs, sampled greedily, that pass" in card
 
 
 def test_after_a_crash_no_sample_is_used_twice(
@@ -183,16 +202,19 @@ def test_evaluations_that_get_no_better_end_training_and_a_resumption_remembers_
 ) -> None:
     # Greedy programs of weights that hardly move: every evaluation finds the same.
     def run(patience: int) -> Run:
-        evaluation = {"every": 2, "tasks": 2, "samples": 1, "temperature": 0, "best_by": "max@1", "patience": patience}
+        evaluation = {"every": 0, "tasks": 2, "samples": 2, "best_by": "greedy:max@1", "patience": patience}
+        entry = {"name": "greedy", "problems": "starter", "every": 2, "samples": 1, "temperature": 0}
+        evaluation["sets"] = [entry]
         return make_run("patient", learner=FIELDS["learner"] | {"learning_rate": 1e-12}, evaluation=evaluation)
 
     ended = whole(run(2))
     # Those of the steps 2 and 4 were no better than the first; the one before step 7 is when they are looked at.
     evaluated = [0, 2, 4, 6, 7]
-    assert [step for step, _ in ended.learner._position.evaluated] == evaluated and len(ended.rows()) == 7
-    scores = [ended.learner._checkpoints.score(f"step-{step:06d}") for step in evaluated]
+    labels = [label for _, label in ended.learner._position.evaluated if set_of(label)]
+    assert labels == [label_of(step, "greedy") for step in evaluated] and len(ended.rows()) == 7
+    scores = [ended.learner._checkpoints.score(label) for label in labels]
     assert len({score.figures["max@1"] for score in scores if score is not None}) == 1 and None not in scores
-    best = Checkpoints.of_run(tmp_path / "patient", "max@1").best()
+    best = Checkpoints.of_run(tmp_path / "patient", "greedy:max@1").best()
     assert best is not None and best.step == 0 and ended.flow.control.phase() == "done"
     again = run(2)
     again.flow.resume()
@@ -203,7 +225,7 @@ def test_evaluations_that_get_no_better_end_training_and_a_resumption_remembers_
     whole(goes_on)
     assert [row["step"] for row in goes_on.rows()] == list(range(1, 10))
     card = (tmp_path / "patient" / "export" / "README.md").read_text()
-    assert "| | step | pass@1 | max@1 |" in card and "| after | 9 |" in card
+    assert card.count("| | step | pass@1 | max@1 |") == 2 and card.count("| after | 9 |") == 2
 
 
 def test_deterministic_sets_what_it_needs() -> None:

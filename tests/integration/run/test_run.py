@@ -34,7 +34,10 @@ from tests.support.run_parts import Launched
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     """A finished run."""
-    evaluation: dict[str, object] = {"samples": 2, "k": "[2]", "best_by": "max@2"}
+    greedy = (
+        "[{name: greedy, problems: 'starter,split=heldout', tasks: 8, every: 0, samples: 1, temperature: 0, k: []}]"
+    )
+    evaluation: dict[str, object] = {"samples": 2, "k": "[2]", "best_by": "max@2", "sets": greedy}
     fields = {f"evaluation__{name}": value for name, value in evaluation.items()}
     launched = Launched(tmp_path_factory.mktemp("run"), **fields)
     assert launched.wait() == 0, launched.terminal
@@ -104,12 +107,38 @@ def test_held_out_is_evaluated_before_during_and_after(run: Launched) -> None:
         assert scores[row["label"]]["figures"]["max@2"] == row["max@2"], "the learner's figures are the driver's"
     result = folder.result()["held_out"]
     assert result["tasks"] == 16
-    assert set(result) == {"tasks", "of", "too_long", "problems", "about", "before", "after"}
+    assert set(result) == {"tasks", "of", "too_long", "problems", "about", "before", "after", "sets"}
     assert (
         result["of"] > 16
         and result["about"].startswith("16 of ")
         and result["before"]["lost"] == result["after"]["lost"] == 0
     )
+
+
+def test_a_further_set_is_evaluated_as_it_says_and_shown_under_its_name(run: Launched) -> None:
+    folder = RunFolder.open(run.folder)
+    rows = folder.held_out("greedy")
+    assert [(row["step"], row["tasks"], row["samples"], row["missing"]) for row in rows] == [(0, 8, 8, 0), (8, 8, 8, 0)]
+    greedy = [
+        sample.program for sample in folder.samples() if sample.program and sample.program.label.startswith("greedy:")
+    ]
+    assert len(greedy) == 16 and all(program.greedy for program in greedy)
+    found = folder.result()["held_out"]["sets"]["greedy"]
+    assert found["about"].startswith("8 of ") and found["after"]["pass@1"] == rows[-1]["pass@1"]
+    for words in (
+        "held-out greedy: 8 of",
+        "evaluation of greedy:",
+        "held-out greedy pass@1 after training",
+        found["about"],
+    ):
+        assert words in run.terminal, words
+    card, text = (run.folder / "export" / "README.md").read_text(), (run.folder / "report.md").read_text()
+    assert "### greedy\n\nShare of programs, sampled greedily, that pass all tests of 8 held-out problems" in card
+    assert "- Held-out greedy max@1: **" in text and (run.folder / "held_out_greedy.png").stat().st_size
+    scores = json.loads((run.folder / "checkpoints" / "scores.json").read_text())
+    assert {label: score["set"] for label, score in scores.items() if "set" in score} == {
+        row["label"]: "greedy" for row in rows
+    }
 
 
 def test_the_folder_holds_what_the_design_promises(run: Launched) -> None:

@@ -41,7 +41,7 @@ console = output()
 print_plan(console, [Section("run: Łódź", [("folder", "…/größe → ±1")])])
 state = RunState()
 state.fold_step({"step": 3, "loss": 1.0})
-state.held_out = {"pass@1": 0.5, "step": 2}
+state.held_out = {"": {"pass@1": 0.5, "step": 2}}
 with StatusLine(console, Goal(9)) as line:
     for state.phase in ("training", "final_evaluation"):
         line.update(state)

@@ -143,8 +143,8 @@ def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path:
     train = _file(tmp_path, "train.jsonl", range(1, 5))
     held_out = _file(tmp_path, "held_out.jsonl", range(100, 110), starter_code="x = 1\n" * 400)
     inputs = Inputs.from_config(_config(problems__train=train, problems__held_out=held_out))
-    tasks = inputs.held_out
-    assert tasks is not None and (tasks.tasks, tasks.total, len(tasks.asked), [one.id for one in tasks.too_long]) == (
+    (tasks,) = inputs.held_out
+    assert (tasks.tasks, tasks.total, len(tasks.asked), [one.id for one in tasks.too_long]) == (
         10,
         10,
         9,
@@ -153,10 +153,10 @@ def test_held_out_problems_whose_prompt_does_not_fit_stay_in_the_count(tmp_path:
     assert "1 of 10 held-out problems, which count as not solved; the first, 100: The prompt" in " ".join(
         inputs.warnings
     )
-    fewer = Inputs.from_config(
+    (fewer,) = Inputs.from_config(
         _config(problems__train=train, problems__held_out=held_out, evaluation__tasks="6")
     ).held_out
-    assert fewer is not None and fewer.tasks == 6 and str(fewer).startswith(f"6 of 10 from {held_out}")
+    assert fewer.tasks == 6 and str(fewer).startswith(f"6 of 10 from {held_out}")
 
 
 def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
@@ -192,6 +192,42 @@ def test_the_plan_says_what_is_trained_on_and_evaluated(tmp_path: Path) -> None:
     assert "; and 2 more, which the report lists" in told
     assert "the field timeout of 1 record (line 46) is not read: did you mean time_limit_s?" in told
     assert len(inputs.left_out) == 5 and len(inputs.warnings) == 2
+
+
+def test_every_set_is_checked_planned_and_fixed(tmp_path: Path) -> None:
+    train, first = _file(tmp_path, "train.jsonl", range(1, 5)), _file(tmp_path, "first.jsonl", range(100, 110))
+    long = _file(tmp_path, "long.jsonl", range(200, 204), starter_code="x = 1\n" * 400)
+    some = [{"name": "some", "problems": first, "temperature": 0}, {"name": "long", "problems": long, "every": 7}]
+    fields = {"problems__train": train, "problems__held_out": first, "evaluation__tasks": "6"}
+    config = _config(**fields, evaluation__sets=json.dumps(some), evaluation__best_by="long:pass@1")
+    inputs = Inputs.from_config(config)
+    assert [(one.set, one.tasks, len(one.asked)) for one in inputs.held_out] == [
+        ("", 6, 6),
+        ("some", 6, 6),
+        ("long", 4, 3),
+    ]
+    assert len(inputs.held_out_problems) == 9, "the same problems under two names are kept once"
+    assert "1 of 4 held-out problems of long, which count as not solved; the first, 200" in " ".join(inputs.warnings)
+    plan = dict(make_plan(config, inputs.facts(config, CLUSTER, tmp_path))[0].rows)
+    assert plan["held-out problems"] == plan["held-out some"] == f"6 of 10 from {first}"
+    assert plan["held-out long"].startswith(f"all 4 from {long}; 1 of them, whose prompt does not fit")
+    assert plan["evaluation"].endswith("after the last; the best checkpoint by long:pass@1")
+    assert plan["evaluation of some"].startswith("pass@1, max@1 of 6 tasks x 1 sample greedily, every 20 steps")
+    assert plan["evaluation of long"].startswith("pass@1, max@1 of 4 tasks x 1 sample at temperature 1, every 7 steps")
+    without, renamed = (
+        Inputs.from_config(_config(**fields, evaluation__sets=json.dumps(sets)))
+        for sets in ([], [some[0] | {"name": "other"}, some[1]])
+    )
+    assert without.hash == Inputs.from_config(_config(**fields)).hash
+    assert len({inputs.hash, without.hash, renamed.hash}) == 3
+    with pytest.raises(UserError, match="4 problems have the same id in problems.train .* and evaluation.sets own"):
+        Inputs.from_config(_config(**fields, evaluation__sets=json.dumps([{"name": "own", "problems": train}])))
+    folder = RunFolder.create(
+        config.model_copy(update={"run": config.run.model_copy(update={"folder": str(tmp_path)})})
+    )
+    with pytest.raises(UserError, match="--evaluation.sets cannot be changed when a run goes on"):
+        resume.load(str(folder.path), {"evaluation.sets": "[]"})
+    assert resume.load(str(folder.path), {"evaluation.samples": "2"})[0].evaluation.sets == config.evaluation.sets
 
 
 @pytest.mark.parametrize("kind", ["tokenizer", "folder", "settings", "none"])

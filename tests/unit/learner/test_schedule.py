@@ -31,14 +31,15 @@ def walk(settings: Config, position: Position) -> list[str]:
     while not schedule.is_over(position):
         before = schedule.before(position)
         assert before.step == position.step + 1
-        word = "p" * before.publish + "e" * before.evaluate + "c" * before.checkpoint + "SR"[before.reinforce]
+        word = "p" * before.publish + "e" * bool(before.evaluate) + "c" * before.checkpoint + "SR"[before.reinforce]
         if before.publish:
             position.publish(position.version + 1)
         if before.evaluate:
-            position.evaluate = 0
+            position.due = []
         position.take_step(before.reinforce, position.seconds + 1.0)
-        if schedule.evaluates_after(position):
-            position.evaluate, word = position.step, word + "E"
+        if names := schedule.evaluates_after(position):
+            position.evaluate(names)
+            word += "E"
         words.append(word + "C" * schedule.checkpoints_after(position))
     return words
 
@@ -78,7 +79,7 @@ def test_what_is_due_at_each_step(fields: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "position", "words"),
     [
-        (ALL, {"step": 4, "since_published": 1, "evaluate": 4}, "pecR pRE pecR pRE"),
+        (ALL, {"step": 4, "since_published": 1, "due": [""]}, "pecR pRE pecR pRE"),
         (ALL, {"step": 4, "since_published": 0}, "R pRE pecR pRE"),
         (ALL | {"supervised_ratio": 1}, {"step": 5, "since_published": 1}, "SE pecR SE"),
         (ALL, {"step": 8, "since_published": 1}, ""),
@@ -103,10 +104,31 @@ def test_an_evaluation_as_good_as_the_best_is_no_better(values: list[float], sin
     assert evaluations_since_best(values) == since
 
 
-def test_a_position_of_before_patience_is_read() -> None:
-    facts = Position(step=3, evaluated=[(0, "step-000000")]).to_facts()
-    del facts["stopped"]
-    assert Position.from_facts(facts) == Position(step=3, evaluated=[(0, "step-000000")])
+@pytest.mark.parametrize("evaluate", [0, 2])
+def test_a_position_of_before_patience_and_sets_is_read(evaluate: int) -> None:
+    position = Position(step=3, due=[""] if evaluate else [], evaluated=[(0, "step-000000")])
+    facts = position.to_facts() | {"evaluate": evaluate}
+    del facts["stopped"], facts["due"]
+    assert Position.from_facts(facts) == position
+
+
+def test_each_set_is_due_at_its_own_steps_and_none_is_lost_until_a_version_is_published() -> None:
+    sets = [{"name": "often", "problems": "starter", "every": 1}, {"name": "never", "problems": "starter", "every": 0}]
+    schedule = Schedule(config(evaluation__every=2, evaluation__sets=sets, publish_every=3, steps=9))
+    position, asked = Position(version=0), {}
+    while not schedule.is_over(position):
+        before = schedule.before(position)
+        if before.publish:
+            position.publish(position.version + 1)
+        if before.evaluate:
+            asked[position.step], position.due = before.evaluate, []
+        assert Position.from_facts(position.to_facts()) == position
+        position.take_step(before.reinforce, 0.0)
+        position.evaluate(schedule.evaluates_after(position))
+    assert asked == {3: ("often", ""), 6: ("", "often")} and position.due == ["often", ""]
+    # Two that wait are one: of the next version there is one evaluation of a set.
+    position.evaluate(["often", "often"])
+    assert position.due == ["often", ""]
 
 
 def test_the_learning_rate_follows_the_steps_of_both_kinds() -> None:

@@ -126,7 +126,30 @@ def test_every_pass_at_k_and_what_the_figures_are_about_are_in_the_report(tmp_pa
         "Up to 3 programs of an evaluation have no verdict (infrastructure failures); they count as not passed." in text
     )
     assert "| 0.500 ± 0.031 | 0.750 ± 0.125 | 0.875 ± 0.062 |" in text
+    assert "mbpp" not in text and not list(folder.path.glob("held_out_*.png"))
     assert "| own | line 0 | broken \\| JSON |" in text and "And 1 more, which result.json lists." in text
+
+
+def test_every_held_out_set_has_its_figures_and_its_curve(tmp_path: Path) -> None:
+    folder = RunFolder.create(config(tmp_path))
+    for step, value in ((0, 0.25), (20, 0.5)):
+        folder.add_held_out(held_out_row(step, value))
+        folder.add_held_out(held_out_row(step, value / 2) | {"set": "mbpp", "max@5": value, "tasks": 90})
+    folder.add_held_out(held_out_row(0, 0.125) | {"set": "once", "lost": 2})
+    sets = {"mbpp": {"tasks": 90, "about": "90 of 374 from mbpp"}}
+    folder.write_result({"held_out": {"tasks": 256, "about": "256 of 500 from own", "sets": sets}})
+    text = report.write_report(folder).read_text()
+    for line in (
+        "- Held-out pass@1: **0.250 ± 0.027 before** training, **0.500 ± 0.031 after** it (step 20).",
+        "- Held-out mbpp max@5: **0.250 before** training, **0.500 after** it (step 20).",
+        "- Held-out mbpp tasks: 90 of 374 from mbpp; 256 sampled programs",
+        "- Held-out once pass@1: **0.125 ± 0.021 before** training, not evaluated after it.",
+        "- Up to 2 programs of an evaluation have no verdict",
+        "## Held-out mbpp pass@1\n\n![Held-out mbpp pass@1 over steps and seconds](held_out_mbpp.png)",
+        "| step | seconds | pass@1 | max@5 | programs |",
+    ):
+        assert line in text, line
+    assert {path.name for path in folder.path.glob("held_out*.png")} == {"held_out.png", "held_out_mbpp.png"}
 
 
 def test_a_run_that_ended_early_has_a_report_too(tmp_path: Path) -> None:

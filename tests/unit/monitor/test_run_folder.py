@@ -45,7 +45,9 @@ def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
     folder.add_step(step_row(1) | {"loss": float("nan"), "grad_norm": 0.5, "objective": "grpo"})
     folder.add_step(step_row(2))
     folder.add_held_out(held_out_row(2, 0.5) | {"error_types": {"MadeUp": 1}})
+    folder.add_held_out(held_out_row(2, 0.75) | {"set": "mbpp"})
     folder.close()
+    assert [row["pass@1"] for name in ("", "mbpp", "none") for row in folder.held_out(name)] == [0.5, 0.75]
     events = EventAccumulator(str(folder.path / "tensorboard"))
     events.Reload()
     tags = events.Tags()["scalars"]
@@ -58,6 +60,7 @@ def test_tensorboard_reads_the_event_files(tmp_path: Path) -> None:
         (2, round(step_row(2)["pass_rate"], 4)),
     ]
     assert [event.step for event in events.Scalars("train/loss")] == [2]
+    assert events.Scalars("held_out/mbpp/pass@1")[0].value == 0.75
     assert events.Scalars("held_out/pass@1")[0].wall_time == pytest.approx(held_out_row(2, 0.5)["time"])
 
 

@@ -82,6 +82,19 @@ def test_plan_and_end_are_printed(terminal: bool, capsys: pytest.CaptureFixture[
     assert "not evaluated" in out.getvalue()[len(text) :]
 
 
+def test_every_figure_of_every_set_is_shown_under_its_name() -> None:
+    more = {"tasks": 100, "about": "100 of 374 from mbpp", "before": {"pass@1": 0.2, "lost": 3}}
+    more["after"] = {"pass@1": 0.3, "pass@5": 0.625, "max@5": 0.75}
+    held_out = {"tasks": 256, "before": {"pass@1": 0.5}, "sets": {"mbpp": more}}
+    shown = io.StringIO()
+    print_end(Console(file=shown, width=160, color_system=None), {"held_out": held_out})
+    text = shown.getvalue()
+    for figure in ("pass@1", "pass@5", "max@5"):
+        assert text.count(f"held-out mbpp {figure} ") == 2
+    assert "100 of 374 from mbpp" in text and "held-out pass@1 before training" in text
+    assert "without a verdict mbpp before training" in text and text.count("held-out pass@5") == 0
+
+
 def test_the_plan_says_how_a_step_is_cut() -> None:
     def words(**learner: int) -> str:
         return micro_batches(Config(learner=learner))

@@ -31,7 +31,7 @@ def state_of_a_run() -> RunState:
     state.fold(telemetry(steps=20))
     for step in range(1, 21):
         state.fold_step(step_row(step))
-    state.held_out = held_out_row(20, 0.61)
+    state.held_out = {"": held_out_row(20, 0.61)}
     state.ledger = {"queued": 24, "executing": 8, "buffered": 192}
     state.phase = "training"
     return state
@@ -75,6 +75,14 @@ def test_a_wide_terminal_has_it_on_one_line_with_more_words() -> None:
     state = state_of_a_run()
     assert len(fitted(status_segments(state, Goal(40), NOW), 300)) == 1
     assert "held-out 0.61 at step 20" in shown(state, 225) and "ledger balances" in shown(state, 225)
+
+
+def test_each_held_out_set_has_a_piece_where_there_is_room() -> None:
+    state = state_of_a_run()
+    state.held_out |= {"mbpp": held_out_row(20, 0.25), "apps": held_out_row(10, 0.125)}
+    assert "held-out 0.61 at step 20 · mbpp 0.25 at step 20 · apps 0.12 at step 10" in shown(state, 300)
+    for words in (*PROMISED, *WAITS):
+        assert words in shown(state, 80)
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])

@@ -148,6 +148,35 @@ def test_what_the_two_sets_have_in_common_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_further_sets_are_others_than_the_training_problems_and_may_share_problems(tmp_path: Path) -> None:
+    train, first = write(tmp_path, 10), write(tmp_path, 10, "first.jsonl", first=100)
+    config = ProblemsConfig.model_validate({"train": train, "held_out": first})
+    same = write(tmp_path, 5, "same.jsonl", first=100, statements=10)
+    found = load_problem_split(config, 0, {"same": same, "starter": "starter,split=heldout"})
+    assert list(found.evaluated) == ["", "same", "starter"] and [len(part) for part in found.parts[:3]] == [10, 10, 5]
+    assert ids(found.further["same"]) < ids(found.held_out)
+    told = [remark for remark in found.remarks if "held-out problems of same" in remark]
+    assert len(told) == 1 and told[0].startswith(
+        "5 of the 5 held-out problems of same have the statement of a training"
+    )
+    others = write(tmp_path, 5, "others.jsonl", first=100, statements=7)
+    third = write(tmp_path, 5, "third.jsonl", first=300)
+    for further, sentence in (
+        ({"train": train}, "10 problems have the same id in problems.train .* and evaluation.sets train"),
+        ({"one": "0.2"}, "evaluation.sets one '0.2' is no SPEC, which begins with one of"),
+        (
+            {"one": f"{first},weight=2,{third},weight=1"},
+            "evaluation.sets one .*every problem is evaluated alike, leave out weight",
+        ),
+        ({"others": others}, "is a problem of .* and another one of .*others.jsonl: .* need ids of their own"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            load_problem_split(config, 0, further)
+    for none in ("", "none"):
+        with pytest.raises(UserError, match="are evaluated beside problems.held_out, which is .* name the first set"):
+            load_problem_split(config.model_copy(update={"held_out": none}), 0, {"same": same})
+
+
 @pytest.mark.parametrize("share", ["0", "1", "1.5", "-0.1", "nan", "50"])
 def test_what_is_no_share_is_refused(tmp_path: Path, share: str) -> None:
     with pytest.raises(UserError, match="is no share of the training problems"):

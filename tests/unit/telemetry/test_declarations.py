@@ -92,7 +92,7 @@ def a_run() -> RunState:
     state = RunState()
     state.fold(telemetry(steps=20))
     state.fold_step(full_row(20))
-    state.held_out = held_out_row(20, 0.61)
+    state.held_out = {"": held_out_row(20, 0.61), "mbpp": held_out_row(20, 0.5)}
     state.ledger = {"queued": 24, "executing": 8, "buffered": 192}
     state.phase = "training"
     return state
@@ -134,7 +134,7 @@ def test_rows_of_steps_have_what_is_declared_and_nothing_else() -> None:
 
 def test_rows_of_evaluations_have_what_is_declared_and_nothing_else() -> None:
     samples = [sample("a", "pass", version=version) for version in range(10)]
-    row = summarise(samples, ks=(1, 10)).as_row(label="x", step=1, seconds=2.0, time=BEGIN)
+    row = summarise(samples, ks=(1, 10)).as_row(label="x", step=1, seconds=2.0, time=BEGIN, name="own")
     assert not undeclared("held_out", [row])
     assert {declared("held_out", name) for name in row} == set(METRICS["held_out"])
 
