@@ -1,4 +1,5 @@
-"""The actor's loop: newest weights, an evaluation if one is asked for, else the next visits of training problems.
+"""The actor's loop: the next visits of training problems with the newest weights, and in turn with them the chunks of
+evaluations, each with the weights that its evaluation is of.
 
 No Ray in here.
 """
@@ -81,6 +82,8 @@ class ActorWorker:
         self._recorder = recorder
         self._weights = WeightLoader(engine.load, weights, recorder)
         self._visits = Visits(list(train), config.run.seed, shares)
+        self._wrote_chunk = False
+        """Whether a chunk of an evaluation was the last piece of work."""
         self._stop = threading.Event()
         self._sampled = 0
         """How often the engine has told that it sampled tokens."""
@@ -109,27 +112,48 @@ class ActorWorker:
             self._recorder.flush()
 
     def _turn(self) -> None:
-        """One piece of work, or the wait for one."""
-        self._weights.refresh()
+        """One piece of work, or the wait for one.
+
+        After a chunk of an evaluation comes a batch for training, if the buffer has room for one, so that the learner
+        does not wait for evaluations; while it has none, chunk follows chunk. In a deterministic run an evaluation is
+        written first: a stop then never leaves one whose version is lost.
+        """
         if self.version < 0:
             self._idle(self._weights.refresh)
-        chunk = self._flow.evaluations.next_chunk(self.name, self.version)
+        training = self._flow.control.phase() == "training"
+        after_chunk = self._wrote_chunk and not self._config.run.deterministic
+        self._wrote_chunk = False
+        if training and after_chunk and self._generate(at_once=True):
+            return
+        chunk = self._chunk()
         if chunk is not None:
             self._evaluate(chunk)
-        elif self._flow.control.phase() == "training":
+            self._wrote_chunk = True
+        elif training:
             self._generate()
         else:
             self._idle(self._has_work)
 
     def _has_work(self) -> bool:
-        return self._flow.control.phase() == "training" or self._evaluation_waits()
+        return self._flow.control.phase() == "training" or self._chunk() is not None
 
-    def _generate(self) -> None:
-        """The next visits of training problems, as many as the buffer has room for."""
+    def _chunk(self) -> Chunk | None:
+        """The next chunk of an evaluation: of a version that was published after the one in use where there is no
+        other.
+        """
+        found = self._flow.evaluations.next_chunk(self.name, self.version)
+        if found is None and self._weights.refresh():
+            found = self._flow.evaluations.next_chunk(self.name, self.version)
+        return found
+
+    def _generate(self, at_once: bool = False) -> bool:
+        """The next visits of training problems, as many as the buffer has room for; whether it had room. `at_once`:
+        without a wait for it.
+        """
         settings = self._config.actors
-        groups = self._admitted(settings.problems_per_batch)
+        groups = self._admitted(settings.problems_per_batch, at_once)
         if not groups:
-            return
+            return False
         asked: dict[str, _Asked] = {}
         for visit in self._flow.control.next_visits(groups, self.name):
             problem_id = self._visits.problem(visit)
@@ -142,11 +166,12 @@ class ActorWorker:
             )
             asked[self._flow.control.visit_id(visit)] = _Asked(problem_id, request)
         self._write(asked, self._flow.work)
+        return True
 
-    def _admitted(self, groups: int) -> int:
+    def _admitted(self, groups: int, at_once: bool) -> int:
         """Groups that may be written now, 0 when something else is to be done first.
 
-        Waits for whom the buffer names.
+        Waits for whom the buffer names, unless `at_once`.
         """
         asked_at = time.monotonic()
         looked_at = asked_at
@@ -156,17 +181,20 @@ class ActorWorker:
             nonlocal granted, looked_at
             admission = self._flow.online.admit(self.name, groups)
             now = time.monotonic()
+            if not admission.granted and at_once:
+                return ""
             if not admission.granted:
                 if now - looked_at < _OTHER_WORK_INTERVAL_S:
                     return admission.waits_for
                 looked_at = now
-                goes_on = self._flow.control.phase() == "training" and not self._evaluation_waits()
-                return admission.waits_for if goes_on else ""  # an evaluation is written first
-            if admission.groups < groups and now - asked_at < _FULL_BATCH_TIMEOUT_S:
+                goes_on = self._flow.control.phase() == "training" and self._chunk() is None
+                return admission.waits_for if goes_on else ""  # an evaluation can be written meanwhile
+            if admission.groups < groups and not at_once and now - asked_at < _FULL_BATCH_TIMEOUT_S:
                 return admission.waits_for
             # Admit, then load: so the version sampled with is not older than the one the admission was reckoned with.
+            # A learner that goes on may first publish older ones, for evaluations.
             self._weights.refresh()
-            if self.version < admission.version:
+            if self.version < max(admission.version, self._flow.control.version()):
                 return "learner"
             granted = admission.groups
             return ""
@@ -176,12 +204,10 @@ class ActorWorker:
             self._flow.online.release(self.name)
         return granted
 
-    def _evaluation_waits(self) -> bool:
-        self._weights.refresh()
-        return self._flow.evaluations.next_chunk(self.name, self.version) is not None
-
     def _evaluate(self, chunk: Chunk) -> None:
-        """Writes the programs of one chunk that are not written yet."""
+        """Writes the programs of one chunk that are not written yet, with the version that its evaluation is of."""
+        if not self._weights.use(chunk.version):
+            self._idle(lambda: self._weights.use(chunk.version))
         settings = self._config.evaluation.by_name[set_of(chunk.label)]
         greedy, sampling = not settings.temperature, sampling_params(settings)
         size = max(1, self._config.actors.problems_per_batch * self._config.actors.samples_per_problem // chunk.samples)

@@ -45,7 +45,7 @@ class Chunk:
     id: str
     label: str
     version: int
-    """Policy version to sample with, or a later one."""
+    """Policy version to sample with; where it is lost, a later one."""
     problem_ids: list[str]
     samples: int
     """Programs to write for each problem."""
@@ -81,9 +81,14 @@ class EvaluationProgress:
     chunks_done: int
 
     @property
+    def written(self) -> bool:
+        """Every chunk is written."""
+        return self.chunks_done == self.chunks
+
+    @property
     def complete(self) -> bool:
         """Every chunk is written and every program has its result or is lost."""
-        return self.chunks_done == self.chunks and self.finished == self.pushed
+        return self.written and self.finished == self.pushed
 
 
 class Evaluations(Place):

@@ -44,6 +44,8 @@ class ExecutorWorker:
         self._recorder = recorder
         self._suite = lru_cache(MAX_CACHED_SUITES)(self._read_suite)
         """A problem's tests, from memory if seen before: they never change within a run."""
+        self._queues = [flow.evaluation_work, flow.work]
+        """The one that was claimed from last is the last."""
         self._held: dict[str, Claim] = {}
         self._held_in: WorkQueue = flow.work
         self._ready: list[tuple[Claim, Feedback]] = []
@@ -83,11 +85,12 @@ class ExecutorWorker:
                     self._grade(judge, work, claims, stop)
 
     def _claim(self) -> tuple[WorkQueue, list[Claim]]:
-        """Evaluation first: its programs are few, and a run waits for them."""
+        """From the two queues in turn, so that neither training nor an evaluation waits for the other to be judged."""
         count = self._config.lanes * PROGRAMS_PER_LANE
-        for work in (self._flow.evaluation_work, self._flow.work):
+        for work in self._queues:
             claims = work.claim(self.name, count)
             if claims:
+                self._queues = [other for other in self._queues if other is not work] + [work]
                 return work, claims
         with self._recorder.phase("wait", waits_for="actor"):
             return self._flow.work, self._flow.work.claim(self.name, count, CLAIM_TIMEOUT_S)

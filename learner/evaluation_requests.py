@@ -48,6 +48,8 @@ class EvaluationRequests:
         self._is_rank_0 = engine.world.rank == 0
         self._read: set[str] = set()
         """Labels whose samples are not needed here any more."""
+        self._written: set[str] = set()
+        """Labels of which every program is written."""
 
     @property
     def names(self) -> list[str]:
@@ -56,10 +58,15 @@ class EvaluationRequests:
 
     def request(self, position: Position, step: int, names: Iterable[str], last: bool = False) -> None:
         """Asks for evaluations of the newest version, which has taken `step` steps, of the held-out sets of these
-        names. `last`: no more follow.
+        names. `last`: no more follow. Collective.
 
-        Scores of earlier ones are noted, so that Redis does not keep their samples.
+        Before, earlier ones have to be written, so that there are never many versions to be kept for them; but for the
+        last, after which there is no other version. Their scores are noted, so that Redis does not keep their samples.
+
+        Raises StopRequested and StallTimeout.
         """
+        if not last:
+            self._waiter.written([label for _, label, _ in self.unwritten(position)])
         self.record_scores(position)
         for name in [name for name in names if name in self._held_out]:
             label = label_of(step, name)
@@ -97,6 +104,21 @@ class EvaluationRequests:
             self.request(position, step, names, last)
         else:
             position.evaluate(names)
+
+    def unwritten(self, position: Position) -> list[tuple[int, str, int]]:
+        """Evaluations of which the actors have not written every program yet: step, label and version; none on other
+        ranks than 0.
+        """
+        found = []
+        for step, label in position.evaluated if self._is_rank_0 else ():
+            if label in self._written or not self._flow.evaluations.is_requested(label):
+                continue
+            progress = self._flow.evaluations.progress(label)
+            if progress.written:
+                self._written.add(label)
+            else:
+                found.append((step, label, progress.version))
+        return found
 
     def count_passing(self, version: int, training_ids: Sequence[str]) -> int:
         """How many of the first training problems a sample of `version` passes.
@@ -201,7 +223,9 @@ class EvaluationRequests:
 
     def _request(self, label: str, version: int, ids: list[str], samples: int) -> None:
         if self._is_rank_0:
-            size = self._config.actors.problems_per_batch
+            actors = self._config.actors  # a chunk is a batch of an actor
+            rows = actors.problems_per_batch * actors.samples_per_problem
+            size = max(1, min(actors.problems_per_batch, rows // samples))
             chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
             self._flow.evaluations.request(label, version, chunks, samples)
 

@@ -37,10 +37,10 @@ class VersionPublisher:
                 pass
         return self.newest
 
-    def publish_again(self, policy: Policy) -> None:
-        """`policy`, which every rank has whole, as the newest version: what it was before the weight store was lost."""
+    def publish_again(self, policy: Policy, version: int) -> None:
+        """`policy`, which rank 0 has whole, as what that version was before the weight store was lost."""
         if self._engine.world.rank == 0:
-            self._publisher.take(list(_published(policy)), self.newest, self._dtype)
+            self._publisher.take(list(_published(policy)), version, self._dtype)
 
 
 def _published(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:

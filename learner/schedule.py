@@ -99,6 +99,11 @@ class Resumption:
     """What the actors get before the first step. Of `weights` a version is published as any other; the `first policy`
     comes back under the number `version`."""
 
+    @property
+    def follows(self) -> int:
+        """The version that they get so; -1: none."""
+        return {"no": -1, "weights": self.version + 1, "first policy": self.version}[self.publish]
+
 
 class Schedule:
     """What is due at each position of a run."""

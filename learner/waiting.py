@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rltf.buffer.flow import Flow
@@ -97,6 +97,23 @@ class Waiter:
 
         self._wait(look, lambda: time.sleep(_POLL_INTERVAL_S), "an evaluation")
         return evaluations.results(label) if self._engine.world.rank == 0 else []
+
+    def written(self, labels: Sequence[str]) -> None:
+        """Waits until the actors have written all programs of these evaluations; labels are looked at on rank 0 alone.
+        Collective.
+
+        Raises StopRequested and StallTimeout.
+        """
+
+        def look() -> _Seen | None:
+            for label in labels:
+                state = self._flow.evaluations.progress(label)
+                if not state.written:
+                    what = f"evaluation {label} has {state.pushed} of {state.expected} programs"
+                    return _Seen("actor", (state.pushed, state.finished, state.chunks_done), what)
+            return None
+
+        self._wait(look, lambda: time.sleep(_POLL_INTERVAL_S), "an evaluation to be written")
 
     def _wait(self, look: Callable[[], _Seen | None], wait: Callable[[], None], what: str) -> None:
         """`look`: what is seen while the wait goes on, nothing when it is over; `wait`: a short one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from rltf.buffer.flow import Flow
 from rltf.buffer.online_buffer import BufferPosition
 from rltf.buffer.records import Malformed, Program
 from rltf.buffer.stall_clock import StopRequested
-from rltf.config import SUPERVISED, run_files
+from rltf.config import SUPERVISED, UserError, run_files
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.evaluation_requests import EvaluationRequests
@@ -30,9 +31,11 @@ from rltf.learner.training_step import build_training_step
 from rltf.learner.waiting import Waiter
 from rltf.learner.warm_start import warm_start
 from rltf.learner.world import World
-from rltf.policy.policy import DTYPES, Policy
+from rltf.policy.policy import DTYPES, Policy, build_policy
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.protocol import Publisher
+
+log = logging.getLogger(__name__)
 
 _LIFE_INTERVAL_S = 5.0
 """Least seconds between two heartbeats within a step."""
@@ -165,14 +168,35 @@ class LearnerWorker:
             self._flow.online.resume(BufferPosition.from_json(checkpoint.facts["buffer"].encode()))
         resumption = self._schedule.resumption(position, self._published_by_anyone())
         self._versions.newest = resumption.version
+        self._publish_evaluated(resumption.follows)
         if resumption.publish == "weights":
             self._publish()
         elif resumption.publish == "first policy":
             position.version = resumption.version
-            self._versions.publish_again(first_policy(self._task.spec, self._config, self._task.folder))
+            first = first_policy(self._task.spec, self._config, self._task.folder)
+            self._versions.publish_again(first, position.version)
             if self._world.rank == 0:
                 self._flow.control.set_version(position.version)
         self._evaluations.restore(position, last=self._is_over())
+
+    def _publish_evaluated(self, follows: int) -> None:
+        """The actors get the versions again that evaluations are still to be written with, as far as checkpoints have
+        their weights; `follows`: the version that they get next.
+        """
+        if self._world.rank != 0:
+            return
+        unwritten = self._evaluations.unwritten(self._position)
+        self._publisher.keep({version for _, _, version in unwritten})
+        for step, version in dict.fromkeys((step, version) for step, _, version in unwritten if version != follows):
+            try:
+                saved = self._checkpoints.at(step)
+            except UserError as damage:
+                log.warning("an evaluation of step %d goes on with other weights: %s", step, damage)
+                continue
+            if saved is not None:
+                policy = build_policy(self._task.spec, self._config.run.seed)
+                saved.load_model(policy)
+                self._versions.publish_again(policy, version)
 
     def _published_by_anyone(self) -> int:
         """The newest version that this learner or one before it in this run has published, by Redis. Collective."""
@@ -254,7 +278,6 @@ class LearnerWorker:
     # ---- after training
 
     def _finish(self) -> None:
-        step = self._position.step
         if self._schedule.has_stopped_early(self._position) and self._world.rank == 0:
             self._recorder.gauge("stopped_early", self._position.stopped)
         if self._position.changed:
@@ -304,6 +327,8 @@ class LearnerWorker:
 
     def _publish(self) -> int:
         with self._recorder.phase("publish"):
+            if self._world.rank == 0:
+                self._publisher.keep({version for _, _, version in self._evaluations.unwritten(self._position)})
             version = self._versions.publish()
         if self._world.rank == 0:
             self._flow.control.set_version(version)

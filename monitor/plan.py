@@ -299,14 +299,14 @@ def _memory(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
         + actor.total * config.actors.count
         + executor_bytes(config) * config.executor.count
     )
-    total += redis_bytes(config) + 2 * weights
+    total += redis_bytes(config) + 3 * weights
     adapters = f", of which {facts.trained:,} are trained" if facts.trained < facts.parameters else ""
     rows = [
         ("model", f"{facts.model}: {facts.parameters:,} parameters{adapters}, vocabulary {facts.shape.vocab_size:,}"),
         (
             "weights",
             f"{_size(weights)} per publish and actor ({config.actors.dtype}), by the weight store; the newest two "
-            "versions are kept",
+            "versions are kept, and one that is evaluated",
         ),
         ("a learner worker", f"{_size(learner.total)}: {learner.words}"),
         ("an actor", f"{_size(actor.total)}: {actor.words}"),

@@ -173,6 +173,12 @@ def _figures(state: RunState, now: float) -> Iterator[Segment]:
             except KeyError:  # one of its numbers is not there yet
                 continue
             yield Segment(metric.line.rank, text, short)
+        elif metric.name == "held_out_pass_at_1_*":
+            yield from _further_sets(state)
+
+
+def _further_sets(state: RunState) -> Iterator[Segment]:
+    """The newest evaluation of each held-out set with a name."""
     for name, row in state.held_out.items():
         if name:
             short = f"{name} {row['pass@1']:.2f}"

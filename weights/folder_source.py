@@ -20,5 +20,9 @@ class FolderSource:
             return None
         return pack(build_policy(self._spec, self._seed, self._dtype, adapters=False).model, 0)
 
+    def exactly(self, version: int) -> tuple[Manifest, list[Bucket]] | None:
+        """Version 0 is read once, and stays in use."""
+        return None
+
     def acknowledge(self, version: int) -> None:
         """Nothing is kept that could be given back."""

@@ -1,9 +1,10 @@
-"""Keeps an actor's engine at the newest version that can be trusted."""
+"""Keeps an actor's engine at the newest version that can be trusted, or at the one that an evaluation is of."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.manifest import Bucket, ChecksumError, Manifest, WeightsUnavailable
@@ -15,6 +16,7 @@ BACKOFF_S = 0.5
 """Seconds after a failed load in which none is tried, doubled with each further one: 7.5 s for the five of them."""
 
 Load = Callable[[Manifest, Sequence[Bucket]], None]
+Found = tuple[Manifest, Sequence[Bucket]] | None
 
 
 class WeightLoader:
@@ -39,12 +41,25 @@ class WeightLoader:
         A failed load leaves the weights as they were, and for a while the next calls do nothing. Raises the last
         failure after MAX_FAILURES in a row.
         """
+        return self._take(lambda: self._source.latest(self.version)) == "loaded"
+
+    def use(self, version: int) -> bool:
+        """Goes to a version that was published, or to the newest where that one is not kept any more; whether it is in
+        use. Failed loads are as in `refresh`.
+        """
+        if version == self.version:
+            return True
+        # What is in use is the newest where neither is to be had.
+        return self._take(lambda: self._source.exactly(version) or self._source.latest(self.version)) != "failed"
+
+    def _take(self, find: Callable[[], Found]) -> Literal["loaded", "nothing", "failed"]:
+        """Loads what `find` gives."""
         if time.monotonic() < self._try_at:
-            return False
+            return "failed"
         try:
-            found = self._source.latest(self.version)
+            found = find()
             if found is None:
-                return False
+                return "nothing"
             manifest, buckets = found
             with self._recorder.phase("load_weights"):
                 self._load(manifest, buckets)
@@ -54,9 +69,9 @@ class WeightLoader:
             self._recorder.count("corrupt_versions" if isinstance(error, ChecksumError) else "unavailable_versions")
             if self._failures >= MAX_FAILURES:
                 raise
-            return False
+            return "failed"
         self._failures = 0
         self.version = manifest.version
         self._source.acknowledge(manifest.version)
         self._recorder.gauge("version", manifest.version)
-        return True
+        return "loaded"

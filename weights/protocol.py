@@ -1,12 +1,13 @@
 """The two ends of a policy version's way: a publisher, which the learner hands versions to, and a source, which an
 actor loads them from.
 
-Versions count from 0. Between the ends lies whatever keeps the newest version until it is asked for.
+Versions count from 0. Between the ends lies whatever keeps the newest versions, and those that an evaluation needs,
+until they are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -25,6 +26,13 @@ class Publisher(Protocol):
         time, so that what a sharded model gathers is released again. Raises WeightsUnavailable within a bounded time.
         """
 
+    def keep(self, versions: Collection[int]) -> None:
+        """Sources get these versions too, beside the newest ones, until the next call says otherwise: evaluations are
+        still to be written with them.
+
+        Raises WeightsUnavailable within a bounded time.
+        """
+
     def restore(self) -> bool:
         """Hands the newest version over again if who keeps it has lost it; whether it did.
 
@@ -41,6 +49,9 @@ class WeightSource(Protocol):
         The buckets may be memory that others write: they stay as they are until `acknowledge` or the next call, are
         not verified (`Manifest.verify`), and are not written. Raises WeightsUnavailable within a bounded time.
         """
+
+    def exactly(self, version: int) -> tuple[Manifest, Sequence[Bucket]] | None:
+        """That version, older or newer than the one in use; None where it is not kept. The rest as of `latest`."""
 
     def acknowledge(self, version: int) -> None:
         """Says that `version` was loaded, and its buckets are needed no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class StorePublisher:
         self._written: list[Slot] = []
         self._shares: bool | None = None
         self._newest: tuple[Manifest, list[Bucket]] | None = None
+        self._keeps = True
+        """Whether the store may keep versions beside the newest ones: those of a learner that died, to begin with."""
         self._asked: Any = None
         """The store's answer to which versions it has, as soon as it is there."""
         self._look_at = 0.0
@@ -65,6 +67,13 @@ class StorePublisher:
             publish(self._store, manifest, buckets, self._timeout_s)
         elif not self._commit(manifest, buckets):
             self._publish_again()
+
+    def keep(self, versions: Collection[int]) -> None:
+        """See `weights.protocol.Publisher`."""
+        if versions or self._keeps:
+            self._keeps = bool(versions)
+            what = "keep the versions that are evaluated"
+            bounded(what, lambda: ray.get(self._store.keep.remote(versions), timeout=self._timeout_s), self._timeout_s)
 
     def restore(self) -> bool:
         """Hands the newest version over again when the store has none, for its process died; whether it did.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -26,20 +27,20 @@ class StoreSource:
         Buckets in shared memory are locked against being written again until `acknowledge` or the next call. Raises
         WeightStoreError.
         """
+        return self._fetched("give its newest version", lambda: self._store.latest.remote(newer_than, self._node))
+
+    def exactly(self, version: int) -> tuple[Manifest, list[Bucket]] | None:
+        """That version, as `latest` gives the newest; None when it is not kept."""
+        return self._fetched(f"give version {version}", lambda: self._store.exactly.remote(version, self._node))
+
+    def _fetched(self, what: str, ask: Callable[[], Any]) -> tuple[Manifest, list[Bucket]] | None:
         self._release()
-        found = bounded(
-            "give its newest version",
-            lambda: ray.get(self._store.latest.remote(newer_than, self._node), timeout=self._timeout_s),
-            self._timeout_s,
-        )
+        found = bounded(what, lambda: ray.get(ask(), timeout=self._timeout_s), self._timeout_s)
         if found is None:
             return None
         manifest, names, refs = found
         if not names:
-            buckets = bounded(
-                "give its newest version", lambda: ray.get(refs, timeout=self._timeout_s), self._timeout_s
-            )
-            return manifest, buckets
+            return manifest, bounded(what, lambda: ray.get(refs, timeout=self._timeout_s), self._timeout_s)
         for name in [name for name in self._slots if name.pid != names[0].pid]:
             self._slots.pop(name).close()  # of a process of the store that has died
         return manifest, [

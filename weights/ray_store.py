@@ -1,4 +1,4 @@
-"""The weight store: a small named Ray actor that owns the newest two policy versions.
+"""The weight store: a small named Ray actor that owns the newest two policy versions, and those that are evaluated.
 
 An object dies with the process that made it, so versions live with the store: a learner that crashes does not take the
 weights with it, and a restarted actor loads the newest version before its first program. On the store's own machine
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,7 +43,7 @@ class _Kept:
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=8)
 class WeightStore:
-    """Keeps the newest versions' buckets.
+    """Keeps the newest versions' buckets, and those of versions that an evaluation needs.
 
     If its process dies Ray starts it again, empty, and calls wait for that within their bounds. Until the publisher
     notices (`StorePublisher.restore`) actors go on with what they have, and new ones wait. Slots end with the process
@@ -55,6 +55,8 @@ class WeightStore:
         if logs is not None:
             redirect_output(logs, STORE_NAME)
         self._versions: dict[int, _Kept] = {}
+        self._wanted: set[int] = set()
+        """Versions that are kept although newer ones have come."""
         self._spare: list[SlotName] = []
         self._change = threading.Lock()
 
@@ -98,15 +100,29 @@ class WeightStore:
         with self._change:
             if not self._versions or max(self._versions) <= newer_than:
                 return None
-            kept = self._versions[max(self._versions)]
-            if kept.slots and node == self.node():
-                return kept.manifest, kept.slots, []
-            if not kept.refs:
-                for name, nbytes in zip(kept.slots, kept.manifest.bucket_bytes, strict=True):
-                    slot = Slot(name)
-                    kept.refs.append(ray.put(slot.data[:nbytes]))
-                    slot.close()
-            return kept.manifest, [], kept.refs
+            return self._given(max(self._versions), node)
+
+    def exactly(self, version: int, node: str = "") -> tuple[Manifest, list[SlotName], list[Any]] | None:
+        """That version as `latest` gives the newest; None when it is not kept."""
+        with self._change:
+            return self._given(version, node) if version in self._versions else None
+
+    def _given(self, version: int, node: str) -> tuple[Manifest, list[SlotName], list[Any]]:
+        kept = self._versions[version]
+        if kept.slots and node == self.node():
+            return kept.manifest, kept.slots, []
+        if not kept.refs:
+            for name, nbytes in zip(kept.slots, kept.manifest.bucket_bytes, strict=True):
+                slot = Slot(name)
+                kept.refs.append(ray.put(slot.data[:nbytes]))
+                slot.close()
+        return kept.manifest, [], kept.refs
+
+    def keep(self, versions: Collection[int]) -> None:
+        """Of the versions that are here these stay, newer ones or not, until the next call."""
+        with self._change:
+            self._wanted = set(versions)
+            self._forget()
 
     def versions(self) -> list[int]:
         """The versions kept, oldest first."""
@@ -118,7 +134,11 @@ class WeightStore:
             if before is not None:
                 self._spare += [slot for slot in before.slots if slot not in kept.slots]
             self._versions[kept.manifest.version] = kept
-            for version in sorted(self._versions)[:-MAX_VERSIONS]:
+            self._forget()
+
+    def _forget(self) -> None:
+        for version in sorted(self._versions)[:-MAX_VERSIONS]:
+            if version not in self._wanted:
                 self._spare += self._versions.pop(version).slots
 
 

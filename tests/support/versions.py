@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 
@@ -23,11 +23,17 @@ class KeptVersions:
     def take(self, weights: Iterable[tuple[str, torch.Tensor]], version: int, dtype: torch.dtype | None) -> None:
         self.versions.append(pack_tensors(weights, version, dtype))
 
+    def keep(self, versions: Collection[int]) -> None:
+        """All are kept."""
+
     def restore(self) -> bool:
         return False
 
     def latest(self, newer_than: int) -> tuple[Manifest, list[Bucket]] | None:
         return self.versions[-1] if self.versions and self.versions[-1][0].version > newer_than else None
+
+    def exactly(self, version: int) -> tuple[Manifest, list[Bucket]] | None:
+        return next((found for found in self.versions if found[0].version == version), None)
 
     def acknowledge(self, version: int) -> None:
         self.acknowledged.append(version)
@@ -67,3 +73,16 @@ def keeps_its_promises(publisher: Publisher, source: WeightSource) -> None:
     halves = (parameter.bfloat16().float() for parameter in model_of(3).parameters())
     assert version == 2 and all(map(torch.equal, newest.parameters(), halves))
     assert source.latest(2) is None and not publisher.restore()
+
+    assert source.exactly(7) is None
+    publisher.keep({1, 2})
+    for later in (3, 4, 5):
+        publisher.take(list(named_weights(model_of(later))), later, None)
+    for kept, seed in ((1, 2), (5, 5), (1, 2)):
+        found = source.exactly(kept)
+        assert found is not None and found[0].version == kept
+        target = model_of(0)
+        load_into(target, *found)
+        source.acknowledge(kept)
+        assert all(map(torch.equal, target.parameters(), model_of(seed).parameters()))
+    publisher.keep(())

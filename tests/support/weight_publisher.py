@@ -40,6 +40,11 @@ class Publisher:
         assert self._publisher is not None
         return self._publisher.restore()
 
+    def keep(self, versions: tuple[int, ...]) -> None:
+        """As the learner does before it publishes."""
+        assert self._publisher is not None
+        self._publisher.keep(versions)
+
     def publish(self, version: int, seed: int) -> list[int]:
         """Inode numbers of the memory that the version lies in, where it is shared."""
         weights = named_weights(model_of(seed))

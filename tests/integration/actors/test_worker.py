@@ -156,6 +156,67 @@ def test_a_series_asked_for_in_parts_is_the_one_asked_for_at_once(start: Callabl
     assert texts["begin"] + texts["end"] == texts["all"]
 
 
+def pieces_of_work(run: Run, begin: int) -> list[str]:
+    """Phases of writing, each as often as it came anew after a chunk or batch of two problems."""
+    return [
+        row["name"]
+        for row in list(run.rows)[begin:]
+        if row["kind"] == "phase" and row["name"] in ("evaluate", "generate")
+    ]
+
+
+CHUNKS = [[name] for name in HELD_OUT]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_batches_for_training_come_between_the_chunks_of_an_evaluation(
+    deterministic: bool, start: Callable[..., Run]
+) -> None:
+    """Unless the run is deterministic: there the evaluation is written first."""
+    room = {"max_staleness": None, "when_stale": "drop"}
+    run = start(buffer={} if deterministic else room, run={"deterministic": deterministic})
+    run.flow.evaluations.request("step-000000", 0, CHUNKS, 2)
+    run.flow.control.set_phase("training")
+    run.source.publish(0, seed=1)
+    run.until(lambda: run.flow.evaluations.progress("step-000000").written and run.flow.work.length() >= 8)
+    run.until(lambda: len(pieces_of_work(run, 0)) >= 4)  # rows come a moment later
+    expected = ["evaluate", "evaluate", "evaluate", "generate"] if deterministic else ["evaluate", "generate"] * 2
+    assert pieces_of_work(run, 0)[:4] == expected
+
+
+def test_an_evaluation_goes_on_while_the_buffer_has_no_room(start: Callable[..., Run]) -> None:
+    run = start()
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: run.flow.work.length() == 16 and "executor" in run.waited_for())
+    run.flow.evaluations.request("step-000000", 0, CHUNKS, 2)
+    run.until(lambda: run.flow.evaluations.progress("step-000000").written)
+    assert run.flow.work.length() == 16 and run.flow.evaluation_work.length() == 6
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_evaluation_is_of_its_version_though_training_has_gone_on(kept: bool, start: Callable[..., Run]) -> None:
+    run = start(buffer={"max_staleness": None, "when_stale": "drop"})
+    run.source.publish(0, seed=1)
+    run.flow.control.set_phase("training")
+    run.until(lambda: run.flow.work.length() > 0)
+    run.source.publish(1, seed=2)
+    run.until(lambda: run.source.acknowledged[-1] == 1)
+    if not kept:
+        del run.source.versions[0]
+    run.flow.evaluations.request("step-000000", 0, CHUNKS, 2)
+    run.flow.evaluations.request("step-000001", 1, CHUNKS, 2)
+    for label, version in (("step-000000", 0 if kept else 1), ("step-000001", 1)):
+        run.until(lambda of=label: run.flow.evaluations.progress(of).written)
+        policy = policy_of("llama", 12, seed=version + 1)
+        for one in [one for one in run.take("evaluation_work") if one.label == label]:
+            assert [(each.version, each.first_token) for each in one.versions] == [(version, 0)]
+            batch = collate(policy, [list(one.prompt_ids)], [list(one.token_ids)])
+            values = token_log_probs(policy.model, batch).values[0]
+            assert np.allclose(one.log_probs, values.detach().numpy(), atol=1e-4), "and its weights wrote it"
+    run.until(lambda: {one.versions[0].version for one in run.take(count=8)} == {1})
+
+
 def test_what_is_pushed_of_a_chunk_is_not_written_again(start: Callable[..., Run]) -> None:
     run = start()
     run.flow.evaluations.request("step-000000", 0, [["held-0", "held-1"]], 2)
@@ -269,6 +330,29 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     assert loader.version == 4
     recorder.close()
     assert counted(rows) == 2 * MAX_FAILURES - 1
+
+
+def test_a_version_that_is_evaluated_is_loaded_again_and_a_corrupt_one_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rltf.weights.loader.BACKOFF_S", 0.01)
+    source, rows = Source(), list[Row]()
+    recorder = Recorder("actor-0", rows.extend, period_s=0)
+    loader = WeightLoader(SamplingEngine(policy_of("llama", 12, seed=3)).load, source, recorder)
+    for version in range(3):
+        source.publish(version, seed=version + 1)
+    assert loader.refresh() and loader.version == 2 and loader.use(2) and source.acknowledged == [2]
+    source.versions[0][1][0][17] ^= 1
+    assert not loader.use(0) and loader.version == 2, "the newest is not taken in place of one that is there"
+    source.versions[0][1][0][17] ^= 1
+    while not loader.use(0):
+        pass
+    assert loader.version == 0 and loader.refresh() and loader.version == 2
+    del source.versions[0]
+    assert loader.use(0) and loader.version == 2 and source.acknowledged == [2, 0, 2]
+    assert loader.use(1) and loader.version == 1 and loader.use(0) and loader.version == 2
+    recorder.close()
+    assert counted(rows) == 1
 
 
 def counted(rows: list[Row]) -> float:

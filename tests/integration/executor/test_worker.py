@@ -16,6 +16,7 @@ import pytest
 from rltf.buffer.columns import Ints
 from rltf.buffer.connection import ServerLost
 from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.records import Feedback
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig, ExecutorConfig, workers
 from rltf.executor.judges import JUDGES
@@ -167,6 +168,21 @@ def test_evaluation_goes_first(make_flow: Callable[..., Flow]) -> None:
         assert flow.work.length() > 0
     assert flow.ledger.check() is None
     assert flow.ledger.counts()["executing"] == 0  # what a stopping worker had not begun is back in the queue
+
+
+def test_training_and_evaluations_are_judged_in_turn(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(group_size=20)
+    flow.evaluations.request("step-000000", 0, [["a", "b"]], 20)
+    for name in "ab":
+        flow.work.push(group_of(f"t{name}", size=20, problem_id="sum"))
+        evaluated = group_of(f"e{name}", size=20, problem_id=name, purpose="evaluation", label="step-000000")
+        flow.evaluation_work.push(evaluated)
+    worker, judged = ExecutorWorker("executor-0", flow, ExecutorConfig(lanes=1), Recorder("executor-0")), []
+    while sum(flow.ledger.counts(purpose)["queued"] for purpose in ("train", "evaluation")):
+        work, claims = worker._claim()
+        work.ack_many("executor-0", [(claim, Feedback(outcome="failure")) for claim in claims])
+        judged.append(claims[0].program.purpose)
+    assert judged == ["evaluation", "train"] * 3 and len(flow.evaluations.results("step-000000")) == 40
 
 
 def test_what_cannot_be_graded_goes_back_and_ends_as_a_dead_letter(make_flow: Callable[..., Flow]) -> None:

@@ -91,6 +91,20 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         and moved_on.due == [""]
         and not run.flow.evaluations.is_requested("step-000008")
     )
+    # An evaluation that is not written when the learner dies gets its weights again, under their number.
+    label, sampled = "again:step-000004", rows[0]["version"] + 2
+    run.flow.evaluations.request(label, 77, [[PROBLEMS[4].id]])
+    run.learner._position = Position(step=9, version=99, changed=True, evaluated=[(4, label), (7, "step-000007")])
+    run.learner._publish_evaluated(follows=9)
+    again, (evaluated_then,) = (
+        run.published.versions[-1][0],
+        [m for m, _ in run.published.versions if m.version == sampled],
+    )
+    assert (again.version, again.checksums) == (77, evaluated_then.checksums)
+    count = len(run.published.versions)
+    run.learner._publish_evaluated(follows=77)
+    assert len(run.published.versions) == count, "it comes anyway"
+    run.published.versions.pop()
     nothing_lost = Position(version=9, evaluated=list(evaluated))
     evaluations.restore(nothing_lost, last=False)
     assert nothing_lost == Position(version=9, evaluated=evaluated)

@@ -80,6 +80,33 @@ def test_the_store_keeps_the_newest_two_versions_and_they_outlive_who_published_
         elsewhere(store, 5).latest(-1)
 
 
+@pytest.mark.parametrize("near", [True, False])
+def test_versions_that_are_evaluated_are_kept_beside_the_newest_two(cluster: Any, near: bool) -> None:
+    from rltf.weights.ray_source import StoreSource
+    from rltf.weights.ray_store import start_store
+
+    store = start_store(timeout_s=60)
+    learner = cluster.remote(Publisher).options(num_cpus=0).remote(store, True)
+    actor = StoreSource(store, 30) if near else elsewhere(store)
+
+    def publish(version: int, *kept: int) -> list[int]:
+        cluster.get(learner.keep.remote(kept), timeout=60)
+        cluster.get(learner.publish.remote(version, version + 1), timeout=60)
+        return list(cluster.get(store.versions.remote(), timeout=30))
+
+    assert [publish(version, 1) for version in range(5)] == [[0], [0, 1], [1, 2], [1, 2, 3], [1, 3, 4]]
+    for version in (1, 4, 3, 1):
+        found = actor.exactly(version)
+        assert found is not None and found[0].version == version
+        assert weights_of(found).equal(model_of(version + 1)[1].weight)
+        actor.acknowledge(version)
+    newest = actor.latest(1)
+    assert newest is not None and newest[0].version == 4 and actor.exactly(2) is None
+    assert publish(5, 3) == [3, 4, 5] and publish(6) == [5, 6]
+    cluster.kill(store)
+    until(lambda: _is_dead(cluster, store))
+
+
 def test_shared_memory_is_used_again_but_never_while_an_actor_reads_it(cluster: Any) -> None:
     from rltf.weights.ray_source import StoreSource
     from rltf.weights.ray_store import WeightStoreError, start_store
