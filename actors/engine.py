@@ -41,9 +41,9 @@ class Request:
     """None: the policy's max_program_tokens."""
     endings: Endings = NO_ENDINGS
     """What ends a completion beside the policy's end tokens."""
-    on_tokens: Callable[[], None] = field(default=tell_nobody, compare=False)
-    """Called by the engine's thread, or within `step`, each time that tokens of the request, or of those that run with
-    it, were sampled: how an engine that is long at one `step` shows that it goes on."""
+    on_progress: Callable[[], None] = field(default=tell_nobody, compare=False)
+    """Called within `step` each time that something of the request, or of those that run with it, is computed, a token
+    of each or a layer of the prompts: how an engine that is long at one `step` shows that it goes on."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when there is nothing to do."""

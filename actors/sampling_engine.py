@@ -7,7 +7,8 @@ lets attention be plugged in, the attention function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -86,7 +87,7 @@ class SamplingEngine:
             # The greedy completion, a request's last, has a column too, which is not looked at.
             uniforms=torch.cat([uniforms_of(one.seed, one.first, one.completions, limit) for one in alike.values()], 1),
             endings=first.endings,
-            on_tokens=first.on_tokens,
+            on_progress=first.on_progress,
         )
         for key in alike:
             del self._waiting[key]
@@ -120,15 +121,15 @@ class SamplingEngine:
         max_tokens: int | None = None,
         uniforms: Tensor | None = None,
         endings: Endings = NO_ENDINGS,
-        on_tokens: Callable[[], None] = tell_nobody,
+        on_progress: Callable[[], None] = tell_nobody,
     ) -> list[list[Completion]]:
         """For each prompt `samples_per_prompt` samples and, with `greedy`, one greedy completion at the end of its
         list.
 
         `generator` (on the CPU) makes the result reproducible, or `uniforms`, (max_tokens, completions) float64 in
         [0, 1), in its place; `max_tokens` defaults to the policy's max_program_tokens; `endings` end a completion
-        beside the policy's end tokens; `on_tokens` is called for each token that all rows have got. Raises ValueError
-        when there is nothing to do.
+        beside the policy's end tokens; `on_progress` is called for each layer that the prompts have gone through, and
+        for each token that all rows have got. Raises ValueError when there is nothing to do.
         """
         per_prompt = samples_per_prompt + int(greedy)
         limit = self.policy.spec.max_program_tokens if max_tokens is None else max_tokens
@@ -157,7 +158,8 @@ class SamplingEngine:
         rows = torch.arange(count, device=self._device)  # row -> completion
         greedy_rows = is_greedy.flatten() if greedy else None
         watch = None if endings.none else EndingWatch(self.policy, endings, count)
-        decoding, logits = self._prefill(prompts, per_prompt)
+        with _listening(self.policy.model, on_progress):
+            decoding, logits = self._prefill(prompts, per_prompt)
         for step in range(limit):
             drawn = choose(
                 logits, uniforms[step, rows], sampling, greedy_rows, seen[rows] if seen is not None else None
@@ -169,7 +171,7 @@ class SamplingEngine:
                 sampled[rows, step] = drawn.sampled_log_probs
             if seen is not None:
                 seen[rows, chosen] = True
-            on_tokens()
+            on_progress()
             ended = stops = torch.isin(chosen, ends)
             if watch is not None:
                 said = [watch.see(*each) for each in zip(rows.tolist(), chosen.tolist(), strict=True)]
@@ -204,6 +206,18 @@ class SamplingEngine:
         else:
             decoding = PlainDecoding(self.policy, self._device)
         return decoding, decoding.prefill(prompts, per_prompt)
+
+
+@contextmanager
+def _listening(model: Any, on_layer: Callable[[], None]) -> Iterator[None]:
+    """Calls `on_layer` after each layer: on a CPU the prompts of a batch may take minutes, before the first token."""
+    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    hooks = [layer.register_forward_hook(lambda *_: on_layer()) for stack in stacks for layer in stack]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _completions(

@@ -85,8 +85,8 @@ class ActorWorker:
         self._wrote_chunk = False
         """Whether a chunk of an evaluation was the last piece of work."""
         self._stop = threading.Event()
-        self._sampled = 0
-        """How often the engine has told that it sampled tokens."""
+        self._computed = 0
+        """How often the engine has told that it goes on."""
         self._told_at = float("-inf")
         """When others were told so last."""
 
@@ -233,25 +233,25 @@ class ActorWorker:
         """Has groups written, each known by its id, and pushes every one that is whole.
 
         Newer weights are taken on the way, but not within an evaluation, which is of one version. Raises StallTimeout
-        when the engine samples nothing for run.stall_timeout_s.
+        when the engine computes nothing for run.stall_timeout_s.
         """
-        on_tokens = partial(self._show_life, evaluates=bool(label))
+        on_progress = partial(self._show_life, evaluates=bool(label))
         for group_id, one in asked.items():
             endings = self._endings(one.problem_id)
-            self._engine.submit(group_id, replace(one.request, endings=endings, on_tokens=on_tokens))
+            self._engine.submit(group_id, replace(one.request, endings=endings, on_progress=on_progress))
         timeout_s = self._config.run.stall_timeout_s
         clock = StallClock(timeout_s)
         try:
             while self._engine.unfinished():
                 with self._recorder.phase("evaluate" if label else "generate"):
                     groups = [self._group(key, asked[key], found, label) for key, found in self._steps()]
-                clock.see((self._engine.unfinished(), self._sampled))
+                clock.see((self._engine.unfinished(), self._computed))
                 if groups:
                     self._recorder.count("programs", sum(len(group) for group in groups))
                     self._recorder.count("tokens", sum(len(one.token_ids) for group in groups for one in group))
                     self._push(queue, groups)
                 elif clock.run_out:
-                    raise StallTimeout(f"the engine of {self.name} has sampled nothing for {timeout_s:g} s")
+                    raise StallTimeout(f"the engine of {self.name} has computed nothing for {timeout_s:g} s")
                 if self._engine.unfinished():
                     if self._stop.is_set():
                         raise StopRequested
@@ -262,11 +262,11 @@ class ActorWorker:
                 self._engine.abort(group_id)
 
     def _show_life(self, evaluates: bool) -> None:
-        """Tokens were sampled: those who wait for them hear of it every few seconds, however long a program takes.
+        """The engine goes on: those who wait for programs hear of it every few seconds, however long one takes.
 
-        `evaluates`: they are of an evaluation, whose chunk is held for another lease.
+        `evaluates`: it writes those of an evaluation, whose chunk is held for another lease.
         """
-        self._sampled += 1
+        self._computed += 1
         now = time.monotonic()
         bounds = _LIFE_INTERVAL_S, self._config.run.stall_timeout_s / 4, self._config.buffer.lease_s / 3
         if now - self._told_at >= min(bounds):

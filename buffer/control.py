@@ -11,7 +11,7 @@ Phase = Literal["warm_start", "training", "imitation", "final_evaluation", "eval
 there is no learner, and the driver asks for them."""
 Role = Literal["learner", "driver", "actor"]
 """Who shows life: the learner while it runs, the driver while it waits for a worker's place in the cluster, the actors
-together while they sample tokens."""
+together while they compute programs."""
 
 
 class Control(Place):

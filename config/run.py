@@ -28,8 +28,8 @@ class RunConfig(ConfigSection):
     buffer.max_staleness 0, buffer.refresh_steps 1, buffer.when_stale wait, buffer.when_full wait and
     learner.publish_every 1."""
     stall_timeout_s: float = Field(600.0, gt=0)
-    """Seconds without a verdict, a micro-batch trained on, or a token of the next programs, after which the run ends
-    with the name of the part waited for."""
+    """Seconds without a verdict, a micro-batch trained on, or anything computed for the next programs, after which the
+    run ends with the name of the part waited for."""
     samples_gb: float = Field(20.0, gt=0)
     """Most GB of samples/ in the run's folder; beyond it the oldest samples are deleted, and counted."""
     telemetry_gb: float = Field(0.2, gt=0)

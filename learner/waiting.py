@@ -48,7 +48,7 @@ class Waiter:
     def groups(self, step: int, groups: int, version: int) -> list[Group]:
         """The groups of one step, on every rank. Collective.
 
-        The wait goes on as long as tokens are sampled, or programs written or graded.
+        The wait goes on as long as something is computed for programs, or they are written or graded.
 
         Raises StopRequested and StallTimeout.
         """

@@ -116,7 +116,7 @@ class Watcher:
         return steps.items
 
     def _hear_actors(self) -> None:
-        """Tokens that actors sample bring the run on until programs are written; then the next thing to come is a
+        """What actors compute brings the run on until programs are written; then the next thing to come is a
         verdict, so that programs which are written and given up, time and again, keep no run going.
         """
         counts = (self._state.ledger, self._flow.ledger.counts("evaluation"))

@@ -53,7 +53,7 @@ class ScriptedEngine:
         for _, _, versions in self._open.values():
             versions.append(self.version)
         for request, _, _ in list(self._open.values()):
-            request.on_tokens()
+            request.on_progress()
         ended = [key for key, (_, length, versions) in self._open.items() if len(versions) == length]
         return [(key, _completions(*self._open.pop(key))) for key in ended]
 

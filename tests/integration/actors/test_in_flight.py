@@ -114,7 +114,7 @@ def test_an_engine_that_ends_nothing_ends_the_run(start: Callable[..., Run]) -> 
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
     run.thread.join(40)
-    assert isinstance(run.error, StallTimeout) and "engine of actor-0 has sampled nothing for 4 s" in str(run.error)
+    assert isinstance(run.error, StallTimeout) and "engine of actor-0 has computed nothing for 4 s" in str(run.error)
 
 
 def test_an_engine_that_samples_is_waited_for_and_shows_life(start: Callable[..., Run]) -> None:
@@ -127,4 +127,4 @@ def test_an_engine_that_samples_is_waited_for_and_shows_life(start: Callable[...
         run.until(lambda expected=token: run.flow.control.heartbeats("actor") == (expected,))
     assert run.thread.is_alive() and run.flow.work.length() == 0
     run.thread.join(40)
-    assert isinstance(run.error, StallTimeout) and "has sampled nothing for 4 s" in str(run.error)
+    assert isinstance(run.error, StallTimeout) and "has computed nothing for 4 s" in str(run.error)

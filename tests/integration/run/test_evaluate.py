@@ -148,11 +148,11 @@ class Slow(SamplingEngine):
     batches = 0
 
     def submit(self, key, request):
-        def on_tokens():
+        def on_progress():
             time.sleep(0.8 if self.batches == 1 else 3600)
-            request.on_tokens()
+            request.on_progress()
 
-        super().submit(key, replace(request, on_tokens=on_tokens))
+        super().submit(key, replace(request, on_progress=on_progress))
 
     def step(self):
         self.batches += 1

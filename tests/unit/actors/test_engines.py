@@ -83,12 +83,13 @@ def test_a_corrupt_version_changes_nothing(engine: Engine) -> None:
     assert _finished(engine)["a"][0].versions == [VersionRun(1, 0)]
 
 
-def test_who_asks_is_told_of_every_token(engine: Engine) -> None:
+def test_who_asks_is_told_of_layers_and_tokens(engine: Engine) -> None:
     engine.load(*pack(policy_of("llama", 12, seed=3).model, 0))
     told: list[int] = []
-    engine.submit("a", Request(PROMPTS[0], 3, seed=1, on_tokens=lambda: told.append(engine.unfinished())))
+    engine.submit("a", Request(PROMPTS[0], 3, seed=1, on_progress=lambda: told.append(engine.unfinished())))
     (completions,) = _finished(engine).values()
-    assert told == [1] * max(len(one.token_ids) for one in completions)
+    layers = policy_of("llama", 12).model.config.num_hidden_layers if isinstance(engine, SamplingEngine) else 0
+    assert told == [1] * (layers + max(len(one.token_ids) for one in completions))
 
 
 @pytest.mark.parametrize("wrong", [{"prompt_ids": []}, {"samples": 0}, {"max_tokens": 0}])
