@@ -36,6 +36,7 @@ SLOW = (
     "executor/test_real_data",
     "learner/test_engine",
     "executor/test_attacks",
+    "run/test_recipes",
     "run/test_bad_input",
     "project/test_setup",
     "learner/test_resume",
