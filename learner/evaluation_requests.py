@@ -58,15 +58,10 @@ class EvaluationRequests:
 
     def request(self, position: Position, step: int, names: Iterable[str], last: bool = False) -> None:
         """Asks for evaluations of the newest version, which has taken `step` steps, of the held-out sets of these
-        names. `last`: no more follow. Collective.
+        names. `last`: no more follow.
 
-        Before, earlier ones have to be written, so that there are never many versions to be kept for them; but for the
-        last, after which there is no other version. Their scores are noted, so that Redis does not keep their samples.
-
-        Raises StopRequested and StallTimeout.
+        Scores of earlier ones are noted, so that Redis does not keep their samples.
         """
-        if not last:
-            self._waiter.written([label for _, label, _ in self.unwritten(position)])
         self.record_scores(position)
         for name in [name for name in names if name in self._held_out]:
             label = label_of(step, name)
@@ -76,6 +71,14 @@ class EvaluationRequests:
             samples = settings.last_samples if last else settings.samples
             self._request(label, position.version, list(self._held_out[name].problem_ids), samples)
             position.evaluated.append((step, label))
+
+    def await_written(self, position: Position) -> None:
+        """To be called before a version is published, or evaluated again, that others follow: the evaluations so far
+        have to be written, so that there are never many versions to be kept for them. Collective.
+
+        Raises StopRequested and StallTimeout.
+        """
+        self._waiter.written([label for _, label, _ in self.unwritten(position)])
 
     def request_last(self, position: Position) -> None:
         """As `request`, of all sets that the newest version was not evaluated on yet; no more follow."""
@@ -88,6 +91,8 @@ class EvaluationRequests:
 
         An evaluation that Redis does not know, because it lost its last second with the machine, is asked for again: at
         once when the newest version has the weights that it was of, else of the next version.
+
+        Raises StopRequested and StallTimeout, and leaves the position as it was then.
         """
         lost = 0
         if self._is_rank_0:
@@ -99,8 +104,11 @@ class EvaluationRequests:
             return
         step = position.evaluated[-1][0]
         names = dict.fromkeys(set_of(label) for _, label in position.evaluated[-lost:])
+        at_once = step == position.step and not position.changed
+        if at_once and not last:
+            self.await_written(position)
         del position.evaluated[-lost:]
-        if step == position.step and not position.changed:
+        if at_once:
             self.request(position, step, names, last)
         else:
             position.evaluate(names)

@@ -194,7 +194,7 @@ class LearnerWorker:
                 log.warning("an evaluation of step %d goes on with other weights: %s", step, damage)
                 continue
             if saved is not None:
-                policy = build_policy(self._task.spec, self._config.run.seed)
+                policy = build_policy(self._task.spec, self._config.run.seed, self._config.learner.dtype)
                 saved.load_model(policy)
                 self._versions.publish_again(policy, version)
 
@@ -214,6 +214,8 @@ class LearnerWorker:
             if self._should_stop():
                 raise StopRequested(f"before step {due.step}")
             seconds: dict[str, float] = {}
+            if due.evaluate:
+                self._evaluations.await_written(position)  # a stop meanwhile leaves what is due as it was
             if due.publish:
                 began = time.perf_counter()
                 self._publish()

@@ -44,13 +44,14 @@ class WeightLoader:
         return self._take(lambda: self._source.latest(self.version)) == "loaded"
 
     def use(self, version: int) -> bool:
-        """Goes to a version that was published, or to the newest where that one is not kept any more; whether it is in
-        use. Failed loads are as in `refresh`.
+        """Goes to a version that was published, or to the newest where that one is not kept any more; whether it, or a
+        newer one, is in use. Failed loads are as in `refresh`.
         """
         if version == self.version:
             return True
-        # What is in use is the newest where neither is to be had.
-        return self._take(lambda: self._source.exactly(version) or self._source.latest(self.version)) != "failed"
+        taken = self._take(lambda: self._source.exactly(version) or self._source.latest(self.version))
+        # A source that was started again and has nothing yet is waited for, unless a newer one is in use anyway.
+        return taken != "failed" and self.version >= version
 
     def _take(self, find: Callable[[], Found]) -> Literal["loaded", "nothing", "failed"]:
         """Loads what `find` gives."""

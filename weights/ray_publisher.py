@@ -26,8 +26,8 @@ class StorePublisher:
     """The weight store as the learner's end of the way (`weights.protocol.Publisher`): gives room for a version, then
     hands it over.
 
-    It holds on to the newest version, so that a store whose process died gets it again. Every method raises
-    WeightStoreError when the store does not answer within the bound.
+    It holds on to the version that it handed over last, so that a store whose process died gets it again. Every method
+    raises WeightStoreError when the store does not answer within the bound.
     """
 
     def __init__(self, store: Any, timeout_s: float) -> None:

@@ -118,13 +118,13 @@ def test_an_engine_that_ends_nothing_ends_the_run(start: Callable[..., Run]) -> 
 
 
 def test_an_engine_that_samples_is_waited_for_and_shows_life(start: Callable[..., Run]) -> None:
-    run = start(lengths=lambda number: 1000, run={"stall_timeout_s": 4.0})
+    run = start(lengths=lambda number: 1000, run={"stall_timeout_s": 12.0})
     run.source.publish(0, seed=1)
     run.flow.control.set_phase("training")
-    for token in range(1, 7):
-        time.sleep(1.1)  # six of these are beyond the bound, each is longer than the time between two heartbeats
+    for token in range(1, 6):
+        time.sleep(3.2)  # five of these are beyond the bound, each is longer than the time between two heartbeats
         _write(run, 1)
-        run.until(lambda expected=token: run.flow.control.heartbeats("actor") == (expected,))
+        run.until(lambda expected=token: run.flow.control.heartbeats("actor") >= (expected,))
     assert run.thread.is_alive() and run.flow.work.length() == 0
-    run.thread.join(40)
-    assert isinstance(run.error, StallTimeout) and "has computed nothing for 4 s" in str(run.error)
+    run.thread.join(60)
+    assert isinstance(run.error, StallTimeout) and "has computed nothing for 12 s" in str(run.error)

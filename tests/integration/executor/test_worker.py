@@ -154,7 +154,7 @@ def _fields(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__struct_fields__}
 
 
-def test_evaluation_goes_first(make_flow: Callable[..., Flow]) -> None:
+def test_an_evaluation_does_not_wait_for_all_that_is_queued_for_training(make_flow: Callable[..., Flow]) -> None:
     flow = make_flow(group_size=2)
     _store(flow)
     for number in range(30):

@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from safetensors.torch import load_file
 
 import rltf.learner.engine
-from rltf.buffer.evaluations import label_of, set_of
+from rltf.buffer.evaluations import ANY_VERSION, label_of, set_of
 from rltf.buffer.server import EmbeddedRedis
 from rltf.config import Config, UserError
 from rltf.learner.checkpoints import Checkpoints
@@ -136,6 +137,66 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert [score.set for score in scores.values() if score is not None] == [""] * 4 + ["greedy"] * 4
     card = (tmp_path / "stopped" / "export" / "README.md").read_text()
     assert card.count("| after | 9 |") == 2 and "### greedy\n\nShare of programs, sampled greedily, that pass" in card
+
+
+@contextmanager
+def a_chunk_held(run: Run, label: str) -> Iterator[None]:
+    """Another actor holds a chunk of the evaluation, once it is asked for, and never writes it."""
+    done = threading.Event()
+
+    def hold() -> None:
+        while not run.flow.evaluations.is_requested(label) and not done.wait(0.01):
+            pass
+        while not done.wait(0.5):  # asked again, the same chunk is held on
+            chunk = run.flow.evaluations.next_chunk("another", ANY_VERSION)
+            assert chunk is None or chunk.label == label
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_stop_while_an_evaluation_is_waited_for_loses_none(make_run: Callable[..., Run]) -> None:
+    fields: dict[str, Any] = {
+        "learner": FIELDS["learner"] | {"supervised_ratio": 0, "steps": 3},
+        "evaluation": {"every": 1, "tasks": 2},
+        "buffer": {"lease_s": 5.0},
+        "actors": {"problems_per_batch": 1, "samples_per_problem": 4, "greedy": True},
+    }
+    stopped = make_run("held", **fields)
+    stop = threading.Event()
+
+    def stop_it() -> None:
+        while len(stopped.rows()) < 1:
+            time.sleep(0.01)
+        time.sleep(2)  # the learner waits by then, or is about to
+        stop.set()
+
+    learner = threading.Thread(target=stopped.learner.run, args=(stop,))
+    with a_chunk_held(stopped, label_of(0)):
+        learner.start()
+        while not stopped.flow.evaluations.is_requested(label_of(0)):
+            time.sleep(0.01)
+        time.sleep(1)  # the chunk is held before an actor is there
+        stopper = threading.Thread(target=stop_it)
+        stopper.start()
+        with stopped.others():
+            learner.join(120)
+        stopper.join()
+    assert not learner.is_alive() and len(stopped.rows()) == 1
+    assert not stopped.flow.evaluations.is_requested(label_of(1)), "it waits for the one before"
+    again = make_run("held", **fields)
+    again.flow.resume()
+    whole(again)
+    assert again.learner.resumed_at == 1
+    assert [label for _, label in again.learner._position.evaluated] == [label_of(step) for step in range(4)]
+    versions = [again.flow.evaluations.progress(label_of(step)).version for step in range(4)]
+    assert versions == sorted(set(versions)), "each is of a version of its own"
+    assert all(again.learner._checkpoints.score(label_of(step)) is not None for step in range(4))
 
 
 def test_after_a_crash_no_sample_is_used_twice(

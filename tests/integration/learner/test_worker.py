@@ -229,6 +229,8 @@ def test_the_learner_waits_on_while_actors_sample(make_run: Callable[..., Run]) 
     told: list[float] = []
 
     def sample() -> None:
+        while run.flow.control.phase() != "training":
+            time.sleep(0.05)
         for _ in range(50):
             run.flow.control.heartbeat("actor")
             time.sleep(0.1)
