@@ -351,6 +351,10 @@ def test_a_version_that_is_evaluated_is_loaded_again_and_a_corrupt_one_is_waited
     del source.versions[0]
     assert loader.use(0) and loader.version == 2 and source.acknowledged == [2, 0, 2]
     assert loader.use(1) and loader.version == 1 and loader.use(0) and loader.version == 2
+    assert loader.use(1)
+    source.versions.clear()
+    assert loader.use(0) and loader.version == 1, "the newest there is"
+    assert not loader.use(2) and loader.version == 1, "an older one is no evaluation of it"
     recorder.close()
     assert counted(rows) == 1
 

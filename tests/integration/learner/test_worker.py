@@ -120,6 +120,20 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
     assert "| before | 0 |" in card and "| after | 6 |" in card and '"objective": "rltf"' in card
 
 
+def test_a_version_comes_back_in_the_numbers_that_the_learner_trains_in(make_run: Callable[..., Run]) -> None:
+    learner = {"objective": "supervised", "steps": 2, "supervised_batch_size": 4, "dtype": "bfloat16"}
+    run = make_run(learner=learner, warm_start={"steps": 0}, evaluation={"every": 1, "tasks": 1})
+    with run.others():
+        run.learner.run(threading.Event())
+    version = run.flow.evaluations.progress("step-000001").version
+    run.flow.evaluations.request("again:step-000001", 77, [[PROBLEMS[4].id]])
+    run.learner._position = Position(step=2, version=99, changed=True, evaluated=[(1, "again:step-000001")])
+    run.learner._publish_evaluated(follows=99)
+    then = next(manifest for manifest, _ in run.published.versions if manifest.version == version)
+    again = run.published.versions[-1][0]
+    assert (again.version, again.checksums) == (77, then.checksums)
+
+
 def test_grpo_then_control_from_the_same_warm_start(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run(learner={"steps": 3}, actors={"greedy": False}, evaluation={"every": 0})
     with run.others():
