@@ -5,6 +5,7 @@ caches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,28 @@ from rltf.actors.fused_step import FusedStep
 from rltf.actors.shared_prefix import GeneratedKV, GeneratedKVCache, RowGrid, SharedPrefix
 from rltf.policy.log_probs import pad, position_ids
 from rltf.policy.policy import Policy
+
+_PASS_TOKENS = {"cpu": 64, "cuda": 4096}
+"""By kind of device, what one more pass of the model costs, in token positions."""
+
+
+def similar(lengths: Sequence[int], overhead: int) -> list[list[int]]:
+    """The numbers of sequences in batches of similar lengths, longest first, so that the positions that padded batches
+    compute, and `overhead` for each batch, are fewest.
+    """
+    order = sorted(range(len(lengths)), key=lambda number: (-lengths[number], number))
+    best = [(0, 0)]  # for the first n sequences: least cost, and where their last batch begins
+    for end in range(1, len(order) + 1):
+        best.append(
+            min((best[start][0] + (end - start) * lengths[order[start]] + overhead, start) for start in range(end))
+        )
+    batches: list[list[int]] = []
+    end = len(order)
+    while end:
+        start = best[end][1]
+        batches.append(sorted(order[start:end]))
+        end = start
+    return batches[::-1]
 
 
 class Decoding(ABC):
@@ -97,22 +120,47 @@ class SharedPrefixDecoding(Decoding):
             self._more = {"prefix": self._prefix, "decoder_attention_mask": self._mask}
             return self._decode(self._start(count), None)
         self._cache = cache
-        prompt_cache = DynamicCache()
-        positions = position_ids(mask)
-        output = self._model(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=positions,
-            past_key_values=prompt_cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        layers = prompt_cache.layers
-        self._prefix = SharedPrefix(self._rows, [layer.keys for layer in layers], [layer.values for layer in layers])
+        keys, values, logits = self._read_prompts(ids, mask)
+        self._prefix = SharedPrefix(self._rows, keys, values)
         self._more = {"prefix": self._prefix}
         self._next_position = mask.sum(dim=1)[prompt_of_row]
-        first: Tensor = output.logits[:, -1].index_select(0, prompt_of_row)
-        return first
+        return logits.index_select(0, prompt_of_row)
+
+    def _read_prompts(self, ids: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Per layer the (G, key heads, P, width) keys and values of padded prompts (G, P), and the logits after them
+        (G, V); what stands at padding is not looked at.
+        """
+        longest = ids.shape[1]
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        logits: Tensor | None = None
+        for members in similar(mask.sum(dim=1).tolist(), _PASS_TOKENS.get(self._device.type, _PASS_TOKENS["cuda"])):
+            chosen = torch.tensor(members, device=self._device)
+            start = longest - int(mask[chosen].sum(dim=1).max())
+            cache = DynamicCache()
+            part = mask[chosen, start:]
+            found = self._model(
+                input_ids=ids[chosen, start:],
+                attention_mask=part.long(),
+                position_ids=position_ids(part),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            if len(members) == len(ids):
+                return [one.keys for one in cache.layers], [one.values for one in cache.layers], found
+            if logits is None:
+                logits = found.new_empty(len(ids), found.shape[1])
+                like = cache.layers[0].keys
+                shape = len(ids), like.shape[1], longest, like.shape[3]
+                keys = [like.new_zeros(shape) for _ in cache.layers]
+                values = [like.new_zeros(shape) for _ in cache.layers]
+            logits[chosen] = found
+            for layer, one in enumerate(cache.layers):
+                keys[layer][chosen, :, start:] = one.keys
+                values[layer][chosen, :, start:] = one.values
+        assert logits is not None
+        return keys, values, logits
 
     def step(self, tokens: Tensor, index: int) -> Tensor:
         """See Decoding."""

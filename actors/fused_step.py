@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rltf.actors.shared_prefix import GeneratedKV, SharedPrefix, joint_attention
+from rltf.actors.wide_linear import linear
 
 MAX_PARAMETERS = 64_000_000
 """Parameters up to which calls matter; a larger model would only pay for the copies of its weights made here."""
@@ -88,7 +89,7 @@ class FusedStep:
         rotated = self._heads + self._key_heads
         for index, layer in enumerate(self._layers):
             normed = F.rms_norm(hidden, size, layer.norm, self._eps)
-            projected = F.linear(normed, layer.query_key_value, layer.bias).view(n, rotated + self._key_heads, -1)
+            projected = linear(normed, layer.query_key_value, layer.bias).view(n, rotated + self._key_heads, -1)
             turned = projected[:, :rotated]
             turned = torch.addcmul(turned * cosine, turned.roll(half, -1), sine)
             keys, values = own.append(index, turned[:, self._heads :, None], projected[:, rotated:, None])
@@ -97,6 +98,6 @@ class FusedStep:
                 queries, keys, values, prefix.prompt_keys[index], prefix.prompt_values[index], prefix.rows
             )
             hidden = torch.addmm(hidden, context.reshape(n, -1), layer.output)
-            gate, up = F.linear(F.rms_norm(hidden, size, layer.norm_2, self._eps), layer.gate_up).chunk(2, dim=-1)
+            gate, up = linear(F.rms_norm(hidden, size, layer.norm_2, self._eps), layer.gate_up).chunk(2, dim=-1)
             hidden = torch.addmm(hidden, F.silu(gate).mul_(up), layer.down)
-        return F.linear(F.rms_norm(hidden, size, decoder.norm.weight, self._eps), self._model.lm_head.weight)
+        return linear(F.rms_norm(hidden, size, decoder.norm.weight, self._eps), self._model.lm_head.weight)

@@ -20,6 +20,7 @@ from rltf.actors.fused_step import FusedStep, is_supported
 from rltf.actors.sampling import PLAIN, SamplingParams, choose, uniforms_of
 from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
 from rltf.actors.stopping import NO_ENDINGS, Endings, EndingWatch
+from rltf.actors.wide_linear import patch_linear
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
@@ -43,6 +44,7 @@ class SamplingEngine:
         self._waiting: dict[str, Request] = {}
         self._device = torch.device(device)
         policy.model.to(self._device).eval()
+        patch_linear(policy.model)
         config = policy.model.config
         self._own: GeneratedKV | None = None
         self._fuses = False

@@ -1,8 +1,10 @@
 import functools
+import itertools
 
 import pytest
 import torch
 
+from rltf.actors.decoding import similar
 from rltf.actors.engine import Completion
 from rltf.actors.sampling import PLAIN, SamplingParams
 from rltf.actors.sampling_engine import SamplingEngine
@@ -59,6 +61,40 @@ def test_greedy_programs_are_those_of_generate(family: str) -> None:
         assert all(group[0].greedy for group in groups)
         alone = [SamplingEngine(policy, **way).sample([prompt], 0, True)[0][0].token_ids for prompt in PROMPTS]
         assert alone == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_of_different_lengths_are_read_in_several_passes_and_give_the_same_programs(family: str) -> None:
+    policy = policy_of(family, max_program_tokens=16)
+    long = [5 + place % 20 for place in range(90)]
+    prompts = [[5, 6, 7], long, [20], [9, *long[:85]], [21, 22]]
+    expected = [_generate(policy, prompt) for prompt in prompts]
+    for way in WAYS:
+        passes: list[tuple[int, ...]] = []
+        hook = policy.model.get_input_embeddings().register_forward_hook(
+            lambda _, arguments, __, passes=passes: passes.append(tuple(arguments[0].shape))
+        )
+        groups = SamplingEngine(policy, **way).sample(prompts, 0, True)
+        hook.remove()
+        assert [group[0].token_ids for group in groups] == expected
+        if family == "llama" and "share_prefix" not in way:
+            assert passes[:2] == [(2, 90), (3, 3)]
+
+
+@pytest.mark.parametrize("lengths", [[4], [7, 7, 7], [1, 90, 2, 85, 3], [10, 20, 30, 40, 50, 60], [5, 5, 300]])
+@pytest.mark.parametrize("overhead", [0, 10, 64, 10_000])
+def test_batches_of_similar_lengths_compute_the_fewest_positions(lengths: list[int], overhead: int) -> None:
+    def cost(batches: list[list[int]]) -> int:
+        return sum(len(batch) * max(lengths[number] for number in batch) + overhead for batch in batches)
+
+    order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
+    every = []
+    for cuts in itertools.product([False, True], repeat=len(lengths) - 1):
+        edges = [0, *(place + 1 for place, cut in enumerate(cuts) if cut), len(lengths)]
+        every.append([order[start:end] for start, end in itertools.pairwise(edges)])
+    found = similar(lengths, overhead)
+    assert sorted(itertools.chain(*found)) == list(range(len(lengths)))
+    assert cost(found) == min(map(cost, every))
 
 
 @pytest.mark.parametrize("way", WAYS)
