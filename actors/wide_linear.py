@@ -8,7 +8,6 @@ programs at 45 in place of 22, for 128 at 62 in place of 41; below and above the
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -37,12 +36,16 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return (product if bias is None else product.add_(bias)).view(*rows.shape[:-1], -1)
 
 
+class WideLinear(torch.nn.Linear):
+    """A layer that computes by `linear`."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See `linear`."""
+        return linear(rows, self.weight, self.bias)
+
+
 def patch_linear(model: Any) -> None:
     """Makes the wide linear layers of `model` compute by `linear`."""
     for module in model.modules():
         if type(module) is torch.nn.Linear and module.weight.numel() >= MIN_WEIGHTS:
-            module.forward = partial(_forward, module)
-
-
-def _forward(module: torch.nn.Linear, rows: Tensor) -> Tensor:
-    return linear(rows, module.weight, module.bias)
+            module.__class__ = WideLinear
