@@ -139,6 +139,9 @@ class ExecutorConfig(ConfigSection):
     python: str = ""
     """Interpreter that programs run on, 3.11 to 3.13; empty: the one that runs the executor. One built with LTO forks
     fastest."""
+    packages: tuple[str, ...] = ("numpy", "sortedcontainers")
+    """Modules that programs may import beside the standard library, each with what it requires, where they are
+    installed; they are loaded once, before the first program that names one."""
     unsafe: bool = False
     """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what
     their user can."""

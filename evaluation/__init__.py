@@ -1,18 +1,13 @@
 """How good a policy is: pass@k with its standard error, and what became of the programs it wrote."""
 
-from rltf.evaluation.collector import CompletedEvaluation, HeldOutCollector
 from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k, pass_at_k
 from rltf.evaluation.summary import Asked, Example, HeldOutResult, before_and_after, summarise
-from rltf.evaluation.tasks import HeldOutTasks
 
 __all__ = [
     "Asked",
-    "CompletedEvaluation",
     "Estimate",
     "Example",
     "HeldOutResult",
-    "HeldOutCollector",
-    "HeldOutTasks",
     "before_and_after",
     "mean_pass_at_k",
     "pass_at_k",

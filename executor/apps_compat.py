@@ -42,11 +42,11 @@ class AppsCompat:
             expected = expected[0]
         if isinstance(expected, dict):
             expected = [int_keys(expected)]
-        out = _written(actual)
-        if out is None:
-            return False
+        out, wanted = _written(actual), _written(expected)
+        if out is None or wanted is None:
+            return bool(actual == expected) or bool([actual] == expected)  # too long to be written
         forms = {form.strip() for form in (out, f"[{out}]", f"({out})", str([out]))}
-        if str(expected).strip() in forms:
+        if wanted.strip() in forms:
             return True
         inner = expected[0] if isinstance(expected, list) and expected else None
         if isinstance(expected, list) and expected and str(inner).strip() in forms:

@@ -2,19 +2,22 @@
 
 A record that could not be loaded is told with the reason, and so is a field that nobody reads. Every reference solution
 runs twice: once with a lane per core, then with four per core and another hash seed. A program that solves nothing must
-not pass. CPU limits are calibrated from the references that pass.
+not pass. CPU limits are calibrated from the references that pass. Problems are checked some at a time, and what is
+found is handed over as it comes: a check that was broken off goes on where it was.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections import Counter
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from rltf.buffer.records import Feedback
 from rltf.config import ExecutorConfig
@@ -22,12 +25,11 @@ from rltf.executor.grading import EXECUTOR_VERSION
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.executor.protocol import LaneFailure
 from rltf.executor.suites import ReadySuite, make_ready
-from rltf.executor.trivial_programs import TrivialProgram, could_pass, trivial_programs
-from rltf.problems.fields import foreign, hinted, mistakes
-from rltf.problems.files import OutputFile
+from rltf.executor.trivial_programs import could_pass, trivial_programs
+from rltf.problems.fields import hinted
 from rltf.problems.problem import Problem, ProblemSet, Skipped, TestSuite
 from rltf.problems.quarantine import ProblemCheck, Status
-from rltf.telemetry.console import counted, progress, warn
+from rltf.telemetry.console import counted, progress
 
 FACTOR, MIN_LIMIT_S = 10.0, 0.1
 """A test may use so many times what the slowest reference needs, and at least so much: calibrated = max(least, factor x
@@ -39,7 +41,13 @@ LONGER = 5.0
 LOAD = 4
 """Lanes per core in the second run."""
 OTHER_HASH_SEED = 1
-MAX_NAMED, MAX_SHOWN = 3, 10
+AT_ONCE = 100
+"""Problems that are checked together."""
+MAX_NAMED = 3
+_NO_MODULE = re.compile(r"No module named '(\w+)")
+_NO_SORTED = re.compile(r"name 'Sorted(?:List|KeyList|Dict|Set)' is not defined")
+
+Advance = Callable[[int], None]
 
 
 @dataclass
@@ -47,9 +55,12 @@ class _Findings:
     """One problem's."""
 
     problem: Problem
+    key: str
     ready: ReadySuite | None = None
     unusable: str = ""
     """Why there is no ready suite."""
+    unjudged: str = ""
+    """Why one of its programs could not be judged."""
     first: list[Feedback] = field(default_factory=list)
     second: list[Feedback] = field(default_factory=list)
     longer: list[Feedback] = field(default_factory=list)
@@ -65,55 +76,111 @@ class _Findings:
         return self.first[0].time_limit_s
 
 
-def check_data(problems: ProblemSet, config: ExecutorConfig, lanes: int, console: Console) -> list[ProblemCheck]:
-    """Checks every problem, in the order of the set, then come the records that could not be loaded.
+def check_data(
+    problems: ProblemSet,
+    config: ExecutorConfig,
+    lanes: int,
+    console: Console,
+    before: Mapping[str, ProblemCheck] | None = None,
+) -> Iterator[list[ProblemCheck]]:
+    """Checks every problem, in the order of the set, then come the records that could not be loaded: some at a time.
 
-    What is being done, and how long it will take, goes to the console.
+    What is being done, and how long it will take, goes to the console. `before`: what an earlier check of the same
+    problems found, by id; a problem whose tests, references and limits are still the same is not checked again.
 
-    Raises LaneFailure when the sandbox does not start, or a program could not be judged twice in a row: that says
-    nothing of the data.
+    Raises LaneFailure when the sandbox does not start, or no program of many could be judged: that says nothing of the
+    data.
     """
     unread = {one.id: one.fields for one in problems.unread}
-    found = [_begun(problem, hinted(unread.get(problem.id, {}))) for problem in problems]
-    _run(found, config, lanes, console)
-    return [_concluded(one) for one in found] + [_not_loaded(skipped) for skipped in problems.skipped]
+    known: dict[str, ProblemCheck] = {}
+    for problem in problems:
+        found = (before or {}).get(problem.id)
+        if found is not None and found.key == _key(problem, config):
+            known[problem.id] = found
+    todo = [problem for problem in problems if problem.id not in known]
+    references = sum(len(problem.solutions) for problem in todo)
+    if known:
+        console.print(f"{counted(len(known), 'problem')} checked by an earlier run that was broken off", markup=False)
+    if todo:
+        console.print(
+            f"{counted(references, 'reference solution')} of {counted(len(todo), 'problem')}: {lanes} at a time, then "
+            f"{LOAD * lanes} at a time and with another hash seed",
+            markup=False,
+        )
+    with _Judges(config, lanes) as judges, progress(console, "checking", 2 * references + len(todo)) as advance:
+        for start in range(0, len(problems), AT_ONCE):
+            part = problems.problems[start : start + AT_ONCE]
+            begun = [
+                _begun(problem, hinted(unread.get(problem.id, {})), _key(problem, config))
+                for problem in part
+                if problem.id not in known
+            ]
+            _run(begun, judges, advance)
+            checked = known | {one.problem.id: _concluded(one) for one in begun}
+            yield [checked[problem.id] for problem in part]
+    if problems.skipped:
+        yield [_not_loaded(skipped) for skipped in problems.skipped]
 
 
-def _run(found: Sequence[_Findings], config: ExecutorConfig, lanes: int, console: Console) -> None:
+def _key(problem: Problem, config: ExecutorConfig) -> str:
+    """Hash of all that a problem's check depends on."""
+    judging = (config.time_limit_s, config.memory_limit_mb, config.judge, config.python, config.packages)
+    parts = (problem.suite.content_hash, problem.solutions, judging, EXECUTOR_VERSION, sys.version_info[:3])
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+class _Judges:
+    """The two that check: each is started when it is first asked for."""
+
+    def __init__(self, config: ExecutorConfig, lanes: int) -> None:
+        self._config, self._lanes = config, lanes
+        self._stack = ExitStack()
+        self._started: dict[bool, Judge] = {}
+
+    def get(self, loaded: bool) -> Judge:
+        """The judge with a lane per core, or the `loaded` one."""
+        if loaded not in self._started:
+            judge = (
+                Judge.from_config(self._config, LOAD * self._lanes, OTHER_HASH_SEED)
+                if loaded
+                else Judge.from_config(self._config, self._lanes)
+            )
+            self._started[loaded] = self._stack.enter_context(judge)
+        return self._started[loaded]
+
+    def __enter__(self) -> _Judges:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+
+def _run(found: Sequence[_Findings], judges: _Judges, advance: Advance) -> None:
     """Runs the references, and the programs that solve nothing, of the problems whose tests can be used."""
     usable = [one for one in found if one.ready is not None]
+    advance(sum(2 * len(one.problem.solutions) + 1 for one in found if one.ready is None))
     if not usable:
         return
+    judge = judges.get(loaded=False)
     references = [(one, program) for one in usable for program in one.problem.solutions]
-    with Judge.from_config(config, lanes) as judge:
-        doing = (
-            f"{counted(len(references), 'reference solution')} of {counted(len(found), 'problem')}, {lanes} at a time"
-        )
-        for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
-            one.first.append(feedback)
-        tried = [
-            (one, constant)
-            for one in usable
-            for constant in trivial_programs(_ready(one))
-            if could_pass(_ready(one), constant)
-        ]
-        _run_constants(judge, tried, console)
-        late = [
-            one for one in usable if one.first and all(feedback.error_type == "TimeLimit" for feedback in one.first)
-        ]
-        if late:
-            _run_longer(judge, late, console)
-    with Judge.from_config(config, LOAD * lanes, OTHER_HASH_SEED) as judge:
-        doing = f"the references again, {LOAD * lanes} at a time and with another hash seed"
-        for (one, _), feedback in zip(references, _graded(judge, references, doing, console), strict=True):
-            one.second.append(feedback)
+    for one, feedback in _graded(judge, references, advance):
+        one.first.append(feedback)
+    _run_constants(judge, usable)
+    advance(len(usable))
+    late = [one for one in usable if one.first and all(feedback.error_type == "TimeLimit" for feedback in one.first)]
+    if late:
+        _run_longer(judge, late)
+    if all(one.unjudged for one in usable) and len(usable) > 1:
+        raise LaneFailure(f"none of {len(usable)} problems' programs could be judged: {usable[0].unjudged}")
+    for one, feedback in _graded(judges.get(loaded=True), references, advance):
+        one.second.append(feedback)
 
 
-def _begun(problem: Problem, remarks: list[str]) -> _Findings:
+def _begun(problem: Problem, remarks: list[str], key: str) -> _Findings:
     try:
-        return _Findings(problem, ready=make_ready(problem.suite), remarks=remarks)
+        return _Findings(problem, key, ready=make_ready(problem.suite), remarks=remarks)
     except ValueError as error:
-        return _Findings(problem, unusable=str(error), remarks=remarks)
+        return _Findings(problem, key, unusable=str(error), remarks=remarks)
 
 
 def _not_loaded(skipped: Skipped) -> ProblemCheck:
@@ -121,53 +188,46 @@ def _not_loaded(skipped: Skipped) -> ProblemCheck:
     return ProblemCheck(skipped.id, "", "skipped", (reason,), None, EXECUTOR_VERSION)
 
 
-def is_fit_for_training(problems: ProblemSet, checked: Sequence[ProblemCheck], strict: bool) -> bool:
-    """Whether every record could be loaded and a problem is fit for training; `strict`: all are, and no field is likely
-    to be misnamed.
-    """
-    statuses = Counter(one.status for one in checked)
-    if statuses["skipped"] or statuses["quarantined"] == len(checked):
-        return False
-    return not (strict and (statuses["quarantined"] or mistakes(problems.unread)))
-
-
 def _ready(one: _Findings) -> ReadySuite:
     assert one.ready is not None
     return one.ready
 
 
-def _judged(
-    judge: Judge, work: Sequence[tuple[TestSuite, str]], doing: str, console: Console
-) -> list[Feedback | InfrastructureFailure]:
-    """Verdicts in the order of `work`; says what is done and shows how far it is."""
-    console.print(doing, markup=False)
-    with progress(console, "judging", len(work)) as advance:
-        return judge.grade(work, advance)
-
-
-def _graded(judge: Judge, work: Sequence[tuple[_Findings, str]], doing: str, console: Console) -> list[Feedback]:
-    """Raises LaneFailure when a program could not be judged."""
-    results = _judged(judge, [(one.problem.suite, program) for one, program in work], doing, console)
+def _graded(
+    judge: Judge, work: Sequence[tuple[_Findings, str]], advance: Advance = lambda number: None
+) -> Iterator[tuple[_Findings, Feedback]]:
+    """Verdicts in the order of `work`; of a problem one of whose programs gets none, that is noted."""
+    results = judge.grade([(one.problem.suite, program) for one, program in work], advance)
     for (one, _), result in zip(work, results, strict=True):
-        if not isinstance(result, Feedback):
-            raise LaneFailure(f"a program for {one.problem.id} could not be judged: {result.reason}")
-    return [result for result in results if isinstance(result, Feedback)]
+        if isinstance(result, InfrastructureFailure):
+            one.unjudged = one.unjudged or result.reason
+    for (one, _), result in zip(work, results, strict=True):
+        if isinstance(result, Feedback) and not one.unjudged:
+            yield one, result
 
 
-def _run_constants(judge: Judge, tried: list[tuple[_Findings, TrivialProgram]], console: Console) -> None:
-    work = [(one, constant.program) for one, constant in tried]
-    doing = f"{counted(len(tried), 'program')} that solve{'s' if len(tried) == 1 else ''} nothing"
-    for (one, constant), feedback in zip(tried, _graded(judge, work, doing, console), strict=True):
-        if feedback.outcome == "pass":
+def _run_constants(judge: Judge, usable: Sequence[_Findings]) -> None:
+    tried = [
+        (one, constant)
+        for one in usable
+        for constant in trivial_programs(_ready(one))
+        if could_pass(_ready(one), constant)
+    ]
+    results = judge.grade([(one.problem.suite, constant.program) for one, constant in tried])
+    for (one, constant), result in zip(tried, results, strict=True):
+        if isinstance(result, InfrastructureFailure):
+            one.unjudged = one.unjudged or result.reason
+        elif result.outcome == "pass":
             one.passing.append(constant.shown)
 
 
-def _run_longer(judge: Judge, late: list[_Findings], console: Console) -> None:
+def _run_longer(judge: Judge, late: list[_Findings]) -> None:
     longer = {id(one): replace(one.problem.suite, time_limit_s=LONGER * one.limit_s) for one in late}
-    work = [(one, program) for one in late for program in one.problem.solutions]
-    doing = f"{counted(len(late), 'problem')} whose references all run into the limit, with more time"
-    results = _judged(judge, [(longer[id(one)], program) for one, program in work], doing, console)
-    for (one, _), result in zip(work, results, strict=True):
+    work: list[tuple[_Findings, TestSuite, str]] = [
+        (one, longer[id(one)], program) for one in late for program in one.problem.solutions
+    ]
+    results = judge.grade([(suite, program) for _, suite, program in work])
+    for (one, *_), result in zip(work, results, strict=True):
         if isinstance(result, Feedback):
             one.longer.append(result)
 
@@ -178,15 +238,34 @@ def _concluded(one: _Findings) -> ProblemCheck:
     limit: float | None = None
     if one.ready is None:
         one.bad.append("its tests cannot be used: " + one.unusable)
+    elif one.unjudged:
+        reasons = (f"could not be judged: {one.unjudged}", *one.remarks)
+        return ProblemCheck(problem.id, problem.suite.content_hash, "unjudged", reasons, None, EXECUTOR_VERSION)
     elif not problem.solutions:
         one.remarks.append("it has no reference solution: only programs that solve nothing were tried")
     else:
         limit = _judge_references(one)
     if one.passing:
         one.bad.append(f"{' and '.join(one.passing[:MAX_NAMED])} {'passes' if len(one.passing) == 1 else 'pass'}")
+    packages = _missing(one.first)
+    if packages:
+        one.remarks.append(f"programs may not import {' and '.join(packages)} here, which it needs")
     status: Status = "quarantined" if one.bad else "warned" if one.remarks else "ok"
     version = one.first[0].executor_version if one.first else EXECUTOR_VERSION
-    return ProblemCheck(problem.id, problem.suite.content_hash, status, (*one.bad, *one.remarks), limit, version)
+    reasons = (*one.bad, *one.remarks)
+    return ProblemCheck(problem.id, problem.suite.content_hash, status, reasons, limit, version, packages, one.key)
+
+
+def _missing(feedbacks: Sequence[Feedback]) -> tuple[str, ...]:
+    """Packages that references, or test code, wanted to import and could not."""
+    found: set[str] = set()
+    for feedback in feedbacks:
+        message = feedback.message or ""
+        if feedback.error_type in ("ModuleNotFoundError", "ImportError"):
+            found.update(_NO_MODULE.findall(message))
+        elif feedback.error_type == "NameError" and _NO_SORTED.search(message):
+            found.add("sortedcontainers")  # which LeetCode imports for a program
+    return tuple(sorted(found - set(sys.stdlib_module_names)))
 
 
 def _judge_references(one: _Findings) -> float | None:
@@ -232,47 +311,3 @@ def _described(feedback: Feedback) -> str:
     where = f" at line {feedback.line}" if feedback.line else ""
     message = f" ({feedback.message[:80]})" if feedback.message else ""
     return f"{feedback.error_type or feedback.outcome} in test {place}{where}{message}"
-
-
-def write(checked: Sequence[ProblemCheck], file: OutputFile) -> None:
-    """One line per problem. Raises UserError when the file cannot be written."""
-    for one in checked:
-        file.write(one.to_json() + "\n")
-
-
-def show(problems: ProblemSet, checked: Sequence[ProblemCheck], out: Path, console: Console) -> None:
-    """Prints how many of what, the problems that are quarantined and the records that could not be loaded, and the
-    fields not read.
-    """
-    bad = [one for one in checked if one.status == "quarantined"]
-    kinds = Counter(one.reasons[0].partition(":")[0].partition(" (")[0] for one in bad)
-    counts = Counter(one.status for one in checked)
-    limits = sorted(one.cpu_limit_s for one in checked if one.cpu_limit_s is not None)
-    table = Table("", "problems", title=problems.name)
-    for status in ("ok", "warned", "quarantined"):
-        table.add_row(status, str(counts[status]))
-    for kind, count in kinds.most_common(8):
-        table.add_row(f"  {kind}", str(count))
-    if problems.skipped:
-        table.add_row("could not be loaded", str(len(problems.skipped)))
-    console.print(table)
-    if limits:
-        console.print(
-            f"calibrated CPU limits per test: median {limits[len(limits) // 2]:g} s, largest {limits[-1]:g} s"
-        )
-    _show_first([f"{one.problem_id}: {'; '.join(one.reasons)}" for one in bad], "quarantined", console)
-    _show_first([str(skipped) for skipped in problems.skipped], "not loaded", console)
-    for sentence in mistakes(problems.unread):
-        warn(sentence)
-    if others := foreign(problems.unread):
-        console.print(f"fields that are not read: {others}", markup=False)
-    console.print(
-        f"written to {out}; --problems.checked {out} makes training, evaluation and grading honour it", markup=False
-    )
-
-
-def _show_first(sentences: Sequence[str], status: str, console: Console) -> None:
-    for sentence in sentences[:MAX_SHOWN]:
-        console.print(sentence[:300], markup=False)
-    if len(sentences) > MAX_SHOWN:
-        console.print(f"and {len(sentences) - MAX_SHOWN} more {status}", markup=False)

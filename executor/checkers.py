@@ -7,6 +7,7 @@ A checker is chosen per data set (`TestSuite.checker`); a problem may name a tol
 from __future__ import annotations
 
 import copy
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -83,18 +84,22 @@ class Standard:
     def matches_value(self, expected: Any, actual: Any) -> bool:
         """Equal as JSON values: a tuple may stand for its list, and a dict's keys for their text.
 
-        A truth value only equals a truth value, and a float is compared by tolerance only where one is expected.
+        A truth value only equals a truth value, a float is compared by tolerance only where one is expected, and NaN
+        is what NaN is expected for.
         """
         if isinstance(expected, bool) or isinstance(actual, bool):
             return expected is actual
         if isinstance(expected, float):
+            if math.isnan(expected):
+                return isinstance(actual, float) and math.isnan(actual)
             return isinstance(actual, int | float) and (expected == actual or self._close(expected, actual))
         if isinstance(expected, list | tuple):
-            return (
-                isinstance(actual, list | tuple)
-                and len(expected) == len(actual)
-                and all(self.matches_value(wanted, given) for wanted, given in zip(expected, actual, strict=True))
-            )
+            if not isinstance(actual, list | tuple) or len(expected) != len(actual):
+                return False
+            for wanted, given in zip(expected, actual, strict=True):  # a loop: values may be nested deeply
+                if not self.matches_value(wanted, given):
+                    return False
+            return True
         if isinstance(expected, dict):
             return self._dicts(expected, actual)
         return bool(expected == actual)
@@ -103,8 +108,11 @@ class Standard:
         if not isinstance(actual, dict) or len(expected) != len(actual):
             return False
         if not all(isinstance(key, str) for key in actual):
-            actual = {key if isinstance(key, str) else str(key): value for key, value in actual.items()}
-        return all(key in actual and self.matches_value(value, actual[key]) for key, value in expected.items())
+            actual = {_key_text(key): value for key, value in actual.items()}
+        for key, value in expected.items():
+            if key not in actual or not self.matches_value(value, actual[key]):
+                return False
+        return True
 
 
 class Tokens(Standard):
@@ -131,9 +139,20 @@ class Tokens(Standard):
         return super().matches_value(expected, actual)
 
 
+class CodeContests(Tokens):
+    """As the harness of CodeContests (Li et al., arXiv 2203.07814) compares: words, in any layout and letter case.
+
+    That also accepts integers beyond 32 bits within 1e-5, and here they must be met exactly.
+    """
+
+    def _tokens(self, expected: str, actual: str) -> bool:
+        return super()._tokens(expected.lower(), actual.lower())
+
+
 CHECKERS: dict[str, Callable[[float], Checker]] = {
     "standard": Standard,
     "tokens": Tokens,
+    "codecontests": CodeContests,
     "apps_compat": lambda tolerance: AppsCompat(),  # it has a tolerance of its own
 }
 """Every checker, made for a tolerance, by the names that `problems.problem.CHECKERS` gives them."""
@@ -181,6 +200,13 @@ def require_checkers(problems: Iterable[Problem]) -> None:
 def make_checker(suite: TestSuite) -> Checker:
     """The checker that a suite names, with the suite's tolerance."""
     return checker_named(suite.checker)(TOLERANCE if suite.tolerance is None else suite.tolerance)
+
+
+def _key_text(key: Any) -> str:
+    """A key as JSON writes it."""
+    if isinstance(key, str):
+        return key
+    return json.dumps(key) if key is None or isinstance(key, bool) else str(key)
 
 
 def _lines(text: str) -> Iterator[str]:

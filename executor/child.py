@@ -19,12 +19,13 @@ import ast
 import atexit
 import builtins
 import errno
-import importlib
+import gc
 import io
 import json
 import mmap
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -34,13 +35,15 @@ from typing import Any
 from rltf.executor.isolation import CpuTimer
 from rltf.executor.plaindata import MAX_CALL_NODES, decode, encode
 from rltf.executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
+from rltf.executor.sites import RECURSION_LIMIT, surroundings
 
 MAX_MESSAGE_CHARS = 300
 TICK_NS = 10_000_000
 _RESERVE = mmap.mmap(-1, 1 << 18)
 """Address space that is let go of when a program has used up its own: to report that takes some. Nobody ever writes to
 it."""
-RECURSION_LIMIT = 1000 + 6  # a script's own frames, and the harness below them
+_FILES = re.compile(r"open|detach|FileIO|Wrapper|Writer")
+"""What in a program's text may make a file that writes at the interpreter's end what it still holds."""
 
 
 def report(line: str) -> None:
@@ -84,36 +87,6 @@ def limit_kind(error: BaseException) -> str:
     return "output" if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC) else ""
 
 
-def _leetcode_names() -> dict[str, Any]:
-    """What a program finds imported on the site that its `class Solution` was written for: modules, and what most of
-    them hold.
-    """
-    names: dict[str, Any] = {}
-    for module in "typing collections functools itertools heapq bisect string operator math".split():
-        loaded = importlib.import_module(module)
-        public = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
-        names |= {name: getattr(loaded, name) for name in public if not hasattr(builtins, name)}
-    modules = (
-        "bisect collections copy datetime functools heapq itertools math operator random re string sys typing".split()
-    )
-    return names | {
-        name: importlib.import_module(name) for name in modules
-    }  # `bisect` is a function of its module, too
-
-
-LEETCODE_NAMES = _leetcode_names()
-APPS_PRELUDE = """
-import sys, time, itertools, collections, math, fractions, random, heapq
-from itertools import accumulate, product, permutations, combinations
-from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
-from functools import lru_cache
-from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
-from typing import List, Tuple
-from heapq import *
-"""
-"""What the APPS harness puts before every program, and numpy as np."""
-
-
 def _inside_a_function(source: str) -> ast.Module:
     """The program as the APPS harness ran it: all that follows its first imports is the body of a function, lines as
     they were.
@@ -142,13 +115,11 @@ class Tests:
         self._limit_ns = limit_ns
         self._timer = timer
         self._random = "random" in self._source
-        self._names: dict[str, Any] = (
-            LEETCODE_NAMES if "class Solution" in self._source and self._mode == "call" else {}
-        )
         self._apps: bool = job["apps"]
-        if self._apps:
-            self._names = {}
-            exec(APPS_PRELUDE + ("import numpy as np" if "np" in self._source else ""), self._names)
+        self._surroundings = surroundings(
+            self._source, "apps" if self._apps else job["site"], job["prelude"], called=self._mode == "call"
+        )
+        self._has_files = _FILES.search(self._source) is not None
         self._started = 0, 0
         self._me = os.getpid()
 
@@ -198,13 +169,14 @@ class Tests:
         sys.modules[name] = module
         names = module.__dict__
         names["__file__"] = "/box/program.py"
-        if self._names:
-            names.update(self._names)
+        names.update(self._surroundings.names)
+        if "stdin" in names:
+            names.update(stdin=sys.stdin, stdout=sys.stdout)  # this test's
         if self._random:
             random.seed(0)
             if "numpy" in sys.modules:
                 sys.modules["numpy"].random.seed(0)
-        sys.setrecursionlimit(RECURSION_LIMIT)
+        sys.setrecursionlimit(self._surroundings.recursion_limit)
         return names
 
     def _stdin(self, code: Any, text: str) -> None:
@@ -213,42 +185,58 @@ class Tests:
         os.lseek(INPUT, 0, 0)
         os.dup2(INPUT, 0)
         os.dup2(OUTPUT, 1)
-        into = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "utf-8")
-        out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "utf-8")
-        into.mode, out.mode = "r", "w"  # type: ignore[misc]
+        into, out = _stream(0, "<stdin>", "r"), _stream(1, "<stdout>", "w")
         sys.stdin = sys.__stdin__ = into  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
-        code_of_end, caught = 0, None
+        caught: BaseException | None = None
+        names = self.namespace("__main__")
+        names.update(__builtins__=builtins, __annotations__={}, __cached__=None)  # as of a script
         try:
-            exec(code, self.namespace("__main__"))
+            exec(code, names)
         except BaseException as error:
             caught = error
+        refused = ""
         try:
             _finish_threads()
-            if sys.stdout is not out and not sys.stdout.closed:
-                sys.stdout.flush()
-            if not out.closed:
+        except BaseException as error:
+            caught = caught or error
+        try:
+            _flush(getattr(sys, "stdout", None))
+            if self._has_files and _is_success(caught):
+                caught = None
+                _flush_files()
+                # Gone before the next test, whose descriptors they would close.
+                sys.stdin, sys.stdout = into, out
+                names.clear()
+                gc.collect()
+        except BaseException as error:
+            if limit_kind(error):
+                caught = caught or error
+            else:
+                refused = f"exit status 120: sys.stdout cannot be flushed: {class_of(error)}: {message_of(error)}"
+        try:
+            if not _is_gone(out):
                 out.flush()
         except BaseException as error:
             caught = caught or error
         if os.getpid() != self._me:
             os._exit(0)
         offset = os.lseek(OUTPUT, 0, 1)
+        line = None
         if isinstance(caught, SystemExit):
-            status = caught.code
-            code_of_end = 0 if status is None or status == 0 else 2
-            if code_of_end:
-                text = f"exit status {status}" if isinstance(status, int) else f"exit: {message_of(caught)}"
+            if not _is_success(caught):
+                status = caught.code
+                refused = f"exit status {status}" if isinstance(status, int) else f"exit: {message_of(caught)}"
                 line = line_of(caught, caught.__traceback__)
-                report(json.dumps([2, self.cpu_us(), offset, "", line, text[:MAX_MESSAGE_CHARS], ""]))
-                return
             caught = None
-        if caught is None:
-            report(f"[0,{self.cpu_us()},{offset}]")
-        else:
+        if caught is not None:
             self.failed(1, caught, offset)
             if limit_kind(caught) == "output":
                 os._exit(0)  # the file is full for the next test as well: that needs a new process
+        elif refused:
+            report(json.dumps([2, self.cpu_us(), offset, "", line, refused[:MAX_MESSAGE_CHARS], ""]))
+        else:
+            report(f"[0,{self.cpu_us()},{offset}]")
 
     def _call(self, code: Any, test: list[Any]) -> None:
         function, arguments = test
@@ -259,6 +247,7 @@ class Tests:
             exec(code, names)
             loaded = True
             value = find_function(names, function)(*[decode(argument, MAX_CALL_NODES) for argument in arguments])
+            sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))  # the program may have lowered it
             result = json.dumps(encode(value), separators=(",", ":"))
         except BaseException as error:
             if os.getpid() != self._me:
@@ -291,6 +280,50 @@ def find_function(names: dict[str, Any], function: str) -> Any:
     if function not in names:
         raise NameError(f"name '{function}' is not defined")
     return names[function]
+
+
+def _stream(descriptor: int, name: str, mode: str) -> io.TextIOWrapper:
+    """Standard input or output, as an interpreter makes it."""
+    raw = io.FileIO(descriptor, mode + "b", closefd=False)
+    raw.name = name
+    buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+    stream = io.TextIOWrapper(buffer, "utf-8")
+    stream.mode = mode  # type: ignore[misc]
+    return stream
+
+
+def _is_gone(stream: io.TextIOWrapper) -> bool:
+    """Whether a stream is closed, or its buffer is another's."""
+    try:
+        return stream.closed
+    except ValueError:
+        return True
+
+
+def _flush(stream: Any) -> None:
+    """As an interpreter does at its end: also what does not say whether it is closed."""
+    try:
+        closed = stream is None or stream.closed
+    except Exception:
+        closed = False
+    if not closed:
+        stream.flush()
+
+
+def _flush_files() -> None:
+    """What files that nobody closed do at an interpreter's end."""
+    found = [each for each in gc.get_objects() if isinstance(each, io.TextIOWrapper | io.BufferedWriter)]
+    for each in sorted(found, key=lambda file: isinstance(file, io.BufferedWriter)):
+        try:
+            _flush(each)
+        except Exception as error:
+            if limit_kind(error):
+                raise
+
+
+def _is_success(caught: BaseException | None) -> bool:
+    """Whether a program that ended so ends with status 0."""
+    return caught is None or (isinstance(caught, SystemExit) and (caught.code is None or caught.code == 0))
 
 
 def _finish_threads() -> None:

@@ -124,7 +124,7 @@ def advice(reason: str) -> str:
             "seccomp filters need a kernel with CONFIG_SECCOMP_FILTER (every distribution's has it) on x86_64 or "
             "aarch64"
         )
-    if reason.startswith("numpy"):
+    if reason.startswith("packages"):
         return "install the virtual environment in a folder that all users may enter"
     return ""
 

@@ -33,8 +33,10 @@ from rltf.executor.protocol import Request
 from rltf.executor.state_leaks import may_leak_state, mutates_shared_state
 from rltf.executor.suites import MAX_RECORD_BYTES, ReadySuite
 
-EXECUTOR_VERSION = "3"
+EXECUTOR_VERSION = "4"
 MAX_PROCESSES = 64
+STACK_BYTES = 512 << 20
+"""Address space on top, of a program that asks for threads with large stacks: they are reserved, and hardly used."""
 GRACE_SHARE, MAX_GRACE_S = 0.25, 1.0
 """A test is ended when it has used so much more CPU time than its limit: this share of it, at most so many seconds."""
 UNACCOUNTED_SHARE, UNACCOUNTED_S = 0.25, 0.1
@@ -77,7 +79,9 @@ class Grader:
             # another.
             return self._feedback(self._each_alone(everything, grace=False))
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
-        if first > 0 and not verdicts[first].final and may_leak_state(self._program):
+        # What earlier tests have left is counted as memory, too, until the interpreter looks for it.
+        leaks = may_leak_state(self._program) or verdicts[first].error_type == "MemoryLimit"
+        if first > 0 and not verdicts[first].final and leaks:
             (alone,) = self._run([first], grace=verdicts[first].error_type != "TimeLimit")
             if alone.outcome != verdicts[first].outcome:
                 verdicts = self._each_alone(everything)
@@ -135,7 +139,7 @@ class Grader:
             processes=MAX_PROCESSES,
             cpu_total_s=math.ceil(tests * allowed_s) + 2,
             limit_ns=int(allowed_s * 1e9),
-            memory_bytes=self._memory_limit_mb << 20,
+            memory_bytes=(self._memory_limit_mb << 20) + (STACK_BYTES if "stack_size" in self._program else 0),
             file_bytes=self._ready.file_bytes,
         )
 

@@ -66,7 +66,7 @@ class Isolation:
     """
 
     def __init__(self, tier: Tier, python_paths: list[str], packages: list[str], box: str) -> None:
-        """`python_paths`, `packages`: folders that programs may read.
+        """`python_paths`, `packages`: folders, and files, that programs may read.
 
         `box`: working folder where the lane has no root of its own.
         """
@@ -155,7 +155,7 @@ class Isolation:
             return
         hidden = next((path for path in self._packages if not _readable_by_all(path)), None)
         if hidden is not None:
-            self.layers["numpy"] = f"off: {hidden} cannot be read by a user without rights"
+            self.layers["packages"] = f"off: {hidden} cannot be read by a user without rights"
         hidden = next((path for path in self._python_paths if not _readable_by_all(path)), None)
         if hidden is None:
             os.chown(self.box, self._uid, self._uid)

@@ -36,6 +36,8 @@ MAX_LINES = 1_000_000
 MAX_EXTRA_CHARS, MAX_LENGTH_RATIO = 1 << 20, 20
 """An output longer than the right one by so many characters and so many times as long is wrong, and is not read."""
 _CONTROLS = {code: "?" for code in (*range(9), *range(11, 32), *range(127, 160))}
+MAX_DIGITS = 4300
+_LONG_NUMBER = re.compile(rb"(?<!\d)\d{%d}" % (MAX_DIGITS + 1))
 _TIME = re.compile(rb"\[0,(\d{1,15}),")
 LIMITS = {"memory": "MemoryLimit", "output": "OutputLimit"}
 """Error types of exceptions that stand for a limit."""
@@ -122,11 +124,20 @@ class Report:
 
 
 def _parsed(line: bytes) -> list[Any] | None:
+    # Long integers come as hexadecimal text. What loads data may at this moment allow longer decimal ones, whose
+    # reading takes time that grows with the square of their length.
+    read_integer = _short_integer if _LONG_NUMBER.search(line) else None
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_int=read_integer)
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, list) and record else None
+
+
+def _short_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("a long integer")
+    return int(digits)
 
 
 def _cut(line: bytes) -> list[Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
@@ -12,13 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from rltf.executor import protocol
 from rltf.executor.boxes import Box
 from rltf.executor.isolation import Tier
+from rltf.executor.packages import DEFAULT, Packages, find_packages
 from rltf.executor.protocol import LaneFailure, Reply, Request
 
 START_TIMEOUT_S = 60.0
@@ -51,18 +50,25 @@ class Lane:
     """Runs one program at a time. Not thread-safe: each thread drives a lane of its own."""
 
     def __init__(
-        self, tiers: Sequence[Tier] = TIERS, *, python: str = "", numpy: bool = False, hash_seed: int = 0
+        self,
+        tiers: Sequence[Tier] = TIERS,
+        *,
+        python: str = "",
+        packages: tuple[str, ...] = DEFAULT,
+        preload: bool = False,
+        hash_seed: int = 0,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             tiers: the first of them that this machine allows is taken.
             python: the interpreter that programs run on; empty: the one that runs this.
-            numpy: whether numpy is loaded before the first program rather than by each that imports it.
+            packages: what programs may import beside the standard library, as far as it is installed.
+            preload: whether these are loaded before the first program rather than by each that imports them.
             hash_seed: PYTHONHASHSEED of the programs.
 
         """
-        self._tiers, self._numpy, self._hash_seed = tuple(tiers), numpy, hash_seed
+        self._tiers, self._names, self._preload, self._hash_seed = tuple(tiers), packages, preload, hash_seed
         # The interpreter itself, not a virtual environment's: it starts faster and knows none of its packages.
         self._python = python or getattr(sys, "_base_executable", None) or sys.executable
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,13 +77,15 @@ class Lane:
         self._errors: IO[bytes] | None = None
         self._aborted = False
         self.tier: Tier = "none"
-        """The tier in force; this and the next three are known once started."""
+        """The tier in force; this and the next four are known once started."""
         self.refusals: dict[Tier, str] = {}
         """Why tiers tried earlier could not be had."""
         self.layers: dict[str, str] = {}
         """Isolation layer -> "on", or "off: reason"."""
         self.python_version = ""
         """Of the interpreter that programs run on."""
+        self.packages = Packages()
+        """What programs may import beside the standard library."""
         self.contained = False
         """Whether nobody inside can end a program's process as if from outside."""
 
@@ -117,12 +125,12 @@ class Lane:
             raise LaneFailure("the lane was given up")
         self._box = Box()
         root = str(Path(__file__).absolute().parents[2])
-        folders = numpy_folders(self._python)
+        self.packages = find_packages(self._python, self._names)
         options = {
             "socket": theirs.fileno(),
             "tier": tier,
-            "packages": folders,
-            "preload": ["numpy"] if self._numpy and folders else [],
+            "packages": self.packages.paths,
+            "preload": self.packages.preload if self._preload else [],
             "box": self._box.path,
             "root": root,
         }
@@ -244,32 +252,6 @@ class Lane:
         if self._box is not None:
             self._box.remove()
             self._box = None
-
-
-@cache
-def numpy_folders(python: str) -> list[str]:
-    """Folders of numpy and its libraries for an interpreter: the one package that programs may import.
-
-    Empty if there is none.
-
-    The numpy installed here serves every interpreter of this one's version; another is asked for its own.
-    """
-    ask = "import importlib.util, sys; s = importlib.util.find_spec('numpy'); "
-    ask += "print(*sys.version_info[:2], s.submodule_search_locations[0] if s else '')"
-    try:
-        told = subprocess.run(
-            [python, "-c", ask], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []  # whatever is wrong with the interpreter, starting the lane will say it
-    major, minor, found = told.rstrip("\n").split(" ", 2)
-    if (int(major), int(minor)) == sys.version_info[:2]:
-        spec = importlib.util.find_spec("numpy")
-        found = spec.submodule_search_locations[0] if spec is not None and spec.submodule_search_locations else found
-    if not found:
-        return []
-    package = Path(found).resolve()
-    return [str(folder) for folder in (package, package.parent / "numpy.libs") if folder.is_dir()]
 
 
 def _file(name: str, content: bytes = b"") -> int:

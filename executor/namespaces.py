@@ -39,6 +39,8 @@ LIBRARIES = (
     "/etc/ld.so.cache",
 )
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+STREAMS = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
+"""Paths that programs open (`executor.streams`), and look for first: there is /dev/null."""
 _TREE = "/tmp"
 
 
@@ -174,6 +176,7 @@ class LaneNamespaces:
     def _make_tree(self) -> None:
         mount(None, "/", None, _MS_REC | _MS_PRIVATE)
         wanted = [(path, path) for path in (*LIBRARIES, *DEVICES)]
+        wanted += [("/dev/null", path) for path in STREAMS]
         wanted += [(os.path.realpath(path), path) for path in self._python_paths]
         wanted += [(os.path.realpath(path), "/packages/" + os.path.basename(path)) for path in self._packages]
         # Opened before the tree is mounted: that may hide them.

@@ -10,10 +10,12 @@ module as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
-MAX_DEPTH = 120
+MAX_DEPTH = 400
+"""Levels of containers in a value: the judge takes it apart by recursion, below Python's usual limit."""
 MAX_CALL_NODES = 10_000_000
 """Bound on the values of one call where both sides may be trusted with it: arguments, and results inside the
 sandbox."""
@@ -25,6 +27,9 @@ _TAGS: dict[type, str] = {tuple: "t", set: "s", frozenset: "f"}
 _TYPES: dict[str, type] = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 }
+
+
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 class NotPlain(Exception):
@@ -53,12 +58,16 @@ def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = M
     if levels == 0:
         return {"o": "too deeply nested"}
     levels -= 1
-    if kind is list:
-        return [encode(item, keep, levels) for item in value]
-    if kind in _TAGS:
-        return {_TAGS[kind]: [encode(item, keep, levels) for item in value]}
+    # By loops, here and in `decode`: a comprehension would take a second frame per level.
+    parts: list[Any] = []
+    if kind is list or kind in _TAGS:
+        for item in value:
+            parts.append(encode(item, keep, levels))
+        return parts if kind is list else {_TAGS[kind]: parts}
     if kind is dict:
-        return {"d": [[encode(key, keep, levels), encode(item, keep, levels)] for key, item in value.items()]}
+        for key, item in value.items():
+            parts.append([encode(key, keep, levels), encode(item, keep, levels)])
+        return {"d": parts}
     if kind is bytes or kind is bytearray:
         return {"b": value.hex()}
     if kind is complex:
@@ -105,17 +114,24 @@ def decode(data: Any, max_nodes: int, handle: Callable[[int], Any] | None = None
         if item is None or isinstance(item, bool | int | float | str):
             return item
         levels -= 1
+        parts: list[Any] = []
         if isinstance(item, list):
-            return [walk(part, levels) for part in item]
+            for part in item:
+                parts.append(walk(part, levels))
+            return parts
         if not isinstance(item, dict) or len(item) != 1:
             raise NotPlain("not an encoded value")
         ((tag, body),) = item.items()
         if tag in ("t", "s", "f") and isinstance(body, list):
-            parts = [walk(part, levels) for part in body]
+            for part in body:
+                parts.append(walk(part, levels))
             # By way of a frozenset, as Python makes the set of a literal: programs see the order of its elements.
             return tuple(parts) if tag == "t" else set(frozenset(parts)) if tag == "s" else frozenset(parts)
         if tag == "d" and isinstance(body, list):
-            return {walk(key, levels): walk(part, levels) for key, part in body}
+            pairs: dict[Any, Any] = {}
+            for key, part in body:
+                pairs[walk(key, levels)] = walk(part, levels)
+            return pairs
         if tag == "b":
             return bytes.fromhex(body)
         if tag == "c":
@@ -138,8 +154,23 @@ def decode(data: Any, max_nodes: int, handle: Callable[[int], Any] | None = None
 
 def nodes(value: Any) -> int:
     """How many values a decoded value holds, containers included."""
+    count, level = 0, [value]
+    while level:
+        count += len(level)
+        level = [part for item in level for part in _parts(item)]
+    return count
+
+
+def depth(value: Any) -> int:
+    """Levels of containers in a value, 0 of a scalar."""
+    count, level = 0, [value] if isinstance(value, _CONTAINERS) else []
+    while level:
+        count += 1
+        level = [part for item in level for part in _parts(item) if isinstance(part, _CONTAINERS)]
+    return count
+
+
+def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, list | tuple | set | frozenset):
-        return 1 + sum(map(nodes, value))
-    if isinstance(value, dict):
-        return 1 + sum(nodes(key) + nodes(item) for key, item in value.items())
-    return 1
+        return value
+    return chain.from_iterable(value.items()) if isinstance(value, dict) else ()

@@ -23,7 +23,9 @@ from rltf.executor.isolation import Tier
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.executor.labels import sanitize
 from rltf.executor.lane import TIERS, Lane
+from rltf.executor.packages import DEFAULT
 from rltf.executor.protocol import LaneFailure
+from rltf.executor.sites import imports_for
 from rltf.executor.suites import ReadySuite, make_ready
 from rltf.problems.problem import TestSuite
 
@@ -40,13 +42,13 @@ log = logging.getLogger(__name__)
 
 
 class _LanePair(NamedTuple):
-    """Two lanes of which one works at a time. The second starts when the first program names numpy.
+    """Two lanes of which one works at a time. The second starts when the first program, or its tests, names a package.
 
     Loading numpy takes a program thirty times as long as all else; having it loaded makes each fork a tenth dearer.
     """
 
     plain: Lane
-    with_numpy: Lane
+    with_packages: Lane
 
 
 class SandboxJudge(Judge):
@@ -60,6 +62,7 @@ class SandboxJudge(Judge):
         *,
         tiers: Sequence[Tier] = TIERS,
         python: str = "",
+        packages: tuple[str, ...] = DEFAULT,
         hash_seed: int = 0,
     ) -> None:
         """Starts the lanes.
@@ -71,6 +74,7 @@ class SandboxJudge(Judge):
             tiers: of isolation, the first that this machine allows is taken; "none" as the last runs programs whatever
                 it allows.
             python: the interpreter that programs run on; empty: the one that runs this.
+            packages: what programs may import beside the standard library (`executor.packages`).
             hash_seed: PYTHONHASHSEED of the programs.
 
         Raises:
@@ -81,13 +85,15 @@ class SandboxJudge(Judge):
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._lanes: queue.SimpleQueue[_LanePair] = queue.SimpleQueue()
 
-        def lane(numpy: bool) -> Lane:
-            return Lane(tiers, python=python, numpy=numpy, hash_seed=hash_seed)
+        def lane(preload: bool) -> Lane:
+            return Lane(tiers, python=python, packages=packages, preload=preload, hash_seed=hash_seed)
 
-        self._all = [_LanePair(plain=lane(False), with_numpy=lane(True)) for _ in range(lanes)]
+        self._all = [_LanePair(plain=lane(False), with_packages=lane(True)) for _ in range(lanes)]
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
         self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
         self._feedbacks: OrderedDict[Key, Feedback] = OrderedDict()
+        self._named: OrderedDict[str, bool] = OrderedDict()
+        """Whether a suite's own code may import a package, by its hash."""
         self.restarts = 0
         """Lanes that broke and were started anew."""
         remove_boxes()  # of judges that were killed
@@ -106,7 +112,13 @@ class SandboxJudge(Judge):
         tiers: tuple[Tier, ...] = (*TIERS, "none") if config.unsafe else TIERS
         count = config.lanes if lanes is None else lanes
         return cls(
-            count, config.time_limit_s, config.memory_limit_mb, tiers=tiers, python=config.python, hash_seed=hash_seed
+            count,
+            config.time_limit_s,
+            config.memory_limit_mb,
+            tiers=tiers,
+            python=config.python,
+            packages=config.packages,
+            hash_seed=hash_seed,
         )
 
     @property
@@ -123,6 +135,11 @@ class SandboxJudge(Judge):
     def layers(self) -> dict[str, str]:
         """Isolation layer -> "on", or "off: reason"."""
         return self._all[0].plain.layers
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
+        """Those of `executor.packages` that are not installed."""
+        return self._all[0].plain.packages.missing
 
     @property
     def python_version(self) -> str:
@@ -178,7 +195,7 @@ class SandboxJudge(Judge):
     def _run(self, ready: ReadySuite, program: str) -> Feedback | InfrastructureFailure:
         """Grades on a free lane; after a failure the lane is started anew and the program gets one more try."""
         pair = self._lanes.get()
-        lane = pair.with_numpy if "numpy" in program else pair.plain
+        lane = pair.with_packages if self._needs_packages(ready, program) else pair.plain
         time_limit_s = ready.suite.time_limit_s or self._time_limit_s
         memory_limit_mb = ready.suite.memory_limit_mb or self._memory_limit_mb
         reasons: list[str] = []
@@ -204,6 +221,17 @@ class SandboxJudge(Judge):
             return InfrastructureFailure("; then ".join(reasons))
         finally:
             self._lanes.put(pair)
+
+    def _needs_packages(self, ready: ReadySuite, program: str) -> bool:
+        """Whether the program, or what runs beside it, may import one of the packages."""
+        packages = self._all[0].plain.packages
+        known = self._named.get(ready.suite_hash)
+        if known is None:
+            code = (ready.suite.setup, ready.suite.prelude, *ready.suite.asserts)
+            known = self._named[ready.suite_hash] = any(map(packages.named_in, code))
+            if len(self._named) > MAX_CACHED_SUITES:
+                self._named.popitem(last=False)
+        return known or packages.named_in(program) or imports_for(program, ready.suite.site)
 
     def _ready(self, suite: TestSuite) -> ReadySuite:
         # By identity, for a content hash costs as much as a short program's grading; an entry keeps its suite alive and

@@ -20,10 +20,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from rltf.executor.child import LEETCODE_NAMES, class_of, find_function, limit_kind, line_of, message_of, report
+from rltf.executor.child import class_of, find_function, limit_kind, line_of, message_of, report
 from rltf.executor.isolation import CpuTimer
 from rltf.executor.plaindata import MAX_CALL_NODES, decode, encode
 from rltf.executor.protocol import FILENAME, RPC
+from rltf.executor.sites import surroundings
 
 
 def _send(connection: socket.socket, message: Any) -> None:
@@ -73,6 +74,7 @@ class _Server:
         self._connection = socket.socket(fileno=RPC)
         self._objects: list[Any] = []
         self._code: Any = None
+        self._surroundings = surroundings(job["program"], job["site"], job["prelude"], called=True)
 
     def keep(self, value: Any) -> int:
         for handle, kept in enumerate(self._objects):
@@ -122,8 +124,8 @@ class _Server:
         self._objects.clear()
         module = ModuleType("solution")
         sys.modules["solution"] = module
-        if "class Solution" in self._job["program"]:
-            module.__dict__.update(LEETCODE_NAMES)
+        module.__dict__.update(self._surroundings.names)
+        sys.setrecursionlimit(self._surroundings.recursion_limit)
         exec(self._code, module.__dict__)
         found = {}
         for name in names:
@@ -135,7 +137,7 @@ class _Server:
 
 
 def serve(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
-    """The job of a program's process: {"program": text}."""
+    """The job of a program's process: {"program": text, "site": text, "prelude": text}."""
     _Server(job, limit_ns, timer).run()
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from rltf.executor import protocol
 from rltf.executor.apps_compat import int_keys
 from rltf.executor.checkers import make_checker
-from rltf.executor.plaindata import encode, nodes
+from rltf.executor.plaindata import MAX_DEPTH, depth, encode, nodes
+from rltf.problems.long_integers import with_long_integers
 from rltf.problems.problem import TestSuite
 
 MAX_OUTPUT_BYTES = 16 << 20
@@ -68,6 +69,8 @@ class ReadySuite:
             "program": program,
             "mode": self.mode,
             "apps": self.suite.checker == "apps_compat",
+            "site": self.suite.site,
+            "prelude": self.suite.prelude,
             "tests": [self.tests[index] for index in indices] if self.tests else [],
         }
         return marshal.dumps(job, protocol.JOB_FORMAT)
@@ -86,7 +89,7 @@ class ReadySuite:
 
 
 def make_ready(suite: TestSuite) -> ReadySuite:
-    """Prepares a suite. Raises ValueError for test code that does not compile."""
+    """Prepares a suite. Raises ValueError for test code that does not compile, and for values nested too deeply."""
     checker = make_checker(suite)
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
@@ -102,7 +105,7 @@ def make_ready(suite: TestSuite) -> ReadySuite:
         assert suite.fn_name is not None
         inputs = (
             [list(map(int_keys, arguments)) for arguments in suite.inputs]
-            if suite.checker == "apps_compat"
+            if "apps" in (suite.site, suite.checker.removesuffix("_compat"))
             else suite.inputs
         )
         tests = [
@@ -124,6 +127,9 @@ def make_ready(suite: TestSuite) -> ReadySuite:
 def _calls(
     suite: TestSuite, calls: list[tuple[str, tuple[Any, ...], Any]], match: Callable[[Any, Any], bool]
 ) -> ReadySuite:
+    for number, (_, arguments, expected) in enumerate(calls, 1):
+        if max(map(depth, (*arguments, expected))) > MAX_DEPTH:
+            raise ValueError(f"a value of test {number} is nested more than {MAX_DEPTH} levels deep")
     tests = tuple([name, [encode(argument) for argument in arguments]] for name, arguments, _ in calls)
     return _ready(suite, "call", tests, tuple(expected for _, _, expected in calls), match)
 
@@ -145,7 +151,7 @@ def _ready(
 
 def _parsed(source: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        return with_long_integers(ast.parse, source)
     except SyntaxError as error:
         raise ValueError(f"test code does not compile: {error}") from None
 

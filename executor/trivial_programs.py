@@ -59,12 +59,19 @@ def could_pass(ready: ReadySuite, constant: TrivialProgram) -> bool:
 
 
 def _with_commonest(values: tuple[Any, ...], ready: ReadySuite) -> list[Any]:
-    counts = Counter(map(repr, ready.expected)).most_common(1)
-    if counts and counts[0][1] > 1:
-        commonest = next(value for value in ready.expected if repr(value) == counts[0][0])
-        if repr(commonest) not in map(repr, values):
-            return [*values, commonest]
+    written = list(map(_written, ready.expected))
+    counts = Counter(text for text in written if text is not None).most_common(1)
+    if counts and counts[0][1] > 1 and counts[0][0] not in map(repr, values):
+        return [*values, ready.expected[written.index(counts[0][0])]]
     return list(values)
+
+
+def _written(value: Any) -> str | None:
+    """None for an integer longer than Python writes, or one in it."""
+    try:
+        return repr(value)
+    except ValueError:
+        return None
 
 
 def _short(value: Any) -> str:

@@ -4,9 +4,9 @@ Started by exec, never forked from the process that uses it (forking one that ho
 
     python -s -S -P -B -c "import sys; sys.path.append(ROOT); from rltf.executor.zygote import main; main()" OPTIONS
 
-OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders that programs may import), preload (modules
-to import before the first program), box (working folder where no root of the lane's own can be had). Standard library
-only.
+OPTIONS is JSON: socket (descriptor), tier (which to try), packages (folders and files of what programs may import),
+preload (modules to import before the first program), box (working folder where no root of the lane's own can be had).
+Standard library only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import importlib
 import json
 import marshal
 import os
+import resource
 import signal
 import socket
 import sys
@@ -39,6 +40,8 @@ PRELOADED_MODULES = (
     "warnings"
 ).split()
 
+LARGE_JOB_BYTES = 1 << 20
+"""Tests from this size on are looked at for what they take of a program's memory."""
 JobRunner = Callable[[Any, int, CpuTimer], None]
 REHEARSALS = 20
 """So often has a function to run before the interpreter stops to rewrite its code."""
@@ -113,7 +116,10 @@ def main() -> None:
     if lane.own_root:
         sys.path[:] = [path for path in sys.path if path not in folders] + ["/packages"]
     for name in options["preload"]:
-        importlib.import_module(name)  # from inside the lane, where programs will find the rest of it
+        try:
+            importlib.import_module(name)  # from inside the lane, where programs will find the rest of it
+        except Exception as error:  # whatever a package does that is not whole, a program that imports it will see
+            lane.layers[f"package {name}"] = f"off: {type(error).__name__}: {error}"
     mapped = int(os.pread(statm, 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
     os.close(statm)
     errors = os.fdopen(beyond_standard(2), "w")  # descriptor 2 will be a program's
@@ -138,8 +144,10 @@ def warm_up() -> dict[str, JobRunner]:
     os.register_at_fork = lambda **_: None
     for name in PRELOADED_MODULES:
         importlib.import_module(name)
-    from rltf.executor import child, split
+    from rltf.executor import child, split, streams
 
+    streams.install()
+    sys.set_int_max_str_digits(0)  # as judges and the sets' own harnesses have it: a long integer costs CPU time
     os.register_at_fork = register
     import _sitebuiltins
     import builtins
@@ -154,6 +162,11 @@ def warm_up() -> dict[str, JobRunner]:
     for name in [name for name in sys.modules if name.partition(".")[0] == "rltf"]:
         del sys.modules[name]  # a program may have a module of this name
     return {"tests": child.run_tests, "serve": split.serve, "ask": split.ask}
+
+
+def _peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 class Zygote:
@@ -191,7 +204,7 @@ class Zygote:
         self._timer.create()
         for mode, test in (("stdin", "3\n4 5 6\n"), ("call", ["f", [[4, 5, 6]]])):
             for _ in range(REHEARSALS):
-                job = {"program": _REHEARSED, "mode": mode, "apps": False, "tests": [test]}
+                job = {"program": _REHEARSED, "mode": mode, "apps": False, "site": "", "prelude": "", "tests": [test]}
                 self._roles["tests"](job, 1_000_000_000, self._timer)
         self._timer.start(0)
         for descriptor in (0, 1, protocol.INPUT):
@@ -256,20 +269,24 @@ class Zygote:
         try:
             os.setsid()
             os.dup2(job, protocol.JOB, inheritable=False)
-            body = os.pread(protocol.JOB, os.fstat(protocol.JOB).st_size, 0)
+            size = os.fstat(protocol.JOB).st_size
+            before = _peak_bytes() if size >= LARGE_JOB_BYTES else 0
+            body = os.pread(protocol.JOB, size, 0)
             for target, descriptor in descriptors.items():
                 os.dup2(descriptor, target, inheritable=False)
             if role == "tests":
                 os.dup2(os.memfd_create("input"), protocol.INPUT, inheritable=False)
             self._lane.restrict_files()
             os.closerange(protocol.JOB + 1, 1 << 20)
-            memory = request.memory_bytes + self._address_space
+            task = marshal.loads(body)
+            # The harness holds the tests: their memory is not the program's.
+            held = _peak_bytes() - before if size >= LARGE_JOB_BYTES else 0
+            memory = request.memory_bytes + self._address_space + held
             self._lane.limit(memory, request.file_bytes, request.cpu_total_s, request.processes)
             self._timer.create()
             self._lane.filter_calls()
-            task = marshal.loads(body)
         except BaseException as error:
-            os.pwrite(protocol.JOB, repr(error).encode(), len(body))  # where no program can write
+            os.pwrite(protocol.JOB, repr(error).encode(), os.fstat(protocol.JOB).st_size)  # where no program can write
             os._exit(SETUP_FAILED_STATUS)
         os.close(protocol.JOB)
         del body

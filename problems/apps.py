@@ -18,6 +18,7 @@ from rltf.problems.fields import unread
 from rltf.problems.files import parse_field, read_text, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
+from rltf.problems.python_source import imports_of
 from rltf.problems.spec import IdFilter, Source, Spec
 from rltf.problems.statement_examples import shown_in
 from rltf.problems.wrapped_outputs import unwrap_outputs
@@ -151,12 +152,17 @@ def _suite(tests: dict[str, Any], starter_code: str, solutions: tuple[str, ...],
     inputs, outputs = tests["inputs"], tests["outputs"]
     if fn_name is None:
         return TestSuite(
-            kind="stdin", fn_name=None, inputs=tuple(map(_text, inputs)), outputs=tuple(map(_text, outputs))
+            kind="stdin",
+            fn_name=None,
+            inputs=tuple(map(_text, inputs)),
+            outputs=tuple(map(_text, outputs)),
+            site="apps",
         )
     if not isinstance(fn_name, str):
         raise ValueError("fn_name in input_output.json must be a string")
     unwrapped = outputs if as_written else unwrap_outputs(fn_name, outputs, (starter_code, *solutions))
-    return TestSuite(kind="call", fn_name=fn_name, inputs=tuple(inputs), outputs=tuple(unwrapped))
+    prelude = imports_of(starter_code)
+    return TestSuite("call", fn_name, tuple(inputs), tuple(unwrapped), site="apps", prelude=prelude)
 
 
 def _text(value: Any) -> Any:

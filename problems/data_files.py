@@ -77,11 +77,24 @@ def _parquet(file: Path) -> Iterator[Placed]:
     try:
         with parquet.ParquetFile(file) as opened:
             for batch in opened.iter_batches(1024):
-                for row in batch.to_pylist():
+                for row in _rows(batch):
                     number += 1
-                    yield f"row {number}", row
+                    place = f"row {number}"
+                    yield place, Skipped(place, row) if isinstance(row, str) else row
     except (ArrowException, OSError) as error:
         raise UserError(f"{file} is a damaged Parquet file: {first_line(error)}") from None
+
+
+def _rows(batch: Any) -> list[dict[str, Any] | str]:
+    """Rows of a batch; for one with a text that is no UTF-8 what is wrong."""
+    try:
+        rows: list[dict[str, Any] | str] = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if len(batch) == 1:
+            rows = [f"not UTF-8 text: byte 0x{error.object[error.start]:02x}"]
+        else:
+            rows = [row for number in range(len(batch)) for row in _rows(batch.slice(number, 1))]
+    return rows
 
 
 def _saved(folder: Path, split: str) -> Iterator[Placed]:

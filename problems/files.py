@@ -10,17 +10,19 @@ import json
 import os
 import re
 import stat
-import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from rltf.config import UserError
+from rltf.problems.long_integers import with_long_integers
 from rltf.problems.problem import Skipped
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_STRAY = re.compile("[\udc80-\udcff]")
 
 
 def read_text(path: Path) -> str:
@@ -47,15 +49,13 @@ def _read_bytes(path: Path) -> bytes:
 def parse_json(text: str) -> Any:
     """Value of a JSON text. Raises ValueError with a short reason when it is none."""
     try:
-        return json.loads(text, object_pairs_hook=_unambiguous)
+        return with_long_integers(json.loads, text, object_pairs_hook=_unambiguous)
     except json.JSONDecodeError as error:
         raise ValueError(f"broken JSON: {error}") from None
     except RecursionError:
         raise ValueError("broken JSON: nested too deeply") from None
     except _KeyTwice as error:
         raise ValueError(f"broken JSON: the key {error.args[0]!r} stands twice in one object") from None
-    except ValueError:
-        raise ValueError(f"an integer of more than {sys.get_int_max_str_digits():,} digits") from None
 
 
 def parse_field(name: str, text: str) -> Any:
@@ -87,13 +87,18 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
     data = _read_bytes(path)
     if data.lstrip().startswith(b"["):
         try:
-            entries = parse_json(data.decode())
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 text: {error}") from None
+            try:
+                text, whole = data.decode(), True
+            except UnicodeDecodeError:
+                text, whole = data.decode(errors="surrogateescape"), False
+            entries = parse_json(text)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         for number, entry in enumerate(entries, 1):
             place = f"entry {number}"
+            if not whole and (byte := _stray_byte(entry)) is not None:
+                yield place, Skipped(place, f"not UTF-8 text: byte 0x{byte:02x}")
+                continue
             yield place, entry if isinstance(entry, dict) else Skipped(place, "not a JSON object")
         return
     # str.splitlines would also split at characters that JSON strings may hold as they are.
@@ -113,6 +118,21 @@ def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | Skipped]]:
             yield place, Skipped(place, str(error))
             continue
         yield place, value if isinstance(value, dict) else Skipped(place, "not a JSON object")
+
+
+def _stray_byte(entry: Any) -> int | None:
+    """The first byte of an entry that was no UTF-8, by which it was decoded to a half character."""
+    level = [entry]
+    while level:
+        for text in level:
+            if isinstance(text, str) and not text.isascii() and (found := _STRAY.search(text)):
+                return ord(found[0]) - 0xDC00
+        level = [
+            part
+            for item in level
+            for part in (item if isinstance(item, list) else chain(*item.items()) if isinstance(item, dict) else ())
+        ]
+    return None
 
 
 def unix_lines(text: str) -> str:

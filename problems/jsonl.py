@@ -3,8 +3,8 @@
 Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty,
 tests (a list of assert statements, or the source of a function `check(candidate)` together with entry_point),
 setup (code that runs before a list of tests), example_tests (positions of the tests that the statement shows, from 0),
-prompt_style, time_limit_s (CPU seconds per test), memory_limit_mb, checker (standard, tokens or apps_compat), tolerance
-(of floats).
+prompt_style, time_limit_s (CPU seconds per test), memory_limit_mb, checker (one of `problems.problem.CHECKERS`),
+tolerance (of floats), site (whose conventions programs may count on, one of `problems.problem.SITES`).
 `inputs` and `outputs` follow APPS: strings for stdin; for calls the list of positional arguments, and the return value
 as it is (never wrapped). `tests` go before both. A field that is not named here is not read, and told
 (`problems.fields`).
@@ -22,6 +22,7 @@ from rltf.problems.fields import hinted, unread
 from rltf.problems.files import unix_lines
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.prompts import STYLES
+from rltf.problems.python_source import function_of, imports_of, require_compiles
 from rltf.problems.spec import IdFilter, Source, Spec
 
 _ALWAYS = (
@@ -34,8 +35,19 @@ _ALWAYS = (
     "prompt_style",
     "time_limit_s",
     "memory_limit_mb",
+    "site",
 )
-_TEXTS = ("question", "starter_code", "difficulty", "fn_name", "entry_point", "setup", "checker", "prompt_style")
+_TEXTS = (
+    "question",
+    "starter_code",
+    "difficulty",
+    "fn_name",
+    "entry_point",
+    "setup",
+    "checker",
+    "prompt_style",
+    "site",
+)
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
 FIELDS = (*_COMPARED, "entry_point", "setup")
 """All fields that a record may have."""
@@ -66,7 +78,7 @@ def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
             continue
         if fields:
             yield UnreadFields(name, place, fields)
-        found = from_record(name, record)
+        found = from_record(name, record, spec.judging)
         if isinstance(found, Skipped):
             yield replace(found, reason="; ".join([found.reason, *hinted(fields)]), place=place)
         elif places.setdefault(name, place) != place:
@@ -97,9 +109,14 @@ def unread_fields(record: dict[str, Any]) -> dict[str, str]:
     return unread(record, known, _TESTED)
 
 
-def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
-    """Problem of one record. Whatever is wrong with it is told in the Skipped."""
+def from_record(name: str, record: dict[str, Any], judging: bool = False) -> Problem | Skipped:
+    """Problem of one record. Whatever is wrong with it is told in the Skipped.
+
+    `judging`: it may be without a question, as only its tests are wanted.
+    """
     try:
+        if judging and not (record.get("question") or "").strip():
+            record = record | {"question": f"{name} has no question"}
         for field in _TEXTS:
             if not isinstance(record.get(field), str | None):
                 raise ValueError(f"{field} must be a string")
@@ -111,6 +128,8 @@ def from_record(name: str, record: dict[str, Any]) -> Problem | Skipped:
         if not record["question"].strip():
             raise ValueError("its question is empty")  # before what else may be missing
         suite = _suite(record)
+        if suite.kind != "stdin" and record.get("starter_code"):
+            suite = replace(suite, prelude=imports_of(record["starter_code"]))
         return Problem(
             id=name,
             question=record["question"],
@@ -158,6 +177,7 @@ def to_record(problem: Problem) -> dict[str, Any]:
     else:
         record |= {"fn_name": suite.fn_name, "inputs": suite.inputs, "outputs": suite.outputs}
     record |= {"time_limit_s": suite.time_limit_s, "memory_limit_mb": suite.memory_limit_mb}
+    record["site"] = suite.site
     record |= {"checker": "" if suite.checker == "standard" else suite.checker, "tolerance": suite.tolerance}
     return {name: value for name, value in record.items() if value not in (None, "", ())}
 
@@ -167,6 +187,7 @@ def _suite(record: dict[str, Any]) -> TestSuite:
         "time_limit_s": _number(record, "time_limit_s", float),
         "memory_limit_mb": _number(record, "memory_limit_mb", int),
     }
+    limits["site"] = record.get("site") or ""
     limits |= {"checker": record.get("checker") or "standard", "tolerance": _number(record, "tolerance", float)}
     tests = record.get("tests")
     fn_name = record.get("fn_name") or None
@@ -175,14 +196,21 @@ def _suite(record: dict[str, Any]) -> TestSuite:
             raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
         asserts = tuple(unix_lines(test).strip() for test in tests)
         setup = unix_lines(record.get("setup") or "")
+        require_compiles("its setup", setup)
+        for number, test in enumerate(asserts, 1):
+            require_compiles(f"number {number} of its tests", test)
         return TestSuite("assert", record.get("entry_point") or fn_name, (), (), asserts, setup, **limits)
     if isinstance(tests, str) and tests.strip():
-        entry_point = record.get("entry_point")
-        if not entry_point or not entry_point.isidentifier():
+        entry_point = record.get("entry_point") or ""
+        function = function_of(entry_point)
+        if function is None:
             raise ValueError("tests with check(candidate) need entry_point, the name of the function to check")
-        return TestSuite("assert", entry_point, (), (), (f"check({entry_point})",), setup=unix_lines(tests), **limits)
+        require_compiles("the code of its tests", unix_lines(tests))
+        return TestSuite("assert", function, (), (), (f"check({entry_point})",), setup=unix_lines(tests), **limits)
     if tests and not isinstance(tests, str | list):
         raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
+    if fn_name and (fn_name := function_of(fn_name)) is None:
+        raise ValueError(f"fn_name {record['fn_name']!r} is no name of a function")
     inputs, outputs = record.get("inputs"), record.get("outputs")
     if not isinstance(inputs, list) or not isinstance(outputs, list):
         raise ValueError("it needs inputs and outputs (two lists), or tests")

@@ -18,6 +18,7 @@ from rltf.problems.files import parse_field, unix_lines
 from rltf.problems.hub import hub_rows
 from rltf.problems.pickled_text import packed_text
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
+from rltf.problems.python_source import imports_of
 from rltf.problems.records import Format, problems_of, text
 from rltf.problems.spec import Source, Spec
 
@@ -136,14 +137,15 @@ def _suite(record: dict[str, Any], tests: list[dict[str, str]]) -> TestSuite:
         raise ValueError(f"testtype must be stdin or functional, and one of them: {', '.join(sorted(kinds))}")
     if "functional" not in kinds:
         inputs, outputs = (tuple(test[side] for test in tests) for side in ("input", "output"))
-        return TestSuite("stdin", None, inputs, outputs, time_limit_s=TIME_LIMIT_S)
+        return TestSuite("stdin", None, inputs, outputs, time_limit_s=TIME_LIMIT_S, site="livecodebench")
     metadata = parse_field("metadata", record.get("metadata") or "{}")
     name = metadata.get("func_name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError("functional tests need metadata with func_name")
     calls = tuple([parse_field("an input", line) for line in test["input"].split("\n")] for test in tests)
     values = tuple(parse_field("an output", test["output"]) for test in tests)
-    return TestSuite("call", name, calls, values, time_limit_s=TIME_LIMIT_S)
+    prelude = imports_of(text(record, "starter_code", ""))
+    return TestSuite("call", name, calls, values, time_limit_s=TIME_LIMIT_S, site="livecodebench", prelude=prelude)
 
 
 def _tests(record: dict[str, Any], field: str) -> list[dict[str, str]]:

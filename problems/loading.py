@@ -24,6 +24,7 @@ def load_problems(
     must_match: bool = True,
     shown_tests: int = 3,
     prompt_style: str = AUTO,
+    judging: bool = False,
 ) -> ProblemSet:
     """Problems of a SPEC, which begins with one of `problems.sources.SOURCES`: `apps:FOLDER,split=train,ids=0-99`.
 
@@ -34,11 +35,11 @@ def load_problems(
     `checked` is a file that check-data wrote, or empty: its quarantined problems are left out, the others get their
     calibrated limits; `must_match` refuses one that names none of the problems. `seed` draws the starter tasks; other
     sources do not depend on it. `shown_tests`: assert statements of a list of them that the model is shown
-    (`Problem.shown_tests`). `prompt_style`: one for all problems, or `auto`, each data set's own. A problem that cannot
-    be used is named in `skipped` and the rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and
-    when no problem is left.
+    (`Problem.shown_tests`). `prompt_style`: one for all problems, or `auto`, each data set's own. `judging`: only tests
+    are wanted, and records of one's own may be without a question. A problem that cannot be used is named in `skipped`
+    and the rest goes on. Raises UserError for a SPEC, file or folder that is wrong, and when no problem is left.
     """
-    loaded = read_problems(spec, seed)
+    loaded = read_problems(spec, seed, judging)
     if not loaded.problems:
         number = len(loaded.skipped)
         none = (
@@ -55,7 +56,7 @@ def load_problems(
     return apply_checks(loaded, Path(checked).expanduser(), must_match=must_match) if checked else loaded
 
 
-def read_problems(spec: str, seed: int = 0) -> ProblemSet:
+def read_problems(spec: str, seed: int = 0, judging: bool = False) -> ProblemSet:
     """`load_problems` of all records: every one may be among the skipped.
 
     Raises UserError when there is no record at all.
@@ -63,22 +64,22 @@ def read_problems(spec: str, seed: int = 0) -> ProblemSet:
     specs = specs_of(spec)
     weights = weights_of(specs)
     if len(specs) > 1:
-        return _together(spec, [_read(one, seed) for one in specs], weights)
+        return _together(spec, [_read(one, seed, judging) for one in specs], weights)
     if any(weights):
         raise UserError(f"{spec}: weight says how often a set is visited beside others, and there is no other")
-    return _read(spec, seed)
+    return _read(spec, seed, judging)
 
 
-def _read(spec: str, seed: int) -> ProblemSet:
+def _read(spec: str, seed: int, judging: bool) -> ProblemSet:
     """The problems of one SPEC."""
-    parsed = parse_spec(spec, seed)
+    parsed = replace(parse_spec(spec, seed), judging=judging)
     problems, skipped, unread = _collect(SOURCES[parsed.source].load(parsed))
     if not problems and not skipped:
         reason = "no problem is left; check its options against the data" if parsed.options else "it holds no problem"
         raise UserError(f"{spec}: {reason}")
-    judging = _judging(parsed)
-    if judging:
-        problems = [replace(problem, suite=replace(problem.suite, **judging)) for problem in problems]
+    compared = _judging(parsed)
+    if compared:
+        problems = [replace(problem, suite=replace(problem.suite, **compared)) for problem in problems]
     return ProblemSet(name=spec, problems=tuple(problems), skipped=tuple(skipped), unread=tuple(unread))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from rltf.problems.data_files import Placed
 from rltf.problems.files import unix_lines
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
+from rltf.problems.python_source import require_compiles
 from rltf.problems.records import Format, problems_of, rows_of, text, texts
 from rltf.problems.spec import Source, Spec
 
@@ -75,6 +76,8 @@ def from_record(name: str, record: dict[str, Any]) -> Problem:
     """
     question = text(record, "text" if "text" in record or "prompt" not in record else "prompt")
     tests = tuple(unix_lines(test).strip() for test in texts(record, "test_list"))
+    for number, test in enumerate(tests, 1):
+        require_compiles(f"number {number} of its tests", test)
     setup = [*texts(record, "test_imports"), unix_lines(text(record, "test_setup_code", ""))]
     return Problem(
         id=name,

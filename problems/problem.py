@@ -12,14 +12,24 @@ from itertools import takewhile
 from typing import Any, Literal, get_args
 
 from rltf.config import is_user_name
+from rltf.problems.long_integers import with_long_integers
 
 Kind = Literal["stdin", "call", "assert"]
 CHECKERS = {
     "standard": "line by line, token by token, floats within the tolerance",
     "tokens": "line ends do not count either, nor how a number is written",
+    "codecontests": "as `tokens`, and letter case does not count: CodeContests' own harness compares so",
     "apps_compat": "the rules behind published figures of APPS, known to be too lenient",
 }
 """Rules that compare expected and actual output, by name (`executor.checkers`)."""
+
+
+SITES = {
+    "apps": "the imports of the APPS harness; an argument that is a dictionary of numbers as texts has numbers as keys",
+    "leetcode": "what a `class Solution` finds imported on LeetCode, and recursion of 50,000 levels",
+    "livecodebench": "the imports of LiveCodeBench's harness, and recursion of 50,000 levels",
+}
+"""What programs may count on before their first line, by name (`executor.sites`)."""
 
 
 MAX_TIME_LIMIT_S = 3600
@@ -75,6 +85,10 @@ class TestSuite:
     """The rule that compares expected and actual output, one of CHECKERS, or `module:name` of the user's files."""
     tolerance: float | None = None
     """By how much a float may differ, absolute or relative, whichever allows more; None: the checker's own."""
+    site: str = ""
+    """Whose conventions programs may count on, one of SITES; empty: nobody's, but of a `class Solution` LeetCode's."""
+    prelude: str = ""
+    """Import statements, one per line, that programs find done: those of the code that they are to begin with."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a suite that no executor could judge by."""
@@ -96,6 +110,8 @@ class TestSuite:
             raise ValueError(f"memory_limit_mb must be more than 0 and at most {MAX_MEMORY_LIMIT_MB:,}")
         if self.checker not in CHECKERS and not is_user_name(self.checker):
             raise ValueError(f"unknown checker {self.checker!r}, known: {', '.join(CHECKERS)}")
+        if self.site and self.site not in SITES:
+            raise ValueError(f"unknown site {self.site!r}, known: {', '.join(SITES)}")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
             raise ValueError("tolerance must be at least 0 and less than 1")
 
@@ -131,12 +147,13 @@ class TestSuite:
         }
         if self.tolerance is not None:
             record["tolerance"] = self.tolerance
-        return json.dumps(record, separators=(",", ":")).encode("ascii")
+        record |= {name: text for name, text in (("site", self.site), ("prelude", self.prelude)) if text}
+        return with_long_integers(json.dumps, record, separators=(",", ":")).encode("ascii")
 
     @staticmethod
     def from_json(data: bytes) -> TestSuite:
         """Inverse of `to_json`. Raises ValueError when the bytes are not a test suite."""
-        record = json.loads(data)
+        record = with_long_integers(json.loads, data)
         if not isinstance(record, dict):
             raise ValueError("a test suite must be a JSON object")
         try:
@@ -151,6 +168,8 @@ class TestSuite:
                 memory_limit_mb=record["memory_limit_mb"],
                 checker=record["checker"],
                 tolerance=record.get("tolerance"),
+                site=record.get("site", ""),
+                prelude=record.get("prelude", ""),
             )
         except KeyError as error:
             raise ValueError(f"a test suite needs the field {error}") from None

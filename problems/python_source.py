@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import ast
+import re
+import warnings
+
+from rltf.problems.long_integers import with_long_integers
+
+_IMPORT = re.compile(r"(?m)^(?:import|from)[ \t].*$")
+_SOLUTION = "Solution()."
+"""Before the name of a method that LeetCode's problems ask for."""
 
 
 def parsed(what: str, source: str) -> ast.Module:
-    """The tree of a program. Raises ValueError, which names `what` it is, for text that does not compile."""
+    """The tree of a program. Raises ValueError, which names `what` it is, for text that is no Python."""
     try:
-        return ast.parse(source)
+        return with_long_integers(ast.parse, source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{what} is no Python: {error}") from None
+
+
+def require_compiles(what: str, source: str) -> None:
+    """Raises ValueError, which names `what` it is, for a program that does not compile."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with_long_integers(compile, source, "<test>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{what} does not compile: {error}") from None
+
+
+def function_of(entry_point: str) -> str | None:
+    """Name of the function or method that an entry point such as `f` or `Solution().f` asks for; None where it is
+    neither.
+    """
+    name = entry_point.removeprefix(_SOLUTION)
+    return name if name.isidentifier() else None
+
+
+def imports_of(source: str) -> str:
+    """The import statements at the left margin of code, which may end in the middle: one per line."""
+    try:
+        nodes = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        nodes = []
+        for line in _IMPORT.findall(source):
+            try:
+                nodes += ast.parse(line).body
+            except SyntaxError:
+                continue  # a sentence that begins with such a word, or an import over several lines
+    found = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = [node for node in found if not (isinstance(node, ast.ImportFrom) and node.module == "__future__")]
+    return "\n".join(map(ast.unparse, named))
 
 
 def docstring_of(tree: ast.Module, function: str = "") -> str:

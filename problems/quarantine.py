@@ -5,7 +5,7 @@ calibrated ones.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ from rltf.config import UserError
 from rltf.problems.files import read_records
 from rltf.problems.problem import MAX_TIME_LIMIT_S, Problem, ProblemSet, Skipped
 
-Status = Literal["ok", "warned", "quarantined", "skipped"]
+Status = Literal["ok", "warned", "quarantined", "unjudged", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +25,42 @@ class ProblemCheck:
     problem_hash: str
     """Content hash of the tests as they were checked; empty of a skipped record."""
     status: Status
-    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing; skipped: it could
-    not be loaded."""
+    """quarantined: not fit for training or evaluation; warned: usable, the reasons are worth knowing; unjudged:
+    its programs got no verdict, which says nothing of it; skipped: it could not be loaded."""
     reasons: tuple[str, ...]
     cpu_limit_s: float | None
     """CPU seconds per test, calibrated from the references; None where there was nothing to calibrate from."""
     executor_version: str
+    packages: tuple[str, ...] = ()
+    """Packages that it needs and programs may not import."""
+    key: str = ""
+    """Hash of all that the check depends on; empty where it is to be checked again in any case."""
 
     def to_json(self) -> str:
         """One line of the file, without its line end."""
-        names = ("problem_id", "problem_hash", "status", "reasons", "cpu_limit_s", "executor_version")
-        return json.dumps({name: getattr(self, name) for name in names})
+        return json.dumps(asdict(self))
 
 
-def read_checked(file: Path) -> dict[str, ProblemCheck]:
-    """The file's lines by problem id, without the skipped records, whose ids may be those of usable ones.
+def read_checked(file: Path, whole: bool = True) -> dict[str, ProblemCheck]:
+    """The file's lines by problem id, without the skipped records, whose ids may be those of usable ones, and those
+    that could not be judged.
 
-    Raises UserError with the place of a line that is none of `check-data`'s.
+    Raises UserError with the place of a line that is none of `check-data`'s; of a file that is not `whole` it is left
+    out.
     """
     found: dict[str, ProblemCheck] = {}
     for place, record in read_records(file):
         if isinstance(record, Skipped):
+            if not whole:
+                continue
             raise UserError(f"{file}, {place}: {record.reason}; a file that check-data wrote is needed")
         try:
             checked = _from_record(record)
         except (KeyError, TypeError, ValueError) as error:
+            if not whole:
+                continue
             raise UserError(f"{file}, {place}: {error}; a file that check-data wrote is needed") from None
-        if checked.status != "skipped":
+        if checked.status not in ("skipped", "unjudged"):
             found[checked.problem_id] = checked
     return found
 
@@ -74,6 +83,8 @@ def _from_record(record: dict[str, Any]) -> ProblemCheck:
         reasons=tuple(map(str, record["reasons"])),
         cpu_limit_s=limit,
         executor_version=str(record.get("executor_version", "")),
+        packages=tuple(map(str, record.get("packages", ()))),
+        key=str(record.get("key", "")),
     )
 
 

@@ -27,6 +27,8 @@ class Spec:
     """Options by name; only known ones."""
     seed: int = 0
     """What is drawn at random is drawn with it."""
+    judging: bool = False
+    """Whether only tests are wanted: records of one's own may be without a question."""
 
     def one_of(self, option: str, allowed: Collection[str], default: str) -> str:
         """Value of an option that takes one of a few words. Raises UserError for any other."""

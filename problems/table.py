@@ -22,7 +22,7 @@ from rltf.problems.spec import IdFilter, Source, Spec
 FIELDS = tuple(field for field in jsonl.FIELDS if field not in ("checker", "tolerance"))
 """Those that a SPEC may name a column for; the other two are options of the SPEC itself."""
 _LISTS = ("inputs", "outputs", "solutions", "example_tests")
-_TEXTS = ("question", "starter_code", "difficulty", "fn_name", "entry_point", "setup")
+_TEXTS = ("question", "starter_code", "difficulty", "fn_name", "entry_point", "setup", "site")
 
 
 def load_hub(spec: Spec) -> Iterator[Problem | Skipped]:
@@ -54,7 +54,7 @@ def _problems(spec: Spec, rows: Iterator[Placed]) -> Iterator[Problem | Skipped]
             record |= {field: _converted(field, _looked_up(row, column)) for field, column in columns.items()}
             name = str(number if record["id"] in (None, "") else record["id"])
             if chosen(name) or chosen(name.rsplit("/", 1)[-1]):
-                found = jsonl.from_record(name, record)
+                found = jsonl.from_record(name, record, spec.judging)
                 if isinstance(found, Skipped):
                     rest = {key: value for key, value in row.items() if key not in columns.values()}
                     reasons = [found.reason, *hinted(jsonl.unread_fields(rest))]

@@ -72,6 +72,11 @@ def of_checkers() -> list[list[str]]:
     return [["`checker`", "what is accepted"], *([f"`{name}`", rule] for name, rule in problem.CHECKERS.items())]
 
 
+def of_sites() -> list[list[str]]:
+    """Every `site`."""
+    return [["`site`", "what programs find"], *([f"`{name}`", found] for name, found in problem.SITES.items())]
+
+
 def of_seams() -> list[list[str]]:
     """Every part that people replace."""
     rows = [["part", "chosen by", "names", "interface", "dictionary"]]
@@ -116,6 +121,7 @@ TABLES: dict[str, Callable[[], list[list[str]]]] = {
     "rewards": of_rewards,
     "sources": of_sources,
     "checkers": of_checkers,
+    "sites": of_sites,
     "styles": of_styles,
     "seams": of_seams,
 } | {f"metrics_{source}": partial(of_metrics, source) for source in METRICS}

@@ -25,12 +25,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     )
     strict = (
         "exit with 1 also when a problem is quarantined or a field likely to be misnamed; without it only when a "
-        "record cannot be loaded, or every problem is quarantined"
+        "record cannot be loaded or judged, or every problem is quarantined"
     )
     parser.add_argument("--strict", action="store_true", help=strict)
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
-    from rltf.executor import check_data as checking
+    from rltf.executor import check_report
+    from rltf.executor.check_data import check_data
     from rltf.executor.checkers import require_checkers
     from rltf.problems import read_problems
     from rltf.problems.files import atomic_output
@@ -40,10 +41,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
     configuration.UserCode.read(config.run.code).install()
     problems = read_problems(known.spec, config.run.seed)
     require_checkers(problems)
+    before = check_report.broken_off(known.out)
     stopping.work()
     # A file that cannot be written is told before the work.
     with atomic_output(known.out, *files_of(known.spec)) as file:
-        checked = checking.check_data(problems, config.executor, lanes(config, overrides), console)
-        checking.write(checked, file)
-    checking.show(problems, checked, known.out, console)
-    return DONE if checking.is_fit_for_training(problems, checked, known.strict) else FAILED
+        checked = []
+        for part in check_data(problems, config.executor, lanes(config, overrides), console, before):
+            checked += part
+            file.write("".join(one.to_json() + "\n" for one in part))
+            file.flush()
+    check_report.show(problems, checked, known.out, console)
+    return DONE if check_report.is_fit_for_training(problems, checked, known.strict) else FAILED

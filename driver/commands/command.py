@@ -18,6 +18,7 @@ JUDGE = (
     "executor.time_limit_s",
     "executor.memory_limit_mb",
     "executor.python",
+    "executor.packages",
     "executor.unsafe",
 )
 """What judging on this machine reads of the configuration."""

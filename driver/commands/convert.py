@@ -28,6 +28,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.problems.fields import mistakes
     from rltf.problems.files import atomic_output
     from rltf.problems.jsonl import to_record
+    from rltf.problems.long_integers import with_long_integers
     from rltf.problems.sources import files_of
     from rltf.telemetry.console import counted, warn
 
@@ -36,7 +37,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     stopping.work()
     with atomic_output(known.out, *files_of(known.spec)) as file:
         for problem in problems:
-            file.write(json.dumps(to_record(problem)) + "\n")
+            file.write(with_long_integers(json.dumps, to_record(problem)) + "\n")
     for sentence in (*map(str, problems.skipped), *mistakes(problems.unread)):
         warn(sentence)
     left_out = f"; {len(problems.skipped):,} could not be used" if problems.skipped else ""

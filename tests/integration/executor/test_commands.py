@@ -92,18 +92,19 @@ def rows(file: Path) -> list[dict[str, Any]]:
 
 def test_check_data_finds_what_is_wrong(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "checked.jsonl"
-    assert run("check-data", f"jsonl:{data}", "--out", out) == 0
+    assert run("check-data", f"jsonl:{data}", "--out", out) == 1, "one could not be loaded"
     found = {row["problem_id"]: row for row in rows(out)}
-    assert list(found) == [record["id"] for record in RECORDS]
+    assert list(found) == [*(record["id"] for record in RECORDS if record["id"] != "broken"), "broken"]
     assert {tuple(row) for row in rows(out)} == {
-        ("problem_id", "problem_hash", "status", "reasons", "cpu_limit_s", "executor_version"),
+        ("problem_id", "problem_hash", "status", "reasons", "cpu_limit_s", "executor_version", "packages", "key"),
     }
     reasons = {name: " | ".join(row["reasons"]) for name, row in found.items()}
     statuses = {name: row["status"] for name, row in found.items()}
     assert statuses == {
         **dict.fromkeys(["fine", "medium", "check"], "ok"),
         **dict.fromkeys(["sum", "tight", "none"], "warned"),
-        **dict.fromkeys(["wrong", "constant", "vacuous", "weak", "flaky", "slow", "broken"], "quarantined"),
+        **dict.fromkeys(["wrong", "constant", "vacuous", "weak", "flaky", "slow"], "quarantined"),
+        "broken": "skipped",
     }, reasons
     for name, words in {
         "sum": "1 of 2 references fail: #2 failure in test 2",
@@ -114,7 +115,7 @@ def test_check_data_finds_what_is_wrong(data: Path, tmp_path: Path, capsys: pyte
         "flaky": "flaky: 1 of 1 references not the same twice: #1 pass, then failure in test 1",
         "slow": "too slow: no reference ends within 0.2 s of CPU time per test, 0.5",
         "tight": "limit too tight: the slowest reference needs 0.35 of 0.5 s",
-        "broken": "its tests cannot be used: test code does not compile",
+        "broken": "number 1 of its tests does not compile",
         "none": "it has no reference solution",
     }.items():
         assert words in reasons[name], reasons[name]
@@ -170,7 +171,15 @@ def test_grade(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], z
         "wall_s",
         "memory_mb",
     ]
-    assert all(list(row) == keys for row in got)
+    assert [row["outcome"] is None for row in got] == [False, True, False, True, False, False, True, True, False]
+    assert [(row["problem_id"], row["reason"]) for row in got if row["outcome"] is None] == [
+        (None, "broken JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("nobody", f"no usable problem 'nobody' in jsonl:{data}"),
+        ("fine", 'it needs "problem_id" and "code"'),
+        (None, "not a JSON object"),
+    ]
+    got = [row for row in got if row["outcome"] is not None]
+    assert all(list(row) == keys for row in got[:-1]) and got[-1]["more"] == 1
     assert [[row[key] for key in keys[:4] + keys[5:7]] for row in got] == [
         ["fine", "pass", None, None, 2, 2],
         ["fine", "failure", None, None, 1, 2],
@@ -218,9 +227,51 @@ def test_grade_honours_what_was_checked(data: Path, tmp_path: Path, capsys: pyte
     assert run(*command) == 0
     assert [row["error_type"] for row in rows(out)] == [None, "ZeroDivisionError"]
     assert run(*command, "--problems.checked", checked) == 0
-    assert [row["error_type"] for row in rows(out)] == ["TimeLimit"]
+    assert [row.get("error_type") for row in rows(out)] == ["TimeLimit", None]
+    assert rows(out)[1] == {"problem_id": "wrong", "outcome": None, "reason": "quarantined: r"}
     assert "left out: 1 program of 1 quarantined problem" in capsys.readouterr().err
     assert run(*command, "--problems.checked", checked, "--strict") == 1
+
+
+def test_samples_of_a_harness_and_their_pass_at_k(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = {
+        "task_id": "HumanEval/0",
+        "prompt": "from typing import List\n\n\ndef twice(xs: List[int]) -> List[int]:\n    '''Double.'''\n",
+        "entry_point": "twice",
+        "canonical_solution": "    return [2 * x for x in xs]\n",
+        "test": "def check(candidate):\n    assert candidate([1]) == [2]\n\n\ncheck(twice)\n",
+    }
+    problems, programs, out, summary = (tmp_path / name for name in ("p", "s", "o", "summary.json"))
+    problems.write_text(json.dumps(record) + "\n")
+    samples: list[dict[str, Any]] = [
+        {"task_id": "HumanEval/0", "completion": record["canonical_solution"], "seed": 1},
+        {"task_id": "HumanEval/0", "completion": "    return xs\n"},
+        {"task_id": "HumanEval/0", "solution": "def twice(xs: List[int]):\n    return xs + xs\n"},
+        {"task_id": "humaneval/1", "solution": ""},
+    ]
+    programs.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    command = ("grade", "--problems", f"humaneval:{problems}", "--programs", programs, "--out", out)
+    assert run(*command, "--summary", summary) == 1
+    assert [(row["task_id"], row["outcome"]) for row in rows(out)] == [
+        ("HumanEval/0", "pass"),
+        ("HumanEval/0", "failure"),
+        ("HumanEval/0", "failure"),
+        ("humaneval/1", None),
+    ]
+    assert rows(out)[0]["seed"] == 1
+    third = pytest.approx(1 / 3)
+    figures = json.loads(summary.read_text())
+    assert figures["pass_at_k"] == [{"k": 1, "value": third, "low": third, "high": third, "problems": 1}]
+    assert (figures["outcomes"], figures["without_verdict"]) == ({"pass": 1, "failure": 2}, 1)
+    assert "pass@1 0.333, 95% interval 0.333 to 0.333, over 1 problem" in capsys.readouterr().out
+
+
+def test_records_without_a_question_are_graded(tmp_path: Path) -> None:
+    problems, programs, out = (tmp_path / name for name in ("problems", "programs", "out"))
+    problems.write_text('{"id": "a", "inputs": ["1"], "outputs": ["1"]}\n')
+    programs.write_text(json.dumps({"problem_id": "a", "code": "print(input())"}) + "\n")
+    assert run("grade", "--problems", f"jsonl:{problems}", "--programs", programs, "--out", out) == 0
+    assert rows(out)[0]["outcome"] == "pass"
 
 
 def test_no_program_is_no_success(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

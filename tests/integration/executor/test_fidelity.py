@@ -9,6 +9,7 @@ import pytest
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 from tests.support.executor_suites import HONEST_SUMS, SUM, WRONG_SUMS
+from tests.support.fidelity_kinds import HONEST_KINDS, WRONG_KINDS
 from tests.support.fidelity_programs import HONEST, WRONG
 
 
@@ -19,9 +20,8 @@ def judge() -> Iterator[SandboxJudge]:
 
 
 def test_no_honest_program_fails(judge: SandboxJudge) -> None:
-    programs: dict[str, tuple[TestSuite, str]] = {
-        name: (SUM, program) for name, program in HONEST_SUMS.items()
-    } | HONEST
+    programs: dict[str, tuple[TestSuite, str]] = {name: (SUM, program) for name, program in HONEST_SUMS.items()}
+    programs |= HONEST | HONEST_KINDS
     assert len({program for _, program in programs.values()}) >= 80
     results = judge.grade(list(programs.values()))
     failed = {
@@ -31,7 +31,8 @@ def test_no_honest_program_fails(judge: SandboxJudge) -> None:
 
 
 def test_no_wrong_program_passes(judge: SandboxJudge) -> None:
-    programs: dict[str, tuple[TestSuite, str]] = {name: (SUM, program) for name, program in WRONG_SUMS.items()} | WRONG
+    programs: dict[str, tuple[TestSuite, str]] = {name: (SUM, program) for name, program in WRONG_SUMS.items()}
+    programs |= WRONG | WRONG_KINDS
     assert len({program for _, program in programs.values()}) >= 25
     results = judge.grade(list(programs.values()))
     outcomes = {name: getattr(result, "outcome", "not judged") for name, result in zip(programs, results, strict=True)}

@@ -40,7 +40,6 @@ MORE = [
     ("import json\njson.loads('[' * 100000)\n", "runtime_error", "RecursionError", 2),
     ("class A:\n    def __getattr__(self, n): return getattr(self, n)\nA().x\n", "runtime_error", "RecursionError", 2),
     ("b'\\xff'.decode()\n", "runtime_error", "UnicodeDecodeError", 1),
-    ("print(len(str(10 ** 5000)))\n", "runtime_error", "ValueError", 1),
     ("try:\n    1 / 0\nexcept Exception as e:\n    raise ValueError from e\n", "runtime_error", "ValueError", 4),
     ("def f():\n    try:\n        1 / 0\n    finally:\n        [][1]\nf()\n", "runtime_error", "IndexError", 5),
     ("x = [\n  1,\n  1 / 0,\n]\n", "runtime_error", "ZeroDivisionError", 3),
@@ -95,9 +94,9 @@ def test_numpy_is_loaded_in_a_lane_of_its_own() -> None:
     with SandboxJudge(1, 2.0, 512) as judge:
         (pair,) = judge._all
         assert judge.grade([(SUM, "input()\nprint(sum(map(int, input().split())))\n")])[0].outcome == "pass"
-        assert pair.plain.layers and not pair.with_numpy.layers  # not started: nothing has named numpy
+        assert pair.plain.layers and not pair.with_packages.layers  # not started: nothing has named numpy
         assert judge.grade([(SUM, program)])[0].outcome == "pass"
-        assert pair.with_numpy.layers == pair.plain.layers
+        assert pair.with_packages.layers == pair.plain.layers
         # The address space that numpy takes is not the program's, the limit holds all the same.
         suite = TestSuite("stdin", None, ("",), ("ok\n",), memory_limit_mb=64)
         fits, does_not = judge.grade(

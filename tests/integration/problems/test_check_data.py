@@ -12,6 +12,8 @@ from rltf.problems import load_problems
 from rltf.problems.quarantine import read_checked
 from tests.support.problem_files import GOOD, write
 
+ECHO = {"question": "Echo.", "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"]}
+
 
 def run(*arguments: object) -> int:
     """`check-data`, with as few lanes as it can do with."""
@@ -19,11 +21,10 @@ def run(*arguments: object) -> int:
 
 
 def test_check_data_tells_what_could_not_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    two = {"question": "Echo.", "inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"]}
-    solved = {"id": "a", **two, "solutions": ["print(input())"]}
-    broken = [{"id": f"b{number}", **two, "question": ""} for number in range(12)]
+    solved = {"id": "a", **ECHO, "solutions": ["print(input())"]}
+    broken = [{"id": f"b{number}", **ECHO, "question": ""} for number in range(12)]
     spec, out = (
-        write(tmp_path, solved, b"{broken", *broken, {"id": "c", **two, "solution": "x"}, solved),
+        write(tmp_path, solved, b"{broken", *broken, {"id": "c", **ECHO, "solution": "x"}, solved),
         tmp_path / "out.jsonl",
     )
     assert run(spec, "--out", out) == 1
@@ -39,7 +40,7 @@ def test_check_data_tells_what_could_not_be_loaded(tmp_path: Path, capsys: pytes
     told = capsys.readouterr()
     printed = told.out + told.err
     for words in (
-        "could not be loaded", "line 2: broken JSON", "line 3, b0: its question is empty", "and 4 more not loaded",
+        "could not be loaded", "line 2: broken JSON", "line 3, b0: its question is empty", "line 14, b11: its question is empty",
         "the field solution of 1 record (line 15) is not read: did you mean solutions?",
     ):  # fmt: skip
         assert words in printed
@@ -54,6 +55,31 @@ def test_check_data_of_nothing_usable_says_why(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(out.read_text())["reasons"] == ["line 1: its question is empty"]
     assert "line 1, a: its question is empty" in capsys.readouterr().out
     assert run(write(tmp_path), "--out", out) == 2
+
+
+def test_a_check_that_was_broken_off_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [{"id": name, **ECHO, "solutions": ["print(input())"]} for name in "abc"]
+    out, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
+    assert run(write(tmp_path, *records), "--out", out) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    marked = [json.dumps(row | {"reasons": ["found before"]}) for row in rows]
+    partial.write_text("\n".join([*marked[:2], marked[2][:40]]))
+    capsys.readouterr()
+    changed = records[0] | {"solutions": ["print(input())  # other"]}
+    assert run(write(tmp_path, changed, *records[1:]), "--out", out) == 0
+    assert "1 problem checked by an earlier run" in capsys.readouterr().out and not partial.exists()
+    again = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["problem_id"] for row in again] == ["a", "b", "c"]
+    assert [row["reasons"] == ["found before"] for row in again] == [False, True, False]
+
+
+def test_packages_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    programs = ["import os.path, no_such_package.sub\n", "print(input())"]
+    spec = write(tmp_path, {"id": "a", **ECHO, "solutions": programs})
+    assert run(spec, "--out", tmp_path / "out.jsonl") == 0
+    row = json.loads((tmp_path / "out.jsonl").read_text())
+    assert row["packages"] == ["no_such_package"]
+    assert "1 problem needs the package no_such_package" in capsys.readouterr().err
 
 
 def test_strict_is_strict(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_record_is_the_published_prompt_and_its_check(tmp_path: Path) -> None:
 def test_broken_records_are_told_with_the_reason_and_the_rest_goes_on(tmp_path: Path) -> None:
     broken = [
         RECORD | {"task_id": "HumanEval/1", "prompt": "def total(:\n"},
-        RECORD | {"task_id": "HumanEval/2", "entry_point": "Solution().total"},
+        RECORD | {"task_id": "HumanEval/2", "entry_point": "Solution.total"},
         RECORD | {"task_id": "HumanEval/3", "test": None},
         RECORD | {"task_id": "HumanEval/4", "test": "def check(candidate):\nassert"},
         {key: value for key, value in RECORD.items() if key != "task_id"},
@@ -40,7 +40,7 @@ def test_broken_records_are_told_with_the_reason_and_the_rest_goes_on(tmp_path: 
     told = [str(skipped) for skipped in loaded.skipped]
     assert told[0].startswith("line 2, HumanEval/1: its prompt is no Python")
     assert told[1:3] == [
-        "line 3, HumanEval/2: entry_point 'Solution().total' is no name of a function",
+        "line 3, HumanEval/2: entry_point 'Solution.total' is no name of a function",
         "line 4, HumanEval/3: it has no test",
     ]
     assert told[3].startswith("line 5, HumanEval/4: its test is no Python") and told[4] == "line 6: it has no task_id"

@@ -81,7 +81,9 @@ def test_a_checker_that_data_may_name_is_one_that_the_judge_has() -> None:
     for name in problem.CHECKERS:
         judged = checkers.make_checker(TestSuite("stdin", None, ("",), ("1\n",), checker=name))
         assert judged.matches_output("1\n", "1\n") and not judged.matches_output("1\n", "2\n")
-    with pytest.raises(ValueError, match="unknown checker 'lenient', known: standard, tokens, apps_compat"):
+    with pytest.raises(
+        ValueError, match="unknown checker 'lenient', known: standard, tokens, codecontests, apps_compat"
+    ):
         TestSuite("stdin", None, ("",), ("",), checker="lenient")
 
 
