@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.node import Node
 from ray._private.services import get_ray_address_from_environment
 
 from rltf.config import Config, UserError, first_line
@@ -111,16 +112,19 @@ def await_gpus(config: Config, cluster: ClusterInfo, say: Callable[[str], None])
     deadline = time.monotonic() + (0.0 if cluster.found == STARTED_HERE else config.ray.wait_s)
     while (there := ray.cluster_resources().get("GPU", 0.0)) < wanted:
         if time.monotonic() >= deadline:
-            raise UserError(
-                f"{wanted:g} GPUs are asked for ({config.actors.count} actors x {config.actors.gpus_per_actor:g} + "
-                f"{config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees "
-                f"{there:g}: "
-                "lower actors.gpus_per_actor and learner.gpus_per_worker (0 uses the CPU), or add nodes"
-            )
+            raise _too_few_gpus(config, there)
         if not said:
             say(f"Waiting up to {config.ray.wait_s:g} s for GPUs: {there:g} of {wanted:g} are there")
             said = True
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _too_few_gpus(config: Config, there: float) -> UserError:
+    return UserError(
+        f"{wanted_gpus(config):g} GPUs are asked for ({config.actors.count} actors x {config.actors.gpus_per_actor:g} "
+        f"+ {config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees {there:g}: "
+        "lower actors.gpus_per_actor and learner.gpus_per_worker (0 uses the CPU), or add nodes"
+    )
 
 
 def start_timeout_s(config: Config, cluster: ClusterInfo) -> float:
@@ -146,7 +150,12 @@ def _logical_cpus(config: Config) -> int:
 
 
 def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], ending: ExitStack) -> str:
-    """Starts Ray here, without its dashboard where that does not start; the dashboard's address, empty without."""
+    """Starts Ray here, without its dashboard where that does not start; the dashboard's address, empty without.
+
+    Raises UserError, too, where it would see fewer GPUs than are asked for.
+    """
+    if (there := this_machine(config).gpus) < wanted_gpus(config):
+        raise _too_few_gpus(config, there)
     sessions = prepare(config.workers)
     remove_old_sessions(sessions)
     ending.enter_context(_loopback_only())
@@ -154,15 +163,16 @@ def _start(config: Config, common: dict[str, Any], say: Callable[[str], None], e
     while True:
         before = children()
         try:
-            context = ray.init(
-                address="local",
-                num_cpus=_logical_cpus(config),
-                include_dashboard=dashboard,
-                object_store_memory=object_store_bytes(),
-                _node_ip_address=LOOPBACK,
-                _temp_dir=str(sessions),
-                **common,
-            )
+            with _only_what_is_used(dashboard):
+                context = ray.init(
+                    address="local",
+                    num_cpus=_logical_cpus(config),
+                    include_dashboard=dashboard,
+                    object_store_memory=object_store_bytes(),
+                    _node_ip_address=LOOPBACK,
+                    _temp_dir=str(sessions),
+                    **common,
+                )
             break
         except Exception as error:  # Ray raises anything, `Exception` itself too
             _end_since(before)
@@ -205,6 +215,23 @@ def _loopback_only() -> Iterator[None]:
         if given is not None:
             os.environ[name] = given
         ray_constants.ENABLE_RAY_CLUSTER = clusters
+
+
+@contextmanager
+def _only_what_is_used(dashboard: bool) -> Iterator[None]:
+    """Keeps Ray from starting two processes that would do nothing for a run, and of which it waits for one.
+
+    The log monitor sends what workers print to the driver, which does not want it (`log_to_driver`); the dashboard's
+    server, where there is to be no dashboard, only gathers usage statistics, which are off.
+    """
+    log_monitor, server = Node.start_log_monitor, services.start_api_server
+    Node.start_log_monitor = lambda node: None
+    if not dashboard:
+        services.start_api_server = lambda *arguments, **options: ("", None)
+    try:
+        yield
+    finally:
+        Node.start_log_monitor, services.start_api_server = log_monitor, server
 
 
 def _give_up_session(sessions: Path) -> str:
