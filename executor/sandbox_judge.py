@@ -65,7 +65,7 @@ class SandboxJudge(Judge):
         packages: tuple[str, ...] = DEFAULT,
         hash_seed: int = 0,
     ) -> None:
-        """Starts the lanes.
+        """Starts the first lane; each other one starts when a program comes while those that run are busy.
 
         Args:
             lanes: programs that run at the same time.
@@ -83,7 +83,8 @@ class SandboxJudge(Judge):
 
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
-        self._lanes: queue.SimpleQueue[_LanePair] = queue.SimpleQueue()
+        self._lanes: queue.LifoQueue[_LanePair] = queue.LifoQueue()
+        """Those that are free; one that has run already comes before one that has not started."""
 
         def lane(preload: bool) -> Lane:
             return Lane(tiers, python=python, packages=packages, preload=preload, hash_seed=hash_seed)
@@ -98,12 +99,12 @@ class SandboxJudge(Judge):
         """Lanes that broke and were started anew."""
         remove_boxes()  # of judges that were killed
         try:
-            for pair in self._all:
-                pair.plain.start()
-                self._lanes.put(pair)
+            self._all[0].plain.start()
         except BaseException:
             self.close()
             raise
+        for pair in reversed(self._all):
+            self._lanes.put(pair)
 
     @classmethod
     def from_config(cls, config: ExecutorConfig | None = None, lanes: int | None = None, hash_seed: int = 0) -> Self:
