@@ -91,8 +91,10 @@ class Inputs:
         unweighted = build_shape(spec)
         make_objective(config, unweighted.is_encoder_decoder)  # its reward too may be the user's own
         problems, too_long = _without_too_long(unweighted, problems)
-        # The one above served the tokenizer, and may have programs whose prompts do not fit.
-        corpus = corpus_of(problems) if supervised else None
+        if not supervised:
+            corpus = None  # the one above served the tokenizer
+        elif too_long:
+            corpus = corpus_of(problems)  # without programs whose prompts do not fit
         notes = tuple(
             f"no problem of {part.name} is trained on, so its weight does not count"
             for part in problems.parts
