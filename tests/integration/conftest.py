@@ -19,9 +19,16 @@ def ray_job() -> Iterator[Any]:
         yield context
 
 
+@pytest.fixture(scope="module")
+def ray_address() -> str:
+    """Address of the same Ray, for a run that joins it rather than start one."""
+    return _shared.address()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
     """Ray ends with the last test in a row that needs it: no other runs beside it."""
     yield
-    if nextitem is None or not (nextitem.path == item.path or "ray_job" in getattr(nextitem, "fixturenames", ())):
+    needed = nextitem is not None and {"ray_job", "ray_address"} & {*getattr(nextitem, "fixturenames", ())}
+    if not needed and (nextitem is None or nextitem.path != item.path):
         _shared.stop()

@@ -26,7 +26,8 @@ class Publisher:
     store.
     """
 
-    def __init__(self, store: Any, shared: bool) -> None:
+    def serve(self, store: Any, shared: bool) -> None:
+        """For this store from here on, as one that has published nothing."""
         self._store = store
         self._publisher = StorePublisher(store, 30) if shared else None
 
