@@ -24,7 +24,7 @@ from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import Policy
 from tests.support.learner_parts import learner_config, policy
 
-STEPS = 10
+STEPS = 5
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def programs(seed: int, number: int = 13) -> list[TrainItem]:
     ]
 
 
-def train(engine: TrainingEngine, steps: int = 6) -> list[tuple[float, float]]:
+def train(engine: TrainingEngine, steps: int = STEPS) -> list[tuple[float, float]]:
     """Loss and gradient norm of each step.
 
     (Adam's steps, and clipped gradients, would look the same at any scale of the gradient.)

@@ -10,7 +10,7 @@ from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import Checkpoints
 from rltf.learner.engine import TrainingEngine
 from rltf.learner.world import World
-from tests.support.learner_engines import STEPS, poisoned, same_again, steep, steps, train
+from tests.support.learner_engines import poisoned, same_again, steep, steps, train
 from tests.support.learner_parts import learner_config, policy
 
 STAGES = (0, 1, 2, 3)
@@ -22,7 +22,7 @@ def trains(world: World) -> list[dict[str, Any]]:
     for stage in STAGES:
         config = learner_config(zero_stage=stage, micro_batch_tokens=150)
         engine = TrainingEngine(policy(seed=world.rank), config, world)
-        curve = train(engine, STEPS)
+        curve = train(engine)
         assert engine.broadcast_int(world.rank + 7) == 7
         engine.barrier()
         found.append({"curve": curve, "poisoned": poisoned(engine), "steep": steep(engine)})

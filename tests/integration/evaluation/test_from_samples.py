@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
@@ -46,10 +47,43 @@ def evaluate(out: Path, *arguments: str) -> int:
     return launch.main(["evaluate", "--out", str(out), *arguments])
 
 
-def test_programs_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec, out = write(tmp_path, *PROBLEMS), tmp_path / "out"
-    given = ["--problems", spec, "--from-samples", lines(tmp_path / "programs.jsonl", *PROGRAMS)]
-    assert evaluate(out, *given, "--k", "1,3", "--name", "two of six") == 0
+NOTHING_HEAVY = """
+import sys
+from rltf import launch
+code = launch.main(sys.argv[1:])
+sys.exit(code or 9 * bool({"torch", "ray", "transformers"} & set(sys.modules)))
+"""
+"""The command, whose exit code tells too whether something heavy was imported."""
+
+
+class Scored(NamedTuple):
+    """All programs for all problems, scored once for the tests of this file."""
+
+    spec: str
+    programs: str
+    out: Path
+    code: int
+
+    @property
+    def given(self) -> list[str]:
+        return ["--problems", self.spec, "--from-samples", self.programs]
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    folder = tmp_path_factory.mktemp("scored")
+    spec, file, out = write(folder, *PROBLEMS), lines(folder / "programs.jsonl", *PROGRAMS), folder / "out"
+    arguments = ["evaluate", "--problems", spec, "--from-samples", file, "--out", str(out)]
+    command = [sys.executable, "-c", NOTHING_HEAVY, *arguments, "--k", "1,3", "--name", "two of six"]
+    return Scored(spec, file, out, subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode)
+
+
+def test_scoring_imports_neither_torch_nor_ray(scored: Scored) -> None:
+    assert scored.code == 0
+
+
+def test_programs_made_elsewhere_are_scored(scored: Scored, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = shutil.copytree(scored.out, tmp_path / "out")
     (one,) = results(out)["sets"]
     groups = one["groups"]
     assert list(groups) == ["easy", "hard", "all"]
@@ -68,22 +102,19 @@ def test_programs_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.Captu
     assert r"\multicolumn{3}{c}{pass@3}" in (out / "results.tex").read_text()
     assert all((out / f"{name}.png").stat().st_size for name in ("errors", "pass_rate", "pass_at_k"))
     # Again: nothing is judged twice, and another k needs no judge.
-    assert evaluate(out, *given, "--k", "2") == 0
+    assert evaluate(out, *scored.given, "--k", "2") == 0
     assert len(pq.read_table(out / "samples")) == len(PROGRAMS)
     assert results(out)["sets"][0]["groups"]["all"]["metrics"]["pass@2"]["value"] == pytest.approx(4 / 9)
     assert "none" in capsys.readouterr().err
 
 
-def test_a_judging_that_was_broken_off_goes_on(tmp_path: Path) -> None:
-    spec, out, whole = write(tmp_path, *PROBLEMS), tmp_path / "out", tmp_path / "whole"
-    file = tmp_path / "programs.jsonl"
-    given = ["--problems", spec, "--from-samples", lines(file, *PROGRAMS), "--k", "1,2"]
-    assert evaluate(whole, *given) == 0
-    lines(file, *PROGRAMS[:4])  # as if the rest had not been judged yet
-    assert evaluate(out, *given) == 0
+def test_a_judging_that_was_broken_off_goes_on(scored: Scored, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / "programs.jsonl"
+    given = ["--problems", scored.spec, "--from-samples", lines(file, *PROGRAMS[:4]), "--k", "1,3"]
+    assert evaluate(out, *given) == 0  # as if the rest had not been judged yet
     lines(file, *PROGRAMS)
     assert evaluate(out, *given) == 0
-    assert results(out)["sets"] == results(whole)["sets"]
+    assert results(out)["sets"] == results(scored.out)["sets"]
 
 
 def test_what_is_no_program_of_the_problems_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,50 +147,34 @@ def test_bad_input_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_another_evaluation_is_not_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = write(tmp_path, *PROBLEMS)
-    given = ["--problems", spec, "--from-samples", lines(tmp_path / "a.jsonl", *PROGRAMS)]
-    assert evaluate(tmp_path / "out", *given) == 0
-    other = ["--problems", spec, "--from-samples", lines(tmp_path / "b.jsonl", *PROGRAMS)]
-    assert evaluate(tmp_path / "out", *other) == 2
+def test_another_evaluation_is_not_mixed_in(scored: Scored, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = ["--problems", scored.spec, "--from-samples", lines(tmp_path / "b.jsonl", *PROGRAMS)]
+    assert evaluate(scored.out, *other) == 2
     assert "give the same, or another --out" in capsys.readouterr().err
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    assert evaluate(tmp_path / "full", *given) == 2
+    assert evaluate(tmp_path / "full", *scored.given) == 2
     assert "holds no evaluation" in capsys.readouterr().err
 
 
-def test_two_results_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = write(tmp_path, *PROBLEMS)
-    for name, programs in (("a", PROGRAMS), ("b", [*PROGRAMS[:3], *[("max", "print(9)\n")] * 3])):
-        file = lines(tmp_path / f"{name}.jsonl", *programs)
-        assert evaluate(tmp_path / name, "--problems", spec, "--from-samples", file) == 0
+def test_two_results_are_compared(scored: Scored, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = lines(tmp_path / "b.jsonl", *PROGRAMS[:3], *[("max", "print(9)\n")] * 3)
+    assert evaluate(tmp_path / "b", "--problems", scored.spec, "--from-samples", file) == 0
     capsys.readouterr()
-    compare = ["compare", str(tmp_path / "a"), str(tmp_path / "b" / "results.json")]
+    compare = ["compare", str(scored.out), str(tmp_path / "b" / "results.json")]
     assert launch.main([*compare, "--out", str(tmp_path / "compared.json")]) == 0
     told = capsys.readouterr().out
     assert "1 problems solved by A and not by B: max" in told and "p = 1.0000" in told
     found = json.loads((tmp_path / "compared.json").read_text())
     assert found["solved"] == {"both": 1, "neither": 1, "a_alone": ["max"], "b_alone": []}
     assert found["differences"]["pass@1"]["difference"] == pytest.approx(-1 / 9)
-    assert launch.main(["compare", str(tmp_path / "a"), str(tmp_path)]) == 2
+    assert launch.main(["compare", str(scored.out), str(tmp_path)]) == 2
     assert "holds no results.json" in capsys.readouterr().err
-
-
-def test_scoring_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
-    file = lines(tmp_path / "programs.jsonl", *PROGRAMS)
-    arguments = ["evaluate", "--problems", write(tmp_path, *PROBLEMS), "--from-samples", file]
-    script = (
-        "import sys; from rltf import launch; code = launch.main(sys.argv[1:]); "
-        "sys.exit(code or bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", script, *arguments, "--out", str(tmp_path / "out")]
-    assert subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode == 0
 
 
 @pytest.mark.real_problems
 def test_published_programs_of_nine_models_have_their_pass_at_1(tmp_path: Path) -> None:
-    """A sixteenth of the programs; the share that passes is that of their labels, but for one program at most."""
+    """A sixteenth of the programs; of each model the share that passes is that of their labels, but for one at most."""
     data = SHARED / "data" / "gen_samples" / "mbpp_labeled.jsonl.gz"
     if not data.is_file():
         pytest.skip(f"{data} is not there")
@@ -168,13 +183,21 @@ def test_published_programs_of_nine_models_have_their_pass_at_1(tmp_path: Path) 
         row = json.loads(line)
         of_model[row["src"]].append(row)
     assert len(of_model) == 9 and sum(map(len, of_model.values())) == 4298
-    for model, rows in of_model.items():
-        chosen = rows[::16]
-        ids = "+".join(row["task"].removeprefix("MBPP/") for row in chosen)
-        spec = f"mbpp:{SHARED / 'data' / 'mbpp' / 'mbpp.jsonl'},ids={ids}"
-        programs = [(row["task"].removeprefix("MBPP/"), row["code"]) for row in chosen]
-        out = tmp_path / model.replace(":", "-")
-        assert evaluate(out, "--problems", spec, "--from-samples", lines(tmp_path / "p.jsonl", *programs)) == 0
-        value = results(out)["sets"][0]["groups"]["all"]["metrics"]["pass@1"]["value"]
-        labelled = sum(row["status"] == "pass" for row in chosen) / len(chosen)
-        assert value == pytest.approx(labelled, abs=1.5 / len(chosen)), model
+    chosen = [row for rows in of_model.values() for row in rows[::16]]
+    names = [row["task"].removeprefix("MBPP/") for row in chosen]
+    spec = f"mbpp:{SHARED / 'data' / 'mbpp' / 'mbpp.jsonl'},ids={'+'.join(dict.fromkeys(names))}"
+    file = lines(tmp_path / "p.jsonl", *zip(names, (row["code"] for row in chosen), strict=True))
+    assert evaluate(tmp_path / "out", "--problems", spec, "--from-samples", file) == 0
+    judged = pq.read_table(tmp_path / "out" / "samples", columns=["text", "outcome"]).to_pylist()
+    assert [row["text"] for row in judged] == [row["code"] for row in chosen]
+    passed, labelled, programs = Counter[str](), Counter[str](), Counter(row["src"] for row in chosen)
+    for row, found in zip(chosen, judged, strict=True):
+        passed[row["src"]] += found["outcome"] == "pass"
+        labelled[row["src"]] += row["status"] == "pass"
+    assert all(abs(passed[model] - labelled[model]) <= 1 for model in programs), (passed, labelled, programs)
+    of_problem = defaultdict(list)
+    for name, row in zip(names, judged, strict=True):
+        of_problem[name].append(row["outcome"] == "pass")
+    shares = [sum(found) / len(found) for found in of_problem.values()]
+    value = results(tmp_path / "out")["sets"][0]["groups"]["all"]["metrics"]["pass@1"]["value"]
+    assert value == pytest.approx(sum(shares) / len(shares))

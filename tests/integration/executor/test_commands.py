@@ -4,6 +4,7 @@ training.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import subprocess
@@ -72,6 +73,7 @@ def data(tmp_path: Path) -> Path:
     return file
 
 
+@functools.cache
 def hash_of_a() -> int:
     """hash('a') of the seed that programs are judged with, so that the flaky reference passes there and nowhere else."""
     command = [sys.executable, "-c", "print(hash('a') % 2**60)"]

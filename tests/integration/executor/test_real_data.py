@@ -23,14 +23,14 @@ SLOW = ("mbpp/123", "MBPP/123")
 QUICK = ("rltf_apps, apps_compat", "mbpp_labeled", "debugbench")
 """Sets with programs that run into the limit: a small one saves time."""
 SAMPLES = {
-    "apps_layout, tokens": 50,
-    "mbpp": 200,
-    "mbpp_sanitized": 100,
-    "leetcode": 100,
-    "rltf_apps, apps_compat": 83,
-    "mbpp_labeled": 400,
-    "refactory": 500,
-    "debugbench": 250,
+    "apps_layout, tokens": 20,
+    "mbpp": 60,
+    "mbpp_sanitized": 30,
+    "leetcode": 30,
+    "rltf_apps, apps_compat": 30,
+    "mbpp_labeled": 150,
+    "refactory": 120,
+    "debugbench": 60,
 }
 
 
@@ -51,6 +51,6 @@ def test_agreement(judges: dict[bool, SandboxJudge], name: str) -> None:
     assert row.unexplained == []
     assert row.agree >= 0.85 * row.programs
     if name == "rltf_apps, apps_compat":
-        assert row.agree == 83
+        assert row.agree == row.programs == SAMPLES[name]
     if name == "mbpp_labeled":
-        assert row.lines == row.lines_known > 10
+        assert row.lines == row.lines_known > 5

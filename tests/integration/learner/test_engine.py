@@ -34,7 +34,7 @@ SETTINGS = [
 def test_every_stage_and_micro_batch_size_trains_alike(stage: int, offload: str, tokens: int) -> None:
     with engine_of(policy(), zero_stage=stage, offload=offload, micro_batch_tokens=tokens) as engine:
         engine.reset_optimizer((0.9, 0.95), 0.0)
-        np.testing.assert_allclose(train(engine, STEPS), plainly(), atol=1e-4)
+        np.testing.assert_allclose(train(engine), plainly(), atol=1e-4)
         assert engine.state().steps() == STEPS
         published = {name: value.clone() for name, value in engine.gathered_weights(named_weights(engine.policy.model))}
         for kind, name, value in engine.state().tensors():
@@ -45,7 +45,7 @@ def test_every_stage_and_micro_batch_size_trains_alike(stage: int, offload: str,
 def test_bfloat16_trains() -> None:
     for stage in (0, 2):
         with engine_of(policy(), zero_stage=stage, dtype="bfloat16", micro_batch_tokens=120) as engine:
-            np.testing.assert_allclose(train(engine), plainly()[:6], atol=0.1)
+            np.testing.assert_allclose(train(engine), plainly(), atol=0.1)
 
 
 def test_begin_forgets_the_running_averages() -> None:
@@ -164,7 +164,7 @@ def test_the_divergence_from_the_previous_version_counts_its_programs_alone() ->
 def test_mixed_precision_is_close_and_keeps_float32_weights() -> None:
     toy = policy()
     with engine_of(toy, mixed_precision="auto", micro_batch_tokens=120) as engine:
-        np.testing.assert_allclose(train(engine), plainly()[:6], atol=0.05)
+        np.testing.assert_allclose(train(engine), plainly(), atol=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in toy.model.parameters())
 
 
