@@ -18,19 +18,12 @@ from rltf.buffer.server import EmbeddedRedis
 from rltf.config import BufferConfig
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("run/test_recovery", "run/test_run", "run/test_chat", "run/test_user_code"),
-    (
-        "run/test_real_problems",
-        "run/test_evaluate",
-        "actors/test_ray",
-        "weights/test_ray",
-        "learner/test_ray",
-        "executor/test_ray",
-    )
-    + ("monitor/test_ray", "driver/test_ray.py", "driver/"),
+    ("run/test_recovery", "run/test_evaluate", "run/test_chat", "run/test_real_problems"),
+    ("run/test_run", "actors/test_ray", "weights/test_ray", "learner/test_ray", "executor/test_ray", "monitor/test_ray")
+    + ("driver/test_ray.py", "driver/"),
 )
 """Integration tests that start Ray or whole runs, which fill the machine by themselves: files, and folders of them. One
-row's run one after the other. The one with driver/ has all that leave a note of a running Ray for others (`auto`)."""
+row's run one after the other; those that need the shared Ray (tests/support/shared_ray.py) are neighbours."""
 SLOW = (
     "learner/test_two_workers",
     "executor/test_real_data",

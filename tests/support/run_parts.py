@@ -32,6 +32,8 @@ TINY: dict[str, object] = {
     "learner.warm_start_threads": 1,
     "evaluation.every": 4,
     "evaluation.tasks": 16,
+    "actors.cpus_per_actor": 0.5,
+    "learner.cpus_per_worker": 0.5,
     "ray.address": "local",
     "ray.dashboard": False,
     "run.stall_timeout_s": 120,

@@ -137,6 +137,11 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert [score.set for score in scores.values() if score is not None] == [""] * 4 + ["greedy"] * 4
     card = (tmp_path / "stopped" / "export" / "README.md").read_text()
     assert card.count("| after | 9 |") == 2 and "### greedy\n\nShare of programs, sampled greedily, that pass" in card
+    more = make_run("stopped", learner=FIELDS["learner"] | {"steps": 11})
+    more.flow.resume()
+    whole(more)
+    assert more.learner.resumed_at == 9, "a finished run goes on with more steps"
+    assert [row["step"] for row in more.rows()] == list(range(1, 12))
 
 
 @contextmanager

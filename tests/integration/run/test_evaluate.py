@@ -5,19 +5,32 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
 from rltf import launch
-from rltf.config import PolicyConfig
+from rltf.actors.engines import make_engine
+from rltf.actors.worker import ActorWorker
+from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.server import EmbeddedRedis
+from rltf.config import Config, PolicyConfig
+from rltf.driver.evaluation_tracker import EvaluationTracker, parts_of
+from rltf.executor.worker import ExecutorWorker
 from rltf.monitor.run_folder import RunFolder
 from rltf.policy.policy import build_policy, make_spec
+from rltf.problems import load_problems, prompt_of
+from rltf.telemetry.recorder import Recorder
+from rltf.weights.folder_source import FolderSource
 from tests.support.problem_files import write
 from tests.support.run_parts import Launched
 
+pytestmark = pytest.mark.usefixtures("ray_address")  # of later tests: from one file to the next it is not stopped
 TEXTS = ["x = 1\n", "print(2)\n", "pass\n"] * 20
 SAMPLES, PROBLEMS = 30, 24
 TOO_LONG = "word " * 200
@@ -52,10 +65,15 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("problems"), *records)
 
 
-def arguments(model: Path, spec: str, out: Path) -> list[str]:
+def arguments(model: Path, spec: str, out: Path, ray: str = "local") -> list[str]:
     given = {"--model": model, "--problems": spec, "--samples": SAMPLES, "--k": "1,5,30", "--out": out}
-    given |= {"--policy.max_prompt_tokens": 60, "--policy.max_program_tokens": 4, "--ray.address": "local"}
-    given |= {"--ray.dashboard": "false", "--actors.problems_per_batch": 4, "--run.stall_timeout_s": 120}
+    given |= {"--policy.max_prompt_tokens": 60, "--policy.max_program_tokens": 4, "--ray.address": ray}
+    given |= {
+        "--ray.dashboard": "false",
+        "--actors.cpus_per_actor": 0.5,
+        "--actors.problems_per_batch": 4,
+        "--run.stall_timeout_s": 120,
+    }
     return ["evaluate", *(str(word) for pair in given.items() for word in pair)]
 
 
@@ -69,13 +87,93 @@ def programs(out: Path) -> dict[str, tuple[str, str]]:
     return {row["id"]: (row["text"], row["outcome"]) for row in rows}
 
 
+class Killed(NamedTuple):
+    run: Launched
+    kept: dict[str, tuple[str, str]]
+    """Programs that it left, with their verdicts."""
+    has_results: bool
+
+
 @pytest.fixture(scope="module")
-def whole(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluation that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
+def killed(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """An evaluation whose actor and then its driver were killed."""
+    folder = tmp_path_factory.mktemp("evaluation")
     run = Launched(folder, *arguments(model, spec, folder / "run"))
+    run.until(lambda: any((run.folder / "samples").glob("part-*.parquet")))
+    (actor,) = [pid for pid, command in _processes(run).items() if command.startswith("ray::GeneratorActor")]
+    os.kill(actor, signal.SIGKILL)
+    run.until(lambda: "actor-0 is dead" in run.terminal)
+    os.kill(run.driver, signal.SIGKILL)
+    assert run.wait() != 0 and run.gone()
+    return Killed(run, programs(run.folder), (run.folder / "results.json").exists())
+
+
+@pytest.fixture(scope="module")
+def whole(killed: Killed, model: Path, spec: str, ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same one, which has gone on to its end."""
+    run = Launched(tmp_path_factory.mktemp("again"), *arguments(model, spec, killed.run.folder, ray_address))
     assert run.wait() == 0, run.terminal
-    return folder / "run"
+    return killed.run.folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(killed: Killed, spec: str, redis_server: EmbeddedRedis) -> dict[str, tuple[str, str]]:
+    """What an actor and an executor that nobody kills write and judge, in threads of this process."""
+    config = Config.model_validate(RunFolder.open(killed.run.folder).config())
+    problems = [problem for problem in load_problems(spec) if problem.id != "long"]
+    prompts = {problem.id: prompt_of(problem) for problem in problems}
+    flow = Flow(FlowAddress.from_config(config, redis_server.url, "undisturbed"))
+    flow.problems.put_many((one.id, one.suite.to_json(), one.suite.content_hash) for one in problems)
+    shape = make_spec(config.policy, [], config.prompt)
+    source = FolderSource(shape, config.run.seed, config.actors.dtype)
+    engine, recorder = make_engine(shape, config, "cpu"), Recorder("actor-0")
+    actor = ActorWorker("actor-0", engine, prompts, {}, flow, source, config, recorder)
+    executor = ExecutorWorker("executor-0", flow, config.executor, Recorder("executor-0"))
+    tracker = EvaluationTracker(flow, parts_of([*prompts], SAMPLES, config.actors), config.actors.count)
+    stop, read, found = threading.Event(), 0, {}
+    threads = [threading.Thread(target=part.run, args=(stop,), daemon=True) for part in (actor, executor)]
+    tracker.read([])
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 120
+    while len(found) < SAMPLES * PROBLEMS:
+        assert time.monotonic() < deadline, len(found)
+        time.sleep(0.05)
+        tracker.read([])
+        more = flow.telemetry.archived(read)
+        read = more.position
+        for row in more.items:
+            assert row.sample is not None
+            found[row.id] = (row.sample.program.text, row.sample.feedback.outcome)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    flow.close()
+    return found
+
+
+def test_an_evaluation_that_is_killed_keeps_what_was_judged(
+    killed: Killed, undisturbed: dict[str, tuple[str, str]]
+) -> None:
+    terminal = killed.run.terminal
+    assert terminal.splitlines()[-1].startswith("evaluate failed: its driver was killed")
+    assert "run failed" not in terminal and "the same command goes on" in terminal and not killed.has_results
+    assert 0 < len(killed.kept) < len(undisturbed), "it was to be broken off half way"
+    assert killed.kept.items() <= undisturbed.items()
+
+
+def test_it_goes_on_with_nothing_sampled_twice_and_gives_the_same_table(
+    whole: Path, undisturbed: dict[str, tuple[str, str]]
+) -> None:
+    assert programs(whole) == undisturbed
+    passed: Counter[str] = Counter()
+    for name, (_, outcome) in undisturbed.items():
+        passed[name.split("/")[-2]] += outcome == "pass"
+    figures = results(whole)["sets"][0]["groups"]["all"]
+    # The problem whose prompt does not fit counts as failed.
+    assert figures["metrics"]["pass@1"]["value"] == pytest.approx(passed.total() / SAMPLES / (PROBLEMS + 1))
+    solved = sum(count > 0 for count in passed.values())
+    assert figures["metrics"]["pass@30"]["value"] == pytest.approx(solved / (PROBLEMS + 1))
 
 
 def test_a_model_is_evaluated(
@@ -103,40 +201,6 @@ def test_a_model_is_evaluated(
     assert "pass@2" in results(whole)["sets"][0]["groups"]["all"]["metrics"]
 
 
-@pytest.fixture(scope="module")
-def broken(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> Launched:
-    """The same one, whose actor and then its driver were killed."""
-    folder = tmp_path_factory.mktemp("broken")
-    run = Launched(folder, *arguments(model, spec, folder / "run"))
-    run.until(lambda: any((run.folder / "samples").glob("part-*.parquet")))
-    (actor,) = [pid for pid, command in _processes(run).items() if command.startswith("ray::GeneratorActor")]
-    os.kill(actor, signal.SIGKILL)
-    run.until(lambda: "actor-0 is dead" in run.terminal)
-    os.kill(run.driver, signal.SIGKILL)
-    assert run.wait() != 0 and run.gone()
-    return run
-
-
-def test_an_evaluation_that_is_killed_keeps_what_was_judged(whole: Path, broken: Launched) -> None:
-    last = broken.terminal.splitlines()[-1]
-    assert last.startswith("evaluate failed: its driver was killed") and "run failed" not in broken.terminal
-    assert "the same command goes on" in broken.terminal and not (broken.folder / "results.json").exists()
-    everything, kept = programs(whole), programs(broken.folder)
-    assert 0 < len(kept) < len(everything), "it was to be broken off half way"
-    assert kept.items() <= everything.items()
-
-
-def test_it_goes_on_with_nothing_sampled_twice_and_gives_the_same_table(
-    whole: Path, broken: Launched, model: Path, spec: str, tmp_path: Path
-) -> None:
-    run = Launched(tmp_path, *arguments(model, spec, broken.folder))
-    assert run.wait() == 0, run.terminal
-    assert programs(broken.folder) == programs(whole)
-    assert launch.main(arguments(model, spec, whole)) == 0  # with the same k
-    for key in ("sets", "problems"):
-        assert results(broken.folder)[key] == results(whole)[key]
-
-
 SLOW_ENGINE = """
 import time
 from dataclasses import replace
@@ -162,12 +226,12 @@ class Slow(SamplingEngine):
 
 
 def test_tokens_keep_an_evaluation_alive_and_an_actor_that_hangs_ends_it(
-    model: Path, spec: str, tmp_path: Path
+    model: Path, spec: str, ray_address: str, tmp_path: Path
 ) -> None:
     code, bound_s = tmp_path / "code", 20.0
     code.mkdir()
     (code / "slow.py").write_text(SLOW_ENGINE)
-    given = arguments(model, spec, tmp_path / "run")
+    given = arguments(model, spec, tmp_path / "run", ray_address)
     changed = {"--samples": 2, "--k": 1, "--actors.problems_per_batch": 2, "--policy.max_program_tokens": 60}
     for name, value in (changed | {"--run.stall_timeout_s": bound_s}).items():
         given[given.index(name) + 1] = str(value)

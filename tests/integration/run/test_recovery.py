@@ -9,6 +9,8 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ from safetensors.torch import load_file
 from benchmarks.killed_run import Found, Run, kill, verify
 from rltf import launch
 from rltf.buffer.server import EmbeddedRedis
-from rltf.config import UserError
+from rltf.config import NO_CODE, UserError
 from rltf.driver.commands.train import parse
+from rltf.driver.stopping import SENTENCE
+from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import locked
 from tests.support.run_parts import Launched
@@ -48,8 +52,43 @@ def steps_go_on_while_the_driver_is_stopped(run: Run) -> None:
     assert len(meanwhile) >= 8 and sum(row["samples"] for row in meanwhile) > 0, "no sample was trained on"
 
 
-def test_every_part_may_die(tmp_path: Path) -> None:
-    run = Run(tmp_path, checkpoint__every=2, executor__count=1, policy__layers=1, warm_start__steps=4)
+CALM_ENGINE = """
+import time
+from rltf.actors.sampling_engine import SamplingEngine
+
+class Calm(SamplingEngine):
+    def step(self):
+        time.sleep(0.3 if self.unfinished() else 0)
+        return super().step()
+"""
+"""Samples a few batches a second: what starts again has the machine to itself."""
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> Iterator[dict[str, object]]:
+    """Settings of a run that leaves most of the machine's time to others."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "calm.py").write_text(CALM_ENGINE)
+    yield {"run__code": code, "actors__engine": "calm:Calm", "policy__layers": 1, "policy__max_program_tokens": 24}
+    NO_CODE.install()
+
+
+def stop_slowly(run: Run) -> None:
+    """Takes longer than the three seconds that Ray's own handler would give it."""
+    (server,) = run.victims("redis")
+    os.kill(server, signal.SIGSTOP)
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(4.5)
+    os.kill(server, signal.SIGCONT)
+    assert run.process.wait(180) == 1
+
+
+def test_every_part_may_die_and_a_slow_stop_leaves_everything(
+    tmp_path: Path, calm: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, checkpoint__every=2, executor__count=1, warm_start__steps=4, **calm)
+    monkeypatch.setattr(run, "resume", partial(run.resume, "--learner.final_learning_rate", "0.5"))
     try:
         run.until(lambda: len(run.rows()) >= 3, "first steps")
         steps_go_on_while_the_driver_is_stopped(run)
@@ -62,11 +101,13 @@ def test_every_part_may_die(tmp_path: Path) -> None:
             kill(run, part)
         with pytest.raises(UserError, match="is still going on: stop it first"), locked(run.folder):
             pass
+        stopped_at = time.time()
+        stop_slowly(run)
     finally:
         run.end()
-    assert run.process.returncode == 1
     assert run.survivors == []
-    assert "stopped by the user" in run.terminal.read_text().splitlines()[-1]
+    assert SENTENCE in run.printed.splitlines()[-1] and "Traceback" not in run.printed
+    assert all((run.folder / name).stat().st_mtime > stopped_at for name in ("result.json", "report.md"))
     found = Found("all", "everysec")
     verify(run, found)
     assert (found.imbalances, found.lost, found.twice) == ([], 0, 0) and found.programs > 0
@@ -80,7 +121,11 @@ def test_every_part_may_die(tmp_path: Path) -> None:
     assert [row["part"] for row in restarted if "part" in row] == ["executor-0", "actor-0", "redis", "learner"]
     learner, resumed = restarted[4], restarted[5]
     assert learner["step"] > 0 and resumed["step"] >= learner["step"] and resumed["attempt"] == 2
-    assert [row["step"] for row in folder.steps()] == list(range(1, len(folder.steps()) + 1))
+    steps = [row["step"] for row in folder.steps()]
+    assert steps == list(range(1, len(steps) + 1))
+    assert Checkpoints.of_run(folder.path).steps()[-1] == steps[-1], "the step that was taken last is kept"
+    assert folder.config()["learner"]["final_learning_rate"] == 0.5, "what the second attempt was given"
+    assert (folder.result()["finished"], folder.result()["steps"]) == (False, steps[-1])
     assert folder.result()["attempts"] == 2 and folder.result()["restarts"] == {
         "executor-0": 1,
         "actor-0": 1,

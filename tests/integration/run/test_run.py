@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +14,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.killed_run import Run
-from benchmarks.stops import Stop, expect, seen_in, stop_run
 from rltf import launch
 from rltf.buffer.records import Archived, encode
 from rltf.config import Config
-from rltf.driver.stopping import SENTENCE
 from rltf.learner.checkpoints import Checkpoints
 from rltf.monitor.memory import step_bytes
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.samples import SampleWriter
 from tests.support.declared import undeclared_in
 from tests.support.run_parts import Launched
+
+pytestmark = pytest.mark.usefixtures("ray_address")  # of later tests: from one file to the next it is not stopped
 
 
 @pytest.fixture(scope="module")
@@ -245,11 +241,11 @@ def test_a_step_is_taken_again_to_the_last_bit(run: Launched, step: int, capsys:
 
 
 @pytest.fixture(scope="module")
-def refused(run: Launched, tmp_path_factory: pytest.TempPathFactory) -> Launched:
+def refused(run: Launched, ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Launched:
     """An attempt to go on with a copy of the finished run, which the learner refuses."""
     parent = tmp_path_factory.mktemp("refused")
     shutil.copytree(run.folder, parent / "run", ignore=shutil.ignore_patterns("*.sock"))
-    launched = Launched(parent, "--resume", str(parent / "run"), rltf__baseline="none")
+    launched = Launched(parent, "--resume", str(parent / "run"), rltf__baseline="none", ray__address=ray_address)
     launched.wait()
     return launched
 
@@ -266,39 +262,17 @@ def test_an_attempt_that_is_refused_changes_nothing(refused: Launched) -> None:
     assert refused.gone()
 
 
-def test_a_run_goes_on_after_a_refusal_and_a_slow_stop_leaves_everything(refused: Launched) -> None:
-    folder = RunFolder.open(refused.folder)
-    again = Run.going_on(folder.path, "--learner.final_learning_rate", "0.5", "--learner.steps", "100000")
-    stop = Stop("training", "SIGTERM")
-    try:
-        stop_run(again, stop, lambda: seen_in(again, "training", 3), lambda: _slowly(again))
-        expect(stop, 1, SENTENCE)
-    finally:
-        again.end()
-    assert stop.failures == again.survivors == [] and stop.seconds > 4, stop
-    steps = [row["step"] for row in folder.steps()]
-    assert steps == list(range(1, steps[-1] + 1)) and steps[-1] > 8
-    assert stop.kept == [f"checkpoint {steps[-1]}", "result.json", "report.md"], "the step that was taken last is kept"
-    assert (folder.result()["finished"], folder.result()["steps"], folder.result()["attempts"]) == (False, steps[-1], 3)
-    assert folder.config()["learner"]["final_learning_rate"] == 0.5
-
-
-def test_a_finished_run_that_goes_on_is_finished_as_it_was(run: Launched, tmp_path: Path) -> None:
-    shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("*.sock"))
-    again = Launched(tmp_path, "--resume", str(tmp_path / "run"))
+def test_a_finished_run_that_goes_on_after_a_refusal_is_finished_as_it_was(
+    run: Launched, refused: Launched, ray_address: str
+) -> None:
+    again = Launched(refused.folder.parent, "--resume", str(refused.folder), ray__address=ray_address)
     assert again.wait() == 0, again.terminal
-    result = RunFolder.open(again.folder).result()
-    assert (result["finished"], result["steps"], result["attempts"]) == (True, 8, 2)
+    folder = RunFolder.open(again.folder)
+    result, before = folder.result(), RunFolder.open(run.folder)
+    assert (result["finished"], result["steps"], result["attempts"]) == (True, 8, 3)
+    assert result["held_out"] == before.result()["held_out"] and folder.steps() == before.steps()
+    assert folder.config()["rltf"]["baseline"] == "best"
     assert again.gone()
-
-
-def _slowly(run: Run) -> None:
-    """A stop that takes longer than the three seconds that Ray's own handler would give it."""
-    (server,) = run.victims("redis")
-    os.kill(server, signal.SIGSTOP)
-    run.process.send_signal(signal.SIGTERM)
-    time.sleep(4.5)
-    os.kill(server, signal.SIGCONT)
 
 
 def test_a_record_that_was_changed_is_told(run: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

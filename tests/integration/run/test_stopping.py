@@ -287,7 +287,7 @@ def test_a_call_of_ray_that_hangs_is_left_alone_and_no_other_is_made() -> None:
     reason="a minute; a call of Ray that hangs has a test of its own: RLTF_LONG_TESTS=1 runs it",
 )
 def test_a_run_whose_raylet_is_paused_stops_and_nothing_is_lost(tmp_path: Path) -> None:
-    """A stop that takes longer than Ray would give it: test_run.py."""
+    """A stop that takes longer than Ray would give it: test_recovery.py."""
     run = Run(tmp_path, **SETTINGS | {"evaluation__tasks": 16, "warm_start__steps": 20})
     stop = Stop("training", "SIGHUP")
     try:
