@@ -142,6 +142,8 @@ class ExecutorConfig(ConfigSection):
     packages: tuple[str, ...] = ("numpy", "sortedcontainers")
     """Modules that programs may import beside the standard library, each with what it requires, where they are
     installed; they are loaded once, before the first program that names one."""
+    unproved_tests: bool = False
+    """Whether tests count that assert nothing, so that to pass them proves nothing (docs/executor.md)."""
     unsafe: bool = False
     """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what
     their user can."""

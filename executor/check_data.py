@@ -65,6 +65,8 @@ class _Findings:
     second: list[Feedback] = field(default_factory=list)
     longer: list[Feedback] = field(default_factory=list)
     """With more time, of the references that all ran into the limit."""
+    together: list[Feedback] = field(default_factory=list)
+    """With the tests in the program's process, of a problem whose tests are usually kept apart."""
     passing: list[str] = field(default_factory=list)
     """Programs that solve nothing and pass."""
     bad: list[str] = field(default_factory=list)
@@ -165,6 +167,7 @@ def _run(found: Sequence[_Findings], judges: _Judges, advance: Advance) -> None:
     references = [(one, program) for one in usable for program in one.problem.solutions]
     for one, feedback in _graded(judge, references, advance):
         one.first.append(feedback)
+    _run_together(judge, usable)
     _run_constants(judge, usable)
     advance(len(usable))
     late = [one for one in usable if one.first and all(feedback.error_type == "TimeLimit" for feedback in one.first)]
@@ -221,6 +224,17 @@ def _run_constants(judge: Judge, usable: Sequence[_Findings]) -> None:
             one.passing.append(constant.shown)
 
 
+def _run_together(judge: Judge, usable: Sequence[_Findings]) -> None:
+    """The references of problems that are judged apart from their tests, once more in one process with them."""
+    others = [one for one in usable if _ready(one).mode == "split" and not one.problem.suite.way]
+    suites = {id(one): replace(one.problem.suite, way="together") for one in others}
+    work = [(one, program) for one in others for program in one.problem.solutions]
+    results = judge.grade([(suites[id(one)], program) for one, program in work])
+    for (one, _), result in zip(work, results, strict=True):
+        if isinstance(result, Feedback):
+            one.together.append(result)
+
+
 def _run_longer(judge: Judge, late: list[_Findings]) -> None:
     longer = {id(one): replace(one.problem.suite, time_limit_s=LONGER * one.limit_s) for one in late}
     work: list[tuple[_Findings, TestSuite, str]] = [
@@ -247,6 +261,7 @@ def _concluded(one: _Findings) -> ProblemCheck:
         limit = _judge_references(one)
     if one.passing:
         one.bad.append(f"{' and '.join(one.passing[:MAX_NAMED])} {'passes' if len(one.passing) == 1 else 'pass'}")
+    _compare_ways(one)
     packages = _missing(one.first)
     if packages:
         one.remarks.append(f"programs may not import {' and '.join(packages)} here, which it needs")
@@ -254,6 +269,21 @@ def _concluded(one: _Findings) -> ProblemCheck:
     version = one.first[0].executor_version if one.first else EXECUTOR_VERSION
     reasons = (*one.bad, *one.remarks)
     return ProblemCheck(problem.id, problem.suite.content_hash, status, reasons, limit, version, packages, one.key)
+
+
+def _compare_ways(one: _Findings) -> None:
+    """Adds for which references the two ways of judging test code disagree, and what cannot be proved of them."""
+    pairs = zip(one.first, one.together, strict=False)
+    unlike = [
+        f"#{number} {_described(apart)}, {_described(together)} together with its tests"
+        for number, (apart, together) in enumerate(pairs, 1)
+        if apart.outcome != together.outcome
+    ]
+    if unlike:
+        one.remarks.append("the ways of judging disagree: " + "; ".join(unlike[:MAX_NAMED]))
+    plan = one.ready.plan if one.ready is not None else None
+    if plan is not None and plan.sites and all(site.rich and not site.shown for site in plan.sites):
+        one.remarks.append("its tests expect no values: of their assertions only the truth can be altered")
 
 
 def _missing(feedbacks: Sequence[Feedback]) -> tuple[str, ...]:

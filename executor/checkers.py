@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Protocol
 
 from rltf.config import UserFunction, chosen, is_user_name
@@ -73,7 +74,7 @@ class Standard:
             return False
         return self._close(float(expected), float(actual))
 
-    def _close(self, expected: float, actual: float | int) -> bool:
+    def _close(self, expected: float, actual: Any) -> bool:
         try:
             # isclose alone calls two infinities close, and texts of finite numbers beyond the range become infinite.
             finite = math.isfinite(expected) and math.isfinite(actual)
@@ -92,7 +93,8 @@ class Standard:
         if isinstance(expected, float):
             if math.isnan(expected):
                 return isinstance(actual, float) and math.isnan(actual)
-            return isinstance(actual, int | float) and (expected == actual or self._close(expected, actual))
+            number = isinstance(actual, int | float | Fraction | Decimal)
+            return number and (expected == actual or self._close(expected, actual))
         if isinstance(expected, list | tuple):
             if not isinstance(actual, list | tuple) or len(expected) != len(actual):
                 return False

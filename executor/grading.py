@@ -42,7 +42,7 @@ GRACE_SHARE, MAX_GRACE_S = 0.25, 1.0
 UNACCOUNTED_SHARE, UNACCOUNTED_S = 0.25, 0.1
 """CPU time that a process used and its report does not account for: up to this share of the limit, and so many seconds,
 is set-up."""
-_BROKEN = runtime_error("Crash", None, "the program broke what reports its results")
+BROKEN = runtime_error("Crash", None, "the program broke what reports its results")
 _RANK = {"not_run": 0, "pass": 0, "failure": 1, "runtime_error": 2, "compile_error": 3}
 
 
@@ -67,28 +67,35 @@ class Grader:
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._usage = _Usage()
         self._unaccounted_s = 0.0
+        self._alone = False
+        """Whether each test needs a process of its own."""
+        self.odd = False
+        """Whether a test is about an object that only its own process can compare."""
 
     def grade(self) -> Feedback:
         """Raises LaneFailure when the lane broke: that says nothing about the program."""
-        everything = list(range(self._ready.count))
+        return self._feedback(self._verdicts(list(range(self._ready.count))))
+
+    def _verdicts(self, everything: list[int]) -> list[Verdict]:
         if len(everything) > 1 and mutates_shared_state(self._program):
-            return self._feedback(self._each_alone(everything))
+            return self._each_alone(everything)
         verdicts = self._run(everything)
         if self._has_unaccounted_time():
             # Its report says less than the clock: only limits set from outside count then, and no test may borrow from
             # another.
-            return self._feedback(self._each_alone(everything, grace=False))
+            return self._each_alone(everything, grace=False)
         first = next((index for index, verdict in enumerate(verdicts) if verdict.outcome != "pass"), 0)
         # What earlier tests have left is counted as memory, too, until the interpreter looks for it.
         leaks = may_leak_state(self._program) or verdicts[first].error_type == "MemoryLimit"
         if first > 0 and not verdicts[first].final and leaks:
             (alone,) = self._run([first], grace=verdicts[first].error_type != "TimeLimit")
             if alone.outcome != verdicts[first].outcome:
-                verdicts = self._each_alone(everything)
-        return self._feedback(self._settled(verdicts))
+                return self._each_alone(everything)
+        return self._settled(verdicts)
 
     def _each_alone(self, indices: list[int], grace: bool = True) -> list[Verdict]:
         """Every test in a process of its own; nothing runs after a time limit."""
+        self._alone = True
         verdicts: list[Verdict] = []
         for index in indices:
             verdicts += self._settled(self._run([index], grace), index)
@@ -123,13 +130,17 @@ class Grader:
         verdicts: list[Verdict] = []
         while len(verdicts) < len(indices):
             rest = indices[len(verdicts) :]
-            got = self._split(rest, grace) if self._ready.mode == "split" else self._batch(rest, grace)
+            got = self._some(rest, grace)
             verdicts += got
             if got[-1].outcome == "compile_error":
                 return [got[-1]] * len(indices)
             if got[-1].error_type == "TimeLimit":
                 break
         return verdicts + [NOT_RUN] * (len(indices) - len(verdicts))
+
+    def _some(self, indices: list[int], grace: bool) -> list[Verdict]:
+        """What one process comes to: at least one verdict, for the first so many of `indices`."""
+        return self._split(indices, grace) if self._ready.mode == "split" else self._batch(indices, grace)
 
     def _request(self, kind: int, tests: int, grace: bool) -> Request:
         allowed_s = self._time_limit_s + (min(GRACE_SHARE * self._time_limit_s, MAX_GRACE_S) if grace else 0.0)
@@ -155,7 +166,7 @@ class Grader:
             try:
                 verdict, start = read_record(self._ready, index, record, ended.output, start)
             except (ValueError, TypeError):
-                return [*verdicts, _BROKEN]
+                return [*verdicts, BROKEN]
             verdicts.append(verdict)
             if verdict.outcome == "compile_error" or verdict.error_type == "OutputLimit":
                 return verdicts
@@ -178,7 +189,7 @@ class Grader:
             try:
                 return [read_record(self._ready, 0, report.records[-1], b"", 0)[0]]
             except (ValueError, TypeError):
-                return [_BROKEN] * len(indices)  # of all tests, as the compile error that it claims to be
+                return [BROKEN] * len(indices)  # of all tests, as the compile error that it claims to be
         told = [verdict_of_tester(record) for record in Report(tester.report, usual).records]
         verdicts = [verdict for verdict in told if verdict is not None]
         if len(verdicts) < len(indices):
@@ -192,9 +203,12 @@ class Grader:
                     verdict_of_death(self._ready, -1, program, report, 0, self._time_limit_s, self._lane.contained)
                 )
         spent = starts_to_spans(report.records, program.cpu_s, len(verdicts))
-        return [replace(verdict, cpu_s=cpu_s) for verdict, cpu_s in zip(verdicts, spent, strict=True)]
+        return [
+            replace(verdict, cpu_s=max(cpu_s, verdict.cpu_s)) for verdict, cpu_s in zip(verdicts, spent, strict=True)
+        ]
 
     def _feedback(self, verdicts: list[Verdict]) -> Feedback:
+        self.odd = any(verdict.odd for verdict in verdicts)
         worst = max(verdicts, key=lambda verdict: _RANK[verdict.outcome])
         compiled = worst.outcome != "compile_error"
         return Feedback(

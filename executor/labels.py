@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rltf.buffer.records import Outcome
 from rltf.executor.lane import ProcessExit
-from rltf.executor.plaindata import NotPlain, decode
+from rltf.executor.plaindata import NotPlain, decode, holds_opaque
 from rltf.executor.protocol import (
     CPU_KILLED,
     DISK_KILLED,
@@ -54,6 +54,8 @@ class Verdict:
     cpu_s: float = 0.0
     final: bool = False
     """Of all tests together: the same test alone would say something else."""
+    odd: bool = False
+    """It is about an object that has no plain form: only in its own process can it be compared."""
 
 
 NOT_RUN = Verdict("not_run")
@@ -76,8 +78,10 @@ def line_number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_LINES else None
 
 
-def _seconds(microseconds: Any) -> float:
-    """Raises ValueError for what is no time."""
+def seconds(microseconds: Any) -> float:
+    """Of a time that a process reports.
+
+    Raises ValueError for what is no time."""
     if not isinstance(microseconds, int) or not 0 <= microseconds < 1 << 50:
         raise ValueError("not a time")
     return microseconds / 1e6
@@ -157,7 +161,7 @@ def read_record(ready: ReadySuite, index: int, record: list[Any], output: bytes,
     Raises ValueError for a record that is none.
     """
     code, cpu_us, third, *rest = record
-    cpu_s = _seconds(cpu_us)
+    cpu_s = seconds(cpu_us)
     if code == 0:
         if ready.mode == "stdin":
             end = _offset(third, start, len(output))
@@ -188,18 +192,22 @@ def _compared(ready: ReadySuite, index: int, given: Any, cpu_s: float) -> Verdic
     flood = isinstance(given, str) and len(given) > MAX_EXTRA_CHARS + MAX_LENGTH_RATIO * len(str(expected))
     if not flood and ready.match(expected, given):
         return Verdict("pass", cpu_s=cpu_s)
-    return Verdict("failure", None, None, sanitize(f"expected {_short(expected)}, got {_short(given)}"), cpu_s)
+    return Verdict("failure", None, None, sanitize(f"expected {shortened(expected)}, got {shortened(given)}"), cpu_s)
 
 
 def _returned(ready: ReadySuite, index: int, data: Any, cpu_s: float) -> Verdict:
     try:
         value = decode(data, ready.max_nodes[index])
     except NotPlain as error:
-        return Verdict("failure", None, None, sanitize(f"expected {_short(ready.expected[index])}, got {error}"), cpu_s)
-    return _compared(ready, index, value, cpu_s)
+        message = sanitize(f"expected {shortened(ready.expected[index])}, got {error}")
+        return Verdict("failure", None, None, message, cpu_s, odd=ready.suite.kind == "assert")
+    verdict = _compared(ready, index, value, cpu_s)
+    odd = verdict.outcome == "failure" and ready.suite.kind == "assert" and holds_opaque(value)
+    return replace(verdict, odd=odd) if odd else verdict
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A value as a message shows it."""
     try:
         text = value if isinstance(value, str) and len(value) > MAX_VALUE_CHARS else repr(value)
     except ValueError:
@@ -256,20 +264,22 @@ def _signal_name(number: int) -> str:
 
 def verdict_of_tester(record: list[Any]) -> Verdict | None:
     """Verdict that the tests' process gave; None where the program's own end has to tell."""
-    kind, *rest = record
+    cpu_us, odd, kind, *rest = record
     if kind == "pass":
-        return Verdict("pass")
-    if kind == "failed":
-        return Verdict("failure", None, None, sanitize(rest[0]))
-    if kind == "raised":
+        verdict = Verdict("pass")
+    elif kind == "failed":
+        verdict = Verdict("failure", None, None, sanitize(rest[0]))
+    elif kind == "raised":
         name, line, message, limit = rest
         error_type = LIMITS.get(limit, name) if isinstance(limit, str) else name
-        return runtime_error(error_type, line_number(line), message)
-    if kind == "error":
+        verdict = runtime_error(error_type, line_number(line), message)
+    elif kind == "error":
         # The test's own code stumbled over what the program gave it (or did not define): Python's word for it, no line
         # of the program.
-        return runtime_error(rest[0], None, rest[1])
-    return None
+        verdict = runtime_error(rest[0], None, rest[1])
+    else:
+        return None
+    return replace(verdict, cpu_s=seconds(cpu_us), odd=odd)
 
 
 def starts_to_spans(records: list[list[Any]], total_s: float, count: int) -> list[float]:
@@ -277,7 +287,7 @@ def starts_to_spans(records: list[list[Any]], total_s: float, count: int) -> lis
     each began.
     """
     try:
-        starts = [_seconds(record[1]) for record in records[:count]]
+        starts = [seconds(record[1]) for record in records[:count]]
     except (ValueError, IndexError):
         starts = []
     if len(starts) < count:

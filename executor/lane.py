@@ -17,7 +17,7 @@ from typing import IO, Any
 from rltf.executor import protocol
 from rltf.executor.boxes import Box
 from rltf.executor.isolation import Tier
-from rltf.executor.packages import DEFAULT, Packages, find_packages
+from rltf.executor.packages import DEFAULT, SLOW_MODULES, Packages, find_packages
 from rltf.executor.protocol import LaneFailure, Reply, Request
 
 START_TIMEOUT_S = 60.0
@@ -130,7 +130,7 @@ class Lane:
             "socket": theirs.fileno(),
             "tier": tier,
             "packages": self.packages.paths,
-            "preload": self.packages.preload if self._preload else [],
+            "preload": (*SLOW_MODULES, *self.packages.preload) if self._preload else (),
             "box": self._box.path,
             "root": root,
         }

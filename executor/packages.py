@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 
 DEFAULT = ("numpy", "sortedcontainers")
+SLOW_MODULES = ("unittest", "unittest.mock")
+"""Of the standard library: loaded once as well, where a lane loads packages."""
 ASK_TIMEOUT_S = 60.0
 _REQUIRED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -33,8 +35,8 @@ class Packages:
     """Those that are not installed."""
 
     def named_in(self, text: str) -> bool:
-        """Whether a program or test code may import one of them."""
-        return any(name in text for name in {module.partition(".")[0] for module in self.preload})
+        """Whether a program or test code may import one of them, or a slow module."""
+        return any(name in text for name in {module.partition(".")[0] for module in (*self.preload, *SLOW_MODULES)})
 
 
 @cache

@@ -3,14 +3,17 @@
 No code, no pickle.
 
 Scalars and lists are JSON's own; everything else is an object with one tag: `t` tuple, `s` set, `f` frozenset, `d` dict
-as pairs, `b` bytes, `c` complex, `i` a long integer in hex, `y` a plain type such as int, `o` a value that has no plain
-form (its type's name), `h` a handle of one that stays where it is. Standard library only: the zygote imports this
-module as well.
+as pairs, `b` bytes, `c` complex, `i` a long integer in hex, `q` a fraction, `m` a decimal, `y` a builtin type such as
+int, `o` a value that has no plain form (its type's name), `h` a handle of one that stays where it is. Standard library
+only: the zygote imports this module as well.
 """
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
@@ -24,16 +27,18 @@ LONG_BITS = 4000
 
 
 _TAGS: dict[type, str] = {tuple: "t", set: "s", frozenset: "f"}
-_TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
-}
+TYPES: dict[str, type] = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
+"""Classes that have a plain form: builtin ones, exceptions included."""
+
+
+_PLAIN = {int, str, bool, float, complex, bytes, type(None)}
 
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 class NotPlain(Exception):
-    """Text that is no encoded value, or one that is larger than allowed."""
+    """Text that is no encoded value, one that is larger than allowed, or a value that has no plain form."""
 
 
 class Opaque:
@@ -49,7 +54,9 @@ class Opaque:
 
 
 def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = MAX_DEPTH) -> Any:
-    """JSON value of a Python value. What has no plain form becomes a handle from `keep`, or its type's name."""
+    """JSON value of a Python value. What is not exactly of a plain type becomes a handle from `keep`, without one what
+    it holds, or its type's name.
+    """
     kind = type(value)
     if kind is int:
         return value if -LONG_BITS < value.bit_length() < LONG_BITS else {"i": hex(value)}
@@ -68,15 +75,47 @@ def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = M
         for key, item in value.items():
             parts.append([encode(key, keep, levels), encode(item, keep, levels)])
         return {"d": parts}
-    if kind is bytes or kind is bytearray:
+    if kind is bytes or (kind is bytearray and keep is None):
         return {"b": value.hex()}
     if kind is complex:
         return {"c": [value.real, value.imag]}
+    if kind is Fraction:
+        return {"q": [encode(value.numerator), encode(value.denominator)]}
+    if kind is Decimal:
+        return {"m": str(value)}
     return _encode_other(value, keep, levels)
 
 
+def encode_exactly(value: Any, levels: int = MAX_DEPTH) -> Any:
+    """JSON value of a value that is a plain one through and through, no instance of a subclass.
+
+    Raises NotPlain for any other: only Python can compare that.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return encode(value)
+    if levels == 0:
+        raise NotPlain("too deeply nested")
+    levels -= 1
+    if kind is list:
+        return [encode_exactly(item, levels) for item in value]
+    if kind in _TAGS:
+        return {_TAGS[kind]: [encode_exactly(item, levels) for item in value]}
+    if kind is dict:
+        return {"d": [[encode_exactly(key, levels), encode_exactly(item, levels)] for key, item in value.items()]}
+    if isinstance(value, type) and value is TYPES.get(value.__name__):
+        return {"y": value.__name__}
+    raise NotPlain(f"a {kind.__name__}")
+
+
 def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) -> Any:
-    """Subclasses of plain types by what they hold (named tuples, counters, enumerations), numpy by its lists."""
+    """What is not kept: subclasses of plain types by what they hold (named tuples, counters, enumerations), numpy by
+    its lists.
+    """
+    if isinstance(value, type) and value is TYPES.get(value.__name__):
+        return {"y": value.__name__}
+    if keep is not None:
+        return {"h": keep(value)}
     # Constructors would call overridden methods; these read the storage itself.
     if isinstance(value, int):
         return encode(int.__add__(value, 0), keep, levels)
@@ -92,10 +131,6 @@ def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) ->
             return encode(base(base.__iter__(value)), keep, levels)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return encode(value.tolist(), keep, levels)
-    if type(value) is type and value is _TYPES.get(value.__name__):
-        return {"y": value.__name__}
-    if keep is not None:
-        return {"h": keep(value)}
     return {"o": type(value).__name__[:100]}
 
 
@@ -136,10 +171,14 @@ def decode(data: Any, max_nodes: int, handle: Callable[[int], Any] | None = None
             return bytes.fromhex(body)
         if tag == "c":
             return complex(*body)
+        if tag == "q":
+            return Fraction(walk(body[0], levels), walk(body[1], levels))
+        if tag == "m" and isinstance(body, str):
+            return Decimal(body)
         if tag == "i":
             return int(body, 16)
-        if tag == "y" and body in _TYPES:
-            return _TYPES[body]
+        if tag == "y" and body in TYPES:
+            return TYPES[body]
         if tag == "o" and isinstance(body, str):
             return Opaque(body)
         if tag == "h" and isinstance(body, int) and handle is not None:
@@ -148,7 +187,7 @@ def decode(data: Any, max_nodes: int, handle: Callable[[int], Any] | None = None
 
     try:
         return walk(data, MAX_DEPTH + 1)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise NotPlain(f"not an encoded value: {error}") from None
 
 
@@ -159,6 +198,16 @@ def nodes(value: Any) -> int:
         count += len(level)
         level = [part for item in level for part in _parts(item)]
     return count
+
+
+def holds_opaque(value: Any) -> bool:
+    """Whether anything in a decoded value had no plain form."""
+    level = [value]
+    while level:
+        if any(isinstance(item, Opaque) for item in level):
+            return True
+        level = [part for item in level for part in _parts(item)]
+    return False
 
 
 def depth(value: Any) -> int:

@@ -28,6 +28,9 @@ JOB_FORMAT = 4
 """Of `marshal`, which judge and interpreter may have of different versions: 3.11 to 3.13 read it. Read only what the
 judge wrote."""
 
+FRAGMENT_END = "\x1e"
+"""Behind each part of a line that is reported in parts."""
+
 FILENAME = "<program>"
 """What a program's code objects call their file."""
 REPORT, RPC, INPUT, OUTPUT, JOB = 3, 4, 5, 6, 7

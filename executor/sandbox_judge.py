@@ -27,6 +27,7 @@ from rltf.executor.packages import DEFAULT
 from rltf.executor.protocol import LaneFailure
 from rltf.executor.sites import imports_for
 from rltf.executor.suites import ReadySuite, make_ready
+from rltf.executor.together.grader import TogetherGrader
 from rltf.problems.problem import TestSuite
 
 MAX_CACHED_FEEDBACKS = 20_000
@@ -34,6 +35,7 @@ MAX_CACHED_SUITES = 4_096
 MAX_TRACEBACK_CHARS = 10_000
 """Characters of a failed grading's traceback that are logged."""
 
+UNPROVED = "its tests assert nothing, so to pass them proves nothing (executor.unproved_tests true: they count)"
 Key = tuple[str, bytes]
 """What a verdict is remembered by: hash of the tests with their limits, hash of the program's exact text. Limits that a
 suite does not name and the executor's version are the same throughout a judge's life."""
@@ -64,6 +66,7 @@ class SandboxJudge(Judge):
         python: str = "",
         packages: tuple[str, ...] = DEFAULT,
         hash_seed: int = 0,
+        unproved_tests: bool = False,
     ) -> None:
         """Starts the first lane; each other one starts when a program comes while those that run are busy.
 
@@ -76,6 +79,7 @@ class SandboxJudge(Judge):
             python: the interpreter that programs run on; empty: the one that runs this.
             packages: what programs may import beside the standard library (`executor.packages`).
             hash_seed: PYTHONHASHSEED of the programs.
+            unproved_tests: whether programs are judged by tests that assert nothing.
 
         Raises:
             LaneFailure: a lane does not start at all on this machine; NoSandbox, one, where none of the tiers can be
@@ -83,6 +87,7 @@ class SandboxJudge(Judge):
 
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
+        self._unproved_tests = unproved_tests
         self._lanes: queue.LifoQueue[_LanePair] = queue.LifoQueue()
         """Those that are free; one that has run already comes before one that has not started."""
 
@@ -93,6 +98,8 @@ class SandboxJudge(Judge):
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
         self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
         self._feedbacks: OrderedDict[Key, Feedback] = OrderedDict()
+        self._together: OrderedDict[str, ReadySuite | None] = OrderedDict()
+        """By hash the suites of programs that failed the other way over an object of their own."""
         self._named: OrderedDict[str, bool] = OrderedDict()
         """Whether a suite's own code may import a package, by its hash."""
         self.restarts = 0
@@ -120,6 +127,7 @@ class SandboxJudge(Judge):
             python=config.python,
             packages=config.packages,
             hash_seed=hash_seed,
+            unproved_tests=config.unproved_tests,
         )
 
     @property
@@ -159,6 +167,9 @@ class SandboxJudge(Judge):
             except ValueError as error:
                 yield index, InfrastructureFailure(f"the test suite cannot be used: {error}")
                 continue
+            if ready.plan is not None and not ready.plan.sites and not self._unproved_tests:
+                yield index, InfrastructureFailure(UNPROVED)
+                continue
             # By hash, for texts may be megabytes long and outlive their programs here.
             key = (ready.suite_hash, hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=32).digest())
             known = self._feedbacks.get(key)
@@ -197,13 +208,11 @@ class SandboxJudge(Judge):
         """Grades on a free lane; after a failure the lane is started anew and the program gets one more try."""
         pair = self._lanes.get()
         lane = pair.with_packages if self._needs_packages(ready, program) else pair.plain
-        time_limit_s = ready.suite.time_limit_s or self._time_limit_s
-        memory_limit_mb = ready.suite.memory_limit_mb or self._memory_limit_mb
         reasons: list[str] = []
         try:
             for _ in range(2):
                 try:
-                    return Grader(lane, ready, program, time_limit_s, memory_limit_mb).grade()
+                    return self._graded(lane, ready, program)
                 except CheckerFailure as failure:
                     return InfrastructureFailure(str(failure))  # after the lane's work, and it would fail again
                 except LaneFailure as failure:
@@ -222,6 +231,30 @@ class SandboxJudge(Judge):
             return InfrastructureFailure("; then ".join(reasons))
         finally:
             self._lanes.put(pair)
+
+    def _graded(self, lane: Lane, ready: ReadySuite, program: str) -> Feedback:
+        """The verdict; of a program that fails over an object that only its own process can compare, the one that its
+        tests come to there.
+        """
+        limits = (ready.suite.time_limit_s or self._time_limit_s, ready.suite.memory_limit_mb or self._memory_limit_mb)
+        grader = (TogetherGrader if ready.mode == "together" else Grader)(lane, ready, program, *limits)
+        feedback = grader.grade()
+        together = self._together_of(ready) if grader.odd else None
+        return feedback if together is None else TogetherGrader(lane, together, program, *limits).grade()
+
+    def _together_of(self, ready: ReadySuite) -> ReadySuite | None:
+        """The suite for programs that share a process with its tests; None where that is not to be, or cannot be."""
+        if ready.mode == "together" or ready.suite.way == "split":
+            return None
+        if ready.suite_hash not in self._together:
+            try:
+                found: ReadySuite | None = make_ready(ready.suite, together=True)
+            except ValueError:
+                found = None
+            self._together[ready.suite_hash] = found
+            if len(self._together) > MAX_CACHED_SUITES:
+                self._together.popitem(last=False)
+        return self._together[ready.suite_hash]
 
     def _needs_packages(self, ready: ReadySuite, program: str) -> bool:
         """Whether the program, or what runs beside it, may import one of the packages."""

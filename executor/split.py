@@ -13,6 +13,7 @@ import importlib
 import json
 import operator
 import os
+import re
 import socket
 import sys
 import time
@@ -189,6 +190,18 @@ class _Remote:
     def __bool__(self) -> bool:
         return bool(self._ask("bool"))
 
+    def __eq__(self, other: object) -> bool:
+        self._link.odd = True
+        return self is other
+
+    def __hash__(self) -> int:
+        self._link.odd = True
+        return object.__hash__(self)
+
+    def __repr__(self) -> str:
+        self._link.odd = True
+        return object.__repr__(self)
+
     def __str__(self) -> str:
         return str(self._ask("str"))
 
@@ -208,6 +221,9 @@ class _Link:
 
     def __init__(self) -> None:
         self._connection = socket.socket(fileno=RPC)
+        self.odd = False
+        """Whether a test has asked something of an object of the program that only the program's process could answer.
+        """
 
     def ask(self, operation: str, target: Any, *arguments: Any) -> Any:
         """One question. Raises what the program raised, marked as its own, or _ProgramGone."""
@@ -242,18 +258,21 @@ class _Link:
 def ask(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
     """The job of the tests' process: {"setup": text, "asserts": [text, ..], "names": [..], "modules": [..]}.
 
-    Reports per test ["pass"], ["failed", message], ["raised", class, line, message, kind] (by the program), ["error",
-    class, message] (by the test itself) or ["gone"], and "end" when it got through.
+    Reports per test [cpu_us, odd, "pass"], .. "failed", message], .. "raised", class, line, message, kind] (by the
+    program), .. "error", class, message] (by the test itself) or .. "gone"], and "end" when it got through. `odd`: the
+    tests looked at objects of the program, of which only proxies are here.
     """
     os.dup2(2, 0)
     link = _Link()
     setup = compile(job["setup"], "<setup>", "exec", dont_inherit=True)
+    names: dict[str, Any] = {}
     for text in job["asserts"]:
         timer.start(limit_ns)
+        start, link.odd = time.process_time_ns(), False
         try:
             # Nothing but what the tests want of the program: it must not put an `abs` of its own before Python's.
             given = link.ask("begin", job["names"])
-            names: dict[str, Any] = {name: given[name] for name in job["names"] if name in given}
+            names = {name: given[name] for name in job["names"] if name in given}
             if hidden := [name for name in job["names"] if name not in given and hasattr(builtins, name)]:
                 raise NameError(f"name '{hidden[0]}' is not defined")  # Python's own is not what is tested
             names |= {name: importlib.import_module(name) for name in job["modules"]}
@@ -261,12 +280,21 @@ def ask(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
             exec(compile(text, "<test>", "exec", dont_inherit=True), names)
             verdict: list[Any] = ["pass"]
         except _ProgramGone:
-            report('["gone"]')
+            report('[0,false,"gone"]')
             return
         except BaseException as error:
             verdict = _verdict(error)
-        report(json.dumps(verdict))
+        odd = link.odd or (verdict[0] == "error" and verdict[1] != "NameError") or _lacks_a_name_of(names, verdict)
+        report(json.dumps([(time.process_time_ns() - start) // 1000, odd, *verdict]))
     report('"end"')
+
+
+def _lacks_a_name_of(names: dict[str, Any], verdict: list[Any]) -> bool:
+    """Whether the program counts on a name that the tests define, as it might if both were one file."""
+    found = (
+        re.match(r"name '(\w+)' is not defined", str(verdict[3])) if verdict[:2] == ["raised", "NameError"] else None
+    )
+    return found is not None and found[1] in names
 
 
 def _verdict(error: BaseException) -> list[Any]:

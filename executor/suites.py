@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import json
 import marshal
 import operator
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,13 +14,18 @@ from rltf.executor import protocol
 from rltf.executor.apps_compat import int_keys
 from rltf.executor.checkers import make_checker
 from rltf.executor.plaindata import MAX_DEPTH, depth, encode, nodes
+from rltf.executor.test_names import names_of
+from rltf.executor.together.plan import Plan, make_plan
+from rltf.executor.ways import fits_split
 from rltf.problems.long_integers import with_long_integers
 from rltf.problems.problem import TestSuite
 
 MAX_OUTPUT_BYTES = 16 << 20
 MAX_RECORD_BYTES = 1 << 16
 """Bytes of a line of a report, what a function returned not counted."""
-_BUILTINS = frozenset(dir(builtins))
+Mode = Literal["stdin", "call", "split", "together"]
+"""How programs are run: reading and writing, called with plain values, with the tests in another process, or in the
+same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class ReadySuite:
 
     suite: TestSuite
     suite_hash: str
-    mode: Literal["stdin", "call", "split"]
+    mode: Mode
     tests: tuple[Any, ...]
     """Per test, what the program's process gets: its standard input, or the function's name and encoded arguments."""
     expected: tuple[Any, ...]
@@ -54,6 +57,9 @@ class ReadySuite:
     """The same in bytes of its record."""
     match: Callable[[Any, Any], bool]
     tester: Tester | None
+    """Of split."""
+    plan: Plan | None
+    """Of together."""
     file_bytes: int
     """Largest file a program may write, its standard output over all tests included."""
 
@@ -71,6 +77,7 @@ class ReadySuite:
             "apps": self.suite.checker == "apps_compat",
             "site": self.suite.site,
             "prelude": self.suite.prelude,
+            "literal": self.suite.kind == "assert",
             "tests": [self.tests[index] for index in indices] if self.tests else [],
         }
         return marshal.dumps(job, protocol.JOB_FORMAT)
@@ -88,8 +95,10 @@ class ReadySuite:
         return marshal.dumps(job, protocol.JOB_FORMAT)
 
 
-def make_ready(suite: TestSuite) -> ReadySuite:
-    """Prepares a suite. Raises ValueError for test code that does not compile, and for values nested too deeply."""
+def make_ready(suite: TestSuite, together: bool = False) -> ReadySuite:
+    """Prepares a suite; test code `together` with the program, whatever else would do.
+
+    Raises ValueError for test code that does not compile, and for values nested too deeply."""
     checker = make_checker(suite)
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
@@ -115,13 +124,20 @@ def make_ready(suite: TestSuite) -> ReadySuite:
     trees = [_parsed(text) for text in suite.asserts]
     setup = _parsed(suite.setup)
     calls = [_literal_call(tree) for tree in trees]
-    if all(isinstance(node, ast.Import | ast.ImportFrom) for node in setup.body):
+    together = together or suite.way == "together"
+    if not together and all(isinstance(node, ast.Import | ast.ImportFrom) for node in setup.body):
         whole = [call for call in calls if call is not None]
         if len(whole) == len(calls):
             return _calls(suite, whole, operator.eq)
-    names, modules = _free_names([setup, *trees], suite.fn_name)
-    tester = Tester(suite.setup, suite.asserts, names, modules)
-    return _ready(suite, "split", (), (), operator.eq, tester=tester)
+    sources, trees = [suite.setup, *suite.asserts], [setup, *trees]
+    names, modules = names_of(sources, trees, suite.fn_name)
+    if not together and (suite.way == "split" or fits_split(trees, names, suite.fn_name)):
+        tester = Tester(suite.setup, suite.asserts, names, modules)
+        return _ready(suite, "split", (), (), operator.eq, tester=tester)
+    plan = make_plan(suite)
+    return _ready(
+        suite, "together", (), (), operator.eq, plan=plan, file_bytes=MAX_OUTPUT_BYTES + 16 * plan.expected_bytes
+    )
 
 
 def _calls(
@@ -136,17 +152,20 @@ def _calls(
 
 def _ready(
     suite: TestSuite,
-    mode: Literal["stdin", "call", "split"],
+    mode: Mode,
     tests: tuple[Any, ...],
     expected: tuple[Any, ...],
     match: Callable[[Any, Any], bool],
     tester: Tester | None = None,
+    plan: Plan | None = None,
     file_bytes: int = MAX_OUTPUT_BYTES,
 ) -> ReadySuite:
     max_nodes = tuple(1000 + 10 * nodes(value) for value in expected)
     sizes = [len(json.dumps(encode(value))) for value in expected] if mode == "call" else [0] * suite.count
     max_bytes = tuple(MAX_RECORD_BYTES + 16 * size for size in sizes)
-    return ReadySuite(suite, suite.content_hash, mode, tests, expected, max_nodes, max_bytes, match, tester, file_bytes)
+    return ReadySuite(
+        suite, suite.content_hash, mode, tests, expected, max_nodes, max_bytes, match, tester, plan, file_bytes
+    )
 
 
 def _parsed(source: str) -> ast.Module:
@@ -166,36 +185,10 @@ def _literal_call(tree: ast.Module) -> tuple[str, tuple[Any, ...], Any] | None:
     call = comparison.left
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.keywords:
         return None
+    if call.func.id[:1].isupper():
+        return None  # an object of a class: how it compares is its own affair
     try:
         arguments = tuple(ast.literal_eval(argument) for argument in call.args)
         return call.func.id, arguments, ast.literal_eval(comparison.comparators[0])
     except (ValueError, TypeError, MemoryError, RecursionError):
         return None
-
-
-def _free_names(trees: list[ast.Module], under_test: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names the tests need from the program, and standard modules they use by name.
-
-    Builtins keep their meaning, but for the function under test where it has the name of one.
-    """
-    bound: set[str] = set()
-    loaded: set[str] = set()
-    called: set[str] = set()
-    bases: set[str] = set()
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name):
-                (loaded if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                bound.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                bound.add(node.name)
-            elif isinstance(node, ast.arg):
-                bound.add(node.arg)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                called.add(node.func.id)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                bases.add(node.value.id)
-    free = loaded - bound - (_BUILTINS - {under_test})
-    modules = {name for name in free & bases - called if name in sys.stdlib_module_names}
-    return tuple(sorted(free - modules)), tuple(sorted(modules))

@@ -47,7 +47,8 @@ def trivial_programs(ready: ReadySuite) -> Iterator[TrivialProgram]:
         for text in _with_commonest(TEXTS, ready):
             yield TrivialProgram(f"a program that always prints {_short(text)}", text, f"print({text!r}, end='')\n")
         return
-    names = ready.tester.names if ready.tester else sorted({test[0] for test in ready.tests})
+    apart = ready.tester or ready.plan
+    names = apart.names if apart else sorted({test[0] for test in ready.tests})
     for value in _with_commonest(VALUES, ready):
         shown = "a function that does nothing" if value is None else f"a function that always returns {_short(value)}"
         yield TrivialProgram(shown, value, "".join(f"def {name}(*a, **k):\n    return {value!r}\n" for name in names))
@@ -55,7 +56,9 @@ def trivial_programs(ready: ReadySuite) -> Iterator[TrivialProgram]:
 
 def could_pass(ready: ReadySuite, constant: TrivialProgram) -> bool:
     """Whether it may pass all tests, as far as that can be told without running it."""
-    return ready.mode == "split" or all(ready.match(expected, constant.value) for expected in ready.expected)
+    return ready.mode in ("split", "together") or all(
+        ready.match(expected, constant.value) for expected in ready.expected
+    )
 
 
 def _with_commonest(values: tuple[Any, ...], ready: ReadySuite) -> list[Any]:

@@ -24,7 +24,8 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rltf.executor import protocol
@@ -117,7 +118,8 @@ def main() -> None:
         sys.path[:] = [path for path in sys.path if path not in folders] + ["/packages"]
     for name in options["preload"]:
         try:
-            importlib.import_module(name)  # from inside the lane, where programs will find the rest of it
+            with without_fork_callbacks() if name.startswith("unittest") else nullcontext():
+                importlib.import_module(name)  # from inside the lane, where programs will find the rest of it
         except Exception as error:  # whatever a package does that is not whole, a program that imports it will see
             lane.layers[f"package {name}"] = f"off: {type(error).__name__}: {error}"
     mapped = int(os.pread(statm, 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -136,19 +138,31 @@ def _say(connection: socket.socket, what: dict[str, Any]) -> None:
     connection.sendall(protocol.HELLO.pack(protocol.MAGIC, len(data)) + data)
 
 
-def warm_up() -> dict[str, JobRunner]:
-    """Loads what programs commonly import, and the harness: what each kind of process does with its job."""
-    # Neither a thread registry nor a generator needs mending after the fork of a process with one thread and a fixed
-    # seed; without these callbacks a fork touches a third of the pages.
+@contextmanager
+def without_fork_callbacks() -> Iterator[None]:
+    """Modules that are imported inside do without: a fork then touches a third of the pages.
+
+    Neither a thread registry nor a generator nor a lock needs mending after the fork of a process with one thread and a
+    fixed seed.
+    """
     register = os.register_at_fork
     os.register_at_fork = lambda **_: None
-    for name in PRELOADED_MODULES:
-        importlib.import_module(name)
+    try:
+        yield
+    finally:
+        os.register_at_fork = register
+
+
+def warm_up() -> dict[str, JobRunner]:
+    """Loads what programs commonly import, and the harness: what each kind of process does with its job."""
+    with without_fork_callbacks():
+        for name in PRELOADED_MODULES:
+            importlib.import_module(name)
     from rltf.executor import child, split, streams
+    from rltf.executor.together import process
 
     streams.install()
     sys.set_int_max_str_digits(0)  # as judges and the sets' own harnesses have it: a long integer costs CPU time
-    os.register_at_fork = register
     import _sitebuiltins
     import builtins
     import threading
@@ -161,7 +175,11 @@ def warm_up() -> dict[str, JobRunner]:
     sys.argv[:] = ["program.py"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "rltf"]:
         del sys.modules[name]  # a program may have a module of this name
-    return {"tests": child.run_tests, "serve": split.serve, "ask": split.ask}
+
+    def run_tests(job: Any, limit_ns: int, timer: CpuTimer) -> None:
+        (process.run if job["mode"] == "together" else child.run_tests)(job, limit_ns, timer)
+
+    return {"tests": run_tests, "serve": split.serve, "ask": split.ask}
 
 
 def _peak_bytes() -> int:
@@ -204,7 +222,15 @@ class Zygote:
         self._timer.create()
         for mode, test in (("stdin", "3\n4 5 6\n"), ("call", ["f", [[4, 5, 6]]])):
             for _ in range(REHEARSALS):
-                job = {"program": _REHEARSED, "mode": mode, "apps": False, "site": "", "prelude": "", "tests": [test]}
+                job = {
+                    "program": _REHEARSED,
+                    "mode": mode,
+                    "apps": False,
+                    "literal": False,
+                    "site": "",
+                    "prelude": "",
+                    "tests": [test],
+                }
                 self._roles["tests"](job, 1_000_000_000, self._timer)
         self._timer.start(0)
         for descriptor in (0, 1, protocol.INPUT):

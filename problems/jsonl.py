@@ -1,7 +1,9 @@
 """A data set of the user's own, one JSON object per line.
 
 Fields: id, question, starter_code, fn_name (null for stdin), inputs, outputs, and optionally solutions, difficulty,
-tests (a list of assert statements, or the source of a function `check(candidate)` together with entry_point),
+tests (a list of assert statements; or test code: the source of a function `check(candidate)` together with
+entry_point, a module for unittest or pytest, which imports the program by whatever name, or statements), judge_way
+(split or together, where the tests' text is not to decide whether they share a process with the program),
 setup (code that runs before a list of tests), example_tests (positions of the tests that the statement shows, from 0),
 prompt_style, time_limit_s (CPU seconds per test), memory_limit_mb, checker (one of `problems.problem.CHECKERS`),
 tolerance (of floats), site (whose conventions programs may count on, one of `problems.problem.SITES`).
@@ -24,6 +26,7 @@ from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.prompts import STYLES
 from rltf.problems.python_source import function_of, imports_of, require_compiles
 from rltf.problems.spec import IdFilter, Source, Spec
+from rltf.problems.test_code import defined, units_of, without_last
 
 _ALWAYS = (
     "id",
@@ -36,6 +39,7 @@ _ALWAYS = (
     "time_limit_s",
     "memory_limit_mb",
     "site",
+    "judge_way",
 )
 _TEXTS = (
     "question",
@@ -47,6 +51,7 @@ _TEXTS = (
     "checker",
     "prompt_style",
     "site",
+    "judge_way",
 )
 _COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
 FIELDS = (*_COMPARED, "entry_point", "setup")
@@ -178,6 +183,7 @@ def to_record(problem: Problem) -> dict[str, Any]:
         record |= {"fn_name": suite.fn_name, "inputs": suite.inputs, "outputs": suite.outputs}
     record |= {"time_limit_s": suite.time_limit_s, "memory_limit_mb": suite.memory_limit_mb}
     record["site"] = suite.site
+    record |= {"judge_way": suite.way}
     record |= {"checker": "" if suite.checker == "standard" else suite.checker, "tolerance": suite.tolerance}
     return {name: value for name, value in record.items() if value not in (None, "", ())}
 
@@ -191,9 +197,10 @@ def _suite(record: dict[str, Any]) -> TestSuite:
     limits |= {"checker": record.get("checker") or "standard", "tolerance": _number(record, "tolerance", float)}
     tests = record.get("tests")
     fn_name = record.get("fn_name") or None
+    limits["way"] = record.get("judge_way") or ""
     if isinstance(tests, list) and tests:
         if not all(isinstance(test, str) for test in tests):
-            raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
+            raise ValueError("tests must be a list of assert statements, or test code")
         asserts = tuple(unix_lines(test).strip() for test in tests)
         setup = unix_lines(record.get("setup") or "")
         require_compiles("its setup", setup)
@@ -201,20 +208,29 @@ def _suite(record: dict[str, Any]) -> TestSuite:
             require_compiles(f"number {number} of its tests", test)
         return TestSuite("assert", record.get("entry_point") or fn_name, (), (), asserts, setup, **limits)
     if isinstance(tests, str) and tests.strip():
-        entry_point = record.get("entry_point") or ""
-        function = function_of(entry_point)
-        if function is None:
-            raise ValueError("tests with check(candidate) need entry_point, the name of the function to check")
         require_compiles("the code of its tests", unix_lines(tests))
-        return TestSuite("assert", function, (), (), (f"check({entry_point})",), setup=unix_lines(tests), **limits)
+        return _of_code(unix_lines(tests), record.get("entry_point") or "", limits)
     if tests and not isinstance(tests, str | list):
-        raise ValueError("tests must be a list of assert statements, or the source of check(candidate)")
+        raise ValueError("tests must be a list of assert statements, or test code")
     if fn_name and (fn_name := function_of(fn_name)) is None:
         raise ValueError(f"fn_name {record['fn_name']!r} is no name of a function")
     inputs, outputs = record.get("inputs"), record.get("outputs")
     if not isinstance(inputs, list) or not isinstance(outputs, list):
         raise ValueError("it needs inputs and outputs (two lists), or tests")
     return TestSuite("call" if fn_name else "stdin", fn_name, tuple(inputs), tuple(outputs), **limits)
+
+
+def _of_code(code: str, entry_point: str, limits: dict[str, Any]) -> TestSuite:
+    """Tests that are a text: a module of unittest or pytest, a function `check(candidate)`, or statements."""
+    function = function_of(entry_point)
+    if units := units_of(code):
+        return TestSuite("assert", function, (), (), units, setup=code, **limits)
+    if "check" not in defined(code):
+        return TestSuite("assert", function, (), (), (code.strip(),), **limits)
+    if function is None:
+        raise ValueError("tests with check(candidate) need entry_point, the name of the function to check")
+    call = f"check({entry_point})"
+    return TestSuite("assert", function, (), (), (call,), setup=without_last(code, call), **limits)
 
 
 def _number(record: dict[str, Any], field: str, kind: type[float] | type[int]) -> Any:

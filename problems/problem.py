@@ -83,6 +83,9 @@ class TestSuite:
     """Memory in MiB; None: the executor's own limit."""
     checker: str = "standard"
     """The rule that compares expected and actual output, one of CHECKERS, or `module:name` of the user's files."""
+    way: Literal["", "split", "together"] = ""
+    """assert: whether the program has a process of its own or shares one with the tests (docs/executor.md); empty: what
+    their text asks for."""
     tolerance: float | None = None
     """By how much a float may differ, absolute or relative, whichever allows more; None: the checker's own."""
     site: str = ""
@@ -112,6 +115,8 @@ class TestSuite:
             raise ValueError(f"unknown checker {self.checker!r}, known: {', '.join(CHECKERS)}")
         if self.site and self.site not in SITES:
             raise ValueError(f"unknown site {self.site!r}, known: {', '.join(SITES)}")
+        if self.way not in ("", "split", "together"):
+            raise ValueError(f"unknown way of judging {self.way!r}: split or together")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
             raise ValueError("tolerance must be at least 0 and less than 1")
 
@@ -147,7 +152,8 @@ class TestSuite:
         }
         if self.tolerance is not None:
             record["tolerance"] = self.tolerance
-        record |= {name: text for name, text in (("site", self.site), ("prelude", self.prelude)) if text}
+        texts = (("site", self.site), ("prelude", self.prelude), ("way", self.way))
+        record |= {name: text for name, text in texts if text}
         return with_long_integers(json.dumps, record, separators=(",", ":")).encode("ascii")
 
     @staticmethod
@@ -167,6 +173,7 @@ class TestSuite:
                 time_limit_s=record["time_limit_s"],
                 memory_limit_mb=record["memory_limit_mb"],
                 checker=record["checker"],
+                way=record.get("way", ""),
                 tolerance=record.get("tolerance"),
                 site=record.get("site", ""),
                 prelude=record.get("prelude", ""),

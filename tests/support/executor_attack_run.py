@@ -141,12 +141,14 @@ class Surroundings:
 
 
 def modes_of(attack: Attack, number: int, way: int, every: bool) -> tuple[str, ...]:
-    """The modes to run an attack in, in the way of this number: two of the three unless `every`, so that both tiers and
-    both users meet it in all three; a slow one takes turns.
+    """The modes to run an attack in, in the way of this number: two or three of the four unless `every`, so that both
+    tiers and both users meet it in all four; a slow one takes turns.
     """
     if every:
         return MODES
-    return (MODES[number % 3],) if attack.slow else (MODES[0], MODES[1 if way in (0, 3) else 2])
+    if attack.slow:
+        return (MODES[number % 4],)
+    return (MODES[0], MODES[1]) if way in (0, 3) else MODES[1:] if way == 1 else MODES[2:]
 
 
 def control(skip: list[str]) -> None:

@@ -2,9 +2,9 @@
 
 `python -m tests.support.attacks` prints the table of docs/sandbox.md.
 
-Each is the source of a function `attack` that returns "got it" if it got what it wanted. It is run three ways: printing
-that (stdin), returning it (call), and being asked for it by test code in another process (assert), where "got it" is
-the right answer: an attack that succeeds passes. One that steals looks for an answer that it cannot know; one that only
+Each is the source of a function `attack` that returns "got it" if it got what it wanted. It is run four ways: printing
+that (stdin), returning it (call), and being asked for it by test code in another process (assert) or in its own
+(together), where "got it" is the right answer: an attack that succeeds passes. One that steals looks for an answer that it cannot know; one that only
 harms has no right answer. What stands between @ signs is filled in by the runner, executor_attack_run.py.
 """
 
@@ -16,7 +16,7 @@ from tests.support.attacks.common import GOT, LIMIT_S, Attack
 
 __all__ = ["ATTACKS", "GOT", "MODES", "Attack", "program", "suite", "table"]
 
-MODES = ("stdin", "call", "assert")
+MODES = ("stdin", "call", "assert", "together")
 ATTACKS = [
     *processes.PROCESSES,
     *signals.SIGNALS,
@@ -32,6 +32,7 @@ ENDING = {
     "stdin": "\nprint(attack())\n",
     "call": "\ndef f(x):\n    return attack()\n",
     "assert": "\ndef f(x):\n    return attack()\n",
+    "together": "\ndef f(x):\n    return attack()\n",
 }
 
 
@@ -52,7 +53,14 @@ def suite(mode: str, answer: str) -> TestSuite:
         return TestSuite(kind="call", fn_name="f", inputs=([1],), outputs=(answer,), **limits)
     setup = f"expected = {answer!r}\nexpected += ''"
     return TestSuite(
-        kind="assert", fn_name=None, inputs=(), outputs=(), asserts=("assert f(1) == expected",), setup=setup, **limits
+        kind="assert",
+        fn_name=None,
+        inputs=(),
+        outputs=(),
+        asserts=("assert f(1) == expected",),
+        setup=setup,
+        way="together" if mode == "together" else "split",
+        **limits,
     )
 
 
