@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -45,12 +46,45 @@ _MAKERS = set("array Counter deque Fraction Decimal date datetime timedelta Orde
 """Makers of values that are equal when their arguments are."""
 
 
+class Watch(ast.NodeTransformer):
+    """Has a look at what the program gave, where tests compare it or hand it on: is it equal to everything?"""
+
+    def __init__(self, program: Collection[str]) -> None:
+        """`program`: names that have to do with the program."""
+        self._program = program
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        """Looks at both sides."""
+        self.generic_visit(node)
+        if any(isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for operator in node.ops):
+            node.left = self._seen(node.left)
+            node.comparators = [self._seen(side) for side in node.comparators]
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Looks at arguments, but not at the program's own."""
+        self.generic_visit(node)
+        if not _mentions(node.func, self._program):
+            node.args = [self._seen(argument) for argument in node.args]
+        return node
+
+    def _seen(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.Call | ast.Name | ast.Attribute | ast.Subscript) and _mentions(node, self._program):
+            return ast.Call(ast.Attribute(ast.Name("__check__", ast.Load()), "seen", ast.Load()), [node], [])
+        return node
+
+    def source(self, node: ast.expr) -> str:
+        """The expression's text with these looks in it."""
+        return ast.unparse(self.visit(copy.deepcopy(node)))
+
+
 class Assertions:
     """Makes sites of assertions."""
 
     def __init__(self, program: Collection[str], bound: Collection[str]) -> None:
         """`program`: names that have to do with the program, `bound`: those that the tests bind themselves."""
         self._program, self._bound = set(program), set(bound)
+        self.watch = Watch(self._program)
 
     def of_method(self, name: str, call: ast.Call) -> list[Site] | None:
         """Those of a call of unittest's method of this name; None where it has to be made as it is."""
@@ -246,8 +280,7 @@ class Assertions:
 
     def _truth(self, test: ast.expr, wanted: bool) -> Site:
         """Of any other expression. What a call of the program returns is its own affair, the rest has to be proved."""
-        source = ast.unparse(test)
-        site = _truth_site(source, wanted)
+        site = _truth_site(self.watch.source(test), wanted)
         root: ast.expr = test.func if isinstance(test, ast.Call) else test
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value

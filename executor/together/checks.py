@@ -10,6 +10,7 @@ A line of the report is a test, a sequence of JSON fragments that END ends:
     [-1, cpu_us, class, line, message, kind, own]  the same, with an exception
     [-2, cpu_us]                                   the tests themselves said that they do not want to run
     [-3, cpu_us, class, line, message]             the program does not compile
+    [-4]                                           the tests met an object that is equal to everything
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rltf.executor.child import class_of, limit_kind, line_of, message_of
 from rltf.executor.plaindata import TYPES, NotPlain, encode_exactly
 from rltf.executor.protocol import FILENAME, FRAGMENT_END, REPORT
 
+_SINCERE = {int, float, str, bool, list, tuple, dict, set, frozenset, bytes, type(None)}
 MAX_BUFFERED = 1 << 12
 MAX_RESULT_CHARS = 1 << 22
 
@@ -99,6 +101,12 @@ class Checks:
     def caught(self, site: int) -> Caught:
         """A try statement of which a handler has to be reached."""
         return Caught(self, site)
+
+    def seen(self, value: Any) -> Any:
+        """The value itself; one that is equal to everything is reported."""
+        if type(value) not in _SINCERE and _equals_anything(value, 1):
+            self.fragments.add([-4])
+        return value
 
     @staticmethod
     def kinds(value: Any) -> list[str]:

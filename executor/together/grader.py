@@ -51,7 +51,7 @@ class TogetherGrader(Grader):
         # Values that only Python can compare: with what is expected beside them, this time.
         answers = [answer for told in self._told.values() for answer in told.answers]
         open_sites = {answer.site for answer in answers if answer.held is None and sites[answer.site].kind == "value"}
-        shown: dict[int, Form] = dict.fromkeys(sorted(open_sites), "true")
+        shown: dict[int, Form] = {site: "true" for site in sorted(open_sites)}
         if shown and not any(verdict.outcome in ("compile_error", "not_run") for verdict in verdicts):
             verdicts = self._all(everything, shown)
         results = self._told
@@ -162,7 +162,10 @@ class TogetherGrader(Grader):
         results: Mapping[int, Told],
         verdicts: list[Verdict],
     ) -> Verdict | None:
+        sites = self._plan.sites
         altered = {site for site, form in coins.items() if form == "altered"}
+        # Only a handler that is not reached changes what the tests come to.
+        detour = any(sites[site].kind == "caught" for site in altered)
         cheated = Verdict(
             "failure", CHEATING, None, "it passes tests that were altered such that they cannot be passed"
         )
@@ -179,7 +182,8 @@ class TogetherGrader(Grader):
                     return cheated
                 if answer.site not in altered and answer.held is False and not self._follows(answer.site, altered):
                     return answer.verdict
-            if any(self._plan.sites[site].required and not self._follows(site, altered) for site in before - now):
+            left_out = {site for site in before - now if not self._follows(site, altered)}
+            if any(sites[site].required or not detour for site in left_out):
                 return told.end if told.end is not None and told.end.outcome != "pass" else cheated
             if told.end is not None and told.end.outcome != "pass" and not altered:
                 return told.end
@@ -192,7 +196,7 @@ class TogetherGrader(Grader):
     def _missing(self, results: Mapping[int, Told]) -> dict[int, Verdict]:
         """Verdicts of a program whose run has passed by assertions that every run comes to."""
         reached = {answer.site for told in results.values() for answer in told.answers}
-        if reached.issuperset(self._plan.required_sites):
+        if reached.issuperset(self._plan.required_sites) and (reached or not self._plan.sites):
             return {}
         verdict = Verdict("failure", CHEATING, None, "its run left out assertions that every run comes to")
         return dict.fromkeys(results, verdict)
@@ -209,6 +213,8 @@ class TogetherGrader(Grader):
             return [whole] * plan.statements
         found: dict[int, Verdict] = {}
         for answer in results[0].answers:
+            if answer.site < 0:
+                continue
             number = plan.sites[answer.site].statement
             if answer.verdict.outcome != "pass" or number not in found:
                 if found.get(number, answer.verdict).outcome == "pass":
@@ -240,6 +246,6 @@ def _computed(plan: Plan, results: Mapping[int, Told]) -> dict[int, dict[int, li
     found: dict[int, dict[int, list[Any]]] = {}
     for index, told in results.items():
         for answer in told.answers:
-            if plan.sites[answer.site].computed and answer.site not in unknown:
+            if answer.site >= 0 and plan.sites[answer.site].computed and answer.site not in unknown:
                 found.setdefault(index, {}).setdefault(answer.site, []).append(answer.expected)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -27,7 +28,7 @@ class Instrument(ast.NodeTransformer):
         """Number of the text that is being looked at."""
         self._assertions = Assertions(program_names, bound)
         self._called = called
-        self._counts, self._conditional, self._protected = True, 0, 0
+        self._runs_until, self._conditional, self._protected = math.inf, 0, 0
         self._depends: tuple[int, ...] = ()
         self._own_methods: set[str] = set()
 
@@ -44,12 +45,12 @@ class Instrument(ast.NodeTransformer):
     def _function(self, node: Any) -> ast.AST:
         if any("expectedFailure" in ast.unparse(decorator) for decorator in node.decorator_list):
             return node
-        before = self._counts, self._conditional, self._protected, self._depends
-        self._counts = self._counts and node.name in self._called and _runs_through(node)
+        before = self._runs_until, self._conditional, self._protected, self._depends
+        self._runs_until = min(self._runs_until, _runs_until(node)) if node.name in self._called else 0
         self._conditional = self._protected = 0
         self._depends = ()
         self.generic_visit(node)
-        self._counts, self._conditional, self._protected, self._depends = before
+        self._runs_until, self._conditional, self._protected, self._depends = before
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = _function
@@ -137,6 +138,10 @@ class Instrument(ast.NodeTransformer):
 
     # assertions
 
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """Looks at what is compared outside of assertions as well."""
+        return self._assertions.watch.visit(node)
+
     def visit_Assert(self, node: ast.Assert) -> ast.AST | list[ast.stmt]:
         """Asks what an assert statement asserts."""
         if isinstance(node.test, ast.Constant):
@@ -169,7 +174,7 @@ class Instrument(ast.NodeTransformer):
 
     def _holds(self, call: ast.Call, node: ast.stmt) -> ast.stmt:
         """A call that raises AssertionError where what it asserts is not so."""
-        source = ast.unparse(call)
+        source = self._assertions.watch.source(call)
         shown = shown_argument(call) if called(call) in SURE_CALLS else None
         site = Site("holds", 0, source, negated=f"(__c__.negate(), {source})")
         if shown is not None:
@@ -187,7 +192,7 @@ class Instrument(ast.NodeTransformer):
     def _add(self, site: Site, node: ast.stmt) -> int:
         place = (self.text, node.lineno, node.col_offset)
         site.statement = self.statements.setdefault(place, len(self.statements))
-        site.required = self._counts and not self._conditional
+        site.required = not self._conditional and node.lineno < self._runs_until
         site.depends = self._depends
         self.sites.append(site)
         return len(self.sites) - 1
@@ -224,16 +229,15 @@ def _only_looks(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Pass | ast.Assert | ast.Return | ast.Continue)
 
 
-def _runs_through(node: Any) -> bool:
-    """Whether a function runs from its beginning to its end whenever it is called."""
-    skipped = any(
-        "skip" in ast.unparse(decorator) or "expected" in ast.unparse(decorator) for decorator in node.decorator_list
-    )
-    return not skipped and not any(
-        isinstance(inner, ast.Return | ast.Raise)
-        or (isinstance(inner, ast.Attribute) and inner.attr in ("skipTest", "skip"))
-        for inner in ast.walk(node)
-    )
+def _runs_until(node: Any) -> float:
+    """The line up to which a function runs whenever it is called: what it raises before that fails the test anyway."""
+    if any("skip" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return 0
+    return min((inner.lineno for inner in ast.walk(node) if _may_leave(inner)), default=math.inf)
+
+
+def _may_leave(node: ast.AST) -> bool:
+    return isinstance(node, ast.Return) or (isinstance(node, ast.Attribute) and node.attr in ("skipTest", "skip"))
 
 
 def _attribute(name: str) -> ast.expr:

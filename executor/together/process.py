@@ -23,6 +23,7 @@ from rltf.executor.together.checks import Checks, described
 
 TESTS = "<tests>"
 MODULE = "solution"
+_COMPILE, _EXEC = compile, exec  # a program may put others in their place
 
 
 class _Tests:
@@ -44,7 +45,7 @@ class _Tests:
         self._begin()
         try:
             show_source(self._job["program"], self._file)
-            self._program = compile(self._job["program"], FILENAME, "exec", dont_inherit=True)
+            self._program = _COMPILE(self._job["program"], FILENAME, "exec", dont_inherit=True)
         except BaseException as error:
             line = line_of(error, error.__traceback__)
             told = [class_of(error, compiling=True), line, message_of(error)]
@@ -88,7 +89,7 @@ class _Tests:
         if "pytest" in self._job["setup"]:
             sys.modules["pytest"] = pytest_stand_in.MODULE
         sys.setrecursionlimit(self._surroundings.recursion_limit)
-        exec(self._program, module.__dict__)
+        _EXEC(self._program, module.__dict__)
         tests = ModuleType("tests")
         sys.modules["tests"] = tests
         names = self._names = tests.__dict__
@@ -100,7 +101,7 @@ class _Tests:
                     raise  # Python's own of that name is not what is tested
         names |= {name: importlib.import_module(name) for name in self._job["modules"]}
         names["__check__"] = self._checks
-        exec(compile(self._job["setup"], TESTS, "exec", dont_inherit=True), names)
+        _EXEC(_COMPILE(self._job["setup"], TESTS, "exec", dont_inherit=True), names)
         for name, value in list(names.items()):
             if not name.startswith("__"):
                 module.__dict__.setdefault(name, value)  # as if they were in one file; its own come first
@@ -108,7 +109,7 @@ class _Tests:
     def _one(self, unit: list[Any]) -> list[Any]:
         if unit[0] == "case":
             return _run_case(self._names[unit[1]], unit[2])
-        exec(compile(unit[1], TESTS, "exec", dont_inherit=True), self._names)
+        _EXEC(_COMPILE(unit[1], TESTS, "exec", dont_inherit=True), self._names)
         return [-1]
 
 

@@ -17,6 +17,7 @@ MAX_FRAGMENTS = 2_000_000
 MAX_NODES = 200_000
 CHEATING = "Cheating"
 """Error type of programs that are found out."""
+EQUAL_TO_EVERYTHING = "an object is equal to everything"
 UNKNOWN = Opaque
 _END = FRAGMENT_END.encode()
 
@@ -80,9 +81,11 @@ def _add(told: Told, data: bytes, sites: Sequence[Site], shown: frozenset[int]) 
     try:
         fragment = json.loads(data)
         number = fragment[0]
-        if not isinstance(number, int) or not -3 <= number < len(sites):
+        if not isinstance(number, int) or not -4 <= number < len(sites):
             raise Malformed("no such question")
-        if number < 0:
+        if number == -4:
+            told.answers.append(Answer(-1, False, Verdict("failure", CHEATING, None, EQUAL_TO_EVERYTHING)))
+        elif number < 0:
             told.end, told.cpu_s = _end(fragment)
         elif len(fragment) > 2:
             _, _, *rest = fragment
@@ -146,8 +149,7 @@ def _pair(number: int, site: Site, data: list[Any]) -> Answer:
     if not isinstance(equal, bool) or not isinstance(anything, bool):
         raise Malformed("not a truth")
     if anything:
-        cheated = Verdict("failure", CHEATING, None, "an object is equal to everything")
-        return Answer(number, False, cheated)
+        return Answer(number, False, Verdict("failure", CHEATING, None, EQUAL_TO_EVERYTHING))
     plain = not isinstance(given, Opaque) and not isinstance(expected, Opaque)
     wanted = site.compare.wanted == (site.compare.name == "==")
     if not plain:

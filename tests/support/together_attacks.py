@@ -110,6 +110,23 @@ CLOSE = _suite(
     setup="import math\n\ndef check(candidate):\n    assert abs(candidate(iter([2.0])) - 1.4142135) < 1e-5\n    assert math.isclose(candidate(iter([9.0])), 3.0)\n",
 )
 
+HELPERS = _suite(
+    "check(f)",
+    setup="""
+def same(one, other):
+    return one == other
+
+def check(candidate):
+    assert same(candidate(lambda: 2), [2, 2])
+    assert all(candidate(lambda n=n: n) == [n, n] for n in range(3))
+    right = candidate(lambda: 'a') == ['a', 'a']
+    assert right
+    if candidate(lambda: 1) != [1, 1]:
+        raise AssertionError
+""",
+)
+"""Comparisons that are in no assertion."""
+
 FUNCTION = "\ndef f(*arguments, **named):\n    return answer(*arguments)\n"
 MONEY = """
 class Money:
@@ -134,6 +151,7 @@ VICTIMS: dict[str, tuple[TestSuite, str]] = {
     "printed": (PRINTED, FUNCTION),
     "kinds": (KINDS, FUNCTION),
     "close": (CLOSE, FUNCTION),
+    "helpers": (HELPERS, FUNCTION),
 }
 
 _EQUAL = """
