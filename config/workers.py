@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from rltf.config.base import ConfigSection, from_anywhere
+from rltf.config.base import ConfigSection, Folder, from_anywhere
 from rltf.config.choice import OneOf, Word
 
 
@@ -117,7 +117,10 @@ class ActorsConfig(ConfigSection):
     """Divides the logits, and multiplies negative ones, of tokens that prompt and program have so far; 1: none."""
 
 
-JUDGES = {"sandbox": "processes of the executor's machine, isolated (docs/sandbox.md)"}
+JUDGES = {
+    "sandbox": "processes of the executor's machine, isolated (docs/sandbox.md)",
+    "remote": "the service at `executor.judge_url` (docs/service.md)",
+}
 """What judges programs (`executor.judges`)."""
 
 
@@ -130,6 +133,11 @@ class ExecutorConfig(ConfigSection):
     """CPUs each executor asks Ray for."""
     judge: Annotated[str, OneOf(JUDGES)] = "sandbox"
     """What judges programs."""
+    judge_url: str = ""
+    """Of judge remote: where `serve` listens, say http://10.0.0.5:8080; limits that a problem does not name are the
+    service's."""
+    judge_token_file: Folder = ""
+    """Of judge remote: file with its token; empty: the environment's RLTF_JUDGE_TOKEN, if it is set."""
     lanes: int = Field(1, ge=1)
     """Programs that one executor runs at the same time."""
     time_limit_s: float = Field(4.0, gt=0)
@@ -147,3 +155,9 @@ class ExecutorConfig(ConfigSection):
     unsafe: bool = False
     """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what
     their user can."""
+
+    @model_validator(mode="after")
+    def _remote_has_a_place(self) -> ExecutorConfig:
+        if self.judge == "remote" and not self.judge_url.startswith(("http://", "https://")):
+            raise ValueError("judge remote needs judge_url, the http:// or https:// address of a service")
+        return self

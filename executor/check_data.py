@@ -44,6 +44,8 @@ OTHER_HASH_SEED = 1
 AT_ONCE = 100
 """Problems that are checked together."""
 MAX_NAMED = 3
+SEVERAL_ANSWERS = "several answers may be right"
+"""What the reason begins with where references disagree."""
 _NO_MODULE = re.compile(r"No module named '(\w+)")
 _NO_SORTED = re.compile(r"name 'Sorted(?:List|KeyList|Dict|Set)' is not defined")
 
@@ -61,6 +63,8 @@ class _Findings:
     """Why there is no ready suite."""
     unjudged: str = ""
     """Why one of its programs could not be judged."""
+    checker_fails: str = ""
+    """Why the problem's own checker could not say whether an output is accepted."""
     first: list[Feedback] = field(default_factory=list)
     second: list[Feedback] = field(default_factory=list)
     longer: list[Feedback] = field(default_factory=list)
@@ -71,6 +75,13 @@ class _Findings:
     """Programs that solve nothing and pass."""
     bad: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def note(self, failure: InfrastructureFailure) -> None:
+        """One of its programs has no verdict."""
+        if failure.of_problem:
+            self.checker_fails = self.checker_fails or failure.reason
+        else:
+            self.unjudged = self.unjudged or failure.reason
 
     @property
     def limit_s(self) -> float:
@@ -203,7 +214,7 @@ def _graded(
     results = judge.grade([(one.problem.suite, program) for one, program in work], advance)
     for (one, _), result in zip(work, results, strict=True):
         if isinstance(result, InfrastructureFailure):
-            one.unjudged = one.unjudged or result.reason
+            one.note(result)
     for (one, _), result in zip(work, results, strict=True):
         if isinstance(result, Feedback) and not one.unjudged:
             yield one, result
@@ -219,7 +230,7 @@ def _run_constants(judge: Judge, usable: Sequence[_Findings]) -> None:
     results = judge.grade([(one.problem.suite, constant.program) for one, constant in tried])
     for (one, constant), result in zip(tried, results, strict=True):
         if isinstance(result, InfrastructureFailure):
-            one.unjudged = one.unjudged or result.reason
+            one.note(result)
         elif result.outcome == "pass":
             one.passing.append(constant.shown)
 
@@ -255,6 +266,8 @@ def _concluded(one: _Findings) -> ProblemCheck:
     elif one.unjudged:
         reasons = (f"could not be judged: {one.unjudged}", *one.remarks)
         return ProblemCheck(problem.id, problem.suite.content_hash, "unjudged", reasons, None, EXECUTOR_VERSION)
+    elif one.checker_fails:
+        one.bad.append(one.checker_fails)
     elif not problem.solutions:
         one.remarks.append("it has no reference solution: only programs that solve nothing were tried")
     else:
@@ -315,6 +328,8 @@ def _judge_references(one: _Findings) -> float | None:
         one.bad.append(f"no reference passes ({total} tried): " + "; ".join(failed[:MAX_NAMED]))
     elif failed:
         one.remarks.append(f"{len(failed)} of {total} references fail: " + "; ".join(failed[:MAX_NAMED]))
+    if several := _several_answers(one.first):
+        (one.remarks if passed else one.bad).append(several)
     unlike = [
         f"#{number} {_described(first)}, then {_described(second)}"
         for number, (first, second) in enumerate(zip(one.first, one.second, strict=True), 1)
@@ -332,6 +347,23 @@ def _judge_references(one: _Findings) -> float | None:
             f"limit too tight: the slowest reference needs {slowest:.2g} of {one.limit_s:g} s of CPU time per test"
         )
     return min(one.limit_s, max(MIN_LIMIT_S, math.ceil(100 * FACTOR * slowest) / 100))
+
+
+def _several_answers(found: Sequence[Feedback]) -> str:
+    """A sentence where references fail the same test with answers that differ from each other too: all may be right.
+
+    What they gave is told apart by the shortened values of the messages.
+    """
+    given: dict[int, dict[str, int]] = {}
+    for number, feedback in enumerate(found, 1):
+        if feedback.outcome == "failure" and feedback.checker != "checker_code":
+            outcomes = [test.outcome for test in feedback.tests]
+            given.setdefault(outcomes.index("failure"), {}).setdefault(feedback.message, number)
+    for place, answers in sorted(given.items()):
+        if len(answers) > 1:
+            numbers = " and ".join(f"#{number}" for number in list(answers.values())[:MAX_NAMED])
+            return f"{SEVERAL_ANSWERS}: references {numbers} differ in test {place + 1}; it may need a checker_code"
+    return ""
 
 
 def _described(feedback: Feedback) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rltf.executor.check_data import SEVERAL_ANSWERS
 from rltf.problems.fields import foreign, mistakes
 from rltf.problems.problem import ProblemSet
 from rltf.problems.quarantine import ProblemCheck, read_checked
 from rltf.telemetry.console import counted, print_error, warn
+from rltf.telemetry.vocabulary import few
 
 MAX_SHOWN = 10
 
@@ -66,6 +68,9 @@ def show(problems: ProblemSet, checked: Sequence[ProblemCheck], out: Path, conso
     for skipped in problems.skipped:
         console.print(f"not loaded: {skipped}"[:300], markup=False)
     _show_packages(checked)
+    several = [one.problem_id for one in checked if any(SEVERAL_ANSWERS in reason for reason in one.reasons)]
+    if several:
+        console.print(f"{SEVERAL_ANSWERS} (candidates for a checker_code): {few(several, MAX_SHOWN)}", markup=False)
     for sentence in mistakes(problems.unread):
         warn(sentence)
     if others := foreign(problems.unread):

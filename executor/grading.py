@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rltf.buffer.records import Feedback, TestResult
 from rltf.executor import protocol
@@ -32,6 +33,9 @@ from rltf.executor.lane import Lane, ProcessExit
 from rltf.executor.protocol import Request
 from rltf.executor.state_leaks import may_leak_state, mutates_shared_state
 from rltf.executor.suites import MAX_RECORD_BYTES, ReadySuite
+
+if TYPE_CHECKING:
+    from rltf.executor.special_judge import SpecialJudge  # which grades checkers, with what is below
 
 EXECUTOR_VERSION = "4"
 MAX_PROCESSES = 64
@@ -61,8 +65,20 @@ class _Usage:
 class Grader:
     """Grades one program; one use each."""
 
-    def __init__(self, lane: Lane, ready: ReadySuite, program: str, time_limit_s: float, memory_limit_mb: int) -> None:
-        """Limits are those in force: the suite's own, or the executor's where it names none."""
+    def __init__(
+        self,
+        lane: Lane,
+        ready: ReadySuite,
+        program: str,
+        time_limit_s: float,
+        memory_limit_mb: int,
+        special: SpecialJudge | None = None,
+    ) -> None:
+        """Limits are those in force: the suite's own, or the executor's where it names none.
+
+        `special` decides where the problem has a checker of its own.
+        """
+        self._special = special
         self._lane, self._ready, self._program = lane, ready, program
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._usage = _Usage()
@@ -73,7 +89,9 @@ class Grader:
         """Whether a test is about an object that only its own process can compare."""
 
     def grade(self) -> Feedback:
-        """Raises LaneFailure when the lane broke: that says nothing about the program."""
+        """Raises LaneFailure when the lane broke, CheckerFailure when a checker did: neither says anything of the
+        program.
+        """
         return self._feedback(self._verdicts(list(range(self._ready.count))))
 
     def _verdicts(self, everything: list[int]) -> list[Verdict]:
@@ -131,6 +149,8 @@ class Grader:
         while len(verdicts) < len(indices):
             rest = indices[len(verdicts) :]
             got = self._some(rest, grace)
+            if self._special is not None:
+                got = self._special.settled(rest, got)
             verdicts += got
             if got[-1].outcome == "compile_error":
                 return [got[-1]] * len(indices)
@@ -228,6 +248,6 @@ class Grader:
             problem_hash=self._ready.suite_hash,
             time_limit_s=self._time_limit_s,
             memory_limit_mb=self._memory_limit_mb,
-            checker=self._ready.suite.checker,
+            checker=self._ready.suite.rule,
             executor_version=f"{EXECUTOR_VERSION}, Python {self._lane.python_version}",
         )

@@ -22,6 +22,8 @@ class InfrastructureFailure:
     """A program could not be judged. It is no verdict: the program is to be tried elsewhere."""
 
     reason: str
+    of_problem: bool = False
+    """The problem's own checker broke, and would do so elsewhere."""
 
 
 class Judge(Protocol):
@@ -90,6 +92,12 @@ class Judge(Protocol):
             results[index] = result
             advance(1)
         return [result for result in results if result is not None]
+
+    def abort(self) -> None:  # noqa: B027
+        """From any thread: what it is at ends at once, without a verdict, and it judges no more.
+
+        `close` comes after.
+        """
 
     def close(self, at_once: bool = False) -> None:
         """Ends what it started, `at_once` in the middle of a program."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rltf.config import chosen
 from rltf.executor.judge import Judge
+from rltf.executor.remote_judge import RemoteJudge
 from rltf.executor.sandbox_judge import SandboxJudge
 
-JUDGES: dict[str, type[Judge]] = {"sandbox": SandboxJudge}
+JUDGES: dict[str, type[Judge]] = {"sandbox": SandboxJudge, "remote": RemoteJudge}
 
 
 def judge_named(name: str) -> type[Judge]:

@@ -56,6 +56,10 @@ class Verdict:
     """Of all tests together: the same test alone would say something else."""
     odd: bool = False
     """It is about an object that has no plain form: only in its own process can it be compared."""
+    unchecked: bool = False
+    """The problem's own checker is still to say; until then it has failed."""
+    given: Any = None
+    """Of an unchecked one what the program gave."""
 
 
 NOT_RUN = Verdict("not_run")
@@ -189,10 +193,25 @@ def _offset(value: Any, start: int, size: int) -> int:
 
 def _compared(ready: ReadySuite, index: int, given: Any, cpu_s: float) -> Verdict:
     expected = ready.expected[index]
-    flood = isinstance(given, str) and len(given) > MAX_EXTRA_CHARS + MAX_LENGTH_RATIO * len(str(expected))
-    if not flood and ready.match(expected, given):
+    if isinstance(given, str) and len(given) > MAX_EXTRA_CHARS + MAX_LENGTH_RATIO * _usual_length(ready, index):
+        return wrong_answer(ready, index, given, cpu_s)
+    if ready.suite.checker_code:
+        return Verdict("failure", cpu_s=cpu_s, unchecked=True, given=given)
+    if ready.match(expected, given):
         return Verdict("pass", cpu_s=cpu_s)
-    return Verdict("failure", None, None, sanitize(f"expected {shortened(expected)}, got {shortened(given)}"), cpu_s)
+    return wrong_answer(ready, index, given, cpu_s)
+
+
+def _usual_length(ready: ReadySuite, index: int) -> int:
+    """Characters of a test's expected output, or of its input where another answer may have as many."""
+    length = len(str(ready.expected[index]))
+    return max(length, len(str(ready.suite.inputs[index]))) if ready.suite.checker_code else length
+
+
+def wrong_answer(ready: ReadySuite, index: int, given: Any, cpu_s: float) -> Verdict:
+    """The verdict of a test whose answer is not accepted."""
+    message = f"expected {shortened(ready.expected[index])}, got {shortened(given)}"
+    return Verdict("failure", None, None, sanitize(message), cpu_s)
 
 
 def _returned(ready: ReadySuite, index: int, data: Any, cpu_s: float) -> Verdict:

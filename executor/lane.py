@@ -44,6 +44,8 @@ class ProcessExit:
     cpu_s: float
     wall_s: float
     memory_mb: float
+    errors: bytes = b""
+    """What it wrote to standard error, of a SCRIPT."""
 
 
 class Lane:
@@ -196,12 +198,16 @@ class Lane:
             output = _file("output") if tester_body is None else None
             if output is not None:
                 files.append(output)
+            errors = _file("errors") if request.kind == protocol.SCRIPT else None
+            if errors is not None:
+                files.append(errors)
             socket.send_fds(connection, [request.pack()], files)
             replies = [protocol.receive_reply(connection) for _ in bodies]
             for place, sent in enumerate(bodies):
                 _check_set_up(files[2 * place], len(sent))
             return [
-                _ended(reply, files[2 * place + 1], output, request.file_bytes) for place, reply in enumerate(replies)
+                _ended(reply, files[2 * place + 1], output, errors, request.file_bytes)
+                for place, reply in enumerate(replies)
             ]
         except (OSError, LaneFailure) as failure:
             raise LaneFailure(f"the zygote broke off ({failure}): {self._broken()}") from None
@@ -272,10 +278,11 @@ def _check_set_up(job: int, size: int) -> None:
         raise LaneFailure(f"a program's process could not be set up: {reason}")
 
 
-def _ended(reply: Reply, report: int, output: int | None, max_bytes: int) -> ProcessExit:
+def _ended(reply: Reply, report: int, output: int | None, errors: int | None, max_bytes: int) -> ProcessExit:
     """What a process left."""
     told = os.pread(report, max_bytes, 0)
     given = os.pread(output, max_bytes, 0) if output is not None else b""
+    said = os.pread(errors, max_bytes, 0) if errors is not None else b""
     return ProcessExit(
-        reply.status, reply.cause, told, given, reply.cpu_us / 1e6, reply.wall_us / 1e6, reply.peak_kib / 1024
+        reply.status, reply.cause, told, given, reply.cpu_us / 1e6, reply.wall_us / 1e6, reply.peak_kib / 1024, said
     )

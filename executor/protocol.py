@@ -11,10 +11,11 @@ import struct
 from typing import NamedTuple
 
 MAGIC = b"xec2"
-RUN, SPLIT = 0, 1
+RUN, SPLIT, SCRIPT = 0, 1, 2
 """RUN: one process for a program's tests; the request carries its job, its report and its output. SPLIT: one for the
-program and one for the data set's test code, joined by a socket; the request carries job and report of each."""
-DESCRIPTORS = {RUN: 3, SPLIT: 4}
+program and one for the data set's test code, joined by a socket; the request carries job and report of each. SCRIPT: as
+RUN, and one more for what the program writes to standard error, which is lost else."""
+DESCRIPTORS = {RUN: 3, SPLIT: 4, SCRIPT: 4}
 ENDED, CPU_KILLED, WALL_KILLED, DISK_KILLED, IDLE_KILLED = 0, 1, 2, 3, 4
 """How a program's process came to its end: by itself, or killed by the zygote; the last for what all of its tests
 waited together."""

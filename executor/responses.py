@@ -36,6 +36,6 @@ def no_program(suite: TestSuite, config: ExecutorConfig) -> Feedback:
         problem_hash=suite.content_hash,
         time_limit_s=suite.time_limit_s or config.time_limit_s,
         memory_limit_mb=suite.memory_limit_mb or config.memory_limit_mb,
-        checker=suite.checker,
+        checker=suite.rule,
         executor_version=EXECUTOR_VERSION,
     )

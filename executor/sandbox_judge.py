@@ -25,13 +25,15 @@ from rltf.executor.labels import sanitize
 from rltf.executor.lane import TIERS, Lane
 from rltf.executor.packages import DEFAULT
 from rltf.executor.protocol import LaneFailure
+from rltf.executor.scripts import Script, run_script
 from rltf.executor.sites import imports_for
+from rltf.executor.special_judge import SpecialJudge
 from rltf.executor.suites import ReadySuite, make_ready
 from rltf.executor.together.grader import TogetherGrader
 from rltf.problems.problem import TestSuite
 
 MAX_CACHED_FEEDBACKS = 20_000
-MAX_CACHED_SUITES = 4_096
+MAX_CACHED_SUITES, MAX_CACHED_SUITE_BYTES = 4_096, 512 << 20
 MAX_TRACEBACK_CHARS = 10_000
 """Characters of a failed grading's traceback that are logged."""
 
@@ -43,14 +45,16 @@ suite does not name and the executor's version are the same throughout a judge's
 log = logging.getLogger(__name__)
 
 
-class _LanePair(NamedTuple):
-    """Two lanes of which one works at a time. The second starts when the first program, or its tests, names a package.
+class _Lanes(NamedTuple):
+    """Lanes of which one works at a time. Those after the first start when they are needed.
 
     Loading numpy takes a program thirty times as long as all else; having it loaded makes each fork a tenth dearer.
     """
 
     plain: Lane
     with_packages: Lane
+    checker: Lane
+    """Runs no program, but the checkers that problems have of their own."""
 
 
 class SandboxJudge(Judge):
@@ -88,15 +92,17 @@ class SandboxJudge(Judge):
         """
         self._time_limit_s, self._memory_limit_mb = time_limit_s, memory_limit_mb
         self._unproved_tests = unproved_tests
-        self._lanes: queue.LifoQueue[_LanePair] = queue.LifoQueue()
+        self._lanes: queue.LifoQueue[_Lanes] = queue.LifoQueue()
         """Those that are free; one that has run already comes before one that has not started."""
 
         def lane(preload: bool) -> Lane:
             return Lane(tiers, python=python, packages=packages, preload=preload, hash_seed=hash_seed)
 
-        self._all = [_LanePair(plain=lane(False), with_packages=lane(True)) for _ in range(lanes)]
+        self._all = [_Lanes(plain=lane(False), with_packages=lane(True), checker=lane(False)) for _ in range(lanes)]
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
-        self._suites: OrderedDict[int, ReadySuite] = OrderedDict()
+        self._suites: OrderedDict[int, tuple[ReadySuite, int]] = OrderedDict()
+        self._suite_bytes = 0
+        """Of the tests that are kept, as JSON; the second of each pair."""
         self._feedbacks: OrderedDict[Key, Feedback] = OrderedDict()
         self._together: OrderedDict[str, ReadySuite | None] = OrderedDict()
         """By hash the suites of programs that failed the other way over an object of their own."""
@@ -212,9 +218,10 @@ class SandboxJudge(Judge):
         try:
             for _ in range(2):
                 try:
-                    return self._graded(lane, ready, program)
+                    return self._graded(lane, ready, program, pair.checker)
                 except CheckerFailure as failure:
-                    return InfrastructureFailure(str(failure))  # after the lane's work, and it would fail again
+                    # After the lane's work, and it would fail again.
+                    return InfrastructureFailure(str(failure), of_problem=True)
                 except LaneFailure as failure:
                     reasons.append(str(failure))
                     log.warning("lane started anew: %s", failure)
@@ -232,11 +239,13 @@ class SandboxJudge(Judge):
         finally:
             self._lanes.put(pair)
 
-    def _graded(self, lane: Lane, ready: ReadySuite, program: str) -> Feedback:
+    def _graded(self, lane: Lane, ready: ReadySuite, program: str, checker: Lane) -> Feedback:
         """The verdict; of a program that fails over an object that only its own process can compare, the one that its
         tests come to there.
         """
         limits = (ready.suite.time_limit_s or self._time_limit_s, ready.suite.memory_limit_mb or self._memory_limit_mb)
+        if ready.suite.checker_code:
+            return Grader(lane, ready, program, *limits, SpecialJudge(checker, ready, limits[1])).grade()
         grader = (TogetherGrader if ready.mode == "together" else Grader)(lane, ready, program, *limits)
         feedback = grader.grade()
         together = self._together_of(ready) if grader.odd else None
@@ -270,25 +279,42 @@ class SandboxJudge(Judge):
     def _ready(self, suite: TestSuite) -> ReadySuite:
         # By identity, for a content hash costs as much as a short program's grading; an entry keeps its suite alive and
         # so its id.
-        ready = self._suites.get(id(suite))
-        if ready is None:
-            ready = self._suites[id(suite)] = make_ready(suite)
-            if len(self._suites) > MAX_CACHED_SUITES:
-                self._suites.popitem(last=False)
+        found = self._suites.get(id(suite))
+        if found is None:
+            found = self._suites[id(suite)] = make_ready(suite), len(suite.to_json())
+            self._suite_bytes += found[1]
+            while len(self._suites) > MAX_CACHED_SUITES or self._suite_bytes > MAX_CACHED_SUITE_BYTES:
+                self._suite_bytes -= self._suites.popitem(last=False)[1][1]
         else:
             self._suites.move_to_end(id(suite))
-        return ready
+        return found[0]
+
+    def run_script(self, program: str, stdin: str, time_limit_s: float, memory_limit_mb: int | None = None) -> Script:
+        """Runs a program without tests (`executor.scripts`). Raises LaneFailure when its lane broke.
+
+        `memory_limit_mb` None: the judge's own.
+        """
+        lanes = self._lanes.get()
+        try:
+            lane = lanes.with_packages if lanes.plain.packages.named_in(program) else lanes.plain
+            return run_script(lane, program, stdin, time_limit_s, memory_limit_mb or self._memory_limit_mb)
+        finally:
+            self._lanes.put(lanes)
 
     def lanes_cpu_s(self) -> float:
         """CPU seconds that the lanes have used since they started, with all programs that they have finished."""
         return sum(lane.cpu_s() for pair in self._all for lane in pair)
 
+    def abort(self) -> None:
+        """See Judge."""
+        for lanes in self._all:
+            for lane in lanes:
+                lane.abort()
+
     def close(self, at_once: bool = False) -> None:
         """Ends the lanes, `at_once` in the middle of what they run."""
         if at_once:
-            for pair in self._all:
-                for lane in pair:
-                    lane.abort()
+            self.abort()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=at_once)
         for pair in self._all:

@@ -7,7 +7,7 @@ import json
 import marshal
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rltf.executor import protocol
@@ -99,6 +99,8 @@ def make_ready(suite: TestSuite, together: bool = False) -> ReadySuite:
     """Prepares a suite; test code `together` with the program, whatever else would do.
 
     Raises ValueError for test code that does not compile, and for values nested too deeply."""
+    if suite.checker_code:
+        return _with_room(make_ready(replace(suite, checker_code="")), suite)
     checker = make_checker(suite)
     if suite.kind == "stdin":
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in (*suite.inputs, *suite.outputs)]
@@ -137,6 +139,19 @@ def make_ready(suite: TestSuite, together: bool = False) -> ReadySuite:
     plan = make_plan(suite)
     return _ready(
         suite, "together", (), (), operator.eq, plan=plan, file_bytes=MAX_OUTPUT_BYTES + 16 * plan.expected_bytes
+    )
+
+
+def _with_room(ready: ReadySuite, suite: TestSuite) -> ReadySuite:
+    """The same for a suite whose own checker decides: other answers may be as large as the input."""
+    room = [nodes(value) for value in suite.inputs]
+    size = [len(json.dumps(encode(value))) for value in suite.inputs] if ready.mode == "call" else [0] * suite.count
+    return replace(
+        ready,
+        suite=suite,
+        suite_hash=suite.content_hash,
+        max_nodes=tuple(most + 10 * more for most, more in zip(ready.max_nodes, room, strict=True)),
+        max_bytes=tuple(most + 16 * more for most, more in zip(ready.max_bytes, size, strict=True)),
     )
 
 

@@ -263,10 +263,13 @@ class Zygote:
             self._lane.clean_box()
 
     def _run(self, request: Request, files: list[int]) -> None:
-        job, report, output = files
+        job, report, output, *errors = files
         pid = self._fork()
         if pid == 0:
-            self._program(request, job, {protocol.REPORT: report, protocol.OUTPUT: output}, "tests")
+            descriptors = {protocol.REPORT: report, protocol.OUTPUT: output}
+            if errors:
+                descriptors[2] = errors[0]
+            self._program(request, job, descriptors, "tests")
         self._answer(request, [WatchedProcess(pid, report)])
 
     def _split(self, request: Request, files: list[int]) -> None:
@@ -319,6 +322,8 @@ class Zygote:
         status = 0
         try:
             self._roles[role](task, request.limit_ns, self._timer)
+            if request.kind == protocol.SCRIPT:
+                sys.stderr.flush()  # a line that has no end
         except MemoryError:
             status = protocol.MEMORY_STATUS
         except BaseException as error:

@@ -4,12 +4,14 @@ FOLDER/train/0000/question.txt          the statement
                   input_output.json     {"inputs": [...], "outputs": [...], "fn_name": only when call-based}
                   solutions.json        list of programs, may be missing
                   starter_code.py       may be missing
+                  checker.py            may be missing: the problem's own checker (`problems.special_judges`)
                   metadata.json         {"difficulty": ..., "url": ...}, may be missing
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from rltf.problems.hub import hub_rows
 from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.python_source import imports_of
 from rltf.problems.spec import IdFilter, Source, Spec
+from rltf.problems.special_judges import checker_source
 from rltf.problems.statement_examples import shown_in
 from rltf.problems.wrapped_outputs import unwrap_outputs
 
 DIFFICULTIES = ("introductory", "interview", "competition")
-_FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.py", "metadata.json")
+_FILES = ("question.txt", "input_output.json", "solutions.json", "starter_code.py", "metadata.json", "checker.py")
 
 
 def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
@@ -84,6 +87,7 @@ def from_folder(folder: Path, as_written: bool = False) -> Problem | Skipped:
     """One problem folder. Whatever is wrong with it is told in the Skipped."""
     name = _folder_name(folder)
     try:
+        checker = folder / "checker.py"
         metadata = _json_file(folder / "metadata.json", default={})
         return make_problem(
             name,
@@ -93,6 +97,7 @@ def from_folder(folder: Path, as_written: bool = False) -> Problem | Skipped:
             solutions=_json_file(folder / "solutions.json", default=[]),
             difficulty=metadata.get("difficulty", "unknown") if isinstance(metadata, dict) else "unknown",
             as_written=as_written,
+            checker_code=read_text(checker) if checker.exists() else "",
         )
     except (UserError, ValueError) as error:
         return Skipped(name, str(error))
@@ -116,7 +121,14 @@ def from_row(split: str, row: dict[str, Any], as_written: bool = False) -> Probl
 
 
 def make_problem(
-    name: str, question: str, starter_code: str, tests: Any, solutions: Any, difficulty: str, as_written: bool = False
+    name: str,
+    question: str,
+    starter_code: str,
+    tests: Any,
+    solutions: Any,
+    difficulty: str,
+    as_written: bool = False,
+    checker_code: str = "",
 ) -> Problem:
     """Problem from the parsed parts of an APPS problem. Raises ValueError when they do not make one.
 
@@ -135,6 +147,8 @@ def make_problem(
         raise ValueError("solutions.json must be a list of programs")
     programs = tuple(unix_lines(program) for program in solutions)
     suite = _suite(tests, starter_code, programs, as_written)
+    if checker_code.strip():
+        suite = replace(suite, checker_code=checker_source(checker_code))
     return Problem(
         id=name,
         question=question,

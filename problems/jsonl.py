@@ -6,7 +6,9 @@ entry_point, a module for unittest or pytest, which imports the program by whate
 (split or together, where the tests' text is not to decide whether they share a process with the program),
 setup (code that runs before a list of tests), example_tests (positions of the tests that the statement shows, from 0),
 prompt_style, time_limit_s (CPU seconds per test), memory_limit_mb, checker (one of `problems.problem.CHECKERS`),
-tolerance (of floats), site (whose conventions programs may count on, one of `problems.problem.SITES`).
+tolerance (of floats), checker_code (source of `check(input, expected, output)`, where several answers are right), site
+(whose conventions programs may count on, one of `problems.problem.SITES`), interactive (a problem that is cannot be
+used).
 `inputs` and `outputs` follow APPS: strings for stdin; for calls the list of positional arguments, and the return value
 as it is (never wrapped). `tests` go before both. A field that is not named here is not read, and told
 (`problems.fields`).
@@ -26,6 +28,7 @@ from rltf.problems.problem import Problem, Skipped, TestSuite, UnreadFields
 from rltf.problems.prompts import STYLES
 from rltf.problems.python_source import function_of, imports_of, require_compiles
 from rltf.problems.spec import IdFilter, Source, Spec
+from rltf.problems.special_judges import INTERACTIVE, checker_source
 from rltf.problems.test_code import defined, units_of, without_last
 
 _ALWAYS = (
@@ -40,6 +43,7 @@ _ALWAYS = (
     "memory_limit_mb",
     "site",
     "judge_way",
+    "interactive",
 )
 _TEXTS = (
     "question",
@@ -49,11 +53,12 @@ _TEXTS = (
     "entry_point",
     "setup",
     "checker",
+    "checker_code",
     "prompt_style",
     "site",
     "judge_way",
 )
-_COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance")
+_COMPARED = (*_ALWAYS, "fn_name", "inputs", "outputs", "tests", "checker", "tolerance", "checker_code")
 FIELDS = (*_COMPARED, "entry_point", "setup")
 """All fields that a record may have."""
 _TESTED = {
@@ -61,7 +66,8 @@ _TESTED = {
     "outputs": "its tests judge it",
     "checker": "its tests compare by themselves",
 }
-_TESTED |= {"tolerance": _TESTED["checker"], "fn_name": "entry_point names what its tests check"}
+_TESTED |= {"tolerance": _TESTED["checker"], "checker_code": _TESTED["checker"]}
+_TESTED |= {"fn_name": "entry_point names what its tests check"}
 
 
 def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
@@ -109,7 +115,9 @@ def unread_fields(record: dict[str, Any]) -> dict[str, str]:
     """Fields that `from_record` does not look at, with hints."""
     tests = record.get("tests")
     if not tests:
-        return unread(record, _COMPARED)
+        decides = dict.fromkeys(("checker", "tolerance"), "its checker_code decides")
+        ignored = decides if record.get("checker_code") else {}
+        return unread(record, [field for field in _COMPARED if field not in ignored], decides)
     known = (*_ALWAYS, "tests", "entry_point", *(("fn_name", "setup") if isinstance(tests, list) else ()))
     return unread(record, known, _TESTED)
 
@@ -132,6 +140,8 @@ def from_record(name: str, record: dict[str, Any], judging: bool = False) -> Pro
             raise ValueError("it has no question")
         if not record["question"].strip():
             raise ValueError("its question is empty")  # before what else may be missing
+        if record.get("interactive"):
+            raise ValueError(INTERACTIVE)
         suite = _suite(record)
         if suite.kind != "stdin" and record.get("starter_code"):
             suite = replace(suite, prelude=imports_of(record["starter_code"]))
@@ -147,6 +157,14 @@ def from_record(name: str, record: dict[str, Any], judging: bool = False) -> Pro
         )
     except ValueError as error:
         return Skipped(name, str(error))
+
+
+def suite_of(record: dict[str, Any]) -> TestSuite:
+    """The tests of a record, which may be without a question. Raises ValueError with what is wrong with it."""
+    found = from_record("problem", record | {"question": "?"})
+    if isinstance(found, Skipped):
+        raise ValueError(found.reason)
+    return found.suite
 
 
 def _style(record: dict[str, Any], suite: TestSuite) -> str:
@@ -185,6 +203,7 @@ def to_record(problem: Problem) -> dict[str, Any]:
     record["site"] = suite.site
     record |= {"judge_way": suite.way}
     record |= {"checker": "" if suite.checker == "standard" else suite.checker, "tolerance": suite.tolerance}
+    record |= {"checker_code": suite.checker_code}
     return {name: value for name, value in record.items() if value not in (None, "", ())}
 
 
@@ -217,6 +236,8 @@ def _suite(record: dict[str, Any]) -> TestSuite:
     inputs, outputs = record.get("inputs"), record.get("outputs")
     if not isinstance(inputs, list) or not isinstance(outputs, list):
         raise ValueError("it needs inputs and outputs (two lists), or tests")
+    if code := record.get("checker_code"):
+        limits |= {"checker": "standard", "tolerance": None, "checker_code": checker_source(unix_lines(code))}
     return TestSuite("call" if fn_name else "stdin", fn_name, tuple(inputs), tuple(outputs), **limits)
 
 

@@ -143,6 +143,7 @@ def _judging(spec: Spec) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if "checker" in spec.options:
         name = spec.options["checker"]
+        fields["checker_code"] = ""
         fields["checker"] = name if is_user_name(name) else spec.one_of("checker", CHECKERS, "standard")
     if "tolerance" in spec.options:
         try:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from rltf.config import is_user_name
 from rltf.problems.long_integers import with_long_integers
+from rltf.problems.special_judges import INTERACTIVE, is_interactive
 
 Kind = Literal["stdin", "call", "assert"]
 CHECKERS = {
@@ -82,7 +83,8 @@ class TestSuite:
     memory_limit_mb: int | None = None
     """Memory in MiB; None: the executor's own limit."""
     checker: str = "standard"
-    """The rule that compares expected and actual output, one of CHECKERS, or `module:name` of the user's files."""
+    """The rule that compares expected and actual output where there is no `checker_code`: one of CHECKERS, or
+    `module:name` of the user's files."""
     way: Literal["", "split", "together"] = ""
     """assert: whether the program has a process of its own or shares one with the tests (docs/executor.md); empty: what
     their text asks for."""
@@ -92,6 +94,9 @@ class TestSuite:
     """Whose conventions programs may count on, one of SITES; empty: nobody's, but of a `class Solution` LeetCode's."""
     prelude: str = ""
     """Import statements, one per line, that programs find done: those of the code that they are to begin with."""
+    checker_code: str = ""
+    """stdin and call, where several answers are right: source of `check(input, expected, output)`, which says whether
+    one is accepted (`problems.special_judges`)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a suite that no executor could judge by."""
@@ -119,6 +124,8 @@ class TestSuite:
             raise ValueError(f"unknown way of judging {self.way!r}: split or together")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
             raise ValueError("tolerance must be at least 0 and less than 1")
+        if self.checker_code and self.kind == "assert":
+            raise ValueError("checker_code is for inputs and outputs: assert statements compare by themselves")
 
     def __hash__(self) -> int:
         """Hash by content: the generated one would fail on the lists inside."""
@@ -128,6 +135,11 @@ class TestSuite:
     def count(self) -> int:
         """Number of tests."""
         return len(self.asserts) if self.kind == "assert" else len(self.inputs)
+
+    @property
+    def rule(self) -> str:
+        """Name of what compares outputs: the checker, or `checker_code`."""
+        return "checker_code" if self.checker_code else self.checker
 
     @property
     def content_hash(self) -> str:
@@ -152,6 +164,8 @@ class TestSuite:
         }
         if self.tolerance is not None:
             record["tolerance"] = self.tolerance
+        if self.checker_code:
+            record["checker_code"] = self.checker_code
         texts = (("site", self.site), ("prelude", self.prelude), ("way", self.way))
         record |= {name: text for name, text in texts if text}
         return with_long_integers(json.dumps, record, separators=(",", ":")).encode("ascii")
@@ -177,6 +191,7 @@ class TestSuite:
                 tolerance=record.get("tolerance"),
                 site=record.get("site", ""),
                 prelude=record.get("prelude", ""),
+                checker_code=record.get("checker_code", ""),
             )
         except KeyError as error:
             raise ValueError(f"a test suite needs the field {error}") from None
@@ -215,6 +230,8 @@ class Problem:
         """
         if not self.question.strip():
             raise ValueError("its question is empty")
+        if self.suite.kind == "stdin" and is_interactive(self.question):
+            raise ValueError(INTERACTIVE)
         _require_text("id", self.id)
         _require_text("question", self.question)
         _require_text("starter_code", self.starter_code)

@@ -22,7 +22,7 @@ from rltf.problems.spec import IdFilter, Source, Spec
 FIELDS = tuple(field for field in jsonl.FIELDS if field not in ("checker", "tolerance"))
 """Those that a SPEC may name a column for; the other two are options of the SPEC itself."""
 _LISTS = ("inputs", "outputs", "solutions", "example_tests")
-_TEXTS = ("question", "starter_code", "difficulty", "fn_name", "entry_point", "setup", "site")
+_TEXTS = ("question", "starter_code", "difficulty", "fn_name", "entry_point", "setup", "site", "checker_code")
 
 
 def load_hub(spec: Spec) -> Iterator[Problem | Skipped]:

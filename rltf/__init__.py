@@ -10,7 +10,7 @@ looked up when it is asked for.
 TYPE_CHECKING = False  # as in `typing`, whose import would cost more than all else here
 if TYPE_CHECKING:
     from rltf.buffer.records import Feedback, Group, Program, Sample, TestResult
-    from rltf.config import Config, UserError
+    from rltf.config import Config, ExecutorConfig, UserError
     from rltf.config import load as load_config
     from rltf.evaluation.pass_at_k import Estimate, mean_pass_at_k, pass_at_k
     from rltf.executor.judge import InfrastructureFailure, Judge
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Config",
     "Estimate",
+    "ExecutorConfig",
     "Feedback",
     "Group",
     "InfrastructureFailure",
@@ -42,7 +43,7 @@ __all__ = [
 
 _MODULES = {
     "buffer.records": ("Feedback", "Group", "Program", "Sample", "TestResult"),
-    "config": ("Config", "UserError", "load_config"),
+    "config": ("Config", "ExecutorConfig", "UserError", "load_config"),
     "evaluation.pass_at_k": ("Estimate", "mean_pass_at_k", "pass_at_k"),
     "executor.judge": ("InfrastructureFailure", "Judge"),
     "monitor.run_record": ("RunRecord",),

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-Source = Literal["step", "held_out", "count", "gauge", "phase", "run"]
+Source = Literal["step", "held_out", "count", "gauge", "phase", "run", "service"]
 """Where a metric comes from: a field of a row of metrics.jsonl or held_out.jsonl, a counter, gauge or phase of a
-worker's recorder, or a number that the driver makes of all of these (`monitor.state.RunState.numbers`)."""
+worker's recorder, a number that the driver makes of all of these (`monitor.state.RunState.numbers`), or the service
+that `serve` starts (`executor.service.metrics`)."""
 
 Place = Literal["gauge", "tensorboard", "status"]
 """Where a metric shows beside the status line and the report: as a metric of Ray, which Prometheus reads; in
@@ -337,6 +338,19 @@ METRICS: dict[Source, tuple[Metric, ...]] = {
             line=Line(4),
             report=_SECONDS,
         ),
+    ),
+    "service": (
+        _gauge("service_requests", "Requests that were answered, by path and HTTP status.", "requests"),
+        _gauge(
+            "service_programs",
+            "Programs by outcome; `unjudged`: no verdict could be had, `bad_line`: the line was none, `cancelled`: the "
+            "client had gone.",
+            "programs",
+        ),
+        _gauge("service_open_requests", "Requests that are being answered.", "requests"),
+        _gauge("service_waiting_requests", "Requests that wait for their turn.", "requests"),
+        _gauge("service_lanes", "Programs that are judged at the same time."),
+        _gauge("service_seconds", "From a request's head to the end of its answer, a histogram by path.", "s"),
     ),
 }
 """By where they come from. The status line has its pieces in this order."""

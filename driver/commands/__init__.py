@@ -22,6 +22,7 @@ from rltf.driver.commands import (
     grade,
     help,
     replay,
+    serve,
     show_prompt,
     status,
     train,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "replay": replay,
     "train-critic": train_critic,
     "export": export,
+    "serve": serve,
     "doctor": doctor,
     "help": help,
 }

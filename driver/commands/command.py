@@ -15,6 +15,8 @@ RUN = "folder of the run, or its name below runs/"
 JUDGE = (
     "executor.lanes one per core",
     "executor.judge",
+    "executor.judge_url",
+    "executor.judge_token_file",
     "executor.time_limit_s",
     "executor.memory_limit_mb",
     "executor.python",

@@ -59,7 +59,8 @@ def test_the_commands_judge_by_the_judge_that_is_named(tmp_path: Path, in_proces
     chosen = ["--executor.judge", "in_process"]
     grade = ["grade", "--problems", f"jsonl:{data}", "--programs", str(programs), "--out", str(out), *chosen]
     assert launch.main(grade) == 1  # for the one without a verdict
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    *rows, left = [json.loads(line) for line in out.read_text().splitlines()]
+    assert left["outcome"] is None and "it is out of order" in left["reason"]
     assert [(row["outcome"], row["line"]) for row in rows] == [("pass", None), ("failure", None), ("runtime_error", 1)]
     checked = tmp_path / "checked.jsonl"
     assert launch.main(["check-data", f"jsonl:{data}", "--out", str(checked), "--executor.lanes", "3", *chosen]) == 0
