@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -70,9 +70,9 @@ def program() -> str:
 class Service:
     """`launch.py serve` on a free port."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, port: int = 0) -> None:
         self.log = tempfile.TemporaryFile("w+")
-        command = [sys.executable, str(ROOT / "launch.py"), "serve", "--port", "0", *options]
+        command = [sys.executable, str(ROOT / "launch.py"), "serve", "--port", str(port), *options]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
         deadline = time.monotonic() + 120
         while (found := re.search(r"serving at http://127\.0\.0\.1:(\d+)", self.said())) is None:
@@ -90,7 +90,7 @@ class Service:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
 
     def processes(self) -> list[int]:
-        """Its processes that are alive: those of its session, and of the sessions of its children."""
+        """Its processes that are alive, the programs that run among them; none that it left when it ended."""
         found, parents = {self.process.pid}, _parents()
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
@@ -108,6 +108,11 @@ class Service:
         """Its exit code."""
         self.process.terminate()
         return self.process.wait(180)
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    """Those that have not ended."""
+    return sorted(set(pids) & set(_parents()))
 
 
 def _parents() -> dict[int, int]:
@@ -243,8 +248,9 @@ def killed_client() -> str:
         freed = _until(lambda: at.metrics()["rltf_service_open_requests"] == 0)
         cancelled = at.metrics().get('rltf_service_programs_total{outcome="cancelled"}', 0)
         _, times = by_clients(at, 1, 5)
+        before = at.processes()
         ended = at.stop()
-        left = len(at.processes())
+        left = len(alive(before))
     verdict = "nothing left" if freed and cancelled == 50 and not left and ended == 0 else "LEFT"
     return f"{verdict}: {cancelled:.0f} of 50 programs cancelled, the next request took {times[0]:.2f} s"
 
@@ -259,10 +265,12 @@ def killed_server() -> str:
         for number, (_, result) in enumerate(judge.grade_each(work)):
             verdicts[getattr(result, "outcome", "no verdict")] += 1
             if number == 20:
+                before = at.processes()
                 os.kill(at.process.pid, signal.SIGKILL)
                 at.process.wait()
-                left = 0 if _until(lambda: not at.processes(), 30) else len(at.processes())
-                again = Service("--executor.lanes", "1", "--port", str(at.port))
+                _until(lambda pids=before: not alive(pids), 30)
+                left = len(alive(before))
+                again = Service("--executor.lanes", "1", port=at.port)
         judge.close()
         if again is not None:
             again.stop()

@@ -25,9 +25,8 @@ class StartedService:
     """`launch.py serve`, in a session of its own; `stop` ends it."""
 
     def __init__(self, folder: Path, *options: str, token: str = TOKEN) -> None:
-        self.mark = uuid.uuid4().hex
-        self.log = folder / f"serve-{self.mark}.log"
-        environment = {**os.environ, "RLTF_SERVE_TOKEN": token, "RLTF_TEST": self.mark}
+        self.log = folder / f"serve-{uuid.uuid4().hex}.log"
+        environment = {**os.environ, "RLTF_SERVE_TOKEN": token}
         command = [sys.executable, str(ROOT / "launch.py"), "serve", "--port", "0", *options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -81,17 +80,17 @@ class StartedService:
             assert time.monotonic() < deadline, self.said
             time.sleep(0.05)
 
-    def processes(self) -> list[str]:
-        """Command lines of its processes that are alive."""
-        found = []
-        for path in Path("/proc").iterdir():
-            if path.name.isdigit():
-                try:
-                    if self.mark.encode() in (path / "environ").read_bytes():
-                        found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-                except OSError:  # ended meanwhile
-                    continue
-        return [command for command in found if command]
+    def processes(self) -> set[int]:
+        """Ids of its processes that are alive, lanes and programs included; none once it has ended."""
+        parents = _parents()
+        found = {self.process.pid} & set(parents)
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found
+
+    def until_gone(self, processes: set[int]) -> None:
+        """Waits until none of them is alive."""
+        self.until(lambda: not processes & set(_parents()), 20)
 
     def stop(self) -> int:
         """Its exit code after SIGTERM."""
@@ -104,6 +103,20 @@ class StartedService:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.stop()
+
+
+def _parents() -> dict[int, int]:
+    """By process that is alive its parent."""
+    found = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                state, parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:  # ended meanwhile
+                continue
+            if state != "Z":
+                found[int(path.name)] = int(parent)
+    return found
 
 
 def as_lines(*lines: Any) -> bytes:

@@ -190,7 +190,9 @@ def test_a_command_lists_its_own_options_and_fields(command: str, capsys: pytest
     text = _help([command, "--help"], capsys)
     assert text == _help(["help", command], capsys)
     assert len(text.splitlines()) < 100 and "--learner.steps" not in text and "--dry-run" not in text
-    assert ("--executor.time_limit_s" in text) == (command in ("grade", "evaluate", "check-data", "replay", "doctor"))
+    assert ("--executor.time_limit_s" in text) == (
+        command in ("grade", "evaluate", "check-data", "replay", "doctor", "serve")
+    )
     if command in ("grade", "check-data", "replay"):
         assert "default: one per core" in " ".join(text.split())
 

@@ -121,11 +121,12 @@ def test_a_service_that_is_killed_gives_no_verdicts(tmp_path: Path) -> None:
         verdicts = judge.grade_each(work)
         place, first = next(verdicts)
         assert place == 0 and isinstance(first, Feedback)
+        processes = service.processes()
         os.kill(service.process.pid, signal.SIGKILL)  # its guard, with which it ends
         (last,) = verdicts
         assert last[0] == 1 and isinstance(last[1], InfrastructureFailure)
         assert f"the judge at {service.url} gave no verdict" in last[1].reason
-        service.until(lambda: not service.processes(), 20)
+        service.until_gone(processes)
     with pytest.raises(LaneFailure, match="does not answer"):
         remote(service.url)
 

@@ -30,8 +30,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedService
         tmp_path_factory.mktemp("service"), "--executor.lanes", "2", "--problems", "starter,split=heldout", *bounds
     ) as started:
         yield started
+        processes = started.processes()
         assert started.stop() == 0, started.said
-    started.until(lambda: not started.processes(), 20)
+    assert len(processes) > 4
+    started.until_gone(processes)
 
 
 def test_each_program_has_a_line_and_a_bad_line_is_one(service: StartedService) -> None:
@@ -231,12 +233,13 @@ def test_asked_to_stop_it_finishes_what_it_has_and_takes_nothing_new(tmp_path: P
         connection.request("POST", "/grade", as_lines({"problem": ADD, "code": RIGHT}, {"problem": SLOW, "code": LOOP}))
         answer = connection.getresponse()
         first = json.loads(answer.readline())
+        processes = service.processes()
         service.process.terminate()
         service.until(lambda: not _listens(service.port))
         rest = [json.loads(line) for line in answer.read().splitlines() if line.strip()]
         assert [first["outcome"], *(row["error_type"] for row in rest)] == ["pass", "TimeLimit"]
         assert service.process.wait(60) == 0 and service.said.endswith("stopped\n")
-        service.until(lambda: not service.processes(), 20)
+        service.until_gone(processes)
 
 
 def _listens(port: int) -> bool:
@@ -253,15 +256,15 @@ def test_what_takes_too_long_is_broken_off_and_nothing_is_left(tmp_path: Path, k
         )
         answer = connection.getresponse()
         assert json.loads(answer.readline())["outcome"] == "pass"
+        processes = service.processes()
         if killed:
-            os.killpg(service.process.pid, signal.SIGKILL)
-            os.kill(service.process.pid, signal.SIGKILL)
+            os.kill(service.process.pid, signal.SIGKILL)  # its guard
             service.process.wait(60)
         else:
             assert service.stop() == 1 and "were broken off" in service.said
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             answer.read()
-        service.until(lambda: not service.processes(), 20)
+        service.until_gone(processes)
 
 
 def test_what_is_wrong_with_the_command_line_is_one_sentence(tmp_path: Path) -> None:
