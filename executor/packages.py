@@ -66,7 +66,7 @@ def find_packages(python: str, names: tuple[str, ...]) -> Packages:
 
 
 def _asked(python: str, names: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = json.loads(_run([python, __file__, *names]))
+    found: dict[str, list[str]] = json.loads(_run([python, "-P", __file__, *names]))
     return found
 
 
