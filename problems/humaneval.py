@@ -18,6 +18,9 @@ from rltf.problems.python_source import docstring_of, function_of, imports_of, p
 from rltf.problems.records import Format, problems_of, rows_of, text
 from rltf.problems.spec import Source, Spec
 
+METHOD_TIME_LIMIT_S = 15.0
+"""CPU seconds of a `check` of LeetCodeDataset, which has about a hundred calls in it."""
+
 
 def load(spec: Spec) -> Iterator[Problem | Skipped | UnreadFields]:
     """Problems of a `humaneval` SPEC. Raises UserError when the file cannot be read."""
@@ -32,7 +35,8 @@ def from_record(name: str, record: dict[str, Any]) -> Problem:
     require_compiles("its test", test)
     prompt = parsed("its prompt", unix_lines(text(record, "prompt")))
     setup = _helpers(prompt, parsed("its test", test), {function, "Solution"}) + test
-    suite = TestSuite("assert", function, (), (), (f"check({written})",), setup=setup)
+    limit = METHOD_TIME_LIMIT_S if written != function else None
+    suite = TestSuite("assert", function, (), (), (f"check({written})",), setup=setup, time_limit_s=limit)
     return completion(name, record, suite)
 
 

@@ -165,7 +165,7 @@ def test_leetcode_data_brings_the_helpers_of_its_tests() -> None:
     setup = problem.suite.setup
     assert problem.suite.asserts == ("check(Solution().depth)",) and problem.suite.fn_name == "depth"
     assert "class TreeNode" in setup and "def tree_node" in setup and "unused" not in setup and "inf =" not in setup
-    assert problem.solutions == (prompt + str(record["completion"]),)
+    assert problem.solutions == (prompt + str(record["completion"]),) and problem.suite.time_limit_s == 15
 
 
 def test_apps_problems_are_of_the_apps_harness() -> None:
