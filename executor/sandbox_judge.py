@@ -174,7 +174,7 @@ class SandboxJudge(Judge):
                 yield index, InfrastructureFailure(f"the test suite cannot be used: {error}")
                 continue
             if ready.plan is not None and not ready.plan.sites and not self._unproved_tests:
-                yield index, InfrastructureFailure(UNPROVED)
+                yield index, InfrastructureFailure(UNPROVED, of_problem=True)
                 continue
             # By hash, for texts may be megabytes long and outlive their programs here.
             key = (ready.suite_hash, hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=32).digest())
@@ -257,10 +257,11 @@ class SandboxJudge(Judge):
             return None
         if ready.suite_hash not in self._together:
             try:
-                found: ReadySuite | None = make_ready(ready.suite, together=True)
+                found = make_ready(ready.suite, together=True)
+                usable = found.plan is not None and (found.plan.sites or self._unproved_tests)
             except ValueError:
-                found = None
-            self._together[ready.suite_hash] = found
+                usable = False
+            self._together[ready.suite_hash] = found if usable else None
             if len(self._together) > MAX_CACHED_SUITES:
                 self._together.popitem(last=False)
         return self._together[ready.suite_hash]

@@ -233,11 +233,12 @@ def _runs_until(node: Any) -> float:
     """The line up to which a function runs whenever it is called: what it raises before that fails the test anyway."""
     if any("skip" in ast.unparse(decorator) for decorator in node.decorator_list):
         return 0
-    return min((inner.lineno for inner in ast.walk(node) if _may_leave(inner)), default=math.inf)
-
-
-def _may_leave(node: ast.AST) -> bool:
-    return isinstance(node, ast.Return) or (isinstance(node, ast.Attribute) and node.attr in ("skipTest", "skip"))
+    leaving = [
+        inner.lineno
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Return) or (isinstance(inner, ast.Attribute) and inner.attr in ("skipTest", "skip"))
+    ]
+    return min(leaving, default=math.inf)
 
 
 def _attribute(name: str) -> ast.expr:
