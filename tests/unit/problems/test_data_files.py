@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow
 import pytest
-from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
 from rltf.config import UserError
@@ -22,6 +21,8 @@ ROWS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def forms(tmp_path: Path) -> dict[str, str]:
+    from datasets import Dataset, DatasetDict  # takes seconds, and all tests are collected by several processes
+
     text = "".join(json.dumps(row) + "\n" for row in ROWS)
     (tmp_path / "rows.jsonl").write_text(text)
     (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(text.encode()))
