@@ -109,7 +109,7 @@ def test_a_program_is_judged(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_library_runs(installed: Path, tmp_path: Path) -> None:
-    (example, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    (_, example, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
     (tmp_path / "example.py").write_text(example)
     told = _said(installed, tmp_path, sys.executable, "example.py").splitlines()
     assert len(told) == 7 and told[-1].startswith("pass@1 0.") and "runtime_error AttributeError 2" in told
