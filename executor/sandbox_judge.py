@@ -108,6 +108,8 @@ class SandboxJudge(Judge):
         """By hash the suites of programs that failed the other way over an object of their own."""
         self._named: OrderedDict[str, bool] = OrderedDict()
         """Whether a suite's own code may import a package, by its hash."""
+        self._given_up = False
+        """Whether what runs is ended in its middle, or a lane while it starts: neither is worth a word."""
         self.restarts = 0
         """Lanes that broke and were started anew."""
         remove_boxes()  # of judges that were killed
@@ -224,6 +226,8 @@ class SandboxJudge(Judge):
                     return InfrastructureFailure(str(failure), of_problem=True)
                 except LaneFailure as failure:
                     reasons.append(str(failure))
+                    if self._given_up:
+                        break
                     log.warning("lane started anew: %s", failure)
                 except Exception as error:
                     # Whatever a program brought about that nobody foresaw, others' programs are to be graded. The lane
@@ -308,6 +312,7 @@ class SandboxJudge(Judge):
 
     def abort(self) -> None:
         """See Judge."""
+        self._given_up = True
         for lanes in self._all:
             for lane in lanes:
                 lane.abort()
