@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +32,8 @@ def is_fit_for_training(problems: ProblemSet, checked: Sequence[ProblemCheck], s
 
 def broken_off(out: Path) -> dict[str, ProblemCheck]:
     """What a check that was broken off had found and written for `out`, by problem id; nothing where there was none."""
-    unfinished = Path(out).resolve()
-    unfinished = unfinished.with_name(f"{unfinished.name}.partial")
+    place = Path(os.path.realpath(out))  # which, unlike Path.resolve, leaves a loop of links to who writes there
+    unfinished = place.with_name(f"{place.name}.partial")
     return read_checked(unfinished, whole=False) if unfinished.is_file() else {}
 
 
