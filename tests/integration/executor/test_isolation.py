@@ -251,7 +251,7 @@ def test_a_program_can_search_its_memory_but_there_is_nothing_of_others(judge: S
     text = "left-by-an-earlier-program"
     (told,) = judge.grade([(stdin_suite((text, text)), "print(input())\n")])
     assert isinstance(told, Feedback) and told.outcome == "pass"
-    search = f"{SCAN}backwards = {text[::-1].encode()!r}\nfound = scan(backwards[::-1], 1 << 25)\nprint(len([f for f in found]))\n"
+    search = f"{SCAN}backwards = {text[::-1].encode()!r}\nfound = scan(backwards[::-1], 1 << 25)\nprint(len(found))\n"
     # The program makes the needle itself, so it finds that, and at times a copy that Python has freed; one in the lane
     # would come on top each time.
     texts = (search, search.replace(text[::-1], "no-program-ever-wrote-this"))

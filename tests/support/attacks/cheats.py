@@ -39,7 +39,7 @@ CHEATS = [
         + """
 def attack():
     for text in scan(b'the-' + b'answer-', 1 << 25):
-        if text[11:12].isalnum(): return text[:@LENGTH@].decode('latin-1')
+        if text[:1].isalnum(): return 'the-answer-' + text[:@LENGTH@ - 11].decode('latin-1')
 """,
         wants="steal",
     ),
