@@ -4,6 +4,7 @@ start.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from rltf.buffer.flow import Flow
 from rltf.buffer.records import Sample
 from rltf.config import Config
 from rltf.config.evaluation import MAIN
+from rltf.config.workers import ActorsConfig
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.checkpoints import Score
 from rltf.learner.engine import TrainingEngine
@@ -231,11 +233,16 @@ class EvaluationRequests:
 
     def _request(self, label: str, version: int, ids: list[str], samples: int) -> None:
         if self._is_rank_0:
-            actors = self._config.actors  # a chunk is a batch of an actor
-            rows = actors.problems_per_batch * actors.samples_per_problem
-            size = max(1, min(actors.problems_per_batch, rows // samples))
-            chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
-            self._flow.evaluations.request(label, version, chunks, samples)
+            self._flow.evaluations.request(label, version, chunks_of(ids, samples, self._config.actors), samples)
+
+
+def chunks_of(ids: list[str], samples: int, actors: ActorsConfig) -> list[list[str]]:
+    """The problems of an evaluation in chunks of at most as many programs as an actor samples together, and about as
+    many chunks as actors where that is enough.
+    """
+    rows = actors.problems_per_batch * actors.samples_per_problem
+    size = max(1, min(math.ceil(len(ids) / actors.count), rows // samples))
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 def _tasks(held_out: HeldOutSet) -> int:
