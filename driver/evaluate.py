@@ -15,7 +15,7 @@ from rltf.config import Config, UserError
 from rltf.config.user_code import UserCode
 from rltf.driver import RunFailed
 from rltf.driver.attempt import wire
-from rltf.driver.evaluation_folder import open_folder
+from rltf.driver.evaluation_folder import actors_at_start, open_folder
 from rltf.driver.evaluation_output import show, write_results
 from rltf.driver.evaluation_sets import load_sets
 from rltf.driver.evaluation_tracker import EvaluationTracker, parts_of
@@ -139,7 +139,8 @@ def _inputs(config: Config, sets: Sequence[ProblemSet], code: UserCode) -> tuple
 
 def _sample(config: Config, inputs: Inputs, folder: RunFolder, samples: int, console: Console) -> None:
     """Has every program written and judged that the folder does not have yet."""
-    parts = parts_of([problem.id for problem in inputs.problems], samples, config.actors)
+    problem_ids = [problem.id for problem in inputs.problems]
+    parts = parts_of(problem_ids, samples, config.actors, actors_at_start(folder))
     goes_on = folder.attempts() > 0
     if goes_on:
         print_warnings(folder.look_through())

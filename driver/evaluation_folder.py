@@ -19,6 +19,7 @@ _FIXED = (*FIXED, "prompt.", "evaluation.", "executor.judge", "executor.time_lim
 )
 """Fields on which programs or verdicts depend; the k of the figures may change."""
 _FREE = ("evaluation.k", "run.folder", "run.name")
+_ACTORS = "actors.count"
 
 
 def placed(out: Path, config: Config) -> Config:
@@ -34,7 +35,7 @@ def open_folder(out: Path, config: Config, asked: Mapping[str, Any]) -> RunFolde
     `config`: as `placed` gives it; `asked`: whatever else programs and verdicts depend on, JSON-able. Raises UserError
     when `out` holds something else, an evaluation of something else, or cannot be made.
     """
-    wanted = dict(asked) | {"settings": _settings(config)}
+    wanted = dict(asked) | {"settings": _settings(config), _ACTORS: config.actors.count}
     path = Path(config.run.folder) / config.run.name
     if (path / run_files.ASKED).is_file():
         _refuse_other(out, json.loads((path / run_files.ASKED).read_text()), wanted)
@@ -49,6 +50,15 @@ def open_folder(out: Path, config: Config, asked: Mapping[str, Any]) -> RunFolde
     return folder
 
 
+def actors_at_start(folder: RunFolder) -> int:
+    """Actors that the evaluation in a folder was begun with, by which its programs are divided into parts.
+
+    It may go on with another number of them, in the same parts.
+    """
+    asked = json.loads((folder.path / run_files.ASKED).read_text())
+    return int(asked[_ACTORS])
+
+
 def _settings(config: Config) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     keys = [f"{part}.{name}" for part, fields in values.items() for name in fields]
@@ -60,7 +70,7 @@ def _refuse_other(out: Path, begun: Mapping[str, Any], wanted: Mapping[str, Any]
     """Raises UserError when the evaluation that was begun in the folder is another than the one that is wanted."""
     before, now = ({**one, **one["settings"]} for one in (begun, wanted))
     for name in now:
-        if name != "settings" and name in before and before[name] != now[name]:
+        if name not in ("settings", _ACTORS) and name in before and before[name] != now[name]:
             raise UserError(
                 f"--out {out} holds an evaluation with {name} {before[name]!r}, and this one has {now[name]!r}: give "
                 "the same, or another --out"

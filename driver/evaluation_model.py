@@ -49,8 +49,9 @@ def settings_of(
     if samples > 1 and not config.evaluation.temperature:
         raise UserError(f"--temperature 0 gives the same program each time: leave --samples {samples} out")
     # What the buffer has room for is a part that one actor writes (`evaluation_tracker.parts_of`).
-    rows = min(samples, config.actors.problems_per_batch * config.actors.samples_per_problem)
-    evaluation = config.evaluation.model_copy(update={"samples": rows, "tasks": config.actors.problems_per_batch})
+    batch = config.actors.problems_per_batch * config.actors.samples_per_problem
+    rows = min(samples, batch)
+    evaluation = config.evaluation.model_copy(update={"samples": rows, "tasks": batch // rows})
     if rows > config.buffer.work_capacity:
         raise UserError(
             f"buffer.work_capacity {config.buffer.work_capacity} is less than the {rows} programs that an actor writes "

@@ -6,6 +6,7 @@ and an attempt that goes on finds it there.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,15 +37,15 @@ class Part:
         return len(self.problem_ids) * self.samples
 
 
-def parts_of(problem_ids: Sequence[str], samples: int, settings: ActorsConfig) -> list[Part]:
-    """The whole evaluation in parts of one batch of an actor at most.
+def parts_of(problem_ids: Sequence[str], samples: int, settings: ActorsConfig, actors: int) -> list[Part]:
+    """The whole evaluation in parts of one batch of an actor at most, and one for each of so many `actors` at least.
 
     Problems are together as long as all programs of each fit into the batch; those of a problem with more come in
     several parts.
     """
     rows = settings.problems_per_batch * settings.samples_per_problem
     at_once = min(samples, rows)
-    together = max(1, min(settings.problems_per_batch, rows // at_once))
+    together = max(1, min(math.ceil(len(problem_ids) / actors), rows // at_once))
     return [
         Part(
             f"part-{first:06d}-{start:06d}",

@@ -129,7 +129,7 @@ def undisturbed(killed: Killed, spec: str, redis_server: EmbeddedRedis) -> dict[
     engine, recorder = make_engine(shape, config, "cpu"), Recorder("actor-0")
     actor = ActorWorker("actor-0", engine, prompts, {}, flow, source, config, recorder)
     executor = ExecutorWorker("executor-0", flow, config.executor, Recorder("executor-0"))
-    tracker = EvaluationTracker(flow, parts_of([*prompts], SAMPLES, config.actors), config.actors.count)
+    tracker = EvaluationTracker(flow, parts_of([*prompts], SAMPLES, config.actors, 1), config.actors.count)
     stop, read, found = threading.Event(), 0, {}
     threads = [threading.Thread(target=part.run, args=(stop,), daemon=True) for part in (actor, executor)]
     tracker.read([])

@@ -17,18 +17,22 @@ from rltf.problems.sources import specs_of
 from tests.support.problem_files import write
 
 
-@pytest.mark.parametrize(("problems", "samples"), [(1, 1), (5, 1), (30, 7), (3, 192), (3, 193), (2, 1000)])
-def test_parts_hold_every_program_once_and_fit_into_a_batch(problems: int, samples: int) -> None:
+@pytest.mark.parametrize(
+    ("problems", "samples", "actors", "count"),
+    [(1, 1, 1, 1), (164, 1, 1, 1), (164, 1, 4, 4), (400, 1, 1, 3), (30, 7, 1, 2), (3, 192, 1, 3), (3, 193, 2, 6)],
+)
+def test_parts_hold_every_program_once_and_fill_the_batches_of_the_actors(
+    problems: int, samples: int, actors: int, count: int
+) -> None:
     settings = ActorsConfig()
     rows = settings.problems_per_batch * settings.samples_per_problem
-    parts = parts_of([f"p{number}" for number in range(problems)], samples, settings)
+    parts = parts_of([f"p{number}" for number in range(problems)], samples, settings, actors)
     asked = Counter(
         (name, part.first + at) for part in parts for name in part.problem_ids for at in range(part.samples)
     )
     assert len(asked) == problems * samples and set(asked.values()) == {1}
     assert max(part.programs for part in parts) <= rows
-    assert len({part.label for part in parts}) == len(parts)
-    assert all(len(part.problem_ids) <= settings.problems_per_batch for part in parts)
+    assert len({part.label for part in parts}) == len(parts) == count
 
 
 def test_several_specs_are_told_apart_from_options_and_commas_in_paths() -> None:
