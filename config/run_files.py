@@ -10,7 +10,7 @@ CONFIG = "config.yaml"
 """The resolved configuration with which the run goes on; a password in redis.url is masked. `config_N.yaml`: that of
 attempt N, whatever became of it."""
 EVENTS = "events.jsonl"
-"""One line per attempt (and the step at which it goes on), death and restart of a worker."""
+"""One line per attempt (and the step at which it goes on), death and restart of a worker, host that came or went."""
 PROGRESS = "progress.json"
 """How far the driver has read, for the next attempt."""
 ABSENT = "absent.json"

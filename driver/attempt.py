@@ -27,6 +27,7 @@ from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.task import HeldOutSet, LearnerTask
 from rltf.monitor.clipping import ClipWatch, clip_watch
 from rltf.monitor.ray_metrics import RaySink
+from rltf.monitor.report_fates import host_in_words
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.watcher import Watcher
@@ -71,6 +72,11 @@ class Notices:
         """A part has died."""
         self._folder.add_event({"time": time.time(), "event": "died", "part": name, "reason": reason})
         warn(f"{name} is dead: {reason}")
+
+    def host(self, event: Row) -> None:
+        """A host has joined the cluster or left it (`driver.hosts.HostWatch`)."""
+        self._folder.add_event(event)
+        warn(host_in_words(event))
 
     def restarted(self, name: str, reason: str, facts: dict[str, Any]) -> None:
         """A part that died for `reason` runs again; `facts` go into the event. It is told by `tell_restarts`."""

@@ -22,6 +22,8 @@ class Death(NamedTuple):
 
     reason: str
     """A sentence."""
+    cause: str
+    """The same without who has died."""
     never_ran: bool
     """Whether Ray lost it on the way to a node: its node was dead already and not yet known to be."""
 
@@ -83,11 +85,10 @@ def cause_of_death(name: str, handle: Any, started: bool, error: Exception) -> D
     if context is not None and context.reason == type(context).NODE_DIED:
         because = context.node_death_info.reason_message
         node = _name(_actor(handle)["Address"]["NodeID"])
-        return Death(
-            f"{name} {what}: its node {node} has died" + (f" ({because})" if because else ""), never_ran=not started
-        )
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return Death(f"{name} {what}: {lines[-1].strip()}", never_ran=False)
+        cause = f"its node {node} has died" + (f" ({because})" if because else "")
+        return Death(f"{name} {what}: {cause}", cause, never_ran=not started)
+    cause = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+    return Death(f"{name} {what}: {cause}", cause, never_ran=False)
 
 
 def _name(node_id: str) -> str:

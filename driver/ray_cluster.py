@@ -20,6 +20,7 @@ from ray._private.node import Node
 from ray._private.services import get_ray_address_from_environment
 
 from rltf.config import Config, UserError, first_line
+from rltf.driver.autoscaler import autoscaler_words
 from rltf.driver.guard import children
 from rltf.driver.host_limits import memory_bytes, object_store_bytes
 from rltf.driver.ray_address import HERE, ClusterAddress, check_reachable, find_cluster_address
@@ -108,22 +109,23 @@ def await_gpus(config: Config, cluster: ClusterInfo, say: Callable[[str], None])
 
     Raises UserError when they are not there after `ray.wait_s`; at once where Ray was started for the run.
     """
-    wanted, said = wanted_gpus(config), False
+    wanted, told = wanted_gpus(config), ""
     deadline = time.monotonic() + (0.0 if cluster.found == STARTED_HERE else config.ray.wait_s)
     while (there := ray.cluster_resources().get("GPU", 0.0)) < wanted:
         if time.monotonic() >= deadline:
-            raise _too_few_gpus(config, there)
-        if not said:
-            say(f"Waiting up to {config.ray.wait_s:g} s for GPUs: {there:g} of {wanted:g} are there")
-            said = True
+            raise _too_few_gpus(config, there, autoscaler_words() if cluster.found != STARTED_HERE else "")
+        if (news := f"{there:g} of {wanted:g} are there; {autoscaler_words()}".rstrip("; ")) != told:
+            say(f"Waiting up to {deadline - time.monotonic():.0f} s for GPUs: {news}")
+            told = news
         time.sleep(_POLL_INTERVAL_S)
 
 
-def _too_few_gpus(config: Config, there: float) -> UserError:
+def _too_few_gpus(config: Config, there: float, autoscaler: str = "") -> UserError:
     return UserError(
         f"{wanted_gpus(config):g} GPUs are asked for ({config.actors.count} actors x {config.actors.gpus_per_actor:g} "
         f"+ {config.learner.workers} learner workers x {config.learner.gpus_per_worker:g}) but Ray sees {there:g}: "
         "lower actors.gpus_per_actor and learner.gpus_per_worker (0 uses the CPU), or add nodes"
+        + (f"; {autoscaler}" if autoscaler else "")
     )
 
 

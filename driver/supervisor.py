@@ -17,9 +17,13 @@ from ray.exceptions import RayError
 from rltf.buffer.worker_loop import Health, NotSchedulable
 from rltf.config import RestartConfig
 from rltf.driver import RunFailed
+from rltf.driver.autoscaler import autoscaler_words
 from rltf.driver.nodes import Death, Resources, actor_host, cause_of_death, format_resources, missing_host, shortage
+from rltf.monitor.absence import Absence
 from rltf.telemetry.vocabulary import kind_of
 
+FOR_PLACE = ("waiting for a", "waiting for room")
+"""How it is said that a worker waits for a host, or for room on one."""
 MAX_DELAY_S = 30.0
 """Longest pause before a restart."""
 
@@ -96,6 +100,8 @@ class Unit:
     """When it came into its state, on the monotonic clock; while it waits, when it is due."""
     down_since: float = 0.0
     """When it was to start first, or died first since it ran."""
+    absent_since: float = field(default_factory=time.time)
+    """The same, in seconds since the epoch."""
     awaits: str = ""
     """What its start waits for, where it could not be started yet."""
     restarts: int = 0
@@ -123,7 +129,7 @@ class Supervisor:
         """Sentences for whoever watches the run, who takes them out."""
         self.deaths: list[tuple[str, str]] = []
         """Units that died, with the reason, for whoever watches the run, who takes them out."""
-        self._dead_units: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._dead_units: dict[str, tuple[Death, dict[str, Any]]] = {}
         """Of each unit that died and does not run again yet: why it died first, and what is to be told of the restart
         beside it."""
         self.units: dict[str, Unit] = {}
@@ -164,12 +170,19 @@ class Supervisor:
         """Whether a unit waits for its processes, or for a host for them, and not yet for longer than that may take."""
         return any((unit.state == "starting" or unit.awaits) and not unit.late for unit in self.units.values())
 
-    def absent(self) -> dict[str, str]:
-        """Units that do not run: by name what each waits for, in words, and whether it has died."""
-        found: dict[str, str] = {}
+    def absent(self) -> dict[str, Absence]:
+        """Units that do not run, by name; one that waits for a host or for room has the autoscaler's words too."""
+        found: dict[str, Absence] = {}
+        autoscaler: str | None = None
         for unit in self.units.values():
-            if unit.state != "running":
-                found[unit.name] = ("dead, " if unit.name in self._dead_units else "") + _awaited(unit)
+            if unit.state == "running":
+                continue
+            waits = _awaited(unit)
+            if waits.startswith(FOR_PLACE):
+                autoscaler = autoscaler_words() if autoscaler is None else autoscaler
+                waits += f"; {autoscaler}" if autoscaler else ""
+            died = self._dead_units[unit.name][0].cause if unit.name in self._dead_units else ""
+            found[unit.name] = Absence(waits, unit.absent_since, died)
         return found
 
     def handles(self) -> dict[str, Any]:
@@ -200,8 +213,8 @@ class Supervisor:
         """Takes in what its members have answered and asks them again; why it counts as dead, or nothing."""
         for name, member in unit.members.items():
             try:
-                if reason := self._look_at(name, member, now):
-                    return Death(reason, never_ran=False)
+                if cause := self._look_at(name, member, now):
+                    return Death(f"{name}: {cause}", cause, never_ran=False)
             except RayError as error:
                 return cause_of_death(name, member.handle, member.starting is None, error)
         if unit.state == "starting":
@@ -209,7 +222,8 @@ class Supervisor:
                 unit.state, unit.since, unit.late = "running", now, False
                 if unit.name in self._dead_units:
                     unit.restarts += 1
-                    self._on_restart(unit.name, *self._dead_units.pop(unit.name))
+                    death, facts = self._dead_units.pop(unit.name)
+                    self._on_restart(unit.name, death.reason, facts)
             elif now - unit.since > self.start_timeout_s:
                 self._late(unit)
         return None
@@ -221,7 +235,9 @@ class Supervisor:
         if unit.late and others:
             return
         name = next((name for name, member in unit.members.items() if member.starting is not None), unit.name)
+        autoscaler = autoscaler_words()
         sentence = f"{name} did not start within {self.start_timeout_s:g} s: {_why_not(unit)}"
+        sentence += f"; {autoscaler}" if autoscaler else ""
         if not (unit.spare and others):
             raise RunFailed(f"{sentence}; add nodes, ask for less, or look whether its node hangs")
         self.notes.append(f"{sentence}; the run goes on with the other {kind}s meanwhile")
@@ -240,15 +256,15 @@ class Supervisor:
             member.question = None
             if health["final"]:
                 raise RunFailed(f"{name}: {health['failure']}")
-            return f"{name}: {health['failure']}" if health["failure"] else ""
+            return health["failure"]
         elif member.question is not None and now - member.asked_at > self._settings.answer_s:
-            return f"{name} has not answered for {self._settings.answer_s:g} s"
+            return f"it has not answered for {self._settings.answer_s:g} s"
         return ""
 
     def _handle_death(self, unit: Unit, death: Death, now: float) -> None:
         unit.kill()
         if unit.state == "running":
-            unit.down_since = now
+            unit.down_since, unit.absent_since = now, time.time()
         # Until Ray knows that a node is dead it goes on placing workers there: such a try says nothing about the
         # worker.
         lost = death.never_ran and now - unit.down_since <= self.start_timeout_s
@@ -256,7 +272,7 @@ class Supervisor:
             self.deaths.append((unit.name, death.reason))
         pause_s = self._settings.pause_s if lost else unit.back_off.next_delay(death.reason, now)
         facts = unit.on_death(death.reason)
-        self._dead_units.setdefault(unit.name, (death.reason, facts))
+        self._dead_units.setdefault(unit.name, (death, facts))
         unit.state, unit.since = "waiting", now + pause_s
 
 

@@ -12,9 +12,11 @@ from rltf.buffer.stall_clock import StallClock
 from rltf.config import run_files
 from rltf.driver import RunFailed, resume_checks
 from rltf.driver.attempt import Attempt
+from rltf.driver.hosts import HostWatch
 from rltf.driver.ray_thread import CALL_TIMEOUT_S
 from rltf.driver.stopping import stopping
 from rltf.driver.supervisor import Supervisor
+from rltf.monitor.absence import Absence
 from rltf.monitor.status_line import StatusLine
 from rltf.monitor.watcher import CONFIRMING_CHECKS
 from rltf.telemetry.console import warn
@@ -22,6 +24,7 @@ from rltf.telemetry.recorder import Row
 from rltf.telemetry.vocabulary import without_better
 
 _POLL_INTERVAL_S = 0.25
+_HOSTS_CHECK_INTERVAL_S = 2.0
 _ABSENT_CHECK_INTERVAL_S = 1.0
 """Between two looks at workers that do not run, for which Ray's head is asked."""
 
@@ -38,6 +41,8 @@ class Watch:
         """Whether it was told that training has ended early."""
         self._looked_at = float("-inf")
         """When it was last looked at who does not run."""
+        self._hosts = HostWatch()
+        self._looked_at_hosts = float("-inf")
 
     def until_done(self) -> None:
         """Raises RunFailed when a part failed or nothing moves, ServerLost and DataLost as the flow does."""
@@ -73,6 +78,14 @@ class Watch:
             while self._supervisor.deaths:
                 attempt.notices.died(*self._supervisor.deaths.pop(0))
         self._tell_absent()
+        self._tell_hosts()
+
+    def _tell_hosts(self) -> None:
+        """Tells of hosts that came and went."""
+        if time.monotonic() - self._looked_at_hosts >= _HOSTS_CHECK_INTERVAL_S:
+            self._looked_at_hosts = time.monotonic()
+            for event in self._attempt.calls.call("the list of hosts", self._hosts.look, CALL_TIMEOUT_S):
+                self._attempt.notices.host(event)
 
     def _tell_absent(self) -> None:
         """Keeps and shows who does not run."""
@@ -82,7 +95,7 @@ class Watch:
         if not supervisor.running and time.monotonic() - self._looked_at < _ABSENT_CHECK_INTERVAL_S:
             return
         self._looked_at = time.monotonic()
-        absent: dict[str, str] = {}
+        absent: dict[str, Absence] = {}
         if not supervisor.running:
             absent = self._attempt.calls.call("a look at who does not run", supervisor.absent, CALL_TIMEOUT_S)
         if absent != state.absent:

@@ -65,6 +65,14 @@ def left_out_section(left_out: Sequence[Mapping[str, str]]) -> list[str]:
     return [*lines, "", *([f"And {more:,} more, which result.json lists.", ""] if more > 0 else [])]
 
 
+def host_in_words(event: Row) -> str:
+    """A sentence of an event `host_left` or `host_joined`."""
+    if event["event"] == "host_left":
+        return f"the host {event['host']} has left the cluster: {event['reason']}"
+    offers = ", ".join(f"{amount:g} {name}" for name, amount in event["offers"].items()) or "nothing"
+    return f"the host {event['host']} has joined the cluster and offers {offers}"
+
+
 def events_section(events: Sequence[Row]) -> list[str]:
     """Attempts after the first and restarts; nothing of a run to which nothing happened."""
     if all(row["event"] == "started" for row in events):
@@ -76,6 +84,8 @@ def events_section(events: Sequence[Row]) -> list[str]:
             what = f"{row['part']} died: {row['reason']}"
         elif row["event"] == "restarted":
             what = f"{row['part']} was started again{goes_on}: {row['reason']}"
+        elif "host" in row:
+            what = host_in_words(row)
         elif "attempt" in row:
             what = f"attempt {row['attempt']} {row['event']}{goes_on}"
         else:

@@ -76,6 +76,8 @@ class EventRow(Struct):
     step: _Count | None | UnsetType = UNSET
     part: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+    host: str | UnsetType = UNSET
+    offers: dict[str, float] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         """Raises ValueError when a key that goes with the event is not there."""
@@ -86,6 +88,8 @@ class EventRow(Struct):
             "died": told,
             "restarted": told,
             "imbalance": ("reason",),
+            "host_left": ("host", "reason"),
+            "host_joined": ("host", "offers"),
         }
         _require(self, needed.get(self.event, ()))
 

@@ -17,6 +17,7 @@ import yaml
 from rltf.buffer.connection import redacted
 from rltf.buffer.records import Archived
 from rltf.config import Config, RunConfig, atomic_write, run_files, writing
+from rltf.monitor.absence import Absence
 from rltf.monitor.event_files import TensorBoard
 from rltf.monitor.jsonl_parts import PartWriter
 from rltf.monitor.new_run import make_folder
@@ -179,8 +180,8 @@ class RunFolder(RunRecord):
         """Writes result.json, atomically."""
         self._replace(run_files.RESULT, json.dumps(result, indent=2) + "\n")
 
-    def write_absent(self, absent: Mapping[str, str]) -> None:
-        """Replaces absent.json, atomically: workers that do not run, and what each waits for. Raises OSError."""
+    def write_absent(self, absent: Mapping[str, Absence]) -> None:
+        """Replaces absent.json, atomically: workers that do not run. Raises OSError."""
         self._replace(run_files.ABSENT, json.dumps(absent) + "\n", durable=False)
 
     def _replace(self, file: str, text: str, durable: bool = True) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from rltf import config as configuration
 from rltf.config import Config, UserError, first_line, run_files
 from rltf.config.help import keys
 from rltf.config.reading import read_yaml
+from rltf.monitor.absence import Absence
 from rltf.monitor.jsonl_parts import deleted_parts, read_parts
 from rltf.monitor.rows import EventRow, HeldOutRow, ProgressFile, Result, StepRow, TelemetryRow, read_object, readable
 from rltf.monitor.sample_columns import RecordedSample
@@ -157,14 +159,16 @@ class RunRecord:
                 f"{path} cannot be read ({error}): delete it, and what Redis still has is read a second time"
             ) from error
 
-    def absent(self) -> dict[str, str]:
-        """absent.json: by name what each worker that does not run waits for; empty before it was written."""
+    def absent(self) -> dict[str, Absence]:
+        """absent.json: the workers that do not run; empty before it was written."""
         path = self.path / run_files.ABSENT
         try:
             found = json.loads(path.read_text()) if path.exists() else {}
-            return {str(name): str(words) for name, words in found.items()}
-        except (OSError, ValueError, AttributeError) as error:
-            return {run_files.ABSENT: f"cannot be read ({first_line(error)})"}
+            return {
+                str(name): Absence(str(waits), float(since), str(died)) for name, (waits, since, died) in found.items()
+            }
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            return {run_files.ABSENT: Absence(f"cannot be read ({first_line(error)})", time.time())}
 
     def samples(self) -> Iterator[RecordedSample]:
         """Every program with its fate, in the order in which the fates were known."""

@@ -6,10 +6,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from rltf.monitor.absence import Absence
 from rltf.telemetry.declarations import METRICS
 from rltf.telemetry.metrics import busy_phases
 from rltf.telemetry.recorder import Row
-from rltf.telemetry.vocabulary import PRODUCTS, Product, few, kind_of, outcome_shares, plural
+from rltf.telemetry.vocabulary import PRODUCTS, Product, kind_of, outcome_shares, plural
 
 _REMEMBERED = 32
 
@@ -133,8 +134,8 @@ class RunState:
         self.imbalance: str | None = None
         """What did not balance when the ledger was checked, once it has been so; the fault stays one if it balances
         later."""
-        self.absent: dict[str, str] = {}
-        """Workers that do not run, the learner as one: by name what each waits for, in words."""
+        self.absent: dict[str, Absence] = {}
+        """Workers that do not run, the learner as one, by name."""
         self.actor_life = 0
         """Heartbeats of actors that bring the run on (`monitor.watcher.Watcher`)."""
         self.training_since: float | None = None
@@ -315,13 +316,6 @@ class RunState:
     def _present(self) -> list[RoleState]:
         """The roles whose workers run: what was last heard of another is no wait."""
         return [role for role in self.roles.values() if role.role not in self.absent and role.kind not in self.absent]
-
-    def absent_in_words(self) -> str:
-        """ "learner, actor-0: dead, waiting for a trainer host: none is up"; empty where everything runs."""
-        names: dict[str, list[str]] = defaultdict(list)
-        for name, words in self.absent.items():
-            names[words].append(name)
-        return "; ".join(f"{few(found)}: {words}" for words, found in names.items())
 
     def waits_in_words(self, now: float, least: float = 0.05) -> str:
         """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below

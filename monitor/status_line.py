@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from rltf.monitor.absence import absent_in_words
 from rltf.monitor.state import RunState
 from rltf.telemetry.console import LINE_INTERVAL_S, redirects_stderr, time_left, updates_in_place
 from rltf.telemetry.declarations import ALWAYS, METRICS
@@ -95,7 +96,7 @@ def status_segments(state: RunState, goal: Goal, now: float) -> list[Segment]:
     """The pieces of the status line in the order they are shown. `now`: as in `StatusLine.update`."""
     parts = [
         *_progress(state, goal, now),
-        *_absent(state),
+        *_absent(state, now),
         *_figures(state, now),
         *_evaluation(state, now),
         *_flow(state, now),
@@ -152,10 +153,10 @@ def _progress(state: RunState, goal: Goal, now: float) -> Iterator[Segment]:
         yield from _left(min((bound for bound in bounds if bound is not None), default=None))
 
 
-def _absent(state: RunState) -> Iterator[Segment]:
+def _absent(state: RunState, now: float) -> Iterator[Segment]:
     """Who does not run, and what each waits for."""
     if state.absent:
-        yield Segment(1, state.absent_in_words(), f"not running: {few(list(state.absent))}")
+        yield Segment(1, absent_in_words(state.absent, now), f"not running: {few(list(state.absent))}")
 
 
 def _left(seconds: float | None) -> Iterator[Segment]:

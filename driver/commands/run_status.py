@@ -73,7 +73,7 @@ class RunStatus:
     held_out_sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """That of each further one, by name."""
     absent: dict[str, str] = field(default_factory=dict)
-    """Workers of a run that goes on that do not run: what each waits for."""
+    """Workers of a run that goes on that do not run: why, what each waits for, and for how long."""
     waits: str = ""
     """Who waits for whom, in words."""
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def read_status(run: str, url: str = "") -> RunStatus:
         held_out_sets={name: rows[-1] for name, rows in folder.evaluations().items() if name},
     )
     if found.going_on:
-        found.absent = folder.absent()
+        found.absent = {name: absence.in_words(time.time()) for name, absence in folder.absent().items()}
     try:
         position = int(folder.progress().get("position", {}).get("rows", 0))
     except UserError as error:
@@ -154,18 +154,18 @@ def _ask_redis(found: RunStatus, folder: RunRecord, config: Config, url: str, po
         letters = flow.evaluation_work.dead_letters(_DEAD_LETTERS) + flow.work.dead_letters(_DEAD_LETTERS)
         found.dead_letters = dead_letter_rows(letters)
         if found.going_on:
-            found.waits = _waits(flow, folder, position, found.absent)
+            found.waits = _waits(flow, folder, position)
     except ServerLost as error:
         found.redis = str(error)
     finally:
         flow.close()
 
 
-def _waits(flow: Flow, folder: RunRecord, position: int, absent: dict[str, str]) -> str:
+def _waits(flow: Flow, folder: RunRecord, position: int) -> str:
     """Who waits for whom, of the workers of this attempt that run; `position` as in `_ask_redis`."""
     begun = max((float(row["time"]) for row in folder.events() if row["event"] in ("started", "resumed")), default=0.0)
     state = RunState()
-    state.absent = absent
+    state.absent = folder.absent()
     rows = flow.telemetry.rows(position, _ROWS).items
     state.fold(row for row in rows if float(row["start"] if "start" in row else row["time"]) >= begun)
     return state.waits_in_words(time.time())

@@ -4,6 +4,7 @@ host dies.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,15 +13,20 @@ from typing import Any
 
 import pytest
 import ray
+from ray._private import ray_constants
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
+from ray.experimental.internal_kv import _internal_kv_put
 
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.buffer.worker_loop import NotSchedulable, ray_options, requested_resources
 from rltf.config import Config, RestartConfig
+from rltf.driver.hosts import HostWatch
 from rltf.driver.nodes import NodeKinds, actor_host, shortage
 from rltf.driver.supervisor import Started, Supervisor
+from rltf.monitor.absence import Absence, absent_in_words
+from rltf.monitor.report_fates import events_section
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
 from rltf.monitor.status_line import Goal, status_segments
@@ -89,20 +95,30 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
     with pytest.raises(NotSchedulable, match="waiting for a host: none that offers a CPU is up"):
         kinds.offered()
     supervisor.poll()
-    assert (
-        set(supervisor.absent().values()) == {"waiting for a host: none that offers a CPU is up"}
-        and supervisor.starting
-    )
+    assert {absence.waits for absence in supervisor.absent().values()} == {
+        "waiting for a host: none that offers a CPU is up"
+    } and supervisor.starting
 
     # The executors' host comes first: the learner does not take it.
     executors = cluster.add_node(num_cpus=8, resources={"executor": 1})
     until(lambda: state("executor-0") == state("executor-1") == "running")
-    assert supervisor.absent() == {"learner": "waiting for a trainer host: none is up"}
+    ((name, absence),) = supervisor.absent().items()
+    assert (name, absence.waits, absence.died) == ("learner", "waiting for a trainer host: none is up", "")
     assert node_of("executor-0") == executors.node_id
     assert shortage({"CPU": 0.5, "trainer": 0.5}) == "no node that is up offers that (at most 8 CPU)"
     full = shortage({"CPU": 0.5, "executor": 0.5})
     assert full.startswith("of the nodes that could run it ") and "has 7 CPU free" in full
 
+    # What the autoscaler would say, had this cluster one.
+    report = {"pending_launches": {"gpu": 2}, "failed_nodes": [["10.0.0.4", "executor"]]}
+    _internal_kv_put(ray_constants.DEBUG_AUTOSCALING_STATUS, json.dumps({"autoscaler_report": report}))
+    assert supervisor.absent()["learner"].waits == (
+        "waiting for a trainer host: none is up; Ray's autoscaler: launching 2 gpu; 10.0.0.4 (executor) failed, and is "
+        "not tried again: mend it, then `ray up`"
+    )
+    _internal_kv_put(ray_constants.DEBUG_AUTOSCALING_STATUS, "{}", overwrite=True)
+    hosts = HostWatch()
+    assert hosts.look() == []
     trainer = cluster.add_node(num_cpus=1, resources={"trainer": 1})
     until(lambda: supervisor.running)
     assert (
@@ -112,11 +128,19 @@ def test_workers_wait_for_their_kind_of_host_and_a_dead_host_is_the_reason(
     )
 
     # Its host dies. Tries on the dead host, until Ray knows, neither count nor take the reason's place.
+    (joined,) = hosts.look()
+    assert joined["event"] == "host_joined" and joined["offers"] == {"CPU": 1, "trainer": 1}
     cluster.remove_node(trainer, allow_graceful=False)
     until(
-        lambda: supervisor.deaths and supervisor.absent()["learner"] == "dead, waiting for a trainer host: none is up"
+        lambda: supervisor.deaths and supervisor.absent()["learner"].waits == "waiting for a trainer host: none is up"
     )
     ((dead, reason),) = supervisor.deaths
+    assert supervisor.absent()["learner"].died and reason.endswith(supervisor.absent()["learner"].died)
+    (left,) = hosts.look()
+    assert (left["event"], left["host"]) == ("host_left", joined["host"]) and left["reason"]
+    folder = RunFolder(tmp_path)
+    folder.add_event(left)
+    assert folder.events() == [left] and f"{left['host']} has left the cluster" in "".join(events_section([left]))
     assert dead == "learner" and "never ran" not in reason and not told
     assert state("executor-0") == state("executor-1") == "running"
     again = cluster.add_node(num_cpus=1, resources={"trainer": 1})
@@ -145,17 +169,20 @@ def test_who_does_not_run_is_told_and_said_to_wait_for_nobody(tmp_path: Path) ->
     state.fold(row | {"role": role} for role in ("executor-0", "executor-2"))
     waiting = state.longest_wait(89.0)
     assert waiting is not None and waiting[1] == 89.0
-    state.absent = {name: "dead, waiting for an executor host: none is up" for name in ("executor-0", "executor-2")}
-    state.absent["learner"] = "dead, starting on gpu1"
+    executor = Absence("waiting for an executor host: none is up", 9.0, "its node exe1 has died")
+    state.absent = {"executor-0": executor, "executor-2": executor._replace(since=19.0)}
+    state.absent["learner"] = Absence("starting on gpu1", 80.0)
     assert state.longest_wait(89.0) is None and state.waits_in_words(89.0) == "nobody waits"
-    assert state.absent_in_words() == (
-        "executor-0, executor-2: dead, waiting for an executor host: none is up; learner: dead, starting on gpu1"
+    words = absent_in_words(state.absent, 89.0)
+    assert words == (
+        "executor-0, executor-2: dead for 80 s (its node exe1 has died), waiting for an executor host: none is up; "
+        "learner: starting on gpu1 (9 s so far)"
     )
     (told,) = [part for part in status_segments(state, Goal(10), 89.0) if "dead" in part.text]
-    assert told.text == state.absent_in_words() and told.short == "not running: executor-0, executor-2, learner"
+    assert told.text == words and told.short == "not running: executor-0, executor-2, learner"
     folder = RunFolder(tmp_path)
     assert folder.absent() == {}
     folder.write_absent(state.absent)
     assert folder.absent() == state.absent
     (tmp_path / "absent.json").write_text("{")
-    assert "cannot be read" in folder.absent()["absent.json"]
+    assert "cannot be read" in folder.absent()["absent.json"].waits

@@ -76,7 +76,7 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(
         "the dashboard's log page says where the log is"
     )
     assert "worker-0 has died" in reasons[0] and reasons[1] == "worker-0: OSError: the disk is full"
-    assert reasons[2] == "worker-0 has not answered for 3 s" and told[0][2] == {"said": len(reasons[0])}
+    assert reasons[2] == "worker-0: it has not answered for 3 s" and told[0][2] == {"said": len(reasons[0])}
     order.write_text("fail")
     with pytest.raises(
         RunFailed, match="worker-0 died 4 times, each within 300 s of the last: worker-0: OSError: the disk is full"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rltf import launch
 from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import EmbeddedRedis
 from rltf.driver.commands import run_status
+from rltf.monitor.absence import Absence
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.run_lock import in_use, locked
 from tests.support.buffer_programs import buffered, group_of
@@ -25,7 +27,7 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
     folder.add_step(step_row(3))
     folder.add_held_out(held_out_row(0, 0.25))
     folder.add_event({"time": 1.0, "event": "restarted", "part": "actor-0", "reason": "killed"})
-    folder.write_absent({"learner": "dead, waiting for a trainer host: none is up"})
+    folder.write_absent({"learner": Absence("waiting for a trainer host: none is up", 1.0, "its node gpu1 has died")})
     server = EmbeddedRedis.start(folder.path / "redis")
     out = tmp_path / "status.json"
     try:
@@ -46,7 +48,9 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
             "ledger: balances",
         ):
             assert words in printed
-        assert "not running: learner: dead, waiting for a trainer host: none is up" in printed
+        assert re.search(
+            r"not running: learner: dead for [\d,]+ s \(its node gpu1 has died\), waiting for a tra", printed
+        )
         found = json.loads(out.read_text())
         assert (found["ledger"]["train"]["queued"], found["ledger"]["train"]["buffered"]) == (2, 4)
         flow.client.hincrby(flow.work._keys.counts, "queued", 1)
