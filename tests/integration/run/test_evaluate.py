@@ -235,7 +235,9 @@ def test_tokens_keep_an_evaluation_alive_and_an_actor_that_hangs_ends_it(
     changed = {"--samples": 2, "--k": 1, "--actors.problems_per_batch": 2, "--policy.max_program_tokens": 60}
     for name, value in (changed | {"--run.stall_timeout_s": bound_s}).items():
         given[given.index(name) + 1] = str(value)
-    run = Launched(tmp_path, *given, "--run.code", str(code), "--actors.engine", "slow:Slow")
+    run = Launched(
+        tmp_path, *given, "--run.code", str(code), "--actors.engine", "slow:Slow", "--actors.samples_per_problem", "2"
+    )
     assert run.wait() == 1, run.terminal
     (told,) = [line for line in run.terminal.splitlines() if line.startswith("evaluate failed")]
     assert "nothing has moved for 20 s" in told and "waits for actor" in told
