@@ -43,8 +43,10 @@ def start() -> NoReturn:
         this = ".".join(map(str, sys.version_info[:2]))
         refuse(f"{PROGRAM} needs Python 3.11, 3.12 or 3.13, and this is {this}", "install it for one of them")
     from rltf.driver import guard
+    from rltf.driver.detach import detached
     from rltf.driver.stopping import exit_process
 
+    arguments = detached.fork_if_asked(sys.argv[1:])
     guard.fork_guarded()  # a stop is heard from here on, and all that follows runs in the guard's child
     try:
         from rltf.driver import commands
@@ -56,11 +58,11 @@ def start() -> NoReturn:
         )
     written = harden_streams()
     try:
-        code = main(sys.argv[1:])
+        code = main(arguments)
     except SystemExit as ended:  # after its help
         code = int(ended.code or DONE)
     if written.lost:
-        code = commands.lost_output(code, sys.argv[1:], written.lost)
+        code = commands.lost_output(code, arguments, written.lost)
     exit_process(code)
 
 

@@ -48,6 +48,14 @@ class Control(Place):
         """What the run is doing; None before the learner has begun."""
         return cast("Phase | None", self._text("phase"))
 
+    def wish_stop(self) -> None:
+        """Asks the driver to stop the run as a signal would; it looks once a second."""
+        self._client.hset(self._keys.control, "wish:stop", 1)
+
+    def stop_wished(self) -> bool:
+        """Whether somebody has asked this attempt to stop."""
+        return self._text("wish:stop") is not None
+
     def heartbeat(self, role: Role) -> None:
         """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may
         wait on.
@@ -63,8 +71,8 @@ class Control(Place):
         )
 
     def resume(self) -> None:
-        """Forgets the phase of an earlier attempt; a part of `Flow.resume`."""
-        self._client.hdel(self._keys.control, "phase")
+        """Forgets the phase of an earlier attempt, and that it was to stop; a part of `Flow.resume`."""
+        self._client.hdel(self._keys.control, "phase", "wish:stop")
 
     def _text(self, name: str) -> str | None:
         value = self._client.hget(self._keys.control, name)

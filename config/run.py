@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rltf.config.base import ConfigSection, Folder
+
+FOLDER_VARIABLE = "RLTF_RUN_FOLDER"
+"""Environment variable in which a cluster's set-up names the folder for runs that its hosts share."""
 
 
 class RunConfig(ConfigSection):
@@ -15,7 +19,8 @@ class RunConfig(ConfigSection):
     name: str = ""
     """Name of the run and of its folder; empty: preset name and time of day."""
     folder: str = "runs"
-    """Folder in which the run's folder is made."""
+    """Folder in which the run's folder is made; where it is not given the environment's RLTF_RUN_FOLDER, if it is
+    set."""
     seed: int = Field(0, ge=0)
     """Seed of everything drawn at random: problem order, sampling, the warm start's programs, a fresh model's
     weights."""
@@ -35,6 +40,13 @@ class RunConfig(ConfigSection):
     telemetry_gb: float = Field(0.2, gt=0)
     """Most GB of telemetry/ in the run's folder (about 60 rows a KB); beyond it the oldest rows are deleted: the
     timeline begins later."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_folder(cls, given: Any) -> Any:
+        """The cluster's folder for runs where none is given."""
+        shared = os.environ.get(FOLDER_VARIABLE)
+        return {"folder": shared} | given if shared and isinstance(given, dict) else given
 
 
 class CheckpointConfig(ConfigSection):

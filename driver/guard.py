@@ -205,8 +205,12 @@ def _last_word(reason: str, run: str, by_the_user: bool) -> None:
         command = [sys.executable, "-P", "-c", start, run, sentence.removeprefix(failed)]
         with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, timeout=_REPORT_TIMEOUT_S)
+    word = f"{sentence}\n".encode("utf-8", "surrogateescape")
     with suppress(OSError):
-        os.write(2, f"{sentence}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, word)
+    with suppress(OSError):  # a run without a terminal prints into its folder
+        if run and (output := os.open(Path(run) / "output.log", os.O_WRONLY | os.O_APPEND)):
+            os.write(output, word)
 
 
 def _why(status: int, facts: Mapping[str, str]) -> str:

@@ -67,8 +67,8 @@ def check_reachable(wanted: ClusterAddress) -> None:
     address, source = str(wanted.address), wanted.source
     if address.startswith("ray://"):
         raise UserError(
-            f"{source} {address} is one of Ray's client servers, which cannot run this driver: give HOST:PORT of the "
-            "head"
+            f"{source} {address} is one of Ray's client servers, which cannot run this driver: from outside the "
+            "cluster give the address of its dashboard, --ray.address http://HEAD:8265, on the head nothing"
         )
     if "://" in address:
         raise UserError(

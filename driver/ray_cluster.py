@@ -286,7 +286,7 @@ def _ask(wanted: ClusterAddress, free_to_choose: bool) -> None:
         raise UserError(
             f"the Ray cluster at {wanted} answers ({answer['nodes']} nodes), but this machine is none of its nodes, "
             "and a run has to be "
-            f"started on one: do it on the head, by `ray job submit` or `ray exec`, or {HERE}"
+            f"started on one: from here give its dashboard's address, --ray.address http://HEAD:8265, or {HERE}"
         )
 
 

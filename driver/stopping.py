@@ -72,6 +72,10 @@ class Stopping:
         if self.stop_requests and self._state != "preparing":
             raise KeyboardInterrupt
 
+    def request(self) -> None:
+        """Stops as a signal does. Raises KeyboardInterrupt where something has to be ended in order."""
+        self._on_signal(signal.SIGTERM, None)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if now - self._last < DEBOUNCE_S:

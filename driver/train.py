@@ -13,6 +13,7 @@ from rltf.buffer.connection import DataLost, connect, durability_warnings
 from rltf.config import Config, UserError, run_files
 from rltf.driver import RunFailed, resume_checks
 from rltf.driver.attempt import wire
+from rltf.driver.detach import detached
 from rltf.driver.failures import raising_run_failed
 from rltf.driver.inputs import Inputs
 from rltf.driver.nodes import NodeKinds
@@ -103,6 +104,7 @@ def train(config: Config, preset: str, dry_run: bool, console: Console, resume: 
         if folder is None:
             return
         tell_guard(run=str(folder.path))
+        detached.announce(folder.path.absolute() / run_files.OUTPUT)
         resumable = True
         try:
             kinds = NodeKinds(config.ray.kinds, joined=cluster.found != STARTED_HERE)

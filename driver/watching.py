@@ -25,6 +25,7 @@ from rltf.telemetry.vocabulary import without_better
 
 _POLL_INTERVAL_S = 0.25
 _HOSTS_CHECK_INTERVAL_S = 2.0
+_WISHES_CHECK_INTERVAL_S = 1.0
 _ABSENT_CHECK_INTERVAL_S = 1.0
 """Between two looks at workers that do not run, for which Ray's head is asked."""
 
@@ -43,6 +44,7 @@ class Watch:
         """When it was last looked at who does not run."""
         self._hosts = HostWatch()
         self._looked_at_hosts = float("-inf")
+        self._looked_for_wishes = float("-inf")
 
     def until_done(self) -> None:
         """Raises RunFailed when a part failed or nothing moves, ServerLost and DataLost as the flow does."""
@@ -65,6 +67,10 @@ class Watch:
         if attempt.redis is not None:
             attempt.redis.check()
         stopping.check()
+        if time.monotonic() - self._looked_for_wishes >= _WISHES_CHECK_INTERVAL_S:
+            self._looked_for_wishes = time.monotonic()
+            if attempt.flow.control.stop_wished():
+                stopping.request()
         attempt.calls.check()
         # Ray's answers about the workers, and Redis, which takes back what a dead one held.
         bound_s = CALL_TIMEOUT_S + config.redis.outage_s + config.redis.timeout_s

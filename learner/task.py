@@ -87,6 +87,6 @@ class LearnerTask:
         if self.key and not (file.is_file() and file.read_text().strip() == self.key):
             raise UserError(
                 f"run.folder: {self.folder} on {socket.gethostname()}, where a learner worker runs, is not the run's "
-                "folder: "
-                "choose one on a disk that this machine shares with the driver's"
+                "folder: choose one on a disk that this machine shares with the driver's, by --run.folder or, "
+                "for every run, by RLTF_RUN_FOLDER in the environment of the driver"
             )

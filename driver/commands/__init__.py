@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rltf.config.command_line import choose
 from rltf.driver.commands import (
+    attach,
     check_data,
     compare,
     convert,
@@ -25,6 +26,7 @@ from rltf.driver.commands import (
     serve,
     show_prompt,
     status,
+    stop,
     train,
     train_critic,
 )
@@ -43,6 +45,8 @@ COMMANDS: dict[str, Command] = {
     "convert": convert,
     "show-prompt": show_prompt,
     "status": status,
+    "attach": attach,
+    "stop": stop,
     "replay": replay,
     "train-critic": train_critic,
     "export": export,

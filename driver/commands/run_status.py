@@ -23,6 +23,7 @@ from rltf.buffer.flow import Flow, FlowAddress
 from rltf.buffer.server import url_in
 from rltf.config import Config, UserError, run_files
 from rltf.driver import resume
+from rltf.driver.commands.running import quick
 from rltf.monitor.report_fates import dead_letter_rows
 from rltf.monitor.run_lock import in_use
 from rltf.monitor.run_record import RunRecord
@@ -31,8 +32,6 @@ from rltf.problems.files import atomic_output
 from rltf.telemetry.metrics import numbers_of
 from rltf.telemetry.vocabulary import figures_of
 
-_REDIS_TIMEOUT_S = 2.0
-"""Longest wait for Redis."""
 _ROWS = 2000
 """Newest messages of the workers that are looked at."""
 _DEAD_LETTERS = 5
@@ -133,11 +132,8 @@ def _ask_redis(found: RunStatus, folder: RunRecord, config: Config, url: str, po
     if "***" in url:
         found.redis = f"{url}: its password is not kept, give --redis.url"
         return
-    quick = config.model_copy(
-        update={"redis": config.redis.model_copy(update={"timeout_s": _REDIS_TIMEOUT_S, "outage_s": _REDIS_TIMEOUT_S})}
-    )
     try:
-        flow = Flow(FlowAddress.from_config(quick, url, folder.key))
+        flow = Flow(FlowAddress.from_config(quick(config), url, folder.key))
     except (ServerLost, UserError) as error:
         found.redis = "has ended with the run" if not found.going_on and not config.redis.url else str(error)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,9 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         "--resume", metavar="RUN", help="go on with this run (its folder, or its name), from its newest checkpoint"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
+    parser.add_argument(
+        "--detach", action="store_true", help="leave the run going without this terminal: `attach RUN`, `stop RUN`"
+    )
     known, overrides = parser.read(arguments)
     if known.resume is not None:
         from rltf.driver import resume
@@ -62,6 +66,11 @@ def parse(arguments: Sequence[str]) -> CommandLine:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """FAILED, with the reason, when the run did not come to its end."""
+    address, rest = _dashboard(arguments)
+    if address:
+        from rltf.driver.job import submit
+
+        return submit(address, rest, "" if "--resume" in rest else parse(rest).preset, console)
     wanted = parse(arguments)
     from rltf.driver import RunFailed
     from rltf.driver.extras import require
@@ -78,3 +87,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
         print_error(f"run failed: {failure}")
         return FAILED
     return DONE
+
+
+def _dashboard(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The cluster's dashboard that is to take the run as a job, empty where none is named; the other arguments."""
+    rest, address = list(arguments), os.environ.get("RAY_ADDRESS", "")
+    for place, word in enumerate(arguments):
+        option, is_one, value = word.partition("=")
+        if option == "--ray.address":
+            address = value if is_one else "".join(arguments[place + 1 : place + 2])
+            rest = [*arguments[:place], *arguments[place + (1 if is_one else 2) :]]
+    return (address, rest) if address.startswith(("http://", "https://")) else ("", list(arguments))

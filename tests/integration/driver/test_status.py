@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,25 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
         )
         found = json.loads(out.read_text())
         assert (found["ledger"]["train"]["queued"], found["ledger"]["train"]["buffered"]) == (2, 4)
+        # A run that goes on is asked to stop through its Redis, and the folder is free once it has ended.
+        assert launch.main(["stop", str(folder.path)]) == 2 and not flow.control.stop_wished()
+        assert "is not going on" in capsys.readouterr().err
+
+        def end_when_asked(held: ExitStack) -> None:
+            deadline = time.monotonic() + 60
+            while not flow.control.stop_wished() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            held.close()
+
+        with ExitStack() as held:
+            held.enter_context(locked(folder.path))
+            driver = threading.Thread(target=end_when_asked, args=(held.pop_all(),))
+            driver.start()
+            assert launch.main(["stop", str(folder.path)]) == 0
+            driver.join()
+        assert flow.control.stop_wished() and "--resume" in capsys.readouterr().out
+        flow.control.resume()
+        assert not flow.control.stop_wished(), "the next attempt was not asked"
         flow.client.hincrby(flow.work._keys.counts, "queued", 1)
         assert launch.main(["status", str(folder.path)]) == 1
         assert "does not balance" in capsys.readouterr().out

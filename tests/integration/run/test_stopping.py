@@ -50,6 +50,17 @@ except KeyboardInterrupt:
     print("in order", stopping.stop_requests, flush=True)
 exit_process(1)
 """
+DETACHES = """
+import os, sys
+from pathlib import Path
+from rltf.driver.detach import detached
+left = detached.fork_if_asked(sys.argv[1:])
+print("the plan of", *left, os.getsid(0) == os.getpid(), flush=True)
+if left == ["--wrong"]:
+    sys.exit(2)
+detached.announce(Path(os.environ["RUN"]) / "output.log")
+print("goes on", flush=True)
+"""
 LEAVES = """
 left = [subprocess.Popen(["sleep", "60"], start_new_session=True).pid for _ in range(2)]
 os.kill(left[1], signal.SIGSTOP)
@@ -96,6 +107,29 @@ class Guarded:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_signal_ends_a_command_in_order(number: signal.Signals) -> None:
     assert Guarded(WORKS).end(number) == (1, "in order 1\n")
+
+
+@pytest.mark.parametrize(("words", "status"), [(("--learner.steps", "3"), 0), (("--wrong",), 2)])
+def test_a_detached_run_shows_its_beginning_and_goes_on_in_its_folder(
+    words: tuple[str, ...], status: int, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DETACHES, "--detach", *words],
+        cwd=ROOT,
+        env=os.environ | {"RUN": str(tmp_path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    plan, *more = done.stdout.splitlines()
+    assert (done.returncode, plan) == (status, f"the plan of {' '.join(words)} True")
+    if status:
+        assert more == [] and list(tmp_path.iterdir()) == []
+        return
+    assert f"stop {tmp_path}" in more[0]
+    output = tmp_path / "output.log"
+    _until(lambda: output.read_text().splitlines() == [plan, "goes on"])
+    assert [path.name for path in tmp_path.iterdir()] == ["output.log"]
 
 
 def test_a_command_that_prepares_ends_at_once_without_a_traceback() -> None:
