@@ -6,11 +6,13 @@ Needs Ray's command-line tools alone ([executor]), so that a laptop without torc
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +25,8 @@ from rltf.program import CHECKOUT, DONE, FAILED
 
 _LEFT_OUT = (".git", ".venv", "runs", "site", "build", "dist", "__pycache__", "*.egg-info", ".*_cache")
 _POLL_INTERVAL_S = 0.5
+_AGENT_TIMEOUT_S = 60.0
+"""For a head's agent, which runs its jobs, to come up."""
 _END_TIMEOUT_S = 30.0
 """Between the last line of a job's log and its status."""
 
@@ -37,15 +41,18 @@ def submit(address: str, arguments: Sequence[str], name: str, console: Console) 
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.job_submission import JobSubmissionClient
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it names every file that it leaves out
     words = ["launch.py"] if CHECKOUT else ["-m", "rltf"]
     environment = {"working_dir": str(Path(__file__).absolute().parents[2]), "excludes": list(_LEFT_OUT)}
     try:
         client = JobSubmissionClient(address)
-        job = client.submit_job(
+        begin = partial(
+            client.submit_job,
             entrypoint=shlex.join(["python", *words, *arguments]),
             runtime_env=environment if CHECKOUT else None,
             metadata={"preset": name},
         )
+        job = _begun(begin)
     except Exception as error:  # Ray raises anything, `Exception` itself too
         raise UserError(
             f"the dashboard at {address} takes no job ({first_line(error)[:300]}): see that it can be reached "
@@ -65,6 +72,18 @@ def submit(address: str, arguments: Sequence[str], name: str, console: Console) 
         _await_end(client, job, STOP_TIMEOUT_S)
         return FAILED
     return _await_end(client, job, _END_TIMEOUT_S)
+
+
+def _begun(begin: Callable[[], str]) -> str:
+    """The job's id. A head that has just been started takes jobs a little later than it answers."""
+    deadline = time.monotonic() + _AGENT_TIMEOUT_S
+    while True:
+        try:
+            return begin()
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_INTERVAL_S)
 
 
 async def _show_log(client: object, job: str) -> None:

@@ -1,14 +1,16 @@
-"""cluster.yaml passes Ray's own validation, starts the right nodes and keeps clear of known pitfalls.
+"""cluster.yaml and clusters/ pass Ray's own validation, start the right nodes and keep clear of known pitfalls.
 
-No cloud is touched.
+No cloud, no Kubernetes and no container is touched.
 """
 
+import json
 import re
 import subprocess
 from functools import partial
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
@@ -120,6 +122,45 @@ def test_settings_are_the_same_everywhere(prepared: dict[str, Any]) -> None:
     assert prepared["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
 
 
+def test_machines_of_ones_own(prepared: dict[str, Any]) -> None:
+    """The same environment as on AWS, no type of nodes, and shell that bash can read."""
+    here = yaml.safe_load((ROOT / "clusters" / "on-premise.yaml").read_text())
+    with pytest.raises(Exception, match="not supported for on-premise"):
+        prepare_config(here | {"available_node_types": prepared["available_node_types"]})
+    local = prepare_config(here)
+    validate_config(local)
+    (kind,) = local["available_node_types"].values()
+    assert kind["max_workers"] == len(here["provider"]["worker_ips"])
+    for part in START:
+        exported = [set(re.findall(r"export (\w+=\S+);", " ".join(commands[part]))) for commands in (prepared, local)]
+        assert exported[0] == exported[1]
+        assert "--metrics-export-port=8080" in local[part][-1] and "nproc)" not in local[part][-1]
+    for command in (command for name, commands in local.items() if name.endswith("_commands") for command in commands):
+        subprocess.run(["bash", "-n", "-c", command], check=True, timeout=20)
+
+
+def test_containers_offer_what_hosts_do() -> None:
+    """What a start command says of its host; the schemas of compose and KubeRay come with neither package."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    targets = re.findall(r"^FROM base AS (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {service["build"]["target"] for service in services.values() if "build" in service} == set(targets)
+    assert "--num-cpus=0" in services["head"]["command"] and "trainer" in services["worker"]["command"]
+    assert int(services["executor"]["stop_grace_period"].removesuffix("s")) > STOP_TIMEOUT_S
+    (job,) = [
+        document
+        for document in yaml.safe_load_all((ROOT / "clusters" / "kuberay.yaml").read_text())
+        if document["kind"] == "RayJob"
+    ]
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == ray.__version__ and cluster["authOptions"]["mode"] == "token"
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for group, resource in zip(cluster["workerGroupSpecs"], ("trainer", "executor"), strict=True):
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        offered = json.loads(json.loads(group["rayStartParams"]["resources"]))
+        assert offered == {resource: int(limits["cpu"])}
+    assert cluster["headGroupSpec"]["template"]["spec"]["terminationGracePeriodSeconds"] > STOP_TIMEOUT_S
+
+
 def test_a_job_on_the_head_has_time_to_stop(prepared: dict[str, Any]) -> None:
     (wait_s,) = re.findall(r"export RAY_JOB_STOP_WAIT_TIME_S=(\d+);", " ".join(prepared["head_start_ray_commands"]))
     assert STOP_TIMEOUT_S < int(wait_s)
@@ -141,7 +182,7 @@ def test_nodes_set_up_what_they_need(prepared: dict[str, Any]) -> None:
 def test_the_runs_folder_is_on_a_disk_that_head_and_gpu_nodes_share(prepared: dict[str, Any]) -> None:
     for part in ("head_setup_commands", "worker_setup_commands"):
         assert any("mount -t nfs4" in command for command in prepared[part])
-    assert "--run.folder /shared/" in (ROOT / "cluster.yaml").read_text()
+    assert "export RLTF_RUN_FOLDER=/shared/runs;" in " ".join(prepared["head_start_ray_commands"])
 
 
 def test_commands_are_shell(prepared: dict[str, Any]) -> None:
