@@ -14,11 +14,8 @@ from rltf.actors.stopping import NO_ENDINGS, Endings
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec
+from rltf.telemetry.recorder import tell_nobody
 from rltf.weights.manifest import Bucket, Manifest
-
-
-def tell_nobody() -> None:
-    """What a request without a listener calls."""
 
 
 @dataclass(frozen=True, slots=True)

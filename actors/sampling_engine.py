@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rltf.actors.decoding import Decoding, PlainDecoding, SharedPrefixDecoding
-from rltf.actors.engine import Completion, Request, tell_nobody
+from rltf.actors.engine import Completion, Request
 from rltf.actors.fused_step import FusedStep, is_supported
 from rltf.actors.sampling import PLAIN, SamplingParams, choose, uniforms_of
 from rltf.actors.shared_prefix import FAMILIES, GeneratedKV, patch_attention
@@ -24,6 +24,7 @@ from rltf.actors.wide_linear import patch_linear
 from rltf.buffer.records import VersionRun
 from rltf.config import Config
 from rltf.policy.policy import Policy, PolicySpec, build_policy
+from rltf.telemetry.recorder import tell_nobody
 from rltf.weights.manifest import Bucket, Manifest
 from rltf.weights.unpacking import AdapterLoader, load_into
 

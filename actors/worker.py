@@ -115,15 +115,15 @@ class ActorWorker:
         """One piece of work, or the wait for one.
 
         After a chunk of an evaluation comes a batch for training, if the buffer has room for one, so that the learner
-        does not wait for evaluations; while it has none, chunk follows chunk. In a deterministic run an evaluation is
-        written first: a stop then never leaves one whose version is lost.
+        does not wait for evaluations; while it has none, or waits for the evaluation alone, chunk follows chunk. In a
+        deterministic run an evaluation is written first: a stop then never leaves one whose version is lost.
         """
         if self.version < 0:
             self._idle(self._weights.refresh)
         training = self._flow.control.phase() == "training"
         after_chunk = self._wrote_chunk and not self._config.run.deterministic
         self._wrote_chunk = False
-        if training and after_chunk and self._generate(at_once=True):
+        if training and after_chunk and not self._flow.control.evaluation_awaited() and self._generate(at_once=True):
             return
         chunk = self._chunk()
         if chunk is not None:
@@ -249,7 +249,7 @@ class ActorWorker:
                 if groups:
                     self._recorder.count("programs", sum(len(group) for group in groups))
                     self._recorder.count("tokens", sum(len(one.token_ids) for group in groups for one in group))
-                    self._push(queue, groups)
+                    self._push(queue, groups, evaluates=bool(label))
                 elif clock.run_out:
                     raise StallTimeout(f"the engine of {self.name} has computed nothing for {timeout_s:g} s")
                 if self._engine.unfinished():
@@ -296,12 +296,15 @@ class ActorWorker:
             label=label,
         )
 
-    def _push(self, queue: WorkQueue, groups: list[list[Program]]) -> None:
-        """Into the work queue; waits for executors while it is full."""
-        left = groups
+    def _push(self, queue: WorkQueue, groups: list[list[Program]], evaluates: bool) -> None:
+        """Into the work queue; waits for executors while it is full. `evaluates`: see `_show_life`."""
+        left, held_at = groups, time.monotonic()
 
         def blocked() -> str:
-            nonlocal left
+            nonlocal left, held_at
+            if evaluates and time.monotonic() - held_at >= self._config.buffer.lease_s / 3:
+                held_at = time.monotonic()
+                self._flow.evaluations.next_chunk(self.name, self.version)
             answers = queue.push_many(left, self.name)
             left = [group for group, answer in zip(left, answers, strict=True) if not answer]
             return "executor" if left else ""

@@ -41,8 +41,8 @@ class Control(Place):
         return int(self._text("version") or -1)
 
     def set_phase(self, phase: Phase) -> None:
-        """Says what the run is doing."""
-        self._client.hset(self._keys.control, "phase", phase)
+        """Says what the run is doing; in a new phase no evaluation is awaited."""
+        self._client.hset(self._keys.control, mapping={"phase": phase, "awaited": ""})
 
     def phase(self) -> Phase | None:
         """What the run is doing; None before the learner has begun."""
@@ -55,6 +55,14 @@ class Control(Place):
     def stop_wished(self) -> bool:
         """Whether somebody has asked this attempt to stop."""
         return self._text("wish:stop") is not None
+
+    def await_evaluation(self, waits: bool) -> None:
+        """Says whether the learner waits for an evaluation, and for nothing else."""
+        self._client.hset(self._keys.control, "awaited", "evaluation" if waits else "")
+
+    def evaluation_awaited(self) -> bool:
+        """Whether the learner takes no step before an evaluation is there."""
+        return bool(self._text("awaited"))
 
     def heartbeat(self, role: Role) -> None:
         """Says that `role` goes on, or waits for somebody with a bound of its own: those who wait for it may
@@ -72,7 +80,7 @@ class Control(Place):
 
     def resume(self) -> None:
         """Forgets the phase of an earlier attempt, and that it was to stop; a part of `Flow.resume`."""
-        self._client.hdel(self._keys.control, "phase", "wish:stop")
+        self._client.hdel(self._keys.control, "phase", "awaited", "wish:stop")
 
     def _text(self, name: str) -> str | None:
         value = self._client.hget(self._keys.control, name)

@@ -118,8 +118,10 @@ class _Guard:
         self._end_what_is_left()
         with suppress(OSError):  # where nothing can be written, tempfile finds no folder to look in
             remove_boxes()
-        if "said" in facts and status >= 0:
-            os._exit(status)
+        if self._stop_requests and status == -signal.SIGTERM:
+            reason = ""  # the wish came again when Python had let go of its signals, at the command's very end
+        if "said" in facts and (status >= 0 or not reason):
+            os._exit(status if status >= 0 else FAILED)
         _last_word(reason, facts.get("run", ""), by_the_user=self._stop_requests > 0)
         os._exit(FAILED)
 

@@ -29,6 +29,7 @@ from rltf.learner.world import World, broadcast_int, join
 from rltf.policy.log_probs import token_log_probs
 from rltf.policy.policy import DTYPES, Policy, checkpoint_layers
 from rltf.policy.tree_attention import patch_attention, supports_trees
+from rltf.telemetry.recorder import tell_nobody
 from rltf.weights.packing import BUCKET_BYTES
 
 _MAX_EAGER_TOKENS = 512
@@ -63,10 +64,6 @@ class StepResult:
     def empty(cls) -> StepResult:
         """A step in which no program carried a signal: no gradient, no change."""
         return cls(loss=0.0, gradient_norm=0.0, entropy=0.0, sums={}, tokens=0, seconds={})
-
-
-def tell_nobody() -> None:
-    """What an engine without a listener calls."""
 
 
 class TrainingEngine:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rltf.config import or_disk_failure, run_files
@@ -26,17 +27,28 @@ def step_exports(run: Path) -> dict[int, Path]:
 
 
 def remove_old(run: Path, step: int, keep: int) -> None:
-    """After that of `step` keeps the newest `keep` up to it, all where `keep` is 0.
+    """After that of `step` keeps the newest `keep`, all where `keep` is 0. Raises config.DiskFailure."""
+    _remove(run, [each for each in step_exports(run) if each <= step][:-keep] if keep else [])
 
-    Later ones, of steps that were lost with a crash, stay until they are written again. Raises config.DiskFailure.
+
+def remove_lost(run: Path, step: int) -> list[int]:
+    """Removes those of steps after `step`, which a run that goes on from there has lost; which they were.
+
+    Raises config.DiskFailure.
     """
+    lost = [each for each in step_exports(run) if each > step]
+    _remove(run, lost)
+    return lost
+
+
+def _remove(run: Path, steps: Sequence[int]) -> None:
+    """Those of `steps`, and what a kill left of one that was being written or removed."""
     place = run / run_files.EXPORTS
     with or_disk_failure(place):
-        for half in place.glob(f"*{_DOOMED}"):  # a kill came while it was written or removed
+        for half in place.glob(f"*{_DOOMED}"):
             shutil.rmtree(half)
-        until = [each for each in step_exports(run) if each <= step]
-        for each in until[:-keep] if keep else []:
+        for step in steps:
             # Renamed first: what is half removed must not look like a model.
-            doomed = step_export(run, each).with_name(f"{_PREFIX}{each:06d}{_DOOMED}")
-            os.replace(step_export(run, each), doomed)
+            doomed = step_export(run, step).with_name(f"{_PREFIX}{step:06d}{_DOOMED}")
+            os.replace(step_export(run, step), doomed)
             shutil.rmtree(doomed)

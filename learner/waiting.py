@@ -95,7 +95,7 @@ class Waiter:
             what = f"evaluation {label} has {state.finished} of {state.expected} results"
             return _Seen(part, (state.pushed, state.finished, state.chunks_done), what)
 
-        self._wait(look, lambda: time.sleep(_POLL_INTERVAL_S), "an evaluation")
+        self._wait_for_evaluation(look, "an evaluation")
         return evaluations.results(label) if self._engine.world.rank == 0 else []
 
     def written(self, labels: Sequence[str]) -> None:
@@ -113,7 +113,24 @@ class Waiter:
                     return _Seen("actor", (state.pushed, state.finished, state.chunks_done), what)
             return None
 
-        self._wait(look, lambda: time.sleep(_POLL_INTERVAL_S), "an evaluation to be written")
+        self._wait_for_evaluation(look, "an evaluation to be written")
+
+    def _wait_for_evaluation(self, look: Callable[[], _Seen | None], what: str) -> None:
+        """As `_wait`; actors hear of it, and write nothing else meanwhile."""
+        said = False
+
+        def wait() -> None:
+            nonlocal said
+            if not said:
+                self._flow.control.await_evaluation(True)
+                said = True
+            time.sleep(_POLL_INTERVAL_S)
+
+        try:
+            self._wait(look, wait, what)
+        finally:
+            if said:
+                self._flow.control.await_evaluation(False)
 
     def _wait(self, look: Callable[[], _Seen | None], wait: Callable[[], None], what: str) -> None:
         """`look`: what is seen while the wait goes on, nothing when it is over; `wait`: a short one.

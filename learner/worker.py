@@ -24,7 +24,7 @@ from rltf.learner.evaluation_requests import EvaluationRequests
 from rltf.learner.export import export, first_policy, save_model
 from rltf.learner.publish import VersionPublisher
 from rltf.learner.schedule import Before, Position, Schedule
-from rltf.learner.step_exports import remove_old, step_export
+from rltf.learner.step_exports import remove_lost, remove_old, step_export
 from rltf.learner.step_rows import rl_row, sampled_by, supervised_row
 from rltf.learner.task import LearnerTask
 from rltf.learner.training_step import build_training_step
@@ -166,6 +166,8 @@ class LearnerWorker:
         self._training.begin(checkpoint)
         if self._world.rank == 0:
             self._flow.online.resume(BufferPosition.from_json(checkpoint.facts["buffer"].encode()))
+            if lost := remove_lost(self._task.folder, position.step):
+                log.warning("exports of steps that were lost are removed: %s", ", ".join(map(str, lost)))
         resumption = self._schedule.resumption(position, self._published_by_anyone())
         self._versions.newest = resumption.version
         self._publish_evaluated(resumption.follows)

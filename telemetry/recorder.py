@@ -19,6 +19,10 @@ Row = dict[str, Any]
 Sink = Callable[[list[Row]], None]
 
 
+def tell_nobody() -> None:
+    """What is called where nobody listens for progress."""
+
+
 def redirect_output(folder: Path, role: str) -> None:
     """From now on all that this process prints and logs goes to `folder`/ROLE.log, what its libraries write to their
     stderr included.

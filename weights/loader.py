@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from rltf.telemetry.recorder import Recorder
 from rltf.weights.manifest import Bucket, ChecksumError, Manifest, WeightsUnavailable
 from rltf.weights.protocol import WeightSource
+
+log = logging.getLogger(__name__)
 
 MAX_FAILURES = 5
 """Failed loads in a row after which an actor gives up; each is counted."""
@@ -22,7 +25,8 @@ Found = tuple[Manifest, Sequence[Bucket]] | None
 class WeightLoader:
     """Loads versions into an engine.
 
-    A version that fails its checksum is counted, tried again, and never generated with.
+    A version that fails its checksum is counted, tried again, and never generated with; one of an evaluation that fails
+    it every time counts as no longer kept.
     """
 
     def __init__(self, load: Load, source: WeightSource, recorder: Recorder) -> None:
@@ -32,6 +36,8 @@ class WeightLoader:
         self._recorder = recorder
         self._failures = 0
         self._try_at = 0.0
+        self._corrupt: set[int] = set()
+        """Versions of evaluations that are asked for no more."""
         self.version = -1
         """The version in use; -1 before the first."""
 
@@ -44,12 +50,26 @@ class WeightLoader:
         return self._take(lambda: self._source.latest(self.version)) == "loaded"
 
     def use(self, version: int) -> bool:
-        """Goes to a version that was published, or to the newest where that one is not kept any more; whether it, or a
-        newer one, is in use. Failed loads are as in `refresh`.
+        """Goes to a version that was published, or to the newest where that one is not kept any more, or its bytes stay
+        corrupt; whether it, or a newer one, is in use. Failed loads are as in `refresh`.
         """
         if version == self.version:
             return True
-        taken = self._take(lambda: self._source.exactly(version) or self._source.latest(self.version))
+        exact: Found = None
+
+        def find() -> Found:
+            nonlocal exact
+            exact = None if version in self._corrupt else self._source.exactly(version)
+            return exact or self._source.latest(self.version)
+
+        try:
+            taken = self._take(find)
+        except ChecksumError as error:
+            if exact is None:
+                raise
+            log.warning("%s: its evaluation goes on with the newest version", error)
+            self._corrupt.add(version)
+            self._failures, taken = 0, "failed"
         # A source that was started again and has nothing yet is waited for, unless a newer one is in use anyway.
         return taken != "failed" and self.version >= version
 

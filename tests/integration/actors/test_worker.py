@@ -7,6 +7,7 @@ import pytest
 from rltf.actors.sampling_engine import SamplingEngine
 from rltf.actors.visits import Visits
 from rltf.buffer.control import Phase
+from rltf.buffer.keys import Keys
 from rltf.buffer.records import Program
 from rltf.buffer.server import EmbeddedRedis
 from rltf.buffer.stall_clock import StallTimeout
@@ -168,19 +169,21 @@ def pieces_of_work(run: Run, begin: int) -> list[str]:
 CHUNKS = [[name] for name in HELD_OUT]
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize(("deterministic", "awaited"), [(False, False), (True, False), (False, True)])
 def test_batches_for_training_come_between_the_chunks_of_an_evaluation(
-    deterministic: bool, start: Callable[..., Run]
+    deterministic: bool, awaited: bool, start: Callable[..., Run]
 ) -> None:
-    """Unless the run is deterministic: there the evaluation is written first."""
+    """Unless the run is deterministic, or the learner waits for the evaluation: then it is written first."""
     room = {"max_staleness": None, "when_stale": "drop"}
     run = start(buffer={} if deterministic else room, run={"deterministic": deterministic})
     run.flow.evaluations.request("step-000000", 0, CHUNKS, 2)
     run.flow.control.set_phase("training")
+    run.flow.control.await_evaluation(awaited)
     run.source.publish(0, seed=1)
     run.until(lambda: run.flow.evaluations.progress("step-000000").written and run.flow.work.length() >= 8)
     run.until(lambda: len(pieces_of_work(run, 0)) >= 4)  # rows come a moment later
-    expected = ["evaluate", "evaluate", "evaluate", "generate"] if deterministic else ["evaluate", "generate"] * 2
+    first = deterministic or awaited
+    expected = ["evaluate", "evaluate", "evaluate", "generate"] if first else ["evaluate", "generate"] * 2
     assert pieces_of_work(run, 0)[:4] == expected
 
 
@@ -242,6 +245,20 @@ def test_a_full_work_queue_stops_the_actor_and_the_wait_names_the_executor(start
     assert run.flow.work.length() == 8
     run.take(count=8)
     run.until(lambda: run.flow.work.length() == 8)
+
+
+def test_a_chunk_is_held_while_its_programs_wait_for_room(start: Callable[..., Run]) -> None:
+    run = start(buffer={"work_capacity": 4, "lease_s": 3.0})
+    run.flow.evaluations.request("step-000000", 0, [[*HELD_OUT]], 2)
+    run.source.publish(0, seed=1)
+    run.until(lambda: run.flow.evaluation_work.length() == 4 and "executor" in run.waited_for())
+
+    def ends() -> list[tuple[bytes, float]]:
+        return run.flow.client.zrange(Keys(run.flow.address.run, "evaluation").held, 0, -1, withscores=True)
+
+    ((chunk, before),) = ends()
+    run.until(lambda: ends()[0][1] > before)
+    assert ends()[0][0] == chunk and run.flow.evaluation_work.length() == 4
 
 
 def test_a_wait_that_lasts_too_long_ends_the_run_with_the_part_waited_for(start: Callable[..., Run]) -> None:
@@ -330,6 +347,23 @@ def test_a_corrupt_version_is_counted_and_never_loaded_and_a_good_one_after_it_i
     assert loader.version == 4
     recorder.close()
     assert counted(rows) == 2 * MAX_FAILURES - 1
+
+
+def test_a_version_that_is_evaluated_and_stays_corrupt_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rltf.weights.loader.BACKOFF_S", 0.001)
+    source = Source()
+    loader = WeightLoader(SamplingEngine(policy_of("llama", 12, seed=3)).load, source, Recorder("actor-0"))
+    source.publish(0, seed=1)
+    source.publish(1, seed=2)
+    source.versions[0][1][0][17] ^= 1
+    while not loader.use(0):
+        pass
+    assert loader.version == 1 and loader.use(0) and source.acknowledged == [1]
+    source.publish(2, seed=3)
+    source.versions[-1][1][0][17] ^= 1
+    with pytest.raises(ChecksumError, match="version 2"):  # there is no newer one in its place
+        while True:
+            loader.use(2)
 
 
 def test_a_version_that_is_evaluated_is_loaded_again_and_a_corrupt_one_is_waited_for(

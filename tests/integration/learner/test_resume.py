@@ -5,6 +5,7 @@ used twice.
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -232,6 +233,7 @@ def test_after_a_crash_no_sample_is_used_twice(
     assert [row["step"] for row in lost] == [1, 2, 3, 4, 5, 6]
     again = make_run("crashed", **fields)
     again.published.versions = crashed.published.versions  # the weight store outlives the learner
+    shutil.copytree(exports[6], exports[6].with_name("step-000012"))  # of a step that is not taken again
     whole(again)
     assert again.learner.resumed_at == 4
     rows = again.rows()[len(lost) :]

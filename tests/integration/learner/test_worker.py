@@ -6,13 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from rltf.buffer.stall_clock import StallTimeout
+from rltf.buffer.stall_clock import StallTimeout, StopRequested
 from rltf.config import Config, UserError
 from rltf.learner.checkpoint_writer import CheckpointWriter
 from rltf.learner.corpus_stream import POOL_BATCHES, CorpusStream
@@ -101,6 +102,13 @@ def test_a_whole_run_of_the_papers_objective(make_run: Callable[..., Run], tmp_p
         [m for m, _ in run.published.versions if m.version == sampled],
     )
     assert (again.version, again.checksums) == (77, evaluated_then.checksums)
+    # Actors hear that nothing but an evaluation is waited for.
+    with ThreadPoolExecutor(1) as pool:
+        wait = pool.submit(run.learner._waiter.written, [label])
+        while not run.flow.control.evaluation_awaited():
+            assert not wait.done()
+        run.learner._stop.set()
+        assert isinstance(wait.exception(30), StopRequested) and not run.flow.control.evaluation_awaited()
     count = len(run.published.versions)
     run.learner._publish_evaluated(follows=77)
     assert len(run.published.versions) == count, "it comes anyway"

@@ -68,6 +68,18 @@ print(*left, end=" ")
 ready()
 exit_process(0)
 """
+SAID = """
+stopping.work()
+try:
+    ready()
+    for _ in range(600):
+        time.sleep(0.1)
+except KeyboardInterrupt:
+    print("in order", flush=True)
+tell_guard(said=1)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as the interpreter does at its very end
+time.sleep(60)
+"""
 HANGS = """
 stopping.work()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -144,6 +156,10 @@ def test_a_signal_that_was_ignored_at_the_start_stays_so(ignored: signal.Signals
     time.sleep(0.3)
     assert command.process.poll() is None
     assert command.end(signal.SIGTERM) == (1, "in order 1\n")
+
+
+def test_a_signal_at_the_very_end_of_a_command_that_has_said_all_adds_nothing() -> None:
+    assert Guarded(SAID).end(signal.SIGTERM, signal.SIGTERM) == (1, "in order\n")
 
 
 def test_a_command_that_hangs_is_killed_at_the_third_signal() -> None:
