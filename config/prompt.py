@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -32,6 +33,8 @@ class PromptConfig(ConfigSection):
     """Of a conversation: the system's turn; empty: none, or the chat template's own."""
     thinking: Literal["auto", "on", "off"] = "auto"
     """Of a conversation: what the chat template is told of `enable_thinking`; auto: nothing."""
+    date: datetime.date | None = None
+    """Of a conversation: the day that a chat template which writes the date is told, as 2024-07-26; none: today."""
     answer_prefix: str = AUTO
     """How the response begins: text that stands behind the prompt, say an opening fence; auto: what the prompt style
     says, else nothing."""

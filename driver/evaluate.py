@@ -20,7 +20,7 @@ from rltf.driver.evaluation_output import show, write_results
 from rltf.driver.evaluation_sets import load_sets
 from rltf.driver.evaluation_tracker import EvaluationTracker, parts_of
 from rltf.driver.failures import raising_run_failed
-from rltf.driver.inputs import Inputs
+from rltf.driver.inputs import Inputs, chat_warnings
 from rltf.driver.nodes import NodeKinds
 from rltf.driver.ray_address import find_cluster_address
 from rltf.driver.ray_cluster import STARTED_HERE, await_gpus, ray_cluster, start_timeout_s
@@ -117,7 +117,7 @@ def _inputs(config: Config, sets: Sequence[ProblemSet], code: UserCode) -> tuple
     if not fitting:
         raise UserError(f"no prompt fits; the first, {unfit[0]}")
     unread = [one for part in sets for one in part.unread]
-    remarks = [*mistakes(unread)]
+    remarks = [*mistakes(unread), *chat_warnings(config.policy, policy)]
     if unfit:
         remarks.append(f"{counted(len(unfit), 'problem')} will count as failed; the first, {unfit[0]}")
     inputs = Inputs(

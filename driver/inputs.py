@@ -120,7 +120,7 @@ class Inputs:
             parameters=unweighted.parameters,
             trained=unweighted.trained_parameters,
             shape=ModelShape.from_model_config(unweighted.model.config),
-            remarks=(*sets.remarks, *mistakes(unread), *_chat(policy, unweighted), *notes),
+            remarks=(*sets.remarks, *mistakes(unread), *chat_warnings(policy, unweighted), *notes),
             not_read=foreign(unread),
             code=code,
         )
@@ -220,9 +220,16 @@ def _without_too_long(policy: Policy, problems: ProblemSet) -> tuple[ProblemSet,
     return replace(problems, problems=kept), tuple(Skipped(*reason) for reason in reasons.items())
 
 
-def _chat(config: PolicyConfig, policy: Policy) -> list[str]:
-    """A warning where the model was made for conversations and is not asked in one, without having been told so."""
+def chat_warnings(config: PolicyConfig, policy: Policy) -> list[str]:
+    """A warning where the model was made for conversations and is not asked in one, without having been told so, and
+    where the prompts change with the day.
+    """
     spec = policy.spec
+    if spec.chat is not None and spec.chat.writes_today:
+        return [
+            f"the chat template of {config.model or config.tokenizer} writes today's date into the prompt, which is "
+            "another one tomorrow: prompt.date names a day for good"
+        ]
     if spec.chat is not None or spec.prompt.format == "raw" or not has_chat_template(config.model, policy.tokenizer):
         return []
     return [

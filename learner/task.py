@@ -30,7 +30,7 @@ def hash_of_inputs(
     given += tuple((name, list(ids)) for name, ids in held_out.items() if name)
     given += (code.hash,) if code.files else ()
     if spec.chat is not None or spec.prompt.model_copy(update={"format": "auto"}) != PromptConfig():
-        given += (spec.prompt.model_dump_json(),)
+        given += (spec.prompt.model_dump_json(exclude=None if spec.prompt.date else {"date"}),)
     return hashlib.blake2b(repr(given).encode(), digest_size=16).hexdigest()
 
 

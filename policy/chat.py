@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,13 @@ from rltf.config import PromptConfig, UserError, first_line
 
 _TURN = "\ue000turn\ue001"
 """Stands in for the user's turn: characters of Unicode's private use."""
-_BLANKS = " \n "
+_BLANKS = " \n\t "
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""All that `str.strip` takes away."""
+_NOW = re.compile(r"""\bstrftime_now\(\s*(["'])(.*?)\1\s*\)""")
+"""How a template asks for the date, in a format."""
+_DAY = datetime.date(2001, 2, 3)
+"""A day that is not today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +28,12 @@ class ChatFormat:
     """Special tokens, the system's turn, the head of the user's."""
     after: str
     """The end of the user's turn and the head of the response."""
-    strips_left: bool
-    """Whether the template takes away the blanks that the turn begins with."""
-    strips_right: bool
+    strips_left: str
+    """Which blanks the template takes away at the beginning of the turn."""
+    strips_right: str
+    """The same at its end."""
+    writes_today: bool = False
+    """Whether the date of today is in it."""
 
 
 def chat_format_of(tokenizer: Any, config: PromptConfig, source: str) -> ChatFormat | None:
@@ -35,31 +46,31 @@ def chat_format_of(tokenizer: Any, config: PromptConfig, source: str) -> ChatFor
         return None
     if not tokenizer.chat_template:
         raise UserError(f"prompt.format chat: the tokenizer of {source} has no chat template; take raw")
-    frame = _rendered(tokenizer, config, source, _TURN)
+
+    def written(turn: str, day: datetime.date | None = config.date) -> str:
+        return _rendered(tokenizer, config, source, turn, day)
+
+    frame = written(_TURN)
     before, _, after = frame.partition(_TURN)
-    padded = _rendered(tokenizer, config, source, _BLANKS + _TURN + _BLANKS)
-    turn = padded[len(before) : len(padded) - len(after)]
-    left, found, right = turn.partition(_TURN)
-    if (
-        frame.count(_TURN) != 1
-        or not padded.startswith(before)
-        or not padded.endswith(after)
-        or not found
-        or left not in ("", _BLANKS)
-        or right not in ("", _BLANKS)
-    ):
+    left = "".join(blank for blank in _SPACES if written(blank + _TURN) == frame)
+    right = "".join(blank for blank in _SPACES if written(_TURN + blank) == frame)
+    kept = _BLANKS.lstrip(left) + _TURN + _BLANKS.rstrip(right)
+    if frame.count(_TURN) != 1 or written(_BLANKS + _TURN + _BLANKS) != before + kept + after:
         raise UserError(
             f"the chat template of {source} does not write the user's turn once and as it is: set prompt.format raw"
         )
-    return ChatFormat(before, after, strips_left=not left, strips_right=not right)
+    return ChatFormat(before, after, left, right, config.date is None and written(_TURN, _DAY) != frame)
 
 
-def _rendered(tokenizer: Any, config: PromptConfig, source: str, turn: str) -> str:
+def _rendered(tokenizer: Any, config: PromptConfig, source: str, turn: str, day: datetime.date | None) -> str:
     turns = [{"role": "system", "content": config.system}] if config.system else []
-    thinking = {} if config.thinking == "auto" else {"enable_thinking": config.thinking == "on"}
+    told: dict[str, Any] = {} if config.thinking == "auto" else {"enable_thinking": config.thinking == "on"}
     try:
+        if day is not None:
+            today = day.strftime
+            told["chat_template"] = _NOW.sub(lambda call: repr(today(call[2])), tokenizer.get_chat_template())
         text = tokenizer.apply_chat_template(
-            [*turns, {"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True, **thinking
+            [*turns, {"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True, **told
         )
     except Exception as error:  # of whatever kind: the template is somebody's program
         advice = "leave prompt.system empty or set prompt.format raw" if config.system else "set prompt.format raw"

@@ -103,14 +103,12 @@ def _parts(policy: Policy, prompt: Prompt) -> tuple[list[Part], Part, list[Part]
     before, question, after, chat = prompt.before, prompt.question, prompt.after, policy.spec.chat
     if chat is None:
         return [(before, False)], (question, False), [(after, False), (begun, True)]
-    if chat.strips_left:
-        before = before.lstrip()
-        question = question if before else question.lstrip()
-        after = after if before or question else after.lstrip()
-    if chat.strips_right:
-        after = after.rstrip()
-        question = question if after else question.rstrip()
-        before = before if after or question else before.rstrip()
+    before = before.lstrip(chat.strips_left)
+    question = question if before else question.lstrip(chat.strips_left)
+    after = after if before or question else after.lstrip(chat.strips_left)
+    after = after.rstrip(chat.strips_right)
+    question = question if after else question.rstrip(chat.strips_right)
+    before = before if after or question else before.rstrip(chat.strips_right)
     return [(chat.before, True), (before, False)], (question, False), [(after, False), (chat.after + begun, True)]
 
 

@@ -6,6 +6,8 @@ model wrote, and an error's line belongs to tokens.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -179,12 +181,17 @@ def as_response(program: str, config: PromptConfig, prompt: Prompt, chat: bool, 
 
 
 def _end_of_reasoning(text: str, config: PromptConfig, reasons: bool) -> int | None:
-    """Where the reasoning ends, 0 where there is none; None where it does not end."""
+    """Where the reasoning ends, 0 where there is none; None where it does not end.
+
+    Its last end counts, unless that stands in a block of the answer: a program may spell it.
+    """
     start, end = config.reasoning
-    place = text.rfind(end)
-    if place >= 0:
-        return place + len(end)
-    return None if reasons or text.lstrip().startswith(start) else 0
+    begun = reasons or text.lstrip().startswith(start)
+    ends = [match.end() for match in re.finditer(re.escape(end), text)]
+    for before, place in reversed([*itertools.pairwise([0, *ends])]):
+        if (begun and not before) or not open_fence(text[before : place - len(end)]):
+            return place
+    return None if begun else 0
 
 
 def _blocks(response: str) -> list[Block]:

@@ -52,11 +52,11 @@ class Reply:
         self.text += text
         return self
 
-    def write(self, program: str, indent: str = "") -> Reply:
+    def write(self, program: str, indent: str = "", blank: str = "") -> Reply:
         self.program, self.lines = program, []
         for begin, end in lines_of(program):
             line = program[begin:end]
-            self.text += indent if line.strip() else ""
+            self.text += indent if line.strip() else blank
             self.lines.append((len(self.text), len(self.text) + len(line)))
             self.text += line
         return self
@@ -88,6 +88,14 @@ def in_a_list(program: str) -> Reply:
     return Reply().say("1. Read.\n2. Write:\n\n   ```python\n").write(program, "   ").say("   ```\n3. Done.\n")
 
 
+def behind_a_marker(program: str) -> Reply:
+    return Reply().say("1. ```python:f.py\n").write(program, "   ").say("   ```\n2. ```\n   42\n   ```\n")
+
+
+def quoted(program: str) -> Reply:
+    return Reply().say("> So:\n> ```python3.12\n").write(program, "> ", ">").say("> ```\nDone.\n")
+
+
 def deep(program: str) -> Reply:
     return Reply().say("- a\n    - b\n\n\t```\n").write(program, "\t").say("\t```\n- c\n")
 
@@ -116,7 +124,7 @@ def begun(program: str) -> Reply:
 
 
 WRAPPERS: list[Callable[[str], Reply]] = [
-    sentence, reasoning, several, in_a_list, deep, tildes, unclosed, carriage_returns, nested, begun,
+    sentence, reasoning, several, in_a_list, behind_a_marker, quoted, deep, tildes, unclosed, carriage_returns, nested, begun,
 ]  # fmt: skip
 
 

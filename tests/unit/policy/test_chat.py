@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rltf.config import PolicyConfig, PromptConfig, UserError
+from rltf.driver.inputs import chat_warnings
 from rltf.policy.encoding import encode_prompt, prompt_text, response_with
 from rltf.policy.policy import make_spec
 from rltf.problems import Prompt
@@ -15,6 +16,7 @@ from tests.support.chat import ENDS, LENGTHS, STARTS, TEMPLATE, chat_model, chat
 from tests.support.policies import policy_of
 
 STRIPS = TEMPLATE.replace("message.content", "message.content | trim")
+STRIPS_LINES = TEMPLATE.replace("message.content", "message.content.strip('\n')")
 ASKED = Prompt("\n Say:\n", "def f(xs): 'é日'\n", "\n", entry_point="f")
 
 
@@ -27,9 +29,12 @@ def by_template(tokenizer: Any, text: str, system: str = "", **options: Any) -> 
     return list(found)
 
 
-@pytest.mark.parametrize("template", [TEMPLATE, STRIPS])
+@pytest.mark.parametrize("template", [TEMPLATE, STRIPS, STRIPS_LINES])
 @pytest.mark.parametrize("system", ["", "Be short."])
-@pytest.mark.parametrize("prompt", [ASKED, Prompt("", " q ", ""), Prompt("", "", " a "), Prompt(" \n", "", "\n")])
+@pytest.mark.parametrize(
+    "prompt",
+    [ASKED, Prompt("", " q ", ""), Prompt("", "", " a "), Prompt(" \n", "", "\n"), Prompt("\xa0", "q\n", "\n\xa0\n")],
+)
 def test_the_ids_are_those_of_the_chat_template(tmp_path: Path, template: str, system: str, prompt: Prompt) -> None:
     policy = chat_policy(tmp_path, template, system=system)
     assert policy.spec.chat is not None
@@ -85,6 +90,7 @@ def test_a_folder_with_a_template_is_used_as_one_unless_told_otherwise(tmp_path:
     [
         ("{{ messages[0].content }}{{ messages[0].content }}", {}, "does not write the user's turn once and as it is"),
         ("{{ messages[0].content | upper }}", {}, "does not write the user's turn once and as it is"),
+        ("{{ messages[0].content.replace('\n', ' ') }}", {}, "does not write the user's turn once and as it is"),
         ("hello", {}, "does not write the user's turn once and as it is"),
         (
             "{{ raise_exception('no system') }}",
@@ -107,6 +113,17 @@ def test_what_the_template_is_told_of_thinking(tmp_path: Path) -> None:
     policy = chat_policy(tmp_path, thinking="off")
     assert encode_prompt(policy, ASKED) == by_template(policy.tokenizer, ASKED.text, enable_thinking=False)
     assert prompt_text(policy, ASKED).endswith("<think>\n\n</think>\n\n")
+
+
+def test_a_template_that_writes_the_date_is_told_the_day(tmp_path: Path) -> None:
+    dated = "{{ strftime_now('%d %b %Y') }}" + TEMPLATE
+    fixed, today = chat_policy(tmp_path, dated, date="2024-07-26"), chat_policy(tmp_path, dated)
+    assert fixed.spec.chat is not None and today.spec.chat is not None
+    assert fixed.spec.chat.before.startswith("26 Jul 2024<|im_start|>") and not fixed.spec.chat.writes_today
+    assert today.spec.chat.writes_today
+    (told,) = chat_warnings(PolicyConfig(model="some/model"), today)
+    assert "some/model writes today's date" in told and "prompt.date" in told
+    assert not chat_warnings(PolicyConfig(), fixed)
 
 
 def test_a_program_of_the_corpus_becomes_a_response(tmp_path: Path) -> None:

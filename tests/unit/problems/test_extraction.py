@@ -48,6 +48,12 @@ def code_of(
         ("```\r\na\r\n\r\nb\r\n```\r\n", ["a\r\n\r\nb\r\n"]),
         ("```\ra\r```\rb", ["a\r"]),
         ("```\n\n \n```\n```\na\n```\n", ["a\n"]),
+        ("1. ```py\n   a\n     b\n   ```\n- ```\n  c\n  ```\n2) x ```\n", ["a\n  b\n", "c\n"]),
+        ("> x\n> ```py\n> a\n>\n>   b\n>c\n> ```\n\n```\nd\n```\n", ["a\n\n  b\nc\n", "d\n"]),
+        ("> ```\n> a\nb\n```\nc\n```\n", ["a\n", "c\n"]),
+        ("> 1. ```\n>    a\n>    ```\n> > ~~~\n> > b\n", ["a\n", "b\n"]),
+        ("- ```\n  a\n", ["a\n"]),
+        ("-```\n1.```\n*```\n", []),
         ("```\n``` x\n```\n", ["``` x\n"]),
         ("```\na\x0cb\u2028c\n```", ["a\x0cb\u2028c\n"]),
         ("", []),
@@ -90,7 +96,10 @@ def test_which_block(rule: str, code: str) -> None:
 def test_blocks_that_say_they_are_python_go_first() -> None:
     assert code_of("```\na\n```\n```bash\nb\n```\n", program="last_block") == "a\n"
     assert code_of("```bash\nb\n```\n", program="last_block") == "b\n"
-    assert code_of("```Python3\na\n```\n```\nb\n```\n", program="last_block") == "a\n"
+    for tag in ("Python3", "python:a.py", "{.python}", "python3.12 x", "py,ignore", "ipython", " Py"):
+        assert code_of(f"```{tag}\na\n```\n```\nb\n```\n", program="last_block") == "a\n", tag
+    for tag in ("pycon", "python-repl", "pyx", "cython"):
+        assert code_of(f"```{tag}\na\n```\n```\nb\n```\n", program="first_block") == "b\n", tag
     assert code_of("```text\ndef f(): 1\n```\n```python\nb\n```\n") == "def f(): 1\n"
 
 
@@ -111,6 +120,10 @@ def test_a_reasoning_that_does_not_end_holds_no_program() -> None:
     assert code_of(f"<think>{block}") is None and code_of(f" \n<think>{block}</think>{block}") == "a\n"
     assert code_of(block, reasons=True) is None and code_of(f"{block}</think>{block}", reasons=True) == "a\n"
     assert code_of(f"x</think>{block}") == "a\n"
+    spells = "```\nprint('</think>')\n```\n"
+    for before in ("", "<think>x</think>", "<think>```\nx</think>y\n", "x</think>"):
+        assert code_of(before + spells) == "print('</think>')\n", before
+    assert code_of(f"<think>the </think> is near</think>{block}") == "a\n"
     assert code_of(f"<r>{block}", reasoning=("<r>", "</r>")) is None and code_of(f"<r>\n{block}") == "a\n"
     assert code_of(f"{block}", answer_prefix="<think>\n") is None
     config = PromptConfig()
