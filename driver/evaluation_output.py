@@ -64,7 +64,7 @@ def show(folder: RunFolder, results: Mapping[str, Any], console: Console) -> boo
             table.add_row(name, *[f"{figures[name]:,}" for figures in groups.values()])
         console.print(table)
     for one in results["sets"]:
-        for sentence in remarks(one):
+        for sentence in remarks(one, results["k"]):
             warn(f"{one['problems']}: {sentence}")
     for sentence in folder.damage():
         print_error(sentence)

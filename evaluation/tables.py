@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rltf.evaluation.results import ALL, heading
+from rltf.telemetry.console import counted
 
 _ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 
@@ -19,7 +20,7 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
     for one in first["sets"]:
         parts.append(f"## {one['problems']}\n\n" + _markdown_table(results, one["problems"]))
         parts.append(_intervals(one) + "\n\n" + _error_mix(one))
-        parts.append("\n".join(f"- {sentence}" for sentence in remarks(one)))
+        parts.append("\n".join(f"- {sentence}" for sentence in remarks(one, first["k"])))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -28,22 +29,36 @@ def latex(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(_latex_table(results, one["problems"]) for one in results[0]["sets"])
 
 
-def remarks(one: Mapping[str, Any]) -> list[str]:
-    """Sentences on what of a set has no program or no verdict."""
+def remarks(one: Mapping[str, Any], ks: Sequence[int]) -> list[str]:
+    """Sentences on what of a set has no program or no verdict, and which of the `ks` are not over all problems."""
     found = []
     if failed := one["failed_without_program"]:
         named = ", ".join(row["problem"] for row in failed[:5]) + (", .." if failed[5:] else "")
         found.append(
             f"{len(failed):,} problems have no program and count as failed ({named}); the first: {failed[0]['reason']}"
+            if failed[1:]
+            else f"1 problem has no program and counts as failed ({named}): {failed[0]['reason']}"
         )
+    figures = one["groups"][ALL]
+    for k in ks:
+        over = figures["metrics"].get(f"pass@{k}", {"problems": 0})["problems"]
+        if not over:
+            found.append(f"there is no pass@{k}: no problem has {counted(k, 'program')}")
+        elif over < figures["problems"]:
+            found.append(
+                f"pass@{k} is over {over:,} of {figures['problems']:,} problems: the others have fewer than "
+                f"{counted(k, 'program')}"
+            )
     if lost := one["without_verdict"]:
         named = ", ".join(list(lost)[:5]) + (", .." if len(lost) > 5 else "")
         found.append(
-            f"{sum(lost.values()):,} programs of {len(lost):,} problems have no verdict ({named}), a failure of the "
-            "infrastructure; they count for nothing"
+            f"{counted(sum(lost.values()), 'program')} of {counted(len(lost), 'problem')} without a verdict ({named}), "
+            "by a failure of the infrastructure, count for nothing"
         )
     if left_out := one["left_out"]:
-        found.append(f"{len(left_out):,} problems of the data cannot be used and are left out")
+        found.append(
+            f"{counted(len(left_out), 'problem')} of the data cannot be used, the first {left_out[0]['problem']}"
+        )
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -127,9 +127,22 @@ def as_row(problem_id: str, feedback: Feedback) -> dict[str, Any]:
 
 
 def request_of(problems: ProblemSet, place: str, record: dict[str, Any] | Skipped) -> GradeRequest:
+    """What a line asks for (`read_request`)."""
+    request = read_request(problems.by_id, place, record)
+    if request.problem is not None or request.reason:
+        return request
+    why = next((skipped.reason for skipped in reversed(problems.skipped) if skipped.id == request.name), "")
+    request.quarantined = why.startswith("quarantined")
+    unusable = f"no usable problem {request.name!r} in {problems.name}" + (f": {why}" if why else "")
+    request.reason = why if request.quarantined else unusable
+    return request
+
+
+def read_request(problems: Mapping[str, Problem], place: str, record: dict[str, Any] | Skipped) -> GradeRequest:
     """What a line asks for: `{"problem_id": .., "code": ..}`, or a sample as HumanEval and EvalPlus have it.
 
     Those have `task_id` and `completion`, which goes behind the problem's starter code, or `solution`, which is whole.
+    Neither a problem nor a reason where it names none of `problems`.
     """
     if isinstance(record, Skipped):
         return GradeRequest(place, None, {}, reason=record.reason)
@@ -142,20 +155,15 @@ def request_of(problems: ProblemSet, place: str, record: dict[str, Any] | Skippe
     if not usable or not (isinstance(whole, str) or isinstance(rest, str)):
         request.reason = 'it needs "problem_id" and "code"'
         return request
-    request.problem = problems.by_id.get(str(name)) or _by_folded_id(problems, str(name))
+    request.problem = problems.get(str(name)) or _by_folded_id(problems, str(name))
     if request.problem is not None:
         request.program = whole if isinstance(whole, str) else request.problem.starter_code + str(rest)
-        return request
-    why = next((skipped.reason for skipped in reversed(problems.skipped) if skipped.id == str(name)), "")
-    request.quarantined = why.startswith("quarantined")
-    unusable = f"no usable problem {name!r} in {problems.name}" + (f": {why}" if why else "")
-    request.reason = why if request.quarantined else unusable
     return request
 
 
-def _by_folded_id(problems: ProblemSet, name: str) -> Problem | None:
+def _by_folded_id(problems: Mapping[str, Problem], name: str) -> Problem | None:
     """EvalPlus' samples call MBPP's problems `Mbpp/11`."""
-    return problems.by_id.get(name.lower()) if "/" in name else None
+    return problems.get(name.lower()) if "/" in name else None
 
 
 def show(graded: Graded, problems: ProblemSet, judge: Judge, out: Path, console: Console) -> None:

@@ -143,7 +143,7 @@ def _score(known: argparse.Namespace, overrides: Mapping[str, str], ks: tuple[in
     from rltf.evaluation.scores import SetScores
     from rltf.executor.judge import Judge
     from rltf.monitor.run_lock import locked
-    from rltf.telemetry.console import print_error
+    from rltf.telemetry.console import counted, print_error, warn
 
     wanted = dict(overrides) | {"problems.train": known.problems, "problems.held_out": "none"}
     config: Config = placed(known.out, configuration.load(None, wanted))
@@ -164,6 +164,11 @@ def _score(known: argparse.Namespace, overrides: Mapping[str, str], ks: tuple[in
         facts = {"model": known.name or known.from_samples.name} | asked
         results = write_results(folder, scores, ks, config.run.seed, facts)
         whole = show(folder, results, console)
+    if fenced := judged.fenced:
+        warn(
+            f"{counted(len(fenced), 'program')} with a fenced block of code, as replies have it, did not compile, the "
+            f"first {fenced[0]}: give what stands in the block alone"
+        )
     for sentence in (told := [*judged.refused, *judged.failures])[:10]:
         print_error(sentence)
     if told[10:]:

@@ -124,7 +124,32 @@ def test_what_is_no_program_of_the_problems_is_named(tmp_path: Path, capsys: pyt
     assert evaluate(tmp_path / "out", "--problems", spec, "--from-samples", str(file)) == 1
     told = capsys.readouterr().err
     assert "line 2: no usable problem 'other' is in --problems" in told
-    assert "line 3: " in told and 'line 4: it is no {"problem_id": .., "code": ..}' in told
+    assert "line 3: " in told and 'line 4: it needs "problem_id" and "code"' in told
+    (remark,) = [line for line in told.splitlines() if "have no program" in line]
+    assert "2 problems have no program and count as failed (max, none)" in remark
+
+
+def test_samples_of_humaneval_and_replies_and_a_file_that_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = [PROBLEMS[0] | {"starter_code": "x = input()\n"}, PROBLEMS[1], PROBLEMS[2]]
+    spec, file, out = write(tmp_path, *problems), tmp_path / "programs.jsonl", tmp_path / "out"
+    given = ["--problems", spec, "--from-samples", str(file), "--k", "1,2,5"]
+    lines(file, ("sum", "print(sum(map(int, x.split())))\n"), keys=("task_id", "completion"))
+    first = file.read_text()
+    second = lines(file, ("max", f"Sure:\n```python\n{ADD}```\n"), ("max", ADD))
+    file.write_text(first + Path(second).read_text())
+    assert evaluate(out, *given) == 0
+    told = capsys.readouterr().err
+    metrics = results(out)["sets"][0]["groups"]["all"]["metrics"]
+    assert metrics["pass@1"]["value"] == pytest.approx(1 / 3) and "pass@5" not in metrics
+    assert "1 program with a fenced block of code, as replies have it, did not compile, the first max/0" in told
+    assert "1 problem has no program and counts as failed (none): there is no program for it" in told
+    assert "pass@2 is over 2 of 3 problems: the others have fewer than 2 programs" in told
+    assert "there is no pass@5: no problem has 5 programs" in told and "pass@1 is over" not in told
+    file.write_text(file.read_text().replace("Sure", "Here"))
+    assert evaluate(out, *given) == 2
+    assert "holds the verdict of another program as max/0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
