@@ -42,6 +42,8 @@ class Comparison:
     neither: int
     mcnemar_p: float | None
     """None where the two have not the same number of programs for each problem: who tries more solves more."""
+    named_apart: tuple[tuple[str, str], ...] = ()
+    """Sets of A and of B with another name which have problems in common."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -61,20 +63,21 @@ def mcnemar(one: int, other: int) -> float:
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any], seed: int = 0) -> Comparison:
-    """Compares two results.json over the problems that both have; a problem is known by its set and id.
+    """Compares two results.json over the problems that both have; a problem is known by its id and number of tests, for
+    the same file may be named in many ways.
 
     For every k of either that both have programs enough for. Raises ValueError when they have no problem in common.
     """
-    rows_a, rows_b = ({(row["set"], row["id"]): row for row in one["problems"]} for one in (a, b))
+    rows_a, rows_b = ({(row["id"], row["tests"]): row for row in one["problems"]} for one in (a, b))
     common = [key for key in rows_a if key in rows_b]
     if not common:
-        raise ValueError("they have no problem in common")
+        raise ValueError("they have no problem in common, of the same id and number of tests")
     pairs = [(rows_a[key], rows_b[key]) for key in common]
     ks = sorted({*a["k"], *b["k"]})
     usable = [k for k in ks if all(_has(row, k) for pair in pairs for row in pair)]
     solved = [(pair[0]["passed"] > 0, pair[1]["passed"] > 0) for pair in pairs]
-    alone_a = [key[1] for key, (one, other) in zip(common, solved, strict=True) if one and not other]
-    alone_b = [key[1] for key, (one, other) in zip(common, solved, strict=True) if other and not one]
+    alone_a = [key[0] for key, (one, other) in zip(common, solved, strict=True) if one and not other]
+    alone_b = [key[0] for key, (one, other) in zip(common, solved, strict=True) if other and not one]
     alike = all(one["samples"] == other["samples"] for one, other in pairs)
     return Comparison(
         problems=len(common),
@@ -85,6 +88,9 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], seed: int = 0) -> Compar
         both=sum(one and other for one, other in solved),
         neither=sum(not one and not other for one, other in solved),
         mcnemar_p=mcnemar(len(alone_a), len(alone_b)) if alike else None,
+        named_apart=tuple(
+            dict.fromkeys((one["set"], other["set"]) for one, other in pairs if one["set"] != other["set"])
+        ),
     )
 
 

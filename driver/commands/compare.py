@@ -29,11 +29,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from rltf.evaluation.comparison import Comparison, compare
     from rltf.evaluation.tables import markdown, percent
     from rltf.problems.files import atomic_output
+    from rltf.telemetry.console import counted, warn
 
     def solved(ids: Sequence[str], one: str, other: str) -> None:
         more = f" and {len(ids) - _MAX_NAMED:,} more" if ids[_MAX_NAMED:] else ""
         named = f": {', '.join(ids[:_MAX_NAMED])}{more}" if ids else ""
-        console.print(f"{len(ids):,} problems solved by {one} and not by {other}{named}", markup=False)
+        console.print(f"{counted(len(ids), 'problem')} solved by {one} and not by {other}{named}", markup=False)
 
     try:
         found: Comparison = compare(a, b)
@@ -45,10 +46,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
         table.add_row(f"pass@{one.k}", percent(one.a), percent(one.b), percent(one.b - one.a), ends, _p(one.p))
     console.print(table)
     console.print(
-        f"{found.problems:,} problems that both have ({found.only_in_one[0]:,} in A alone, {found.only_in_one[1]:,} in "
+        f"{counted(found.problems, 'problem')} that both have ({found.only_in_one[0]:,} in A alone, {found.only_in_one[1]:,} in "
         f"B alone): {found.both:,} solved by both, {found.neither:,} by neither",
         markup=False,
     )
+    for of_a, of_b in found.named_apart:
+        warn(f"A has {of_a}, B has {of_b}: problems of the same id and number of tests are taken for the same")
     solved(found.solved_by_a, "A", "B")
     solved(found.solved_by_b, "B", "A")
     if found.mcnemar_p is None:

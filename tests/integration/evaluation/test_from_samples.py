@@ -189,10 +189,19 @@ def test_two_results_are_compared(scored: Scored, tmp_path: Path, capsys: pytest
     compare = ["compare", str(scored.out), str(tmp_path / "b" / "results.json")]
     assert launch.main([*compare, "--out", str(tmp_path / "compared.json")]) == 0
     told = capsys.readouterr().out
-    assert "1 problems solved by A and not by B: max" in told and "p = 1.0000" in told
+    assert "1 problem solved by A and not by B: max" in told and "p = 1.0000" in told
     found = json.loads((tmp_path / "compared.json").read_text())
     assert found["solved"] == {"both": 1, "neither": 1, "a_alone": ["max"], "b_alone": []}
     assert found["differences"]["pass@1"]["difference"] == pytest.approx(-1 / 9)
+    # The same problems under another name, some of them others.
+    other = results(tmp_path / "b")
+    other["problems"] = [row | {"set": "jsonl:moved.jsonl"} for row in other["problems"]]
+    other["problems"][0]["tests"] += 1
+    (tmp_path / "moved.json").write_text(json.dumps(other))
+    assert launch.main([*compare[:2], str(tmp_path / "moved.json")]) == 0
+    told = capsys.readouterr()
+    assert "2 problems that both have (1 in A alone, 1 in B alone)" in told.out
+    assert "B has jsonl:moved.jsonl: problems of the same id and number of tests are taken for the same" in told.err
     assert launch.main(["compare", str(scored.out), str(tmp_path)]) == 2
     assert "holds no results.json" in capsys.readouterr().err
 
