@@ -46,8 +46,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
         table.add_row(f"pass@{one.k}", percent(one.a), percent(one.b), percent(one.b - one.a), ends, _p(one.p))
     console.print(table)
     console.print(
-        f"{counted(found.problems, 'problem')} that both have ({found.only_in_one[0]:,} in A alone, {found.only_in_one[1]:,} in "
-        f"B alone): {found.both:,} solved by both, {found.neither:,} by neither",
+        f"{counted(found.problems, 'problem')} that both have ({found.only_in_one[0]:,} in A alone, "
+        f"{found.only_in_one[1]:,} in B alone): {found.both:,} solved by both, {found.neither:,} by neither",
         markup=False,
     )
     for of_a, of_b in found.named_apart:
