@@ -33,8 +33,8 @@ class PromptConfig(ConfigSection):
     """Of a conversation: the system's turn; empty: none, or the chat template's own."""
     thinking: Literal["auto", "on", "off"] = "auto"
     """Of a conversation: what the chat template is told of `enable_thinking`; auto: nothing."""
-    date: datetime.date | None = None
-    """Of a conversation: the day that a chat template which writes the date is told, as 2024-07-26; none: today."""
+    date: str = ""
+    """Of a conversation: the day that a chat template which writes the date is told, say 2024-07-26; empty: today."""
     answer_prefix: str = AUTO
     """How the response begins: text that stands behind the prompt, say an opening fence; auto: what the prompt style
     says, else nothing."""
@@ -50,6 +50,16 @@ class PromptConfig(ConfigSection):
     """What stands before and behind the reasoning in a response."""
     max_reasoning_tokens: int | None = Field(None, ge=1)
     """Most tokens of the reasoning: a response that has not ended it by then is ended, and cut off at a token limit."""
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _is_day(cls, day: object) -> str:
+        if not day:
+            return ""
+        try:  # YAML makes a date of it by itself
+            return datetime.date.fromisoformat(str(day)).isoformat()
+        except ValueError:
+            raise ValueError("a day is written as 2024-07-26") from None
 
     @field_validator("stop", "reasoning")
     @classmethod

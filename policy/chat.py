@@ -16,7 +16,7 @@ _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """All that `str.strip` takes away."""
 _NOW = re.compile(r"""\bstrftime_now\(\s*(["'])(.*?)\1\s*\)""")
 """How a template asks for the date, in a format."""
-_DAY = datetime.date(2001, 2, 3)
+_DAY = "2001-02-03"
 """A day that is not today."""
 
 
@@ -47,7 +47,7 @@ def chat_format_of(tokenizer: Any, config: PromptConfig, source: str) -> ChatFor
     if not tokenizer.chat_template:
         raise UserError(f"prompt.format chat: the tokenizer of {source} has no chat template; take raw")
 
-    def written(turn: str, day: datetime.date | None = config.date) -> str:
+    def written(turn: str, day: str = config.date) -> str:
         return _rendered(tokenizer, config, source, turn, day)
 
     frame = written(_TURN)
@@ -59,15 +59,15 @@ def chat_format_of(tokenizer: Any, config: PromptConfig, source: str) -> ChatFor
         raise UserError(
             f"the chat template of {source} does not write the user's turn once and as it is: set prompt.format raw"
         )
-    return ChatFormat(before, after, left, right, config.date is None and written(_TURN, _DAY) != frame)
+    return ChatFormat(before, after, left, right, not config.date and written(_TURN, _DAY) != frame)
 
 
-def _rendered(tokenizer: Any, config: PromptConfig, source: str, turn: str, day: datetime.date | None) -> str:
+def _rendered(tokenizer: Any, config: PromptConfig, source: str, turn: str, day: str) -> str:
     turns = [{"role": "system", "content": config.system}] if config.system else []
     told: dict[str, Any] = {} if config.thinking == "auto" else {"enable_thinking": config.thinking == "on"}
     try:
-        if day is not None:
-            today = day.strftime
+        if day:
+            today = datetime.date.fromisoformat(day).strftime
             told["chat_template"] = _NOW.sub(lambda call: repr(today(call[2])), tokenizer.get_chat_template())
         text = tokenizer.apply_chat_template(
             [*turns, {"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True, **told

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SENTENCE = "Print what is in a problem set: problems, tests, difficulties, duplicates, lengths under a tokenizer."
 _READS = (
+    "prompt",
     "policy.model",
     "policy.max_prompt_tokens",
     "policy.max_program_tokens",
@@ -76,19 +77,23 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 
 def _token_lengths(problems: ProblemSet, config: Config) -> dict[str, Any]:
-    """Of prompts and references as the policy's tokenizer encodes them, uncut."""
-    from rltf.policy.encoding import encode_program, encode_prompt
+    """Of prompts, and of references as responses to them, as the policy's tokenizer encodes them, uncut."""
+    from rltf.policy.encoding import encode_program, encode_prompt, response_with
     from rltf.policy.policy import build_shape, make_spec
     from rltf.problems import prompt_of
     from rltf.problems.summary import spread
 
-    spec = make_spec(config.policy, [])
+    spec = make_spec(config.policy, [], config.prompt)
     uncut = build_shape(replace(spec, max_prompt_tokens=1 << 40, max_program_tokens=1 << 40))
-    prompts = [len(encode_prompt(uncut, prompt_of(problem))) for problem in problems]
-    programs = [len(encode_program(uncut, program)) for problem in problems for program in problem.solutions]
+    prompts = {problem.id: prompt_of(problem) for problem in problems}
+    responses = [
+        response_with(uncut, prompts[problem.id], program) for problem in problems for program in problem.solutions
+    ]
     return {
-        "prompt_tokens": spread(prompts, spec.max_prompt_tokens),
-        "solution_tokens": spread(programs, spec.max_program_tokens),
+        "prompt_tokens": spread(
+            [len(encode_prompt(uncut, prompt)) for prompt in prompts.values()], spec.max_prompt_tokens
+        ),
+        "solution_tokens": spread([len(encode_program(uncut, text)) for text in responses], spec.max_program_tokens),
     }
 
 

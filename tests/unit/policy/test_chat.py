@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rltf import launch
 from rltf.config import PolicyConfig, PromptConfig, UserError
 from rltf.driver.inputs import chat_warnings
-from rltf.policy.encoding import encode_prompt, prompt_text, response_with
+from rltf.policy.encoding import encode_program, encode_prompt, prompt_text, response_with
 from rltf.policy.policy import make_spec
-from rltf.problems import Prompt
+from rltf.problems import Prompt, load_problems, prompt_of
 from tests.support.chat import ENDS, LENGTHS, STARTS, TEMPLATE, chat_model, chat_policy, chat_tokenizer
 from tests.support.policies import policy_of
+from tests.support.problem_files import write
 
 STRIPS = TEMPLATE.replace("message.content", "message.content | trim")
 STRIPS_LINES = TEMPLATE.replace("message.content", "message.content.strip('\n')")
@@ -124,6 +128,22 @@ def test_a_template_that_writes_the_date_is_told_the_day(tmp_path: Path) -> None
     (told,) = chat_warnings(PolicyConfig(model="some/model"), today)
     assert "some/model writes today's date" in told and "prompt.date" in told
     assert not chat_warnings(PolicyConfig(), fixed)
+    assert PromptConfig.model_validate({"date": date(2024, 7, 26)}).date == "2024-07-26"
+    with pytest.raises(ValueError, match="a day is written as 2024-07-26"):
+        PromptConfig(date="26.7.2024")
+
+
+def test_lengths_of_a_problem_set_are_those_of_its_conversations(tmp_path: Path) -> None:
+    model, out = chat_model(tmp_path / "model"), tmp_path / "figures.json"
+    spec = write(
+        tmp_path, {"id": "p", "question": "Say.", "inputs": [""], "outputs": ["1"], "solutions": ["print(1)\n"]}
+    )
+    given = ["--policy.model", str(model), "--prompt.system", "Be short.", "--out", str(out)]
+    assert launch.main(["data", spec, *given]) == 0
+    figures, policy = json.loads(out.read_text()), chat_policy(model, system="Be short.")
+    (problem,) = load_problems(spec)
+    assert figures["prompt_tokens"]["max"] == len(encode_prompt(policy, prompt_of(problem)))
+    assert figures["solution_tokens"]["max"] == len(encode_program(policy, "```python\nprint(1)\n```\n"))
 
 
 def test_a_program_of_the_corpus_becomes_a_response(tmp_path: Path) -> None:
