@@ -65,18 +65,22 @@ def model_card(config: Config, facts: Mapping[str, Any]) -> str:
         f"(RLTF, arXiv 2307.04349): objective `{config.learner.objective}`, {facts.get('steps', 0)} steps.\n\n"
         f"- base: {base}\n- training problems: `{_without_path(config.problems.train)}`\n"
         f"- programs trained on: {facts.get('samples', 0)}\n- code version: {facts.get('code_version', 'unknown')}\n\n"
-        f"{_prompt(facts.get('prompt'), encoder_decoder, bool(facts.get('chat')), config.policy.max_program_tokens)}"
+        f"{_prompt(facts.get('prompt'), encoder_decoder, bool(facts.get('chat')), config)}"
         f"## Evaluation\n\n{_evaluation(config, facts)}\n"
         f"## Configuration\n\n```json\n{json.dumps(_settings(config), indent=1)}\n```\n"
     )
 
 
-def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, max_tokens: int) -> str:
-    """The format, by an example that can be run as it stands."""
+def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, config: Config) -> str:
+    """The format, by an example that can be run as it stands and samples as in training."""
     if prompt is None:
         return ""
     kind = "AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM"
     special = ", add_special_tokens=False" if chat and not encoder_decoder else ""  # the prompt spells them
+    # All of them: what the base's generation_config.json says of sampling would hold for the others.
+    names = ("temperature", "top_p", "top_k", "repetition_penalty", *(("min_p",) if config.actors.min_p else ()))
+    sampling = ", ".join(f"{name}={getattr(config.actors, name)}" for name in names)
+    stops = f", stop_strings={list(config.prompt.stop)!r}, tokenizer=tokenizer" if config.prompt.stop else ""
     written = "written[0]" if encoder_decoder else "written[0, ids.shape[1]:]"
     return (
         "## Prompt\n\nThe model was trained with prompts of exactly this form, here of a training problem (FOLDER is "
@@ -86,8 +90,8 @@ def _prompt(prompt: str | None, encoder_decoder: bool, chat: bool, max_tokens: i
         f"prompt = {prompt!r}\n"
         f'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), {kind}.from_pretrained("FOLDER")\n'
         f'ids = tokenizer(prompt, return_tensors="pt"{special}).input_ids\n'
-        "written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, top_k=0, "
-        f"max_new_tokens={max_tokens})\n"
+        "written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), do_sample=True, "
+        f"{sampling}, max_new_tokens={config.policy.max_program_tokens}{stops})\n"
         f"print(tokenizer.decode({written}, skip_special_tokens=True))\n```\n\n"
     )
 

@@ -149,6 +149,8 @@ def test_the_model_card_can_be_followed_and_names_no_path(family: str, tag: str,
                 "held_out": "apps:data/APPS,split=test",
             },
             "warm_start": {"reuse": str(tmp_path / "old" / "warm_start")},
+            "actors": {"temperature": 0.8, "top_p": 0.95},
+            "prompt": {"stop": ["\n```"]},
             "run": {"folder": str(tmp_path / "runs")},
         }
     )
@@ -165,6 +167,9 @@ def test_the_model_card_can_be_followed_and_names_no_path(family: str, tag: str,
     assert str(tmp_path) not in card and "secret" not in card and "data/APPS" not in card
     assert "jsonl:train.jsonl,ids=1-9" in card and "apps:APPS,split=test" in card and '"reuse": "warm_start"' in card
     code = card.split("```python\n")[1].split("```")[0].replace("FOLDER", str(exported))
+    # The base's generation_config.json may name other values, which do not hold here.
+    assert "do_sample=True, temperature=0.8, top_p=0.95, top_k=0, repetition_penalty=1.0, max_new_tokens=" in code
+    assert "stop_strings=['\\n```'], tokenizer=tokenizer)" in code
     names: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()) as output:
         exec(code, names)  # noqa: S102 (our own card)
