@@ -105,7 +105,8 @@ def test_blocks_that_say_they_are_python_go_first() -> None:
 
 def test_where_no_block_defines_the_function_it_is_the_last() -> None:
     assert code_of("```\na\n```\n```\nb\n```\n") == "b\n"
-    assert code_of("```\ndef f2(): 1\nff = 2\n```\n```\nb\n```\n") == "b\n"
+    assert code_of("```\ndef f2(): 1\nff = 2\nf == 1\n```\n```\nb\n```\n") == "b\n"
+    assert code_of("```\nf: Callable[[int], int] = abs\n```\n```\nb\n```\n").startswith("f: Callable")
     assert code_of("```\nclass S:\n    async  def f(self): 1\n```\n```\nb\n```\n").startswith("class S")
     assert code_of("```\ndef f(): 1\n```\n```\nb\n```\n", Prompt("", "q", "")) == "b\n"
 
