@@ -166,7 +166,7 @@ def test_the_model_card_can_be_followed_and_names_no_path(family: str, tag: str,
     assert front["pipeline_tag"] == tag and "base_model" not in front and title == "tuesday: my-base"
     assert str(tmp_path) not in card and "secret" not in card and "data/APPS" not in card
     assert "jsonl:train.jsonl,ids=1-9" in card and "apps:APPS,split=test" in card and '"reuse": "warm_start"' in card
-    code = card.split("```python\n")[1].split("```")[0].replace("FOLDER", str(exported))
+    code = card.split("```python\n")[1].split("\n```\n")[0].replace("FOLDER", str(exported))
     # The base's generation_config.json may name other values, which do not hold here.
     assert "do_sample=True, temperature=0.8, top_p=0.95, top_k=0, repetition_penalty=1.0, max_new_tokens=" in code
     assert "stop_strings=['\\n```'], tokenizer=tokenizer)" in code
