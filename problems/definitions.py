@@ -84,7 +84,8 @@ def needed(code: str, entry_point: str) -> list[Span] | None:
 
 def defines(code: str, name: str) -> bool:
     """Whether a line of `code` looks as if it defined the function, method, class or variable."""
-    pattern = rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(name)}\b|^{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)"
+    word = re.escape(name)
+    pattern = rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{word}\b|^{word}[ \t]*(?::[^=\n]*)?=(?!=)"
     return re.search(pattern, code, re.MULTILINE) is not None
 
 
