@@ -43,7 +43,7 @@ def results_of(sets: Sequence[SetScores], ks: Sequence[int], seed: int, facts: M
             {
                 "problems": one.name,
                 "groups": {
-                    name: _figures(problems, ks, seed, curve=name == ALL)
+                    name: _figures(problems, _possible(one.problems, ks), seed, curve=name == ALL)
                     for name, problems in groups(one.problems).items()
                 },
                 "failed_without_program": [
@@ -85,14 +85,22 @@ def _place(difficulty: str) -> tuple[int, str]:
     return (_EASIEST_FIRST.index(known) if known in _EASIEST_FIRST else len(_EASIEST_FIRST), difficulty)
 
 
-def metrics(problems: Sequence[ProblemScores], ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
-    """By name of a metric its value for each problem, (P,): NaN where the problem has too few programs for it."""
+def _possible(problems: Sequence[ProblemScores], ks: Sequence[int]) -> list[int]:
+    """The k that some problem of a set has enough programs for."""
     most = max((row.samples for row in problems), default=0)
-    found = {f"pass@{k}": [_pass_at(row, k) for row in problems] for k in ks if k <= most}
-    found |= {f"max@{k}": [_max_at(row, k) for row in problems] for k in ks if k <= most}
+    return [k for k in ks if k <= most]
+
+
+def metrics(problems: Sequence[ProblemScores], ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+    """By name of a metric its value for each problem, (P,): NaN where the problem has too few programs for it; none
+    where all have.
+    """
+    found = {f"pass@{k}": [_pass_at(row, k) for row in problems] for k in ks}
+    found |= {f"max@{k}": [_max_at(row, k) for row in problems] for k in ks}
     if any(row.examples for row in problems):
-        found |= {f"{n}@{k}": [_n_at(row, n, k) for row in problems] for k in ks for n in SUBMISSIONS if n < k <= most}
-    return {name: np.array(values, np.float64) for name, values in found.items()}
+        found |= {f"{n}@{k}": [_n_at(row, n, k) for row in problems] for k in ks for n in SUBMISSIONS if n < k}
+    arrays = {name: np.array(values, np.float64) for name, values in found.items()}
+    return {name: values for name, values in arrays.items() if not np.isnan(values).all()}
 
 
 def _pass_at(row: ProblemScores, k: int) -> float:

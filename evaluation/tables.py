@@ -56,9 +56,8 @@ def remarks(one: Mapping[str, Any], ks: Sequence[int]) -> list[str]:
             "by a failure of the infrastructure, count for nothing"
         )
     if left_out := one["left_out"]:
-        found.append(
-            f"{counted(len(left_out), 'problem')} of the data cannot be used, the first {left_out[0]['problem']}"
-        )
+        first = f"{left_out[0]['problem']}: {left_out[0]['reason']}"
+        found.append(f"{counted(len(left_out), 'problem')} of the data cannot be used; the first, {first}")
     return found
 
 

@@ -10,6 +10,9 @@ from rltf.evaluation.bootstrap import intervals, means, p_values
 from rltf.evaluation.comparison import compare, mcnemar
 from rltf.evaluation.estimators import max_at_k, n_at_k, pass_curve
 from rltf.evaluation.pass_at_k import pass_at_k
+from rltf.evaluation.results import results_of
+from rltf.evaluation.scores import ProblemScores, SetScores
+from rltf.evaluation.tables import markdown
 
 
 def test_pass_at_k_is_exact_for_ten_thousand_random_counts() -> None:
@@ -20,6 +23,32 @@ def test_pass_at_k_is_exact_for_ten_thousand_random_counts() -> None:
         exact = float(1 - Fraction(math.comb(samples - passed, k), math.comb(samples, k)))
         assert pass_at_k(samples, passed, k) == pytest.approx(exact, abs=1e-12)
         assert pass_curve(samples, passed)[k - 1] == pytest.approx(exact, abs=1e-12)
+
+
+def scores_of(name: str, difficulty: str, *shares: float) -> ProblemScores:
+    row = ProblemScores(
+        name, difficulty, tests=2, examples=(), asked=len(shares), why_none="" if shares else "too long"
+    )
+    row.shares.extend(shares)
+    row.passed = row.accepted = shares.count(1.0)
+    return row
+
+
+def test_a_problem_without_a_program_is_failed_in_a_group_of_its_own_too() -> None:
+    rows = (scores_of("a", "easy", 1.0, 0.5), scores_of("b", "easy", 0.0), scores_of("c", "hard"))
+    results = results_of([SetScores("set", rows)], (1, 2, 3), 0, {"model": "m"})
+    groups = results["sets"][0]["groups"]
+    found = {
+        name: {metric: (one["value"], one["problems"]) for metric, one in group["metrics"].items()}
+        for name, group in groups.items()
+    }
+    failed = {"pass@1": (0, 1), "pass@2": (0, 1), "max@1": (0, 1), "max@2": (0, 1)}
+    assert found["hard"] == failed and list(found["easy"]) == list(failed) == list(found["all"])
+    assert found["easy"]["pass@1"] == (0.25, 2) and found["easy"]["max@2"] == (1, 1)
+    assert found["all"]["pass@1"] == (pytest.approx(0.5 / 3), 3) and found["all"]["pass@2"] == (0.5, 2)
+    assert "pass@2 is over 2 of 3 problems" in markdown([results]) and "there is no pass@3" in markdown([results])
+    only = results_of([SetScores("set", (scores_of("b", "hard", 0.0), rows[0]))], (2,), 0, {})
+    assert not only["sets"][0]["groups"]["hard"]["metrics"], "too few programs are no failure"
 
 
 @pytest.mark.parametrize(("samples", "passed"), [(0, 0), (3, 4), (3, -1)])
@@ -92,7 +121,7 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
 
 
 def _result(passed: list[int], samples: int = 4) -> dict:
-    row = {"set": "s", "samples": samples, "failed_without_program": False}
+    row = {"set": "s", "tests": 3, "samples": samples, "failed_without_program": False}
     return {"k": [1, 4, 9], "problems": [row | {"id": f"p{at}", "passed": count} for at, count in enumerate(passed)]}
 
 
