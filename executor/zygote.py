@@ -29,6 +29,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rltf.executor import protocol
+from rltf.executor.heap import fill_holes, make_immortal, move_code_to_huge_pages
 from rltf.executor.isolation import CpuTimer, Isolation, Refused, beyond_standard, kill_stragglers, stack_is_small
 from rltf.executor.process_watcher import ConnectionGone, ProcessWatcher, WatchedProcess
 from rltf.executor.protocol import SETUP_FAILED_STATUS, LaneFailure, Request
@@ -100,6 +101,7 @@ def main() -> None:
     lane = Isolation(options["tier"], python_paths, options["packages"], options["box"])
     # While this is still the user who started it: the one without rights may not be able to read the modules.
     roles = warm_up()
+    move_code_to_huge_pages()
     folders = sorted({os.path.dirname(path) for path in options["packages"]})
     sys.path[:] = [path for path in sys.path if path != options["root"]] + folders
     try:
@@ -245,7 +247,9 @@ class Zygote:
         version = sys.version.split()[0]
         _say(self._connection, {"layers": self._lane.layers, "contained": self._lane.threads_only, "python": version})
         gc.collect()
+        make_immortal()
         gc.freeze()
+        fill_holes()
         while True:
             try:
                 request, files = protocol.receive_request(self._connection)
