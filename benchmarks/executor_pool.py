@@ -69,7 +69,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="executor-benchmark-") as folder:
         try:
-            problems = _problems(options.problems, Path(folder))
+            problems = problems_of(options.problems, Path(folder))
         except UserError as error:
             print_error(f"error: {error}")
             return 2
@@ -82,7 +82,8 @@ def main() -> int:
     return 0
 
 
-def _problems(spec: str, folder: Path) -> Sequence[Problem]:
+def problems_of(spec: str, folder: Path) -> Sequence[Problem]:
+    """Those of a SPEC; without one, of the archive beside the project. Raises UserError where it is missing."""
     if not spec:
         if not ARCHIVE.is_file():
             raise UserError(f"{ARCHIVE} is missing: name problems with --problems apps:PATH")

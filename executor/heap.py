@@ -1,9 +1,9 @@
 """What a zygote does to its own memory before its first fork, so that programs' processes copy fewer pages of it.
 
-Copying pages is most of what a fork of an interpreter costs: a process writes to a page when it counts a reference to an
-object there, or when it allocates in a hole that the page has. Standard library only. Whatever the host, the C library or
-the interpreter does not have is left out; nothing here changes what a program can observe but `sys.getrefcount` of
-objects that were there before it.
+Copying pages is most of what a fork of an interpreter costs: a process writes to a page when it counts a reference to
+an object there, or when it allocates in a hole that the page has. Whatever the host, the C library or the interpreter
+does not have is left out. Nothing here changes what a program can observe, but for `sys.getrefcount` of objects that
+were there before it. Standard library only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def move_code_to_huge_pages() -> int:
     """
     try:
         with open("/proc/self/maps") as file:
-            places = _windows(file.read())
+            places = code_windows(file.read())
     except OSError:
         return 0
     # Tried in a process that may break: a code page that is gone half-way is the end of whoever does this.
@@ -49,7 +49,7 @@ def move_code_to_huge_pages() -> int:
     return sum(_move(place) for place in places)
 
 
-def _windows(maps: str) -> list[int]:
+def code_windows(maps: str) -> list[int]:
     """Addresses of what lies in the interpreter's read-only pages and is as large, and aligned, as a huge page."""
     spans: list[list[int]] = []
     for line in maps.splitlines():

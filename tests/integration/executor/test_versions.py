@@ -4,17 +4,14 @@ used.
 
 from __future__ import annotations
 
-import functools
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 from tests.support.executor_suites import SUM, stdin_suite
+from tests.support.interpreters import VERSIONS, interpreters
 from tests.support.labelled_programs import CASES, ONE
 
 MORE = [
@@ -52,24 +49,7 @@ MORE = [
 ]
 
 
-@functools.cache
-def interpreters() -> dict[str, str]:
-    """One interpreter of each version that the project supports, as far as they are installed here."""
-    candidates = [path for minor in (11, 12, 13) if (path := shutil.which(f"python3.{minor}"))]
-    candidates += [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.1[123].*/bin/python3"))]
-    candidates += [
-        str(path) for path in sorted(Path.home().glob(".local/share/uv/python/cpython-3.1[123].*/bin/python3"))
-    ]
-    found: dict[str, str] = {}
-    for path in candidates:
-        ask = [path, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-        done = subprocess.run(ask, capture_output=True, text=True, timeout=60)
-        if done.returncode == 0:
-            found.setdefault(done.stdout.strip(), path)
-    return found
-
-
-@pytest.fixture(scope="module", params=["3.11", "3.12", "3.13"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def judge(request: pytest.FixtureRequest) -> Iterator[SandboxJudge]:
     path = interpreters().get(request.param)
     if path is None:
