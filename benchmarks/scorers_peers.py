@@ -54,7 +54,9 @@ def main() -> None:
 
 def _server(folder: str, python: str) -> int:
     """Starts the server; its process's id once it has answered."""
-    environment = {**os.environ, "SANDBOX_CONFIG": os.environ.get("SANDBOX_CONFIG", "local")}
+    # Programs run on the interpreter that is first on its path; others' shell scripts before it would be measured too.
+    environment = {"PATH": f"{os.path.dirname(python)}:/usr/bin:/bin", "HOME": "/tmp"}
+    environment["SANDBOX_CONFIG"] = os.environ.get("SANDBOX_CONFIG", "local")
     command = [python, "-m", "uvicorn", "sandbox.server.server:app", "--port", str(PORT), "--log-level", "warning"]
     server = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
