@@ -39,11 +39,11 @@ from rltf.telemetry.console import print_error
 
 PEERS = Path(__file__).resolve().with_name("scorers_peers.py")
 NAMESPACES = ("unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc")
-TASKS, QUICK_TASKS = 12, 4
+TASKS, QUICK_TASKS = 8, 4
 """Per kind and round."""
 COUNTED = 10
 """verl's scorers look at no more tests than these once one has failed."""
-ROUNDS, LIMIT_S, PEER_LIMIT_S = 3, 4.0, 600.0
+ROUNDS, LIMIT_S, PEER_LIMIT_S = 2, 4.0, 600.0
 KINDS = {"stdin": "standard input", "call": "function calls"}
 Task = tuple[TestSuite, str]
 
@@ -88,6 +88,7 @@ def measure(
             for way in ["executor", *ways]:
                 figures = _judged(part) if way == "executor" else _peer(way, part, verl, server)
                 taken.setdefault(way, []).append(figures)
+                print(kind, number, way, figures, file=sys.stderr, flush=True)
     machine = {"cores": os.cpu_count(), "python": sys.version.split()[0], "load": os.getloadavg()[1]}
     machine["system"] = " ".join(os.uname()[::2][:2])
     return {"machine": machine, "rounds": rounds, "tests": tests, "kinds": rows}

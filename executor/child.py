@@ -15,7 +15,6 @@ behind them.
 
 from __future__ import annotations
 
-import ast
 import atexit
 import builtins
 import errno
@@ -88,16 +87,23 @@ def limit_kind(error: BaseException) -> str:
     return "output" if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC) else ""
 
 
-def _inside_a_function(source: str) -> ast.Module:
+def _inside_a_function(source: str) -> Any:
     """The program as the APPS harness ran it: all that follows its first imports is the body of a function, lines as
     they were.
     """
-    tree = ast.parse(source, FILENAME)
+    import _ast as ast  # not loaded for everyone: few programs are wanted so
+
+    def parsed(text: str) -> ast.Module:
+        tree = compile(text, FILENAME, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        assert isinstance(tree, ast.Module)
+        return tree
+
+    tree = parsed(source)
     first = next(
         (index for index, node in enumerate(tree.body) if not isinstance(node, ast.Import | ast.ImportFrom)),
         len(tree.body),
     )
-    wrapped = ast.parse("stdin = sys.stdin\nstdout = sys.stdout\ndef code():\n    pass\ncode()")
+    wrapped = parsed("stdin = sys.stdin\nstdout = sys.stdout\ndef code():\n    pass\ncode()")
     function = wrapped.body[2]
     assert isinstance(function, ast.FunctionDef)
     function.body += tree.body[first:]

@@ -17,8 +17,9 @@ from functools import cache
 from pathlib import Path
 
 DEFAULT = ("numpy", "sortedcontainers")
-SLOW_MODULES = ("unittest", "unittest.mock")
-"""Of the standard library: loaded once as well, where a lane loads packages."""
+SLOW_MODULES = ("calendar", "dataclasses", "unittest", "unittest.mock")
+"""Of the standard library: loaded once as well, where a lane loads packages. Not in every lane: each fork copies the
+page tables of what is loaded."""
 ASK_TIMEOUT_S = 60.0
 _REQUIRED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -36,8 +36,7 @@ from rltf.executor.protocol import SETUP_FAILED_STATUS, LaneFailure, Request
 from rltf.executor.syscalls import libc
 
 PRELOADED_MODULES = (
-    "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools heapq io "
-    "itertools json math "
+    "abc array bisect cmath collections copy datetime decimal enum fractions functools heapq io itertools json math "
     "numbers operator os queue random re statistics string struct textwrap threading time traceback types typing "
     "warnings"
 ).split()
