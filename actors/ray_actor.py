@@ -15,7 +15,7 @@ from rltf.actors.visits import Share
 from rltf.actors.worker import ActorWorker
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.stall_clock import StallTimeout
-from rltf.buffer.worker_loop import WorkerLoop, ray_options
+from rltf.buffer.worker_loop import WorkerLoop, named_class, ray_options
 from rltf.config import NO_CODE, ActorsConfig, Config, UserCode, UserError
 from rltf.policy.policy import PolicySpec
 from rltf.problems.prompts import Prompt
@@ -81,4 +81,4 @@ def generator_actor(config: Config, name: str, offered: Mapping[str, float]) -> 
 
     What a dead actor was to write is handed out again. `offered`: see ray_options.
     """
-    return ray.remote(GeneratorActor).options(name=name, **generator_options(config.actors, offered))
+    return ray.remote(named_class(GeneratorActor, name)).options(name=name, **generator_options(config.actors, offered))

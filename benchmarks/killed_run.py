@@ -53,11 +53,11 @@ SETTINGS: dict[str, object] = {
     "ray.dashboard": False,
 }
 TITLES = {
-    "actor": "GeneratorActor",
-    "executor": "ExecutorActor",
-    "executors": "ExecutorActor",
-    "learner": "LearnerActor",
-    "rank": "LearnerActor",
+    "actor": "actor-",
+    "executor": "executor-",
+    "executors": "executor-",
+    "learner": "learner-",
+    "rank": "learner-",
     "store": "WeightStore",
 }
 LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")

@@ -53,6 +53,11 @@ class FlowAddress:
     """Of the attempt that may move the run's data (`buffer.marker`); empty: that of a reader, which is not looked
     at."""
 
+    @property
+    def run_name(self) -> str:
+        """The run's name for people: that of its folder, without what makes `run` unique."""
+        return self.run.rpartition("-")[0] or self.run
+
     @classmethod
     def from_config(cls, config: Config, url: str, run: str, socket: str = "", token: str = "") -> FlowAddress:
         """The address of the flow of a configured run on the server at `url`, which listens at `socket` too if that is

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict
 
 from rltf.buffer.connection import DataLost
 from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.ray_metrics import with_ray_metrics
 from rltf.config import NO_CODE, UserCode, UserError
 from rltf.telemetry.recorder import Recorder, redirect_output
 
@@ -24,6 +25,11 @@ NODE_RESOURCES = {"trainer": "a trainer", "executor": "an executor"}
 _MIN_CPUS = 0.001
 
 log = logging.getLogger(__name__)
+
+
+def named_class(kind: type, name: str) -> type:
+    """The class of an actor under the actor's own name, by which Ray calls its process (`ps`) and lists it."""
+    return type(name, (kind,), {})
 
 
 class NotSchedulable(Exception):
@@ -73,11 +79,16 @@ class WorkerLoop(ABC):
         redirect_output(logs, name)
         code.install()
         self.name = name
+        self._run_name = address.run_name
         self.flow = Flow(address)
-        self.recorder = Recorder(name, self.flow.telemetry.append)
+        self.recorder = Recorder(name, with_ray_metrics(self.flow.telemetry.append, address.run_name))
         self._stop = threading.Event()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __repr__(self) -> str:
+        """How Ray's dashboard calls the actor, and what its log lines begin with."""
+        return f"{self.name} of {self._run_name}"
 
     @abstractmethod
     def work(self, stop: threading.Event) -> None:

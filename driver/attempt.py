@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from rltf.buffer.flow import Flow, FlowAddress
+from rltf.buffer.ray_metrics import RaySink
 from rltf.config import Config, run_files
 from rltf.driver import resume_checks
 from rltf.driver.extras import code_version
@@ -26,7 +27,6 @@ from rltf.evaluation.tasks import HeldOutTasks
 from rltf.learner.checkpoint import Checkpoint
 from rltf.learner.task import HeldOutSet, LearnerTask
 from rltf.monitor.clipping import ClipWatch, clip_watch
-from rltf.monitor.ray_metrics import RaySink
 from rltf.monitor.report_fates import host_in_words
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
@@ -192,7 +192,7 @@ def wire(
     url, near = (config.redis.url, "") if redis is None else (redis.url, redis.socket)
     flow = stack.enter_context(closing(Flow(FlowAddress.from_config(config, url, folder.key, near, uuid.uuid4().hex))))
     logs = resume_checks.take_charge(flow, folder, saved)
-    state, sink = RunState(clock=time.monotonic), RaySink()
+    state, sink = RunState(clock=time.monotonic), RaySink(folder.path.name)
     return Attempt(
         config=config,
         inputs=inputs,
@@ -207,7 +207,7 @@ def wire(
         logs=logs,
         state=state,
         sink=sink,
-        watcher=Watcher(flow, folder, state, sink),
+        watcher=Watcher(flow, folder, state),
         held_out=HeldOutTracker(flow, folder, state, inputs.held_out, config.evaluation)
         if tracker is None
         else tracker(flow, folder),

@@ -30,7 +30,7 @@ def require(extra: str, what: str) -> None:
 def lacks(error: ModuleNotFoundError, what: str) -> UserError:
     """What to answer when `what` could not import a package."""
     name = (error.name or "").partition(".")[0]
-    extra = next((extra for extra in ("executor", "train") if name in _packages(extra)), "")
+    extra = next((extra for extra in ("executor", "train", "dashboards") if name in _packages(extra)), "")
     return UserError(f"{what} needs {name or error}, not installed in {sys.executable}: {advice(extra)}")
 
 

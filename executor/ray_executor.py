@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from rltf.buffer.flow import FlowAddress
-from rltf.buffer.worker_loop import WorkerLoop, ray_options
+from rltf.buffer.worker_loop import WorkerLoop, named_class, ray_options
 from rltf.config import NO_CODE, ExecutorConfig, UserCode
 from rltf.executor.worker import ExecutorWorker
 
@@ -47,4 +47,4 @@ def executor_actor(config: ExecutorConfig, name: str, offered: Mapping[str, floa
 
     What a dead executor held goes back to the queue. `offered`: see ray_options.
     """
-    return ray.remote(ExecutorActor).options(name=name, **executor_options(config, offered))
+    return ray.remote(named_class(ExecutorActor, name)).options(name=name, **executor_options(config, offered))

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rltf.buffer.flow import FlowAddress
 from rltf.buffer.stall_clock import StallTimeout
-from rltf.buffer.worker_loop import NotSchedulable, WorkerLoop, ray_options, requested_resources
+from rltf.buffer.worker_loop import NotSchedulable, WorkerLoop, named_class, ray_options, requested_resources
 from rltf.config import DiskFailure, UserError
 from rltf.learner.task import LearnerTask
 from rltf.learner.warm_start import WarmStartFailed
@@ -82,11 +82,13 @@ class LearnerGroup:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
                 self._places(requested_resources(options))
             )
-        remote = ray.remote(LearnerActor)
-        ranks = range(self._config.workers)
-        actors = [remote.options(name=f"{ROLE}-{rank}", **options).remote(rank, *self._arguments) for rank in ranks]
+        names = [f"{ROLE}-{rank}" for rank in range(self._config.workers)]
+        actors = [
+            ray.remote(named_class(LearnerActor, name)).options(name=name, **options).remote(rank, *self._arguments)
+            for rank, name in enumerate(names)
+        ]
         place = actors[0].rendezvous.remote()
-        return {f"{ROLE}-{rank}": (actor, actor.join.remote(place)) for rank, actor in enumerate(actors)}
+        return {name: (actor, actor.join.remote(place)) for name, actor in zip(names, actors, strict=True)}
 
     def _places(self, bundle: dict[str, float]) -> Any:
         """A place for each rank, which Ray finds again where a node dies. Raises NotSchedulable."""

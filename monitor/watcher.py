@@ -1,4 +1,4 @@
-"""Reads what the workers of a run report and hands it on: to the state, to the run folder, to Ray's metrics."""
+"""Reads what the workers of a run report and hands it on: to the state and to the run folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from rltf.buffer.flow import Flow
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.state import RunState
-from rltf.telemetry.recorder import Row, Sink
+from rltf.telemetry.recorder import Row
 
 _ARCHIVE_INTERVAL_S = 5.0
 _GROUPS_PER_READ = 512
@@ -34,12 +34,10 @@ class Watcher:
     reads its last seconds again.
     """
 
-    def __init__(self, flow: Flow, folder: RunFolder, state: RunState, sink: Sink | None = None) -> None:
-        """`sink`: gets every telemetry row too (monitor.ray_metrics.RaySink)."""
+    def __init__(self, flow: Flow, folder: RunFolder, state: RunState) -> None:
         self._flow = flow
         self._folder = folder
         self._state = state
-        self._sink = sink
         earlier = folder.progress()
         # A server that lost its last second with the machine may be behind what was read of it before.
         read = {"rows": 0, "steps": 0, "samples": 0} | earlier.get("position", {})
@@ -70,8 +68,6 @@ class Watcher:
         rows = self._flow.telemetry.rows(self._position["rows"])
         self._state.fold(rows.items)
         self._folder.add_telemetry(rows.items)
-        if self._sink is not None:
-            self._sink(rows.items)
         self._position["rows"] = rows.position
         self.lost["rows"] += rows.lost
         return bool(rows.items)

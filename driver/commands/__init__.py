@@ -16,6 +16,7 @@ from rltf.driver.commands import (
     check_data,
     compare,
     convert,
+    dashboards,
     data,
     doctor,
     evaluate,
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "train-critic": train_critic,
     "export": export,
     "serve": serve,
+    "dashboards": dashboards,
     "doctor": doctor,
     "help": help,
 }

@@ -100,7 +100,7 @@ def killed(model: Path, spec: str, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("evaluation")
     run = Launched(folder, *arguments(model, spec, folder / "run"))
     run.until(lambda: any((run.folder / "samples").glob("part-*.parquet")))
-    (actor,) = [pid for pid, command in _processes(run).items() if command.startswith("ray::GeneratorActor")]
+    (actor,) = [pid for pid, command in _processes(run).items() if command.startswith("ray::actor-")]
     os.kill(actor, signal.SIGKILL)
     run.until(lambda: "actor-0 is dead" in run.terminal)
     os.kill(run.driver, signal.SIGKILL)
