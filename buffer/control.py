@@ -52,6 +52,15 @@ class Control(Place):
         """Asks the driver to stop the run as a signal would; it looks once a second."""
         self._client.hset(self._keys.control, "wish:stop", 1)
 
+    def wish_count(self, kind: str, count: int) -> None:
+        """Asks the driver for so many workers of a kind, `executor` or `actor`; it looks once a second."""
+        self._client.hset(self._keys.control, f"wish:{kind}", count)
+
+    def wished_count(self, kind: str) -> int | None:
+        """How many workers of a kind this attempt was asked for; None where nobody has asked."""
+        value = self._text(f"wish:{kind}")
+        return None if value is None else int(value)
+
     def stop_wished(self) -> bool:
         """Whether somebody has asked this attempt to stop."""
         return self._text("wish:stop") is not None
@@ -79,8 +88,8 @@ class Control(Place):
         )
 
     def resume(self) -> None:
-        """Forgets the phase of an earlier attempt, and that it was to stop; a part of `Flow.resume`."""
-        self._client.hdel(self._keys.control, "phase", "awaited", "wish:stop")
+        """Forgets the phase of an earlier attempt, and what was wished of it; a part of `Flow.resume`."""
+        self._client.hdel(self._keys.control, "phase", "awaited", "wish:stop", "wish:executor", "wish:actor")
 
     def _text(self, name: str) -> str | None:
         value = self._client.hget(self._keys.control, name)

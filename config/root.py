@@ -75,7 +75,7 @@ class Config(ObjectiveSections, _Parts):
     @property
     def workers(self) -> int:
         """Actors, executors and learner workers of a run."""
-        return self.actors.count + self.executor.count + self.learner.workers
+        return self.actors.count + self.executor.most + self.learner.workers
 
     @property
     def group_size(self) -> int:

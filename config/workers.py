@@ -128,7 +128,9 @@ class ExecutorConfig(ConfigSection):
     """The workers that run programs against tests."""
 
     count: int = Field(1, ge=1)
-    """Number of executors."""
+    """Number of executors; with max_count the fewest."""
+    max_count: int = Field(0, ge=0)
+    """Most executors: their number follows the work queue between count and this; 0: it is count."""
     cpus_per_executor: float = Field(0.5, ge=0)
     """CPUs each executor asks Ray for."""
     judge: Annotated[str, OneOf(JUDGES)] = "sandbox"
@@ -155,6 +157,17 @@ class ExecutorConfig(ConfigSection):
     unsafe: bool = False
     """Run programs even where the machine allows neither namespaces nor Landlock with seccomp: they can then do what
     their user can."""
+
+    @property
+    def most(self) -> int:
+        """Most executors that there may be at the same time."""
+        return max(self.count, self.max_count)
+
+    @model_validator(mode="after")
+    def _fewest_is_no_more_than_most(self) -> ExecutorConfig:
+        if self.max_count and self.max_count < self.count:
+            raise ValueError(f"max_count {self.max_count} is less than count {self.count}")
+        return self
 
     @model_validator(mode="after")
     def _remote_has_a_place(self) -> ExecutorConfig:

@@ -35,7 +35,7 @@ def run(attempt: Attempt, kinds: NodeKinds, start_timeout_s: float, kind: type[R
         goal = Goal(config.learner.steps, config.learner.max_seconds, 0 if warm.until_pass else warm.steps)
         with StatusLine(attempt.console, goal) as line:
             try:
-                Watch(attempt, parts.supervisor, line).until_done()
+                Watch(attempt, parts, line).until_done()
             except (ServerLost, DataLost):
                 result.reachable = False  # Redis was waited for long enough, or there is nothing to read
                 raise

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
-from rltf.buffer.worker_loop import Health, NotSchedulable
+from rltf.buffer.worker_loop import STOP_TIMEOUT_S, Health, NotSchedulable
 from rltf.config import RestartConfig
 from rltf.driver import RunFailed
 from rltf.driver.autoscaler import autoscaler_words
@@ -133,6 +133,8 @@ class Supervisor:
         """Of each unit that died and does not run again yet: why it died first, and what is to be told of the restart
         beside it."""
         self.units: dict[str, Unit] = {}
+        self._leaving: list[tuple[Unit, list[Any], float]] = []
+        """Units that were taken leave of, the answers to that, and when they are ended without one."""
 
     def add(
         self,
@@ -148,9 +150,26 @@ class Supervisor:
             name, start, on_death, BackOff(name, self._settings), resources, spare, since=now, down_since=now
         )
 
+    def retire(self, name: str) -> None:
+        """Takes leave of a unit: its loop ends after what it is at, for at most STOP_TIMEOUT_S, then its process."""
+        unit = self.units.pop(name)
+        self._dead_units.pop(name, None)
+        stopped = [member.handle.stop.remote(STOP_TIMEOUT_S) for member in unit.members.values()]
+        self._leaving.append((unit, stopped, time.monotonic() + 2 * STOP_TIMEOUT_S))
+
+    def _see_off(self, now: float) -> None:
+        """Ends those that were taken leave of and are done, or were waited for long enough."""
+        for leaving in list(self._leaving):
+            unit, stopped, deadline = leaving
+            if now > deadline or all(map(_is_ready, stopped)):
+                self._leaving.remove(leaving)
+                unit.kill()
+                unit.on_death("it was not needed any more")  # what it may still have goes to the others
+
     def poll(self) -> None:
         """Looks at every unit. Raises RunFailed with the unit that cannot go on and the reason."""
         now = time.monotonic()
+        self._see_off(now)
         for unit in self.units.values():
             if unit.state == "waiting" and now >= unit.since:
                 self._begin(unit, now)
@@ -191,7 +210,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """Ends every process. Safe to call twice."""
-        for unit in self.units.values():
+        for unit in (*self.units.values(), *(unit for unit, _, _ in self._leaving)):
             unit.kill()
 
     def _begin(self, unit: Unit, now: float) -> None:

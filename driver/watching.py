@@ -13,9 +13,10 @@ from rltf.config import run_files
 from rltf.driver import RunFailed, resume_checks
 from rltf.driver.attempt import Attempt
 from rltf.driver.hosts import HostWatch
+from rltf.driver.pool import Pool
 from rltf.driver.ray_thread import CALL_TIMEOUT_S
 from rltf.driver.stopping import stopping
-from rltf.driver.supervisor import Supervisor
+from rltf.driver.workers import Workers
 from rltf.monitor.absence import Absence
 from rltf.monitor.status_line import StatusLine
 from rltf.monitor.watcher import CONFIRMING_CHECKS
@@ -33,9 +34,10 @@ _ABSENT_CHECK_INTERVAL_S = 1.0
 class Watch:
     """Looks a few times a second, until the learner is done."""
 
-    def __init__(self, attempt: Attempt, supervisor: Supervisor, line: StatusLine) -> None:
+    def __init__(self, attempt: Attempt, workers: Workers, line: StatusLine) -> None:
         self._attempt = attempt
-        self._supervisor = supervisor
+        self._supervisor = workers.supervisor
+        self._pool = Pool(attempt, workers, line.note)
         self._line = line
         self._stall = StallClock(attempt.config.run.stall_timeout_s)
         self._told_end = False
@@ -71,6 +73,7 @@ class Watch:
             self._looked_for_wishes = time.monotonic()
             if attempt.flow.control.stop_wished():
                 stopping.request()
+            self._pool.look()
         attempt.calls.check()
         # Ray's answers about the workers, and Redis, which takes back what a dead one held.
         bound_s = CALL_TIMEOUT_S + config.redis.outage_s + config.redis.timeout_s

@@ -23,6 +23,7 @@ from rltf.learner.ray_learner import LearnerGroup
 from rltf.learner.task import LearnerTask
 from rltf.policy.policy import PolicySpec
 from rltf.problems import Problem, ProblemSet, prompt_of
+from rltf.telemetry.vocabulary import kind_of
 from rltf.weights.ray_store import start_store
 
 STOP_LEARNER_S = 120.0
@@ -84,7 +85,8 @@ class Workers:
                 lambda reason: resume_step(task.folder),
                 lambda: requested_resources(learner.options(kinds.offered())),
             )
-        for name in (f"actor-{index}" for index in range(config.actors.count)):
+
+        def add_actor(name: str) -> None:
             add(
                 name,
                 partial(actor, name),
@@ -92,7 +94,8 @@ class Workers:
                 lambda: requested_resources(generator_options(config.actors, kinds.offered())),
                 spare=True,
             )
-        for name in (f"executor-{index}" for index in range(config.executor.count)):
+
+        def add_executor(name: str) -> None:
             add(
                 name,
                 partial(executor, name),
@@ -100,6 +103,25 @@ class Workers:
                 lambda: requested_resources(executor_options(config.executor, kinds.offered())),
                 spare=True,
             )
+
+        self._adds = {"actor": add_actor, "executor": add_executor}
+        self.scale("actor", config.actors.count)
+        self.scale("executor", config.executor.count)
+
+    def scale(self, kind: str, count: int) -> list[str]:
+        """Has `count` workers of a kind, `actor` or `executor`, `KIND-0` to `KIND-(count - 1)`; those that leave."""
+        units = self.supervisor.units
+        there = {name for name in units if kind_of(name) == kind}
+        wanted = {f"{kind}-{index}" for index in range(count)}
+        for name in sorted(wanted - there, key=_number):
+            self._adds[kind](name)
+        for name in there - wanted:
+            self.supervisor.retire(name)
+        return sorted(there - wanted)
+
+    def running(self, kind: str) -> int:
+        """Workers of a kind that run."""
+        return sum(kind_of(unit.name) == kind and unit.state == "running" for unit in self.supervisor.units.values())
 
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
         """Asks every loop to end, the learner to leave a checkpoint first, and waits until they have or `hurried`;
@@ -133,6 +155,10 @@ class Workers:
         return {
             "given_back": sum(work.requeue_consumer(name) for work in (self._flow.evaluation_work, self._flow.work))
         }
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
 
 
 def resume_step(run: Path) -> dict[str, int]:

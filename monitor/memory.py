@@ -170,7 +170,7 @@ def redis_bytes(config: Config) -> float:
     its groups, which waits for it.
     """
     held_out = 2 * config.evaluation.usual_programs + config.evaluation.programs
-    claimed = config.executor.count * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
+    claimed = config.executor.most * config.executor.lanes * _CLAIMED_PER_LANE * config.group_size
     samples = (
         config.buffered_programs + config.buffer.work_capacity + config.buffer.archive_capacity + held_out + claimed
     )

@@ -161,7 +161,7 @@ def wanted_cpus(config: Config) -> float:
     actors, executor, learner = config.actors, config.executor, config.learner
     return (
         actors.count * actors.cpus_per_actor
-        + executor.count * executor.cpus_per_executor
+        + executor.most * executor.cpus_per_executor
         + learner.workers * learner.cpus_per_worker
     )
 
@@ -194,7 +194,8 @@ def _placement(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]
             f"{actors.dtype}",
         ),
         (
-            counted(executor.count, "executor"),
+            counted(executor.count, "executor")
+            + (f", up to {executor.most} as the work queue grows" if executor.most > executor.count else ""),
             f"{_device(executor.cpus_per_executor, 0)} each, {counted(executor.lanes, 'program')} at a time",
         ),
         (
@@ -297,7 +298,7 @@ def _memory(config: Config, facts: PlanInputs) -> tuple[tuple[str, str], ...]:
     total = (
         learner.total * config.learner.workers
         + actor.total * config.actors.count
-        + executor_bytes(config) * config.executor.count
+        + executor_bytes(config) * config.executor.most
     )
     total += redis_bytes(config) + 3 * weights
     adapters = f", of which {facts.trained:,} are trained" if facts.trained < facts.parameters else ""

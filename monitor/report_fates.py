@@ -84,6 +84,8 @@ def events_section(events: Sequence[Row]) -> list[str]:
             what = f"{row['part']} died: {row['reason']}"
         elif row["event"] == "restarted":
             what = f"{row['part']} was started again{goes_on}: {row['reason']}"
+        elif row["event"] == "scaled":
+            what = f"{row['count']} {row['part']}s in place of {row['before']}, {row['reason']}"
         elif "host" in row:
             what = host_in_words(row)
         elif "attempt" in row:

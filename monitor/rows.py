@@ -78,6 +78,7 @@ class EventRow(Struct):
     reason: str | UnsetType = UNSET
     host: str | UnsetType = UNSET
     offers: dict[str, float] | UnsetType = UNSET
+    count: _Count | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         """Raises ValueError when a key that goes with the event is not there."""
@@ -88,6 +89,7 @@ class EventRow(Struct):
             "died": told,
             "restarted": told,
             "imbalance": ("reason",),
+            "scaled": ("part", "reason", "count"),
             "host_left": ("host", "reason"),
             "host_joined": ("host", "offers"),
         }

@@ -136,6 +136,8 @@ class RunState:
         later."""
         self.absent: dict[str, Absence] = {}
         """Workers that do not run, the learner as one, by name."""
+        self.retired: set[str] = set()
+        """Workers that were not needed any more and have left."""
         self.actor_life = 0
         """Heartbeats of actors that bring the run on (`monitor.watcher.Watcher`)."""
         self.training_since: float | None = None
@@ -315,7 +317,8 @@ class RunState:
 
     def _present(self) -> list[RoleState]:
         """The roles whose workers run: what was last heard of another is no wait."""
-        return [role for role in self.roles.values() if role.role not in self.absent and role.kind not in self.absent]
+        gone = self.absent.keys() | self.retired
+        return [role for role in self.roles.values() if role.role not in gone and role.kind not in gone]
 
     def waits_in_words(self, now: float, least: float = 0.05) -> str:
         """ "learner waits for actors 31%, executors wait for actors 60%", shares of the last seconds; waits below

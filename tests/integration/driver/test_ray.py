@@ -84,6 +84,18 @@ def test_a_worker_that_dies_fails_or_hangs_is_started_again(
         until(lambda: (supervisor.poll() or True) and False)
     assert supervisor.handles() == {}
 
+    # One that is not needed any more ends in order, and what it may have goes to the others.
+    left: list[str] = []
+    fewer = Supervisor(RestartConfig(), lambda *what: None)
+    order.unlink()
+    fewer.add("worker-0", start, lambda reason: left.append(reason) or {}, dict)
+    until(lambda: (fewer.poll() or True) and fewer.running)
+    pid = ray.get(fewer.handles()["worker-0"].pid.remote(), timeout=30)
+    fewer.retire("worker-0")
+    assert fewer.handles() == {} and fewer.absent() == {}
+    until(lambda: (fewer.poll() or True) and left and not Path(f"/proc/{pid}").exists())
+    assert left == ["it was not needed any more"] and fewer.deaths == []
+
     # What another start would not mend ends the run at once.
     fresh = Supervisor(RestartConfig(), lambda *what: told.append(what))
     order.write_text("refuse")

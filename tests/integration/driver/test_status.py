@@ -55,6 +55,11 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
         )
         found = json.loads(out.read_text())
         assert (found["ledger"]["train"]["queued"], found["ledger"]["train"]["buffered"]) == (2, 4)
+        with locked(folder.path):
+            assert launch.main(["scale", str(folder.path), "--executors", "3"]) == 0
+            assert launch.main(["scale", str(folder.path), "--actors", "none"]) == 2
+        assert (flow.control.wished_count("executor"), flow.control.wished_count("actor")) == (3, None)
+        capsys.readouterr()
         # A run that goes on is asked to stop through its Redis, and the folder is free once it has ended.
         assert launch.main(["stop", str(folder.path)]) == 2 and not flow.control.stop_wished()
         assert "is not going on" in capsys.readouterr().err
@@ -73,7 +78,9 @@ def test_status_shows_where_every_program_is(tmp_path: Path, capsys: pytest.Capt
             driver.join()
         assert flow.control.stop_wished() and "--resume" in capsys.readouterr().out
         flow.control.resume()
-        assert not flow.control.stop_wished(), "the next attempt was not asked"
+        assert not flow.control.stop_wished() and flow.control.wished_count("executor") is None, (
+            "the next attempt was not asked"
+        )
         flow.client.hincrby(flow.work._keys.counts, "queued", 1)
         assert launch.main(["status", str(folder.path)]) == 1
         assert "does not balance" in capsys.readouterr().out
