@@ -30,7 +30,7 @@ from rltf.monitor import dashboards
 ROOT = Path(__file__).parents[1]
 PORT = 19090
 RUN = {
-    "learner.steps": 400, "warm_start.steps": 60, "evaluation.tasks": 16, "evaluation.every": 5,
+    "learner.steps": 400, "warm_start.steps": 20, "evaluation.tasks": 16, "evaluation.every": 5,
     "policy.d_model": 32, "policy.layers": 1, "policy.heads": 2, "policy.d_ff": 64,
 }  # fmt: skip
 CAUSES: dict[str, dict[str, str]] = {
@@ -126,7 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--promtool", default="promtool")
     parser.add_argument("--prometheus", help="start this server, and a run, and ask every panel for data")
-    parser.add_argument("--seconds", type=float, default=240.0, help="longest wait for data")
+    parser.add_argument("--seconds", type=float, default=400.0, help="longest wait for data")
     parser.add_argument("--json", type=Path)
     known = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="d", dir="/tmp") as name:

@@ -10,6 +10,7 @@ from rltf.driver.attempt import Attempt
 from rltf.driver.ray_thread import CALL_TIMEOUT_S
 from rltf.driver.scaling import ExecutorScaling, Seen
 from rltf.driver.workers import Workers
+from rltf.telemetry.vocabulary import plural
 
 
 class Pool:
@@ -57,4 +58,4 @@ class Pool:
         state.retired = {name for name in state.retired | set(left) if name not in self._workers.supervisor.units}
         event = {"time": time.time(), "event": "scaled", "part": kind, "reason": why, "before": before, "count": count}
         self._attempt.folder.add_event(event)
-        self._say(f"{count} {kind}s in place of {before}, {why}")
+        self._say(f"{count} {plural(kind, count)} in place of {before}, {why}")

@@ -10,6 +10,7 @@ from typing import Any
 from rltf.buffer.work_queue import DeadLetter
 from rltf.monitor.run_record import RunRecord
 from rltf.telemetry.recorder import Row
+from rltf.telemetry.vocabulary import plural
 
 MAX_DEAD_LETTERS = 20
 """Dead letters of a kind that result.json names, the newest."""
@@ -85,7 +86,7 @@ def events_section(events: Sequence[Row]) -> list[str]:
         elif row["event"] == "restarted":
             what = f"{row['part']} was started again{goes_on}: {row['reason']}"
         elif row["event"] == "scaled":
-            what = f"{row['count']} {row['part']}s in place of {row['before']}, {row['reason']}"
+            what = f"{row['count']} {plural(row['part'], row['count'])} in place of {row['before']}, {row['reason']}"
         elif "host" in row:
             what = host_in_words(row)
         elif "attempt" in row:

@@ -28,13 +28,16 @@ def run(arguments: Sequence[str], console: Console) -> int:
         raise UserError("scale: say how many with --executors N or --actors N")
     from rltf.driver.commands.running import flow_of
     from rltf.monitor.run_record import RunRecord
+    from rltf.telemetry.vocabulary import plural
 
     path, flow = flow_of(known.run, overrides.get("redis.url", ""))
     if "actor" in wanted and RunRecord.open(path).settings().run.deterministic:
         raise UserError(f"{known.run}: run.deterministic has one actor")
     for kind, count in wanted.items():
         flow.control.wish_count(kind, count)
-        console.print(f"{known.run}: {count:,} {kind}s are asked for; `status` names those that have no place yet")
+        console.print(
+            f"{known.run}: asked for {count:,} {plural(kind, count)}; `status` names those that have no place yet"
+        )
     flow.close()
     return DONE
 

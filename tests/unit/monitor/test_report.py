@@ -7,6 +7,7 @@ import pytest
 from rltf.evaluation import before_and_after
 from rltf.monitor import curves, report
 from rltf.monitor.examples import as_rows
+from rltf.monitor.report_fates import events_section
 from rltf.monitor.run_folder import RunFolder
 from rltf.monitor.timeline import Counts, binned, overlap, shares, timeline, training_window
 from rltf.telemetry.vocabulary import PRODUCTS
@@ -203,3 +204,8 @@ def test_the_mean_curve_is_interpolated_where_all_runs_have_points() -> None:
     mean = curves._mean([np.array([[0, 0.0], [10, 1.0], [30, 1.0]]), np.array([[0, 0.0], [20, 1.0]])])
     assert mean[:, 0].tolist() == [0, 10, 20] and mean[:, 1] == pytest.approx([0, 0.75, 1.0])
     assert json.dumps(mean.tolist())
+
+
+def test_a_pool_that_changed_is_told_in_words() -> None:
+    row = {"time": 0.0, "event": "scaled", "part": "executor", "reason": "by the work queue", "before": 4, "count": 1}
+    assert "| 1 executor in place of 4, by the work queue |" in "".join(events_section([row]))
