@@ -13,8 +13,8 @@ RUN_KEYS = {
     "rows": "stream; recorder rows, id = rows so far",
     "steps": "stream; learner step rows, id = rows so far",
     "senders": "hash; sender -> number of its last message and the answer it got (a retry is recognised by it)",
-    "control": "hash; phase, stop reason, visits handed out and pushed, newest policy version that was published, "
-    "signs of life by role",
+    "control": "hash; phase, whether an evaluation is awaited, stop reason, visits handed out and pushed, newest "
+    "policy version that was published, signs of life by role",
     "visits": "hash; group id of a visit that was handed out and is not pushed -> the actor",
     "returned": "sorted set; visits that an actor did not push, to be handed out again before new ones, by number",
     "problems": "hash; problem id -> content hash of its tests",

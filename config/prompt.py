@@ -32,7 +32,7 @@ class PromptConfig(ConfigSection):
     system: str = ""
     """Of a conversation: the system's turn; empty: none, or the chat template's own."""
     thinking: Literal["auto", "on", "off"] = "auto"
-    """Of a conversation: what the chat template is told of `enable_thinking`; auto: nothing."""
+    """Of a conversation: what the chat template is told of `enable_thinking` and `thinking`; auto: nothing."""
     date: str = ""
     """Of a conversation: the day that a chat template which writes the date is told, say 2024-07-26; empty: today."""
     answer_prefix: str = AUTO

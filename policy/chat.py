@@ -64,7 +64,9 @@ def chat_format_of(tokenizer: Any, config: PromptConfig, source: str) -> ChatFor
 
 def _rendered(tokenizer: Any, config: PromptConfig, source: str, turn: str, day: str) -> str:
     turns = [{"role": "system", "content": config.system}] if config.system else []
-    told: dict[str, Any] = {} if config.thinking == "auto" else {"enable_thinking": config.thinking == "on"}
+    told: dict[str, Any] = {}
+    if config.thinking != "auto":  # models call it by two names
+        told = dict.fromkeys(("enable_thinking", "thinking"), config.thinking == "on")
     try:
         if day:
             today = datetime.date.fromisoformat(day).strftime

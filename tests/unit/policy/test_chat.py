@@ -117,6 +117,8 @@ def test_what_the_template_is_told_of_thinking(tmp_path: Path) -> None:
     policy = chat_policy(tmp_path, thinking="off")
     assert encode_prompt(policy, ASKED) == by_template(policy.tokenizer, ASKED.text, enable_thinking=False)
     assert prompt_text(policy, ASKED).endswith("<think>\n\n</think>\n\n")
+    other = chat_policy(tmp_path / "other", TEMPLATE + "{% if thinking %}<think>\n{% endif %}", thinking="on")
+    assert prompt_text(other, ASKED).endswith("<think>\n")
 
 
 def test_a_template_that_writes_the_date_is_told_the_day(tmp_path: Path) -> None:
