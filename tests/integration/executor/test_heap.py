@@ -65,7 +65,7 @@ def test_it_holds_what_it_held_and_a_fork_copies_less(version: str) -> None:
     counted = tuple(told["version"]) < (3, 12)
     assert (told["immortal"] == 0) == counted
     assert told["grown"] == ([8] * 5 if counted else [0] * 5)
-    assert told["moved"] in (0, told["places"])
+    assert told["moved"] <= told["places"]  # the host may have run out of huge pages
     if told["moved"]:
         assert told["huge"] >= 2048 * told["moved"] and told["rights"] == ["r-xp"]
     if hasattr(ctypes.CDLL(None), "mallinfo2"):
