@@ -16,6 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from rltf.actors.fused_step import FusedStep
 from rltf.actors.shared_prefix import GeneratedKV, GeneratedKVCache, RowGrid, SharedPrefix
 from rltf.policy.log_probs import pad, position_ids
+from rltf.policy.padding import runs
 from rltf.policy.policy import Policy
 
 _PASS_TOKENS = {"cpu": 64, "cuda": 4096}
@@ -27,18 +28,7 @@ def similar(lengths: Sequence[int], overhead: int) -> list[list[int]]:
     compute, and `overhead` for each batch, are fewest.
     """
     order = sorted(range(len(lengths)), key=lambda number: (-lengths[number], number))
-    best = [(0, 0)]  # for the first n sequences: least cost, and where their last batch begins
-    for end in range(1, len(order) + 1):
-        best.append(
-            min((best[start][0] + (end - start) * lengths[order[start]] + overhead, start) for start in range(end))
-        )
-    batches: list[list[int]] = []
-    end = len(order)
-    while end:
-        start = best[end][1]
-        batches.append(sorted(order[start:end]))
-        end = start
-    return batches[::-1]
+    return [sorted(order[run]) for run in runs([(lengths[number],) for number in order], overhead)]
 
 
 class Decoding(ABC):

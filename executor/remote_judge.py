@@ -8,9 +8,7 @@ programs are infrastructure failures. No Ray, no Redis, no torch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -20,6 +18,7 @@ from rltf.config import ExecutorConfig, UserError
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.executor.labels import sanitize
 from rltf.executor.protocol import LaneFailure
+from rltf.executor.tokens import read_token
 from rltf.problems.problem import TestSuite
 
 if TYPE_CHECKING:
@@ -74,13 +73,7 @@ class RemoteJudge(Judge):
         config = config or ExecutorConfig()
         if hash_seed:
             raise UserError("executor.judge remote has the hash seed of its service: take executor.judge sandbox here")
-        token = os.environ.get(TOKEN, "")
-        if config.judge_token_file:
-            try:
-                token = Path(config.judge_token_file).read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"executor.judge_token_file cannot be read: {error}") from None
-        return cls(config.judge_url, token)
+        return cls(config.judge_url, read_token(TOKEN, config.judge_token_file, "executor.judge_token_file"))
 
     @property
     def lanes(self) -> int:

@@ -17,6 +17,7 @@ import torch
 
 from rltf.learner.objectives.base import LossInputs, TrainItem
 from rltf.policy.log_probs import Batch, PackedRow, collate_rows, rows_of
+from rltf.policy.padding import runs
 from rltf.policy.policy import Policy
 
 _OVERHEAD = 1 / 16
@@ -134,33 +135,8 @@ def _cut(rows: Sequence[NumberedRow], max_tokens: int) -> list[list[NumberedRow]
 
     A micro-batch counts `_OVERHEAD` of a full one for itself.
     """
-    if not rows:
-        return []
-    size = [row.tree.size for _, row in rows]
-    apart = [row.encoder_tokens for _, row in rows]
-    # best[n]: least cost of the first n rows, and where its last micro-batch begins.
-    overhead = round(_OVERHEAD * max_tokens)
-    best = [(0, 0)]
-    for end in range(1, len(rows) + 1):
-        longest = encoder = 0
-        found: tuple[int, int] | None = None
-        for start in range(end - 1, -1, -1):
-            longest, encoder = max(longest, size[start]), max(encoder, apart[start])
-            positions = (end - start) * (longest + encoder)
-            if found is not None and positions > max_tokens:
-                break
-            cost = best[start][0] + positions + overhead
-            if found is None or cost < found[0]:
-                found = (cost, start)
-        assert found is not None
-        best.append(found)
-    batches: list[list[NumberedRow]] = []
-    end = len(rows)
-    while end:
-        start = best[end][1]
-        batches.append(list(rows[start:end]))
-        end = start
-    return batches[::-1]
+    lengths = [(row.tree.size, row.encoder_tokens) for _, row in rows]
+    return [list(rows[run]) for run in runs(lengths, round(_OVERHEAD * max_tokens), max_tokens)]
 
 
 def _positions(rows: Sequence[PackedRow]) -> int:

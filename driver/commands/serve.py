@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rltf import config as configuration
 from rltf.config import UserError
 from rltf.driver.commands.command import JUDGE, Arguments, lanes, spec
 from rltf.driver.stopping import stopping
+from rltf.executor.tokens import read_token
 from rltf.program import DONE, FAILED
 
 SENTENCE = "Judge programs for others, over HTTP, until it is stopped (docs/service.md)."
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     parser.add_argument("--finish-s", type=_number(0, 150), default=30, metavar="SECONDS", help=finish)
     known, overrides = parser.read(arguments)
     config = configuration.load(None, overrides)
-    token = _token(known.token_file)
+    token = read_token(TOKEN, known.token_file, "--token-file")
     if not token and not _is_loopback(known.host):
         raise UserError(f"--host {known.host} is open to others: set {TOKEN}, or --token-file")
     from rltf.executor.judge import Judge
@@ -76,18 +76,6 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 
     number.__name__ = f"number from {least:,} to {most:,}"
     return number
-
-
-def _token(file: Path | None) -> str:
-    if file is None:
-        return os.environ.get(TOKEN, "").strip()
-    try:
-        token = file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--token-file {file} cannot be read: {error}") from None
-    if not token:
-        raise UserError(f"--token-file {file} is empty")
-    return token
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from rltf.buffer.records import Feedback
 from rltf.executor.grading import EXECUTOR_VERSION
 from rltf.executor.judge import InfrastructureFailure, Judge
 from rltf.executor.judge_pool import JudgePool, Task
-from rltf.executor.service.gate import Bounds, Gate, body_of, refused
+from rltf.executor.service.gate import CLIENT_GONE, Bounds, Gate, body_of, refused
 from rltf.executor.service.lines import Asked, Read, Suites, answer, read_lines
 from rltf.executor.service.metrics import ServiceMetrics
 from rltf.executor.service.run_code import answer_of, read_request, run
@@ -153,4 +153,4 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # which nobody reads
+    return Response(status_code=CLIENT_GONE)

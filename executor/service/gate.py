@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import select
 import time
 from dataclasses import dataclass
 
@@ -18,11 +19,17 @@ from rltf.executor.service.metrics import ServiceMetrics
 
 OPEN_TO_ALL = ("/health",)
 JUDGING = ("/grade", "/run_code")
+SOCKET = "socket"
+"""Under this name the server puts a connection's socket into a request's state."""
+CLIENT_GONE = 499
+"""Status, as nginx has it, of answers that nobody reads."""
 BODY_TIMEOUT_S = 60.0
 """So long may a request take to arrive."""
 SEND_TIMEOUT_S = 60.0
 """So long may a client take to read a piece of its answer."""
 RETRY_AFTER_S = 1
+LOOK_S = 0.5
+"""So often it is looked whether a client that waits for its turn is still there."""
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +84,13 @@ class Gate:
             self._waiting += 1
             self._metrics.waiting.set(self._waiting)
             try:
-                await self._turns.acquire()
+                has_turn = await self._turn(scope)
             finally:
                 self._waiting -= 1
                 self._metrics.waiting.set(self._waiting)
+            if not has_turn:
+                await refused(CLIENT_GONE, "the client has gone")(scope, receive, send)
+                return
             try:
                 with self._metrics.open.track_inprogress():
                     await self._app(scope, receive, send)
@@ -88,11 +98,22 @@ class Gate:
                 self._turns.release()
                 self._metrics.seconds.labels(known).observe(time.monotonic() - began)
 
+    async def _turn(self, scope: Scope) -> bool:
+        """Waits for this request's turn; whether it came before the client left."""
+        turn = asyncio.ensure_future(self._turns.acquire())
+        try:
+            while not (await asyncio.wait([turn], timeout=LOOK_S))[0]:
+                if has_left(scope):
+                    return False
+            return True
+        finally:
+            turn.cancel()
+
     def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
         """The answer to a request that is not let in; its body stays unread."""
         if path in OPEN_TO_ALL:
             return None
-        given = headers.get("authorization", "").encode("utf-8", "surrogateescape")
+        given = headers.get("authorization", "").encode("latin-1")  # as Starlette reads the bytes of a header
         if self._token and not hmac.compare_digest(given, b"Bearer " + self._token):
             return refused(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
         length = headers.get("content-length", "0")
@@ -101,6 +122,16 @@ class Gate:
         if path in JUDGING and self._turns.locked() and self._waiting >= self._bounds.queue:
             return refused(429, "the queue is full", {"Retry-After": str(RETRY_AFTER_S)})
         return None
+
+
+def has_left(scope: Scope) -> bool:
+    """Whether the client of a request has closed its side, however much of what it sent is unread."""
+    number = scope["state"][SOCKET].fileno()
+    if number < 0:
+        return True
+    poll = select.poll()
+    poll.register(number, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def refused(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -9,12 +10,22 @@ from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rltf.config import UserError
+from rltf.executor.service.gate import SOCKET
 
 BACKLOG = 2048
 END_TIMEOUT_S = 10.0
 """For what is left after the time to finish: connections are closed, work is cancelled."""
+
+
+class _Connection(H11Protocol):
+    """One whose requests know its socket: what ASGI offers tells only who has read a request whether its client left."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = {**self.app_state, SOCKET: transport.get_extra_info("socket")}
+        super().connection_made(transport)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,7 +56,7 @@ def serve(
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_level="error",

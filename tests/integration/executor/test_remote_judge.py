@@ -109,7 +109,7 @@ def test_a_token_may_be_in_a_file_and_a_wrong_one_is_no_verdict(
     with Judge.from_config(config) as judge:
         (found,) = judge.grade([(ADD, RIGHT)])
         assert isinstance(found, Feedback)
-    with pytest.raises(UserError, match="executor.judge_token_file cannot be read"):
+    with pytest.raises(UserError, match="executor.judge_token_file .*/none cannot be read"):
         Judge.from_config(config.model_copy(update={"judge_token_file": str(tmp_path / "none")}))
     with pytest.raises(UserError, match="has the hash seed of its service"):
         Judge.from_config(config, hash_seed=1)

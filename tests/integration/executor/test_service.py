@@ -152,6 +152,27 @@ def test_the_work_of_a_client_that_dies_is_cancelled(service: StartedService) ->
     service.until(lambda: cancelled() - before == 21)
 
 
+def test_a_client_that_leaves_while_it_waits_gives_up_its_place(service: StartedService) -> None:
+    def begin(size: int) -> http.client.HTTPConnection:
+        connection = service.connect()
+        connection.request("POST", "/grade", endless + b" " * size, {"Authorization": f"Bearer {TOKEN}"})
+        return connection
+
+    endless = as_lines({"problem": ENDLESS, "code": LOOP})
+    answered = [begin(0) for _ in range(4)]
+    service.until(lambda: service.metrics()["rltf_service_open_requests"] == 4)
+    for client in [begin(0), begin(100_000)]:  # of the second the server reads a part only before its turn
+        service.until(lambda: service.metrics()["rltf_service_waiting_requests"] > 0)
+        client.close()
+    service.until(lambda: service.metrics()["rltf_service_waiting_requests"] == 0)
+    told = service.metrics()
+    assert told['rltf_service_requests_total{path="/grade",status="499"}'] == 2
+    assert told["rltf_service_open_requests"] == 4
+    for client in answered:
+        client.close()
+    service.until(lambda: service.metrics()["rltf_service_open_requests"] == 0)
+
+
 def test_what_is_counted_is_what_is_declared(service: StartedService) -> None:
     service.grade(*({"problem": ADD, "code": code} for code in (RIGHT, WRONG, "add = 1 / 0", "add =")))
     names = {name.partition("{")[0] for name in service.metrics()}
@@ -273,11 +294,15 @@ def test_what_is_wrong_with_the_command_line_is_one_sentence(tmp_path: Path) -> 
     from rltf.driver.commands import serve
     from rltf.telemetry.console import output
 
+    (tmp_path / "empty").touch()
+    (tmp_path / "greek").write_text("κλειδί\n", "utf-8")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for arguments, reason in [
             (["--host", "0.0.0.0"], "--host 0.0.0.0 is open to others: set RLTF_SERVE_TOKEN, or --token-file"),
             (["--token-file", str(tmp_path / "none")], "cannot be read: "),
+            (["--token-file", str(tmp_path / "empty")], "empty is empty"),
+            (["--token-file", str(tmp_path / "greek")], "greek: a token is one line of printable ASCII characters"),
             (["--port", port], f"nothing can listen at 127.0.0.1, port {port}: Address already in use"),
             (["--queue", "-1"], "argument --queue: invalid number from 0 to 100,000 value: '-1'"),
             (["--problems", "strater"], "did you mean 'starter'"),
