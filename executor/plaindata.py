@@ -53,7 +53,7 @@ class Opaque:
         return f"<{self.type_name} object>"
 
 
-def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = MAX_DEPTH) -> Any:
+def encode(value: Any, keep: Callable[[Any], int | None] | None = None, levels: int = MAX_DEPTH) -> Any:
     """JSON value of a Python value. What is not exactly of a plain type becomes a handle from `keep`, without one what
     it holds, or its type's name.
     """
@@ -75,7 +75,7 @@ def encode(value: Any, keep: Callable[[Any], int] | None = None, levels: int = M
         for key, item in value.items():
             parts.append([encode(key, keep, levels), encode(item, keep, levels)])
         return {"d": parts}
-    if kind is bytes or (kind is bytearray and keep is None):
+    if kind is bytes:
         return {"b": value.hex()}
     if kind is complex:
         return {"c": [value.real, value.imag]}
@@ -108,14 +108,15 @@ def encode_exactly(value: Any, levels: int = MAX_DEPTH) -> Any:
     raise NotPlain(f"a {kind.__name__}")
 
 
-def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) -> Any:
+def _encode_other(value: Any, keep: Callable[[Any], int | None] | None, levels: int) -> Any:
     """What is not kept: subclasses of plain types by what they hold (named tuples, counters, enumerations), numpy by
     its lists.
     """
     if isinstance(value, type) and value is TYPES.get(value.__name__):
         return {"y": value.__name__}
-    if keep is not None:
-        return {"h": keep(value)}
+    handle = None if keep is None else keep(value)
+    if handle is not None:
+        return {"h": handle}
     # Constructors would call overridden methods; these read the storage itself.
     if isinstance(value, int):
         return encode(int.__add__(value, 0), keep, levels)
@@ -125,6 +126,8 @@ def _encode_other(value: Any, keep: Callable[[Any], int] | None, levels: int) ->
         return str.__str__(value)
     if isinstance(value, dict):
         return encode(dict(dict.items(value)), keep, levels)
+    if isinstance(value, bytearray):
+        return {"b": value.hex()}
     base: Any
     for base in (list, tuple, set, frozenset):
         if isinstance(value, base):

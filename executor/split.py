@@ -67,6 +67,10 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 """What the tests' side may do with an object of the program."""
 
 
+_HOLDERS = (int, float, str, bytearray, list, tuple, set, frozenset, dict)
+"""Kinds of which a subclass's object may stand for what it holds: counters, named tuples, enumerations."""
+
+
 class _Server:
     """The program's side: does what it is asked, hands out plain data and handles."""
 
@@ -77,7 +81,10 @@ class _Server:
         self._code: Any = None
         self._surroundings = surroundings(job["program"], job["site"], job["prelude"], called=True)
 
-    def keep(self, value: Any) -> int:
+    def keep(self, value: Any) -> int | None:
+        """Handle of an object; None for one of which the tests are to have what it holds."""
+        if self._job["plain"] and (isinstance(value, _HOLDERS) or type(value).__module__ == "numpy"):
+            return None
         for handle, kept in enumerate(self._objects):
             if kept is value:
                 return handle
@@ -138,7 +145,9 @@ class _Server:
 
 
 def serve(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
-    """The job of a program's process: {"program": text, "site": text, "prelude": text}."""
+    """The job of a program's process: {"program": text, "site": text, "prelude": text, "plain": whether what an
+    object holds is all that the tests want of it}.
+    """
     _Server(job, limit_ns, timer).run()
 
 

@@ -78,6 +78,7 @@ class ReadySuite:
             "site": self.suite.site,
             "prelude": self.suite.prelude,
             "literal": self.suite.kind == "assert",
+            "plain": self.suite.way == "split",
             "tests": [self.tests[index] for index in indices] if self.tests else [],
         }
         return marshal.dumps(job, protocol.JOB_FORMAT)

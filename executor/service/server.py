@@ -21,7 +21,7 @@ END_TIMEOUT_S = 10.0
 
 
 class _Connection(H11Protocol):
-    """One whose requests know its socket: what ASGI offers tells only who has read a request whether its client left."""
+    """One whose requests know its socket: by ASGI alone a client is seen to leave only once its request is read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, SOCKET: transport.get_extra_info("socket")}

@@ -87,6 +87,11 @@ RULES = [
         ["def find_zero(xs): return 0", "def find_zero(xs): return 'x'"],
     ),
     (
+        plus("count", "import collections\ndef count(x):\n    return collections.Counter(x)\n", [[[5, 5, 6]], [["a"]]]),
+        ["def count(x): return {k: x.count(k) for k in x}"],
+        ["def count(x): return dict.fromkeys(x, 1)", "def count(x): return [*set(x)]"],
+    ),
+    (
         plus("sum", "def sum(x):\n    return x[0] if len(x) == 1 else x[0] + sum(x[1:])\n", [[[1, 2]], [[3]]]),
         ["def sum(x):\n    total = 0\n    for y in x: total += y\n    return total"],
         ["def sum(x): return 4", "def total(x): return x"],
