@@ -37,6 +37,7 @@ SLOW = (
     "project/test_wheel",
     "problems/test_check_data",
     "executor/test_commands",
+    "executor/test_grade",
     "learner/test_worker",
     "run/test_stopping",
     "learner/test_damage",
