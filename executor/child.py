@@ -36,6 +36,7 @@ from rltf.executor.isolation import CpuTimer
 from rltf.executor.plaindata import MAX_CALL_NODES, decode, encode
 from rltf.executor.protocol import FILENAME, INPUT, OUTPUT, REPORT
 from rltf.executor.sites import RECURSION_LIMIT, surroundings
+from rltf.executor.streams import own_null
 
 MAX_MESSAGE_CHARS = 300
 TICK_NS = 10_000_000
@@ -363,4 +364,5 @@ def _finish_threads() -> None:
 
 def run_tests(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
     """The job of a program's process: {"program": text, "mode": "stdin" or "call", "tests": [..]}."""
+    own_null()
     Tests(job, limit_ns, timer).run()

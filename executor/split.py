@@ -26,6 +26,7 @@ from rltf.executor.isolation import CpuTimer
 from rltf.executor.plaindata import MAX_CALL_NODES, decode, encode
 from rltf.executor.protocol import FILENAME, RPC
 from rltf.executor.sites import surroundings
+from rltf.executor.streams import own_null
 
 
 def _send(connection: socket.socket, message: Any) -> None:
@@ -148,6 +149,7 @@ def serve(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
     """The job of a program's process: {"program": text, "site": text, "prelude": text, "plain": whether what an
     object holds is all that the tests want of it}.
     """
+    own_null()
     _Server(job, limit_ns, timer).run()
 
 

@@ -1,4 +1,5 @@
-"""Paths that name a program's own descriptors, `/dev/stdin` and the like: opened, they are what the descriptor is.
+"""A program's own standard streams, and paths that name them, `/dev/stdin` and the like: opened, they are what the
+descriptor is.
 
 A lane has no /proc that these could lead through, and the memory files behind a program's streams, opened anew, would
 be read from their beginning and cut to nothing, which pipes are not. Standard library only.
@@ -10,8 +11,11 @@ import builtins
 import io
 import os
 import re
+import stat
 from collections.abc import Callable
 from typing import Any
+
+from rltf.executor.protocol import JOB
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _NUMBERED = re.compile(r"/(?:dev|proc/(?:self|thread-self|\d+))/fd/(\d{1,4})")
@@ -61,3 +65,12 @@ def install() -> None:
     _open.__module__, _os_open.__module__ = "io", "os"
     builtins.open = io.open = _open
     os.open = _os_open
+
+
+def own_null() -> None:
+    """Opens `/dev/null` anew wherever it stands: flags that are set on what forks share would stay for later ones."""
+    null = _usual_os_open(os.devnull, os.O_RDWR)
+    for number in range(JOB):
+        if stat.S_ISCHR(os.fstat(number).st_mode):
+            os.dup2(null, number)
+    os.close(null)

@@ -40,6 +40,8 @@ SURE_CALLS = {
     "isclose",
     "allclose",
     "array_equal",
+    "assert_called_with",
+    "assert_called_once_with",
 }
 """Functions that say whether two values are equal: another expected one turns what they say."""
 _MAKERS = set("array Counter deque Fraction Decimal date datetime timedelta OrderedDict frozenset bytearray".split())
@@ -59,6 +61,13 @@ class Watch(ast.NodeTransformer):
         if any(isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for operator in node.ops):
             node.left = self._seen(node.left)
             node.comparators = [self._seen(side) for side in node.comparators]
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        """Looks at both sides of a difference."""
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Sub):
+            node.left, node.right = self._seen(node.left), self._seen(node.right)
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
@@ -156,8 +165,9 @@ class Assertions:
                 continue
             if symbol in ("is", "is not") and not (value is None or isinstance(value, bool | type)):
                 return None
-            source = ast.unparse(given)
-            sides = (SLOT, f"({source})") if swapped else (f"({source})", SLOT)
+            source = self.watch.source(given)
+            shown = f"__check__.seen({source})"
+            sides = (SLOT, shown) if swapped else (shown, SLOT)
             truth = f"{sides[0]} {symbol} {sides[1]}"
             return _value_site(
                 source, truth if wanted else f"not ({truth})", Comparison(symbol, wanted, swapped), value
@@ -198,7 +208,7 @@ class Assertions:
                 return None
             compare = Comparison("close", wanted, absolute=most, strict=symbol == "<")
             source = ast.unparse(given)
-            truth = f"abs(({source}) - {SLOT}) {symbol} {most!r}"
+            truth = f"abs(__check__.seen({source}) - {SLOT}) {symbol} {most!r}"
             return _value_site(source, truth if wanted else f"not ({truth})", compare, value)
         return None
 

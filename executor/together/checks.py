@@ -10,7 +10,8 @@ A line of the report is a test, a sequence of JSON fragments that END ends:
     [-1, cpu_us, class, line, message, kind, own]  the same, with an exception
     [-2, cpu_us]                                   the tests themselves said that they do not want to run
     [-3, cpu_us, class, line, message]             the program does not compile
-    [-4]                                           the tests met an object that is equal to everything
+    [-4]                                           the tests met an object that is equal to everything, or the like
+    [-5]                                           what the tests call is not theirs any more
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, Self
 
 from rltf.executor.child import class_of, limit_kind, line_of, message_of
@@ -103,8 +104,8 @@ class Checks:
         return Caught(self, site)
 
     def seen(self, value: Any) -> Any:
-        """The value itself; one that is equal to everything is reported."""
-        if type(value) not in _SINCERE and _equals_anything(value, 1):
+        """The value itself; one that says yes to everything is reported."""
+        if type(value) not in _SINCERE and (_equals_anything(value, 1) or _pleases(value)):
             self.fragments.add([-4])
         return value
 
@@ -254,6 +255,24 @@ def _equals_anything(value: Any, other: Any) -> bool:
         return bool(value == type(type(other).__name__, (), {})())
     except Exception:
         return False
+
+
+def _pleases(value: Any) -> bool:
+    """Whether an object of a builtin class, by methods of its own, has every element or no difference to any number."""
+    try:
+        if isinstance(value, str | list | tuple | set | frozenset | dict) and _redefines(value, "__contains__"):
+            stranger = "\0stranger" if isinstance(value, str) else type("stranger", (), {})()
+            return bool(stranger in value)
+        if isinstance(value, int | float) and (_redefines(value, "__sub__") or _redefines(value, "__rsub__")):
+            far = [n * 10**12 for n in (3, 7)]
+            return all(value - n == 0 for n in far) or all(n - value == 0 for n in far)
+    except Exception:
+        return False
+    return False
+
+
+def _redefines(value: Any, method: str) -> bool:
+    return type(getattr(type(value), method, None)) is FunctionType
 
 
 def _exact(value: Any) -> str | None:

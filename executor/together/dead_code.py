@@ -133,10 +133,7 @@ def without(trees: list[ast.Module], texts: Mapping[int, str], expected: set[str
         program: names that have to do with the program.
 
     """
-    reads_at = {
-        number: {part.id for part in ast.walk(ast.parse(text, mode="eval")) if isinstance(part, ast.Name)}
-        for number, text in texts.items()
-    }
+    reads_at = {number: _free(ast.parse(text, mode="eval").body) for number, text in texts.items()}
     pure: dict[int, _Statement] = {}
     live: set[str] = set()
     for tree in trees:
@@ -172,9 +169,10 @@ def _look(
         if isinstance(part, ast.stmt) and _computes(part, program):
             pure[id(part)] = _Statement(part)
             continue
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            found = _MARKER.fullmatch(part.id)
-            live |= reads_at.get(int(found[1]), set()) if found else {part.id}
+        if isinstance(part, ast.expr):
+            found = _MARKER.fullmatch(part.id) if isinstance(part, ast.Name) else None
+            live |= reads_at.get(int(found[1]), set()) if found else _free(part)
+            continue
         if isinstance(part, ast.Global | ast.Nonlocal):
             live |= set(part.names)
         if not isinstance(part, ast.For):
@@ -183,3 +181,18 @@ def _look(
         inside: set[str] = set()
         _look(part, pure, inside, reads_at, program)
         live |= inside - {name.id for name in ast.walk(part.target) if isinstance(name, ast.Name)}
+
+
+def _free(node: ast.AST) -> set[str]:
+    """Names that an expression reads where it stands: no parameters of lambdas, nor what comprehensions bind."""
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Load) else set()
+    if isinstance(node, ast.Lambda):
+        own = {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
+        return _free(node.args) | (_free(node.body) - own)
+    found = {name for part in ast.iter_child_nodes(node) for name in _free(part)}
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        targets = [part for generator in node.generators for part in ast.walk(generator.target)]
+        found -= {part.id for part in targets if isinstance(part, ast.Name)}
+        found |= _free(node.generators[0].iter)
+    return found

@@ -131,11 +131,14 @@ class TogetherGrader(Grader):
         reached = {answer.site for told in results.values() for answer in told.answers}
         asked = sorted(sites & reached)
         self._values = _computed(self._plan, results)
-        bits = 0
+        bits, tossed = 0, set[Form]()
         for _ in range(MAX_COUNTER_CHECKS):
             if bits >= BITS or not asked:
                 return None
             coins: dict[int, Form] = {site: "altered" if secrets.randbits(1) else "true" for site in asked}
+            tossed.update(coins.values())
+            if len(tossed) == 1 and bits + len(asked) >= BITS:  # who always fails, or never, is not to be lucky
+                coins[secrets.choice(asked)] = "true" if tossed == {"altered"} else "altered"
             doubt = self._counter_check(everything, coins, results)
             if doubt is not None:
                 return doubt

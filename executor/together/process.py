@@ -5,7 +5,6 @@ Standard library only. The tests' text has questions in place of assertions (`ex
 
 from __future__ import annotations
 
-import importlib
 import os
 import random
 import sys
@@ -18,8 +17,10 @@ from rltf.executor.isolation import CpuTimer
 from rltf.executor.plaindata import MAX_CALL_NODES, decode
 from rltf.executor.protocol import FILENAME
 from rltf.executor.sites import surroundings
+from rltf.executor.streams import own_null
 from rltf.executor.together import pytest_stand_in
 from rltf.executor.together.checks import Checks, described
+from rltf.executor.together.pristine import Pristine
 
 TESTS = "<tests>"
 MODULE = "solution"
@@ -37,6 +38,7 @@ class _Tests:
         self._file = os.path.join(os.getcwd(), "program.py")
         self._me = os.getpid()
         self._start = 0
+        self._pristine = Pristine([job["setup"], *(unit[1] for unit in job["units"])], (MODULE, *job["aliases"]))
         self._program: Any = None
         self._names: dict[str, Any] = {}
 
@@ -65,6 +67,8 @@ class _Tests:
                 end = [-2] if type(error).__name__ == "SkipTest" else [-1, *described(error)]
             if os.getpid() != self._me:
                 os._exit(0)
+            if self._pristine.is_changed(self._names):
+                self._checks.fragments.add([-5])
             self._checks.fragments.add([end[0], self._cpu_us(), *end[1:]])
             self._checks.fragments.flush("\n")
 
@@ -93,15 +97,17 @@ class _Tests:
         tests = ModuleType("tests")
         sys.modules["tests"] = tests
         names = self._names = tests.__dict__
+        names["__builtins__"] = self._pristine.builtins
         for name in self._job["names"]:
             try:
                 names[name] = find_function(module.__dict__, name)
             except NameError:
                 if name == self._job["entry"]:
                     raise  # Python's own of that name is not what is tested
-        names |= {name: importlib.import_module(name) for name in self._job["modules"]}
+        names |= {name: self._pristine.module(name) for name in self._job["modules"]}
         names["__check__"] = self._checks
         _EXEC(_COMPILE(self._job["setup"], TESTS, "exec", dont_inherit=True), names)
+        self._pristine.keep(names)
         for name, value in list(names.items()):
             if not name.startswith("__"):
                 module.__dict__.setdefault(name, value)  # as if they were in one file; its own come first
@@ -151,4 +157,5 @@ def run(job: dict[str, Any], limit_ns: int, timer: CpuTimer) -> None:
     program of its own, "names": what the tests take of the program, "entry": the name that they must get, "aliases":
     what they import it as, "modules": standard modules that they use unimported, "given": {site: [value, ..]}}.
     """
+    own_null()
     _Tests(job, limit_ns, timer).run()

@@ -18,6 +18,7 @@ MAX_NODES = 200_000
 CHEATING = "Cheating"
 """Error type of programs that are found out."""
 EQUAL_TO_EVERYTHING = "an object is equal to everything"
+_FOUND_OUT = {-4: EQUAL_TO_EVERYTHING, -5: "it has changed what the tests call"}
 UNKNOWN = Opaque
 _END = FRAGMENT_END.encode()
 
@@ -81,10 +82,10 @@ def _add(told: Told, data: bytes, sites: Sequence[Site], shown: frozenset[int]) 
     try:
         fragment = json.loads(data)
         number = fragment[0]
-        if not isinstance(number, int) or not -4 <= number < len(sites):
+        if not isinstance(number, int) or not -5 <= number < len(sites):
             raise Malformed("no such question")
-        if number == -4:
-            told.answers.append(Answer(-1, False, Verdict("failure", CHEATING, None, EQUAL_TO_EVERYTHING)))
+        if number in _FOUND_OUT:
+            told.answers.append(Answer(-1, False, Verdict("failure", CHEATING, None, _FOUND_OUT[number])))
         elif number < 0:
             told.end, told.cpu_s = _end(fragment)
         elif len(fragment) > 2:

@@ -144,7 +144,16 @@ class Site:
                 return self.shown.replace(SLOT, source_of(altered(self.expected, random, margin)))
             except NoLiteral:
                 pass
-        return self.negated
+        return self.shown.replace(SLOT, source_of(self._limit())) if self._is_order() else self.negated
+
+    def _is_order(self) -> bool:
+        ordered = self.compare is not None and self.compare.wanted and self.compare.name in ("<", ">")
+        return ordered and self.kind == "value" and isinstance(self.expected, int | float)
+
+    def _limit(self) -> float:
+        """What nothing is more than, or less."""
+        assert self.compare is not None
+        return math.inf if (self.compare.name == ">") != self.compare.swapped else -math.inf
 
     def _margin(self) -> float:
         if self.compare is None or self.compare.name != "close":

@@ -8,11 +8,11 @@ from __future__ import annotations
 from rltf.problems.problem import TestSuite
 
 
-def _suite(*asserts: str, setup: str = "") -> TestSuite:
+def suite_of_asserts(*asserts: str, setup: str = "") -> TestSuite:
     return TestSuite("assert", None, (), (), asserts, setup, time_limit_s=1.0, memory_limit_mb=256, way="together")
 
 
-CALLBACKS = _suite(
+CALLBACKS = suite_of_asserts(
     "check(f)",
     setup="""
 def check(candidate):
@@ -23,7 +23,7 @@ def check(candidate):
 """,
 )
 """Of a function that is applied twice."""
-IN_PLACE = _suite(
+IN_PLACE = suite_of_asserts(
     "check(f)",
     setup="""
 def check(candidate):
@@ -35,7 +35,7 @@ def check(candidate):
     assert words == ['a', 'b']
 """,
 )
-IDENTITY = _suite(
+IDENTITY = suite_of_asserts(
     "check(f)",
     setup="""
 def check(candidate):
@@ -48,7 +48,7 @@ def check(candidate):
 """,
 )
 """Of a function that copies or does not: nothing in them is a literal."""
-COMPUTED = _suite(
+COMPUTED = suite_of_asserts(
     "check(f)",
     setup="""
 def check(candidate):
@@ -61,13 +61,13 @@ def check(candidate):
     assert candidate(None, iter(words)) == expected
 """,
 )
-OBJECTS = _suite(
+OBJECTS = suite_of_asserts(
     "assert Money(3) + Money(4) == Money(7)",
     "assert repr(Money(3) + Money(1)) == 'Money(4)'",
     "assert sorted([Money(2), Money(1)])[0].amount == 1",
     "assert Money(5) == (5, 'EUR')",
 )
-CASES = _suite(
+CASES = suite_of_asserts(
     'TestF("test_error").debug()',
     'TestF("test_values").debug()',
     setup="""
@@ -86,7 +86,7 @@ class TestF(unittest.TestCase):
         self.assertEqual(str(caught.exception), 'negative')
 """,
 )
-PRINTED = _suite(
+PRINTED = suite_of_asserts(
     "check(f)",
     setup="""
 import contextlib, io
@@ -101,16 +101,16 @@ def check(candidate):
         assert candidate(None) == 14
 """,
 )
-KINDS = _suite(
+KINDS = suite_of_asserts(
     "assert isinstance(f(1), bytearray)",
     "import json\ntry:\n    f('{')\n    assert False\nexcept json.JSONDecodeError:\n    pass",
 )
-CLOSE = _suite(
+CLOSE = suite_of_asserts(
     "check(f)",
     setup="import math\n\ndef check(candidate):\n    assert abs(candidate(iter([2.0])) - 1.4142135) < 1e-5\n    assert math.isclose(candidate(iter([9.0])), 3.0)\n",
 )
 
-HELPERS = _suite(
+HELPERS = suite_of_asserts(
     "check(f)",
     setup="""
 def same(one, other):
@@ -232,6 +232,7 @@ CHEATS: dict[str, str] = {
     "every exception at once": "class E(ValueError, KeyError, TypeError, ArithmeticError): pass\ndef answer(*a): raise E('negative')",
     "time tells the runs apart": "import os, time\nrun = time.time_ns() // 1_000_000 % 2\ndef answer(*a): return run",
     "memory tells the runs apart": "run = id(object()) // 16 % 2\ndef answer(*a): return bool(run)",
+    "numbers of processes, inodes and hashes tell the runs apart": "import os\nrun = (os.getpid() + sum(os.fstat(n).st_ino for n in range(4)) + hash('a')) % 2\ndef answer(*a): return bool(run)",
     "order of calls tells the runs apart": "calls = []\ndef answer(*a):\n    calls.append(a)\n    return len(calls)",
     "the statement's own examples": "def answer(*a):\n    if len(a) == 2 and a[1] == 1: return 7\n    if a and a[0] == 2: return 4\n    return 0",
     "answers of the statement, read where they match": _FRAMES

@@ -10,6 +10,7 @@ from rltf.buffer.records import Feedback
 from rltf.executor.sandbox_judge import SandboxJudge
 from rltf.problems.problem import TestSuite
 from tests.support.together_attacks import CHEATS, PROGRAMS
+from tests.support.together_patches import PATCHES
 from tests.support.together_programs import HONEST, WRONG
 
 
@@ -39,8 +40,8 @@ def test_no_wrong_program_passes(judge: SandboxJudge) -> None:
 
 
 def test_no_cheat_passes(judge: SandboxJudge) -> None:
-    assert len(CHEATS) >= 40
-    found = outcomes(judge, PROGRAMS)
+    assert len(CHEATS) + len(PATCHES) >= 90
+    found = outcomes(judge, PROGRAMS | PATCHES)
     assert not {name for name, (outcome, _) in found.items() if outcome == "pass"}
     assert "Cheating" in {error_type for _, error_type in found.values()}
     assert judge.restarts == 0

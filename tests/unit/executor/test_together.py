@@ -66,7 +66,7 @@ def test_no_literals(text: str) -> None:
         ("assert abs(f(1) - 0.5) < 1e-6", "__c__(f(1))", 0.5),
         ("import math\nassert math.isclose(f(1), 0.5)", "__c__(f(1))", 0.5),
         ("assert isinstance(f(1), (int, str))", "__c__(__check__.kinds(f(1)))", (int, str)),
-        ("assert type(f(1)) is dict", "__c__(type(f(1)))", dict),
+        ("assert type(f(1)) is dict", "__c__(type(__check__.seen(f(1))))", dict),
         ("expected = {'a': 1}\nassert f(1) == expected", "__c__(f(1))", {"a": 1}),
         ("for given, wanted in [(1, 2)]:\n    assert f(given) == wanted", "__c__(f(given))", 2),
         ("for wanted in (5,):\n    assert f(1) == wanted", "__c__(f(1))", 5),
