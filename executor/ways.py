@@ -35,6 +35,7 @@ _REFUSED = (
     ast.Match,
     ast.Raise,
     ast.Try,
+    ast.TryStar,
 )
 
 

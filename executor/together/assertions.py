@@ -178,7 +178,7 @@ class Assertions:
             made = _maker(expected)
             if made is not None:
                 truth, value = f"({ast.unparse(given)}) {symbol} {made[0]}", made[1]
-                return _truth_site(truth, wanted, value)
+                return _truth_site(truth, wanted, value, sure=wanted == (symbol == "=="))
         return self._pair(left, right, symbol, wanted)
 
     def _literal(self, node: ast.expr) -> Any:
@@ -270,7 +270,7 @@ class Assertions:
         if name in SURE_CALLS and len(test.args) >= 2:
             shown = shown_argument(test)
             if shown is not None:
-                return _truth_site(shown[0], wanted, shown[1])
+                return _truth_site(shown[0], wanted, shown[1], sure=wanted)
         return None
 
     def _isclose(self, test: ast.Call, wanted: bool) -> Site | None:
@@ -311,8 +311,8 @@ def _value_site(given: str, truth: str, compare: Comparison, expected: Any) -> S
     )
 
 
-def _truth_site(truth: str, wanted: bool, expected: Any = None) -> Site:
-    """`truth` has SLOT for an expected value, if there is one."""
+def _truth_site(truth: str, wanted: bool, expected: Any = None, sure: bool = True) -> Site:
+    """`truth` has SLOT for an expected value, if there is one; `sure`: another one makes the assertion fail."""
     said = truth if wanted else f"not ({truth})"
     opposite = f"not ({truth})" if wanted else truth
     known = SLOT in truth
@@ -321,15 +321,18 @@ def _truth_site(truth: str, wanted: bool, expected: Any = None) -> Site:
         "truth",
         0,
         f"__c__.truth({said.replace(SLOT, value)})",
-        shown=f"__c__.truth({said})" if known else "",
+        shown=f"__c__.truth({said})" if known and sure else "",
         negated=f"__c__.truth({opposite.replace(SLOT, value)})",
         expected=expected,
     )
 
 
 def _maker(node: ast.expr) -> tuple[str, Any] | None:
-    """Source with SLOT and value of the first literal argument of a call that makes a value."""
-    return shown_argument(node, 0) if isinstance(node, ast.Call) and called(node) in _MAKERS and node.args else None
+    """Source with SLOT and value of the literal argument of a call that makes a value."""
+    if not isinstance(node, ast.Call) or called(node) not in _MAKERS or not node.args:
+        return None
+    typed = called(node) == "array" and isinstance(node.args[0], ast.Constant)  # arrays of other types may be equal
+    return shown_argument(node, 1 if typed else 0)
 
 
 def shown_argument(call: ast.Call, place: int | None = None) -> tuple[str, Any] | None:

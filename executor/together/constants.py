@@ -249,10 +249,19 @@ class _Parametrized(ast.NodeTransformer):
             target: ast.expr = ast.Name(names[0], ast.Store())
             if len(names) > 1:
                 target = ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())
-            node.body = [ast.For(target, decorator.args[1], node.body, [])]
+            node.body = [ast.For(target, _unwrapped(decorator.args[1]), node.body, [])]
             node.args.args = [argument for argument in node.args.args if argument.arg not in names]
             node.decorator_list = node.decorator_list[:-1]
         return ast.fix_missing_locations(node)
+
+
+def _unwrapped(table: ast.expr) -> ast.expr:
+    """A table of rows, those of `pytest.param` as what they hold."""
+    if isinstance(table, ast.List | ast.Tuple):
+        for number, row in enumerate(table.elts):
+            if isinstance(row, ast.Call) and called(row) == "param" and row.args:
+                table.elts[number] = row.args[0] if len(row.args) == 1 else ast.Tuple(row.args, ast.Load())
+    return table
 
 
 def _parameters(node: ast.expr) -> list[str]:

@@ -238,6 +238,8 @@ def _tainted(trees: list[ast.Module], names: set[str]) -> set[str]:
     for node in nodes:
         if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args:
             tainted.add(node.args.args[0].arg)
+        elif isinstance(node, ast.FunctionDef) and any("fixture" in ast.unparse(one) for one in node.decorator_list):
+            tainted.add(node.name)
     while True:
         before = len(tainted)
         for node in nodes:

@@ -18,7 +18,7 @@ from rltf.executor.plaindata import MAX_CALL_NODES, decode
 from rltf.executor.protocol import FILENAME
 from rltf.executor.sites import surroundings
 from rltf.executor.streams import own_null
-from rltf.executor.together import pytest_stand_in
+from rltf.executor.together import pytest_fixtures, pytest_stand_in
 from rltf.executor.together.checks import Checks, described
 from rltf.executor.together.pristine import Pristine
 
@@ -108,6 +108,10 @@ class _Tests:
         names["__check__"] = self._checks
         _EXEC(_COMPILE(self._job["setup"], TESTS, "exec", dont_inherit=True), names)
         self._pristine.keep(names)
+        if not self._job["afresh"]:
+            pytest_fixtures.bind(names)
+            if callable(set_up := names.get("setUpModule") or names.get("setup_module")):
+                set_up(*[None] * set_up.__code__.co_argcount)
         for name, value in list(names.items()):
             if not name.startswith("__"):
                 module.__dict__.setdefault(name, value)  # as if they were in one file; its own come first

@@ -1,4 +1,4 @@
-"""The little of pytest that test code for programs uses: raises, approx, mark.parametrize, fail and skip.
+"""The little of pytest that test code for programs uses: raises, warns, approx, marks, fixtures, fail and skip.
 
 Standard library only. `raises` is here for tests that keep what it returns; in a with statement it is a question.
 """
@@ -9,8 +9,12 @@ import functools
 import math
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import Any
+from warnings import catch_warnings, simplefilter
+
+from rltf.executor.together.pytest_fixtures import MonkeyPatch, fixture
 
 
 class Approx:
@@ -91,6 +95,7 @@ def parametrize(names: str | Sequence[str], rows: Any, **_: Any) -> Callable[[An
                 values = row.values if isinstance(row, Row) else (row,) if len(listed) == 1 else row
                 test(*arguments, **named, **dict(zip(listed, values, strict=True)))
 
+        every.__rows__ = (*listed, *getattr(test, "__rows__", ()))  # type: ignore[attr-defined]
         return every
 
     return decorate
@@ -104,14 +109,65 @@ class Row:
         self.values = values
 
 
+class Warns(catch_warnings):
+    """A context in which a warning has to come; afterwards a list of those that came."""
+
+    def __init__(self, kinds: Any = Warning, match: str | None = None) -> None:
+        """`match`: a pattern that is to be found in its text."""
+        super().__init__(record=True)
+        self._kinds, self._match = kinds, match
+        self.list: list[Any] = []
+
+    def __enter__(self) -> Any:
+        self.list = super().__enter__()  # type: ignore[assignment]
+        simplefilter("always")
+        return self.list
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        found = [str(one.message) for one in self.list if issubclass(one.category, self._kinds)]
+        if error[0] is None and not any(re.search(self._match or "", text) for text in found):
+            raise AssertionError(f"no {self._kinds} came")
+
+
 class _Mark:
     parametrize = staticmethod(parametrize)
+
+    @staticmethod
+    def skip(*arguments: Any, **_: Any) -> Any:
+        """The test does not want to run."""
+        return _skipped(arguments[0]) if arguments and callable(arguments[0]) else _skipped
+
+    xfail = skip
+
+    @staticmethod
+    def skipif(condition: Any, **_: Any) -> Any:
+        """The same, where something is so."""
+        return _skipped if condition else lambda test: test
+
+    @staticmethod
+    def usefixtures(*names: str) -> Any:
+        """Fixtures whose values the test does not need."""
+
+        def mark(test: Any) -> Any:
+            test.__uses__ = names
+            return test
+
+        return mark
 
     def __getattr__(self, name: str) -> Any:
         def mark(*arguments: Any, **_: Any) -> Any:
             return arguments[0] if len(arguments) == 1 and callable(arguments[0]) else lambda test: test
 
         return mark
+
+
+def _skipped(test: Any) -> Any:
+    @functools.wraps(test)
+    def skipped(*_: Any, **__: Any) -> None:
+        skip()
+
+    return skipped
 
 
 def fail(reason: str = "", **_: Any) -> None:
@@ -127,4 +183,7 @@ def skip(reason: str = "", **_: Any) -> None:
 
 
 MODULE = ModuleType("pytest")
-MODULE.__dict__.update(approx=Approx, raises=raises, mark=_Mark(), param=Row, fail=fail, skip=skip)
+MODULE.__dict__.update(
+    approx=Approx, raises=raises, warns=Warns, mark=_Mark(), param=Row, fail=fail, skip=skip, fixture=fixture
+)
+MODULE.__dict__.update(MonkeyPatch=MonkeyPatch, importorskip=import_module)

@@ -40,6 +40,10 @@ class Comparison:
         """Whether the assertion holds. Raises what Python raises for operands that do not go together."""
         return self._compared(given, expected) == self.wanted
 
+    def is_alterable(self) -> bool:
+        """Whether another expected value is sure to turn the truth: what differs from one may differ from others."""
+        return self.wanted if self.name in ("==", "close", "kinds") else self.name == "!=" and not self.wanted
+
     def _compared(self, given: Any, expected: Any) -> bool:
         if self.name == "close":
             return self._close(given, expected)
@@ -96,8 +100,6 @@ SYMBOLS: dict[type[ast.cmpop], str] = {
     ast.In: "in",
     ast.NotIn: "not in",
 }
-_ALTERABLE = {"==", "!=", "close", "kinds"}
-"""Comparisons of which another expected value is sure to turn the truth."""
 
 
 @dataclass(slots=True)
@@ -138,7 +140,7 @@ class Site:
             return self.shown.replace(SLOT, source_of(self.expected))
         if self.kind in ("raises", "caught"):
             return self.shown.replace(SLOT, _other_exception(self.expected, random)) if self.shown else self.negated
-        if self.kind != "pair" and self.shown and (self.compare is None or self.compare.name in _ALTERABLE):
+        if self.kind != "pair" and self.shown and (self.compare is None or self.compare.is_alterable()):
             margin = self._margin()
             try:
                 return self.shown.replace(SLOT, source_of(altered(self.expected, random, margin)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rltf.problems.problem import TestSuite
+from tests.support.together_kinds import KINDS
+from tests.support.together_pytest import KINDS as PYTEST_KINDS
 from tests.support.together_styles import by_styles, suite_of
 
 _STACK = """
@@ -330,6 +332,10 @@ HONEST: dict[str, tuple[TestSuite, str]] = {
         for n, text in enumerate(texts)
     },
     **{name: (suite_of(tests=tests), program) for name, (program, tests) in _UNITTESTS.items()},
+    **{name: (suite_of(**fields), right) for name, (fields, right, _) in (KINDS | PYTEST_KINDS).items()},
 }
-WRONG: dict[str, tuple[TestSuite, str]] = by_styles(wrong=True)
+WRONG: dict[str, tuple[TestSuite, str]] = {
+    **by_styles(wrong=True),
+    **{name: (suite_of(**fields), wrong) for name, (fields, _, wrong) in (KINDS | PYTEST_KINDS).items()},
+}
 """Wrong ones of the same problems."""

@@ -204,3 +204,27 @@ def test_test_code_says_which_tests_it_has() -> None:
     a, b = ['A("test_a").debug()', 'A("test_b").debug()'], [f'B("test_{name}").debug()' for name in "abc"]
     assert units_of(code) == (*a, *b, "TestD().test_e()", "test_f()")
     assert without_last("def check(c): pass\n\ncheck(f)\n", "check(f)") == "def check(c): pass\n\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "sure"),
+    [
+        ("assert f(1) == [2]", True),
+        ("assert f(1) != [2]", False),
+        ("assert not f(1) != [2]", True),
+        ("assert f(1) != deque([2])", False),
+        ("assert not np.allclose(f(1), [2.0])", False),
+        ("assert f(1) == array('i', [2])", True),
+    ],
+)
+def test_an_altered_expectation_is_one_that_fails_a_right_program(test: str, sure: bool) -> None:
+    (site,) = plan_of(test).sites
+    texts = {site.text("altered", random.Random(seed)) for seed in range(8)}
+    assert (site.negated not in texts) == sure and not any(
+        "array(('i')" in text or "array('j'" in text for text in texts
+    )
+
+
+def test_parameters_of_lambdas_keep_no_computation_alive() -> None:
+    setup = "def check(c):\n    total = 0\n    for n in range(5):\n        total += n\n    assert c(lambda n: n * n) == total\n"
+    assert "total += n" not in plan_of("check(f)", setup=setup).lean.setup
