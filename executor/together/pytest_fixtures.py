@@ -103,7 +103,7 @@ def _choices(uses: list[str], scope: Scope) -> Iterator[Scope]:
     params: Scope = {}
     left = list(uses)
     while left:
-        one = scope.get(left.pop())
+        one: Any = scope.get(left.pop())
         mark = _mark(one)
         if mark is not None and one.__name__ not in params:
             if mark.params is not None:
