@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 TOKEN = "the test's own"
 ADD = {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [3, 7]}
 RIGHT, WRONG = "def add(a, b):\n    return a + b\n", "def add(a, b):\n    return 3\n"
-LOOP = "def add(a, b):\n    while True:\n        pass\n"
+LOOP = "def add(a, b):\n    while True: pass\n"
 
 
 class StartedService:
